@@ -1,0 +1,106 @@
+/* An engine runs one virtual machine. The whole contract between the keeper and whatever emulates or virtualizes:
+ * qemu (engine/qemu*.c) now, kvm (our own monitor, hull-vmm) later.
+ *
+ * An engine is a jailed child process of the caller. It is driven through this interface only; events arrive when
+ * the caller's loop sees one of hull_engine_fds() readable and calls hull_engine_dispatch(). Nothing blocks except
+ * where a function says so. When the calling process dies, however it dies, the engine dies with it. */
+#ifndef HULL_ENGINE_ENGINE_H
+#define HULL_ENGINE_ENGINE_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum hull_engine_kind { HULL_ENGINE_AUTO, HULL_ENGINE_QEMU, HULL_ENGINE_KVM };
+
+/* What hardware virtualization is worth here (engine/probe.c). */
+struct hull_probe {
+	bool kvm_present;    /* /dev/kvm exists */
+	bool kvm_opens;      /* and this user may open it */
+	bool kvm_usable;     /* and a timed ring-0 loop ran at hardware speed */
+	double ns_per_instr; /* measured; 0 when it could not be */
+	char reason[256];    /* one line: why it is, or is not, used; and what to do */
+};
+/* Time the loop (a few milliseconds at most; a KVM that emulates ring 0 is cut off after 20 ms). */
+void hull_engine_probe(struct hull_probe *out);
+/* As hull_engine_probe, remembered for this boot of the host in $XDG_RUNTIME_DIR/hull/probe (the start path reads
+ * that one). */
+void hull_engine_probe_cached(const char *runtime_dir, struct hull_probe *out);
+
+struct hull_disk {
+	int fd;        /* open on the image file; the engine dups it, the caller keeps its own */
+	bool readonly;
+	char serial[21]; /* virtio-blk serial, how the guest tells its disks apart: "base", "disk" */
+};
+
+enum { HULL_ENGINE_DISKS_MAX = 4 };
+
+struct hull_engine_config {
+	enum hull_engine_kind kind;
+	const char *name;        /* for messages and the process title */
+	unsigned cpus;           /* at least 1 */
+	uint64_t memory;         /* bytes, a multiple of 2 MiB */
+	const char *kernel;      /* path of an uncompressed ELF vmlinux with a PVH note; world-readable */
+	const char *initrd;      /* path, world-readable */
+	const char *cmdline;     /* kernel command line; the engine adds its console */
+	struct hull_disk disks[HULL_ENGINE_DISKS_MAX];
+	size_t disk_count;
+	int serial_log_fd;       /* the guest's serial console is written here */
+	int stderr_log_fd;       /* the engine's own words */
+	const char *jail_dir;    /* an empty directory of this sandbox, on which the jail's root is mounted (private) */
+	uid_t drop_uid;          /* when the caller is root: the id the engine runs as; else ignored */
+	gid_t drop_gid;
+};
+
+enum hull_engine_state {
+	HULL_ENGINE_STARTING,
+	HULL_ENGINE_RUNNING,
+	HULL_ENGINE_PAUSED,
+	HULL_ENGINE_STOPPED, /* exited; see hull_engine_outcome() */
+};
+
+struct hull_engine;
+
+struct hull_engine_events {
+	/* The state changed. On HULL_ENGINE_STOPPED the process has been reaped. */
+	void (*state)(void *ctx, enum hull_engine_state state);
+	/* The device model reported a problem the user should hear of (disk error, guest panic). */
+	void (*trouble)(void *ctx, const char *text);
+};
+
+/* Start the VM cold. Returns once the process is running inside its jail (not once the guest is up). The wire's
+ * descriptor is ready right away (hull_engine_wire_fd). */
+int hull_engine_start(const struct hull_engine_config *config, const struct hull_engine_events *events, void *ctx,
+                      struct hull_engine **out, struct hull_error *err);
+
+/* The host end of the virtio-console port org.hull.wire: a connected, non-blocking stream socket. Owned by the
+ * engine, valid until hull_engine_free(). */
+int hull_engine_wire_fd(const struct hull_engine *e);
+pid_t hull_engine_pid(const struct hull_engine *e);
+/* "qemu 10.0.2 (tcg)", "qemu 10.0.2 (kvm)" : borrowed. */
+const char *hull_engine_describe(const struct hull_engine *e);
+/* "tcg" or "kvm" : borrowed. */
+const char *hull_engine_accel(const struct hull_engine *e);
+
+/* Descriptors to watch for reading, at most `max`; returns how many. Stable for the engine's life. */
+size_t hull_engine_fds(const struct hull_engine *e, int *fds, size_t max);
+/* Something was readable: read it, call events. Never blocks. */
+void hull_engine_dispatch(struct hull_engine *e);
+
+/* Ask for it; the state event says when it happened. */
+int hull_engine_pause(struct hull_engine *e, struct hull_error *err);
+int hull_engine_resume(struct hull_engine *e, struct hull_error *err);
+/* Pull the plug: SIGKILL. (A clean end is the guest's power-off, asked for over the wire.) */
+void hull_engine_kill(struct hull_engine *e);
+/* How it ended, one line, with the engine's last words when it failed; 0 = guest powered off, else -errno. Valid in
+ * HULL_ENGINE_STOPPED. */
+int hull_engine_outcome(const struct hull_engine *e, struct hull_error *err);
+/* Bytes of host memory the VM holds (PSS of the process), or -errno. */
+int hull_engine_memory(const struct hull_engine *e, uint64_t *bytes);
+/* Kills if need be, waits for the process (it is SIGKILLed: milliseconds), frees. */
+void hull_engine_free(struct hull_engine *e);
+
+#endif

@@ -1,0 +1,68 @@
+/* The jail: start a child process that can do its one job and nothing else. The contract.
+ *
+ * What the child gets: user, mount, pid, net, ipc, uts and cgroup namespaces of its own; a root directory (a fresh
+ * tmpfs, read-only at the end) that holds only the binds asked for; no capabilities, none to be had (bounding set
+ * empty, no_new_privs, securebits locked); rlimits; a seccomp filter when one is given; only the descriptors
+ * listed; an own session; death when its parent dies (PR_SET_PDEATHSIG, checked against the race). Started by real
+ * root, it runs as drop_uid/drop_gid with no supplementary groups before it execs.
+ *
+ * Where unprivileged user namespaces are forbidden (Ubuntu 24.04's AppArmor, hardened sysctls) the namespaces and
+ * the root are skipped, Landlock restricts the file system to the binds, and the rest stays; hull_jail_probe() says
+ * which, for `hull doctor`. */
+#ifndef HULL_JAIL_JAIL_H
+#define HULL_JAIL_JAIL_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct hull_bind {
+	const char *source; /* host path; a missing one is skipped when optional */
+	const char *target; /* absolute path inside */
+	bool writable;
+	bool optional;
+};
+
+struct hull_jail {
+	const char *dir;          /* empty directory to mount the root on; private to the child's namespace */
+	const struct hull_bind *binds;
+	size_t bind_count;
+	bool need_kvm;            /* give it /dev/kvm */
+	bool need_net;            /* keep the host's network namespace (the egress child only) */
+	const int *fds;           /* descriptors to keep, besides 0 1 2; they keep their numbers */
+	size_t fd_count;
+	int stdin_fd, stdout_fd, stderr_fd; /* -1 = /dev/null */
+	char *const *argv;        /* argv[0] = absolute path inside the jail; NULL = call entry instead */
+	char *const *envp;
+	int (*entry)(void *arg);  /* runs in the jailed child when argv is NULL; its result is the exit code */
+	void *arg;
+	uint64_t rlimit_as;       /* bytes, 0 = no limit */
+	uint64_t rlimit_nofile;   /* 0 = 1024 */
+	uint64_t rlimit_fsize;    /* bytes, 0 = no limit */
+	uid_t drop_uid;           /* used when geteuid() == 0 */
+	gid_t drop_gid;
+	/* Install a seccomp filter, last thing before exec/entry; NULL = none (QEMU brings its own). */
+	int (*seccomp)(void *arg, struct hull_error *err);
+};
+
+struct hull_jailed {
+	pid_t pid;
+	int pidfd; /* readable when it has exited; owned by the caller */
+};
+
+/* Start it. Returns after the child has set itself up and is about to exec (or has exec'd): a failure on the way is
+ * reported here with its reason, not as an exit code to guess from. */
+int hull_jail_start(const struct hull_jail *jail, struct hull_jailed *out, struct hull_error *err);
+
+struct hull_jail_ability {
+	bool user_namespaces;
+	bool landlock;
+	bool seccomp;
+	char missing[256]; /* one line: what is missing and how to get it; empty when all is there */
+};
+void hull_jail_probe(struct hull_jail_ability *out);
+
+#endif

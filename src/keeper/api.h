@@ -1,0 +1,30 @@
+/* What hull-keeper answers on control.sock, and how the CLI starts one. Shared by both.
+ *
+ * A client connects to control.sock and speaks the wire (wire/wire.h) as its host side; the keeper is the guest
+ * side. The services EXEC, DIAL, TAR_IN and TAR_OUT are relayed to the guest (the sandbox's env is put in front of an
+ * exec's; an OPEN made before the guest is configured waits for it). The service KEEPER takes one JSON object and
+ * answers with one, then EOF. Only the owner's uid and root may connect (SO_PEERCRED).
+ *
+ * Requests: {"do": "..."} ->
+ *   status    {name, state, engine, accel, pid, cpus, memory_limit, memory, guest:{...stats}, docker, started,
+ *              sessions, boot:{exec_ms, docker_ms}}     docker = starting | ready | failed | stopped | off
+ *   wait      {"for": "exec" | "docker"}: answers when that is so, or with an error when it can not come to be
+ *   stop      {"grace_ms": n}: answers when the machine is off and everything of it is gone but the files
+ *   kill      as stop without asking the guest
+ *   job       {"argv": [...], "env": [...], "cwd": , "user": , "tty": false}: start a detached job; {"id": "..."}
+ *   jobs      {"jobs": [{id, argv, state, exit, started}]}
+ * Any failure: {"error": "one line", "code": positive errno}.
+ *
+ * Start: `hull-keeper NAME` with descriptor 3 a pipe. It takes the sandbox's lock, writes JSON lines to the pipe:
+ *   {"stage": "starting the machine"}   for a person who waits
+ *   {"ready": true}                     the control socket answers; the keeper is in the background from here on
+ *   {"error": "...", "code": n}         it did not start
+ * and closes it. It has left the caller's session and terminal by then. */
+#ifndef HULL_KEEPER_API_H
+#define HULL_KEEPER_API_H
+
+#define HULL_KEEPER_STATUS_FD 3
+#define HULL_CONTROL_SOCKET "control.sock"
+#define HULL_DOCKER_SOCKET "docker.sock"
+
+#endif

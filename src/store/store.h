@@ -1,0 +1,89 @@
+/* The state on disk: where things are, what a sandbox is, and who holds it. The contract.
+ *
+ *   $HULL_HOME (default $XDG_DATA_HOME/hull, ~/.local/share/hull)
+ *       images/DIGEST/...                       image/image.h
+ *       sandboxes/NAME/sandbox.json             struct hull_sandbox, replaced atomically
+ *       sandboxes/NAME/lock                     flock: the keeper holds it exclusively for as long as it lives
+ *       sandboxes/NAME/disk.img                 sparse ext4
+ *       sandboxes/NAME/{keeper,engine,serial,dockerd}.log, jobs/ID.log, jobs/ID.json
+ *   $XDG_RUNTIME_DIR/hull (default /run/user/UID/hull when that exists, else /tmp/hull-UID, 0700 and ours)
+ *       NAME/control.sock NAME/docker.sock NAME/jail/
+ *
+ * A sandbox runs exactly while its lock is held; there is no pid file to go stale. A directory whose creation was
+ * interrupted has no sandbox.json yet; it is swept by the next command that takes the store lock. */
+#ifndef HULL_STORE_STORE_H
+#define HULL_STORE_STORE_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum { HULL_NAME_MAX = 63 };
+
+struct hull_paths {
+	char *home;    /* data */
+	char *runtime; /* sockets */
+	char *config;
+};
+/* From the environment, directories made (0700) when missing. -EPERM when the runtime directory is someone else's. */
+int hull_paths_open(struct hull_paths *out, struct hull_error *err);
+void hull_paths_free(struct hull_paths *p);
+/* "<home>/sandboxes/NAME[/file]", "<runtime>/NAME[/file]": owned by the caller; file may be NULL. */
+char *hull_sandbox_path(const struct hull_paths *p, const char *name, const char *file);
+char *hull_runtime_path(const struct hull_paths *p, const char *name, const char *file);
+
+/* [a-z0-9][a-z0-9_.-]*, at most HULL_NAME_MAX, case folded by hull_name_from(). Error says what is wrong. */
+int hull_name_check(const char *name, struct hull_error *err);
+/* A valid name out of "<agent>-<directory>": other bytes become '-', cut to length. Owned by the caller. */
+char *hull_name_from(const char *agent, const char *directory);
+
+/* What a person asked for, and what became of it. Strings owned; lists NULL-terminated, never NULL. */
+struct hull_sandbox {
+	char *name;
+	char *agent;       /* "shell" */
+	char *image;       /* digest of the base image */
+	unsigned cpus;
+	uint64_t memory;   /* bytes */
+	uint64_t disk;     /* bytes */
+	char *engine;      /* "auto" "qemu" "kvm" */
+	char **env;        /* "K=V" */
+	char **paths;      /* workspace paths "PATH" or "PATH:ro", absolute; the first is the working directory */
+	bool no_docker;
+	bool remove;       /* --rm */
+	uint64_t created;  /* seconds since 1970 */
+	uint64_t started;  /* 0 = never */
+	char *state;       /* as last written by the keeper: "created" "starting" "running" "stopped" */
+	char *last_error;  /* why it stopped, when it failed; may be NULL */
+};
+void hull_sandbox_free(struct hull_sandbox *s); /* frees the members, not s; fit for _cleanup_ */
+
+/* Read sandbox.json. -ENOENT unknown name; -EBADMSG damaged (the message says file and what to do). */
+int hull_sandbox_load(const struct hull_paths *p, const char *name, struct hull_sandbox *out, struct hull_error *err);
+int hull_sandbox_save(const struct hull_paths *p, const struct hull_sandbox *s, struct hull_error *err);
+/* Make the directory of a new sandbox and its disk (cloned from seed_fd, then grown to s->disk), and write
+ * sandbox.json last. -EEXIST when the name is taken, -ENOSPC with the figures. All or nothing. */
+int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s, int seed_fd, struct hull_error *err);
+/* Remove everything of a stopped sandbox: -EBUSY while its lock is held. Works on damaged ones too. */
+int hull_sandbox_remove(const struct hull_paths *p, const char *name, struct hull_error *err);
+/* Names, sorted; *names NULL-terminated, free with hull_strv_free(). */
+int hull_sandbox_list(const struct hull_paths *p, char ***names, struct hull_error *err);
+
+/* Take the sandbox's lock for the keeper: the descriptor (close-on-exec) that holds it, or -EBUSY when running. */
+int hull_sandbox_lock(const struct hull_paths *p, const char *name, struct hull_error *err);
+/* Is the lock held (is it running)? Takes nothing. */
+bool hull_sandbox_running(const struct hull_paths *p, const char *name);
+/* Remove the runtime directory of a sandbox that is not running (stale sockets after a crash). */
+void hull_sandbox_sweep(const struct hull_paths *p, const char *name);
+/* The truth for a person: "created" "starting" "running" "stopped" or "crashed" (its file says it runs, its lock is
+ * free). Static string. */
+const char *hull_sandbox_truth(const struct hull_sandbox *s, bool lock_held);
+
+void hull_strv_free(char **v);
+char **hull_strv_copy(char *const *v); /* NULL gives an empty list; NULL when out of memory */
+int hull_strv_add(char ***v, const char *s);
+size_t hull_strv_count(char *const *v);
+
+#endif
