@@ -71,6 +71,9 @@ enum hull_msg {
 	/* exec, host to guest */
 	HULL_MSG_RESIZE = 32,   /* ROWS, COLS */
 	HULL_MSG_SIGNAL = 33,   /* SIGNAL: to the session's process group (foreground group on a terminal) */
+	/* No more stdin: close it once the DATA sent before is written. Unlike the stream's EOF (which means the same for
+	 * stdin) it leaves the way open for RESIZE and SIGNAL. */
+	HULL_MSG_STDIN_EOF = 34,
 	/* exec and tar, guest to host, the last thing before EOF */
 	HULL_MSG_EXIT = 48,     /* STATUS, SIGNAL; or ERRNO and TEXT */
 };
