@@ -3,14 +3,15 @@
  *   $HULL_HOME (default $XDG_DATA_HOME/hull, ~/.local/share/hull)
  *       images/DIGEST/...                       image/image.h
  *       sandboxes/NAME/sandbox.json             struct hull_sandbox, replaced atomically
- *       sandboxes/NAME/lock                     flock: the keeper holds it exclusively for as long as it lives
+ *       sandboxes/NAME/lock                     held exclusively by the keeper for as long as it lives
  *       sandboxes/NAME/disk.img                 sparse ext4
  *       sandboxes/NAME/{keeper,engine,serial,dockerd}.log, jobs/ID.log, jobs/ID.json
  *   $XDG_RUNTIME_DIR/hull (default /run/user/UID/hull when that exists, else /tmp/hull-UID, 0700 and ours)
  *       NAME/control.sock NAME/docker.sock NAME/jail/
  *
- * A sandbox runs exactly while its lock is held; there is no pid file to go stale. A directory whose creation was
- * interrupted has no sandbox.json yet; it is swept by the next command that takes the store lock. */
+ * A sandbox runs exactly while its lock is held; there is no pid file to go stale. The name of a sandbox appears and
+ * disappears by one rename (scratch directories sandboxes/.new-* and .old-*); what an interrupted command leaves is
+ * swept by the next create or rm. */
 #ifndef HULL_STORE_STORE_H
 #define HULL_STORE_STORE_H
 
@@ -43,20 +44,20 @@ char *hull_name_from(const char *agent, const char *directory);
 /* What a person asked for, and what became of it. Strings owned; lists NULL-terminated, never NULL. */
 struct hull_sandbox {
 	char *name;
-	char *agent;       /* "shell" */
-	char *image;       /* digest of the base image */
+	char *agent; /* "shell" */
+	char *image; /* digest of the base image */
 	unsigned cpus;
-	uint64_t memory;   /* bytes */
-	uint64_t disk;     /* bytes */
-	char *engine;      /* "auto" "qemu" "kvm" */
-	char **env;        /* "K=V" */
-	char **paths;      /* workspace paths "PATH" or "PATH:ro", absolute; the first is the working directory */
+	uint64_t memory; /* bytes */
+	uint64_t disk;   /* bytes */
+	char *engine;    /* "auto" "qemu" "kvm" */
+	char **env;      /* "K=V" */
+	char **paths;    /* workspace paths "PATH" or "PATH:ro", absolute; the first is the working directory */
 	bool no_docker;
-	bool remove;       /* --rm */
-	uint64_t created;  /* seconds since 1970 */
-	uint64_t started;  /* 0 = never */
-	char *state;       /* as last written by the keeper: "created" "starting" "running" "stopped" */
-	char *last_error;  /* why it stopped, when it failed; may be NULL */
+	bool remove;      /* --rm */
+	uint64_t created; /* seconds since 1970 */
+	uint64_t started; /* 0 = never */
+	char *state;      /* as last written by the keeper: "created" "starting" "running" "stopped" "crashed" */
+	char *last_error; /* why it crashed or did not start; NULL after a clean stop */
 };
 void hull_sandbox_free(struct hull_sandbox *s); /* frees the members, not s; fit for _cleanup_ */
 
@@ -64,7 +65,9 @@ void hull_sandbox_free(struct hull_sandbox *s); /* frees the members, not s; fit
 int hull_sandbox_load(const struct hull_paths *p, const char *name, struct hull_sandbox *out, struct hull_error *err);
 int hull_sandbox_save(const struct hull_paths *p, const struct hull_sandbox *s, struct hull_error *err);
 /* Make the directory of a new sandbox and its disk (cloned from seed_fd, then grown to s->disk), and write
- * sandbox.json last. -EEXIST when the name is taken, -ENOSPC with the figures. All or nothing. */
+ * sandbox.json last. -EEXIST when the name is taken, -ENOSPC with the figures, -EINVAL when a member of s is out of
+ * range or s->disk is smaller than the seed (the message has the minimum). All or nothing. The disk's data is not
+ * fsynced: the first fsync of the guest flushes it. */
 int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s, int seed_fd, struct hull_error *err);
 /* Remove everything of a stopped sandbox: -EBUSY while its lock is held. Works on damaged ones too. */
 int hull_sandbox_remove(const struct hull_paths *p, const char *name, struct hull_error *err);
@@ -75,11 +78,26 @@ int hull_sandbox_list(const struct hull_paths *p, char ***names, struct hull_err
 int hull_sandbox_lock(const struct hull_paths *p, const char *name, struct hull_error *err);
 /* Is the lock held (is it running)? Takes nothing. */
 bool hull_sandbox_running(const struct hull_paths *p, const char *name);
-/* Remove the runtime directory of a sandbox that is not running (stale sockets after a crash). */
+/* Remove the runtime directory of a sandbox that is not running (stale sockets after a crash). One that a keeper
+ * holds (hull_sandbox_runtime) is left alone. */
 void hull_sandbox_sweep(const struct hull_paths *p, const char *name);
-/* The truth for a person: "created" "starting" "running" "stopped" or "crashed" (its file says it runs, its lock is
- * free). Static string. */
+/* The truth for a person: "created" "starting" "running" "stopped" or "crashed" (its file says "crashed", or that it
+ * runs while its lock is free). Static string. */
 const char *hull_sandbox_truth(const struct hull_sandbox *s, bool lock_held);
+
+/* For the keeper, which holds the sandbox's lock. Make the runtime directory (0700, empty) and hold a flock on it;
+ * the descriptor. -EBUSY when a sandbox of the same name in another HULL_HOME has it. */
+int hull_sandbox_runtime(const struct hull_paths *p, const char *name, struct hull_error *err);
+/* Remove the runtime directory held by hull_sandbox_runtime(). */
+void hull_sandbox_runtime_remove(const struct hull_paths *p, const char *name);
+/* As hull_sandbox_remove, by the holder of the lock. */
+int hull_sandbox_remove_held(const struct hull_paths *p, const char *name, struct hull_error *err);
+
+/* When Hull runs as root, a sandbox's children run as an id of their own, so that they cannot touch each other. It
+ * follows from home and name alone: one of 2^28 ids from 1879048192 (0x70000000), above those that systemd and
+ * /etc/subuid hand out (two sandboxes of a thousand share one with a probability of 1 in 500). */
+enum { HULL_UID_FIRST = 0x70000000, HULL_UID_COUNT = 0x10000000 };
+uid_t hull_sandbox_uid(const struct hull_paths *p, const char *name);
 
 void hull_strv_free(char **v);
 char **hull_strv_copy(char *const *v); /* NULL gives an empty list; NULL when out of memory */

@@ -1,0 +1,10 @@
+/* Between the files of the store only. */
+#ifndef HULL_STORE_INTERNAL_H
+#define HULL_STORE_INTERNAL_H
+
+#include "store/store.h"
+
+/* Check and write sandbox.json into the directory. */
+int hull_sandbox_write(int dirfd, const struct hull_sandbox *s, struct hull_error *err);
+
+#endif

@@ -1,0 +1,363 @@
+/* Sandboxes come, go, and are held; see store.h.
+ *
+ * Coming: everything is made in `sandboxes/.new-XXXXXX`, whose directory the maker holds a flock on, and one rename
+ * gives it its name. Going: under the sandbox's lock one rename to `sandboxes/.old-XXXXXX` takes the name away, then
+ * the tree is removed. So a name is there whole or not at all, and whoever comes by later can tell leftovers from
+ * work in progress by trying the directory's flock.
+ *
+ * Held: the keeper has two locks on NAME/lock through one descriptor: flock(2), which excludes a second keeper and
+ * `rm`, and an open-file-description lock, which can be asked about (F_OFD_GETLK) without being taken; asking with
+ * flock would take it for a moment and make a start at that moment fail. Both end with the process, however it ends.
+ * NAME/lock may have been replaced between open and lock (rm, create again), so its identity is checked after. */
+#include "store/internal.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+/* What a sandbox needs besides its disk's first content: logs, and room for the guest to start at all. */
+static const uint64_t SPACE_SLACK = 64ull << 20;
+
+static int open_sandboxes(const struct hull_paths *p, struct hull_error *err)
+{
+	_cleanup_free_ char *dir = hull_fmt("%s/sandboxes", p->home);
+	if (!dir)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? hull_fail_errno(err, "cannot open %s", dir) : fd;
+}
+
+static bool same_file(int fd, int dirfd, const char *name)
+{
+	struct stat a, b;
+	return fstat(fd, &a) == 0 && fstatat(dirfd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+/* ".new-" or ".old-" and 12 random hex digits. */
+static void scratch_name(const char *prefix, char *out, size_t cap)
+{
+	uint64_t r = 0;
+	if (getrandom(&r, sizeof(r), 0) != (ssize_t)sizeof(r))
+		r = ((uint64_t)getpid() << 32) ^ (uint64_t)(uintptr_t)out;
+	snprintf(out, cap, "%s%012llx", prefix, (unsigned long long)(r & 0xffffffffffffull));
+}
+
+/* Make a scratch directory and hold it; its descriptor. A sweeper may take it in the instant between mkdir and flock:
+ * then it is gone, and another is made. */
+static int scratch_make(int root, char *name, size_t cap, struct hull_error *err)
+{
+	for (int attempt = 0; attempt < 16; attempt++) {
+		scratch_name(".new-", name, cap);
+		if (mkdirat(root, name, 0700) < 0) {
+			if (errno == EEXIST)
+				continue;
+			return hull_fail_errno(err, "cannot make a sandbox's directory");
+		}
+		_cleanup_close_ int fd = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && same_file(fd, root, name))
+			return hull_steal_fd(&fd);
+	}
+	return hull_fail(err, -EAGAIN, "cannot make a sandbox's directory: it is taken away again and again");
+}
+
+/* Remove what interrupted creations and removals left. */
+static void sweep_scratch(int root)
+{
+	_cleanup_close_ int copy = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	if (!d)
+		return;
+	copy = -1;
+	for (const struct dirent *e = readdir(d); e; e = readdir(d)) {
+		if (!hull_starts(e->d_name, ".new-") && !hull_starts(e->d_name, ".old-"))
+			continue;
+		_cleanup_close_ int fd = openat(root, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+			hull_remove_tree(root, e->d_name, NULL);
+	}
+}
+
+/* --- create --- */
+
+static int check_space(int root, const struct stat *seed, struct hull_error *err)
+{
+	struct statvfs fs;
+	if (fstatvfs(root, &fs) < 0)
+		return hull_fail_errno(err, "cannot ask for free space");
+	uint64_t have = (uint64_t)fs.f_bavail * fs.f_frsize;
+	uint64_t need = (uint64_t)seed->st_blocks * 512 + SPACE_SLACK;
+	char h[16], n[16];
+	if (have >= need)
+		return 0;
+	return hull_fail(err, -ENOSPC,
+			 "not enough space: a new sandbox needs %s and %s are free; remove sandboxes or images",
+			 hull_format_size(need, n, sizeof(n)), hull_format_size(have, h, sizeof(h)));
+}
+
+static int fill(int dir, const struct hull_sandbox *s, int seed_fd, struct hull_error *err)
+{
+	_cleanup_close_ int disk = openat(dir, "disk.img", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (disk < 0)
+		return hull_fail_errno(err, "cannot make the disk");
+	int r = hull_clone_file(seed_fd, disk, err);
+	if (r < 0)
+		return hull_wrap(err, "cannot make the disk");
+	if (ftruncate(disk, (off_t)s->disk) < 0)
+		return hull_fail_errno(err, "cannot grow the disk to %llu bytes", (unsigned long long)s->disk);
+	_cleanup_close_ int lock = openat(dir, "lock", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (lock < 0)
+		return hull_fail_errno(err, "cannot make the lock");
+	if (mkdirat(dir, "jobs", 0700) < 0)
+		return hull_fail_errno(err, "cannot make the directory for jobs");
+	return hull_sandbox_write(dir, s, err);
+}
+
+/* rename(2) that does not replace. Where the file system cannot promise it, plain rename does the same for us: a
+ * sandbox's directory is never empty, and only an empty one can be replaced. */
+static int rename_new(int root, const char *from, const char *to)
+{
+	if (renameat2(root, from, root, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno == EINVAL || errno == ENOSYS)
+		return renameat(root, from, root, to);
+	return -1;
+}
+
+int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s, int seed_fd, struct hull_error *err)
+{
+	int r = hull_name_check(s->name, err);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int root = open_sandboxes(p, err);
+	if (root < 0)
+		return root;
+	sweep_scratch(root);
+	struct stat st;
+	if (fstatat(root, s->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return hull_fail(err, -EEXIST, "the name \"%s\" is taken; use another, or `hull rm %s` first", s->name,
+				 s->name);
+	struct stat seed;
+	if (fstat(seed_fd, &seed) < 0 || !S_ISREG(seed.st_mode))
+		return hull_fail(err, -EINVAL, "the image's seed disk is not a file");
+	char min[16];
+	if (s->disk < (uint64_t)seed.st_size)
+		return hull_fail(err, -EINVAL, "the disk is too small: at least %s are needed for this image",
+				 hull_format_size((uint64_t)seed.st_size, min, sizeof(min)));
+	r = check_space(root, &seed, err);
+	if (r < 0)
+		return r;
+	char scratch[32];
+	_cleanup_close_ int dir = scratch_make(root, scratch, sizeof(scratch), err);
+	if (dir < 0)
+		return dir;
+	r = fill(dir, s, seed_fd, err);
+	if (r == 0 && rename_new(root, scratch, s->name) < 0) {
+		if (errno == EEXIST || errno == ENOTEMPTY)
+			r = hull_fail(err, -EEXIST, "the name \"%s\" is taken; use another, or `hull rm %s` first",
+				      s->name, s->name);
+		else
+			r = hull_fail_errno(err, "cannot give the sandbox \"%s\" its name", s->name);
+	}
+	if (r < 0) {
+		hull_remove_tree(root, scratch, NULL);
+		return r;
+	}
+	fsync(root);
+	return 0;
+}
+
+/* --- locks --- */
+
+int hull_sandbox_lock(const struct hull_paths *p, const char *name, struct hull_error *err)
+{
+	int r = hull_name_check(name, err);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int root = open_sandboxes(p, err);
+	if (root < 0)
+		return root;
+	_cleanup_close_ int dir = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0 && errno == ENOENT)
+		return hull_fail(err, -ENOENT, "no sandbox is called \"%s\"; `hull ls` shows those there are", name);
+	if (dir < 0)
+		return hull_fail_errno(err, "cannot open the directory of sandbox \"%s\"", name);
+	_cleanup_close_ int fd = openat(dir, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return hull_fail_errno(err, "cannot open the lock of sandbox \"%s\"", name);
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fcntl(fd, F_OFD_SETLK, &whole) < 0) {
+		if (errno == EWOULDBLOCK || errno == EACCES)
+			return hull_fail(err, -EBUSY, "sandbox \"%s\" is running already", name);
+		return hull_fail_errno(err, "cannot lock sandbox \"%s\"", name);
+	}
+	if (!same_file(fd, dir, "lock") || !same_file(dir, root, name))
+		return hull_fail(err, -ENOENT, "sandbox \"%s\" has just been removed", name);
+	return hull_steal_fd(&fd);
+}
+
+bool hull_sandbox_running(const struct hull_paths *p, const char *name)
+{
+	if (hull_name_check(name, NULL) < 0)
+		return false;
+	_cleanup_free_ char *path = hull_sandbox_path(p, name, "lock");
+	_cleanup_close_ int fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	struct flock ask = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &ask) == 0 && ask.l_type != F_UNLCK;
+}
+
+int hull_sandbox_runtime(const struct hull_paths *p, const char *name, struct hull_error *err)
+{
+	hull_sandbox_sweep(p, name);
+	_cleanup_free_ char *path = hull_runtime_path(p, name, NULL);
+	if (!path)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return hull_fail_errno(err, "cannot make %s", path);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return hull_fail_errno(err, "cannot open %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || !same_file(fd, AT_FDCWD, path))
+		return hull_fail(err, -EBUSY,
+				 "%s is in use by a sandbox of the same name in another HULL_HOME; set XDG_RUNTIME_DIR",
+				 path);
+	return hull_steal_fd(&fd);
+}
+
+/* Remove the runtime directory; the flock on it is ours already when held. */
+static void remove_runtime(const struct hull_paths *p, const char *name, bool held)
+{
+	_cleanup_close_ int root = open(p->runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd = root < 0 ? -1 : openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 && (held || flock(fd, LOCK_EX | LOCK_NB) == 0))
+		hull_remove_tree(root, name, NULL);
+}
+
+void hull_sandbox_sweep(const struct hull_paths *p, const char *name)
+{
+	if (hull_name_check(name, NULL) == 0)
+		remove_runtime(p, name, false);
+}
+
+void hull_sandbox_runtime_remove(const struct hull_paths *p, const char *name)
+{
+	remove_runtime(p, name, true);
+}
+
+/* --- remove --- */
+
+int hull_sandbox_remove_held(const struct hull_paths *p, const char *name, struct hull_error *err)
+{
+	int r = hull_name_check(name, err);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int root = open_sandboxes(p, err);
+	if (root < 0)
+		return root;
+	char scratch[32];
+	scratch_name(".old-", scratch, sizeof(scratch));
+	_cleanup_close_ int dir = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir >= 0)
+		(void)flock(dir, LOCK_EX | LOCK_NB); /* keeps sweepers off; they would only help */
+	if (renameat(root, name, root, scratch) < 0)
+		return hull_fail_errno(err, "cannot remove sandbox \"%s\"", name);
+	r = hull_remove_tree(root, scratch, err);
+	return r < 0 ? hull_wrap(err, "cannot remove all of sandbox \"%s\"", name) : 0;
+}
+
+int hull_sandbox_remove(const struct hull_paths *p, const char *name, struct hull_error *err)
+{
+	int r = hull_name_check(name, err);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int root = open_sandboxes(p, err);
+	if (root < 0)
+		return root;
+	sweep_scratch(root);
+	struct stat st;
+	if (fstatat(root, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno == ENOENT)
+			return hull_fail(err, -ENOENT, "no sandbox is called \"%s\"; `hull ls` shows those there are",
+					 name);
+		return hull_fail_errno(err, "cannot look at sandbox \"%s\"", name);
+	}
+	/* A damaged one may lack its lock, or not even be a directory: nobody can be running it then. */
+	_cleanup_close_ int lock = -1;
+	if (S_ISDIR(st.st_mode)) {
+		struct hull_error why;
+		lock = hull_sandbox_lock(p, name, &why);
+		if (lock == -EBUSY)
+			return hull_fail(err, -EBUSY,
+					 "sandbox \"%s\" is running; `hull stop %s` first, or `hull rm -f %s`", name,
+					 name, name);
+		if (lock == -ENOENT)
+			return hull_fail(err, lock, "%s", why.msg);
+	}
+	hull_sandbox_sweep(p, name);
+	return hull_sandbox_remove_held(p, name, err);
+}
+
+/* --- list, truth, ids --- */
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int hull_sandbox_list(const struct hull_paths *p, char ***names, struct hull_error *err)
+{
+	_cleanup_close_ int root = open_sandboxes(p, err);
+	if (root < 0)
+		return root;
+	_cleanup_closedir_ DIR *d = fdopendir(root);
+	if (!d)
+		return hull_fail_errno(err, "cannot list sandboxes");
+	root = -1;
+	char **list = hull_strv_copy(NULL);
+	if (!list)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	for (const struct dirent *e = readdir(d); e; e = readdir(d)) {
+		if (hull_name_check(e->d_name, NULL) < 0)
+			continue;
+		if (hull_strv_add(&list, e->d_name) < 0) {
+			hull_strv_free(list);
+			return hull_fail(err, -ENOMEM, "out of memory");
+		}
+	}
+	qsort(list, hull_strv_count(list), sizeof(*list), by_name);
+	*names = list;
+	return 0;
+}
+
+const char *hull_sandbox_truth(const struct hull_sandbox *s, bool lock_held)
+{
+	const char *last = s->state ? s->state : "";
+	if (lock_held)
+		return strcmp(last, "running") == 0 ? "running" : "starting";
+	if (strcmp(last, "created") == 0)
+		return "created";
+	return strcmp(last, "stopped") == 0 ? "stopped" : "crashed";
+}
+
+uid_t hull_sandbox_uid(const struct hull_paths *p, const char *name)
+{
+	/* FNV-1a over "home\0name". */
+	uint64_t h = 0xcbf29ce484222325ull;
+	const char *parts[] = {p->home, name};
+	for (size_t k = 0; k < 2; k++)
+		for (const char *c = parts[k];; c++) {
+			h = (h ^ (uint8_t)*c) * 0x100000001b3ull;
+			if (!*c)
+				break;
+		}
+	h ^= h >> 32;
+	return (uid_t)(HULL_UID_FIRST + h % HULL_UID_COUNT);
+}

@@ -1,0 +1,164 @@
+/* Where Hull keeps things, and what a sandbox may be called; see store.h.
+ *
+ * The runtime directory holds sockets that give full control of a sandbox, so in shared /tmp it is used only when it
+ * is a real directory, ours, and closed to everyone else: someone may have put a symlink there first. */
+#include "store/store.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+
+#include <limits.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* An environment variable that names a directory; XDG says relative and empty ones are to be ignored. */
+static const char *env_dir(const char *name)
+{
+	const char *v = getenv(name);
+	return v && v[0] == '/' ? v : NULL;
+}
+
+/* xdg/hull, or HOME/fallback/hull. */
+static char *xdg_dir(const char *variable, const char *fallback)
+{
+	const char *base = env_dir(variable);
+	if (base)
+		return hull_fmt("%s/hull", base);
+	const char *home = env_dir("HOME");
+	if (!home) {
+		const struct passwd *pw = getpwuid(geteuid());
+		home = pw && pw->pw_dir && pw->pw_dir[0] == '/' ? pw->pw_dir : NULL;
+	}
+	return home ? hull_fmt("%s/%s/hull", home, fallback) : NULL;
+}
+
+static char *runtime_dir(void)
+{
+	const char *base = env_dir("XDG_RUNTIME_DIR");
+	if (base)
+		return hull_fmt("%s/hull", base);
+	_cleanup_free_ char *run = hull_fmt("/run/user/%u", (unsigned)geteuid());
+	struct stat st;
+	if (run && stat(run, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid())
+		return hull_fmt("%s/hull", run);
+	return hull_fmt("/tmp/hull-%u", (unsigned)geteuid());
+}
+
+static int check_private(const char *dir, struct hull_error *err)
+{
+	struct stat st;
+	if (lstat(dir, &st) < 0)
+		return hull_fail_errno(err, "cannot use the runtime directory %s", dir);
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+		return hull_fail(err, -EPERM,
+				 "cannot use the runtime directory %s: it is not a directory of yours; set "
+				 "XDG_RUNTIME_DIR to one",
+				 dir);
+	if ((st.st_mode & 077) && chmod(dir, 0700) < 0)
+		return hull_fail_errno(err, "cannot close the runtime directory %s to others", dir);
+	return 0;
+}
+
+int hull_paths_open(struct hull_paths *out, struct hull_error *err)
+{
+	_cleanup_(hull_paths_free) struct hull_paths p = {0};
+	const char *home = getenv("HULL_HOME");
+	/* A relative HULL_HOME counts from here; the keeper leaves this directory, so it must not stay relative. */
+	p.home = home && home[0] ? strdup(home) : xdg_dir("XDG_DATA_HOME", ".local/share");
+	p.config = xdg_dir("XDG_CONFIG_HOME", ".config");
+	p.runtime = runtime_dir();
+	if (!p.home || !p.config || !p.runtime)
+		return hull_fail(err, -ENOENT,
+				 "cannot tell where to keep things: no home directory; set HOME or HULL_HOME");
+	int r = hull_mkdir_all(p.home, 0700, err);
+	if (r < 0)
+		return r;
+	char *real = realpath(p.home, NULL);
+	if (!real)
+		return hull_fail_errno(err, "cannot use %s", p.home);
+	free(p.home);
+	p.home = real;
+	_cleanup_free_ char *sandboxes = hull_fmt("%s/sandboxes", p.home);
+	if (!sandboxes)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	r = hull_mkdir_all(sandboxes, 0700, err);
+	if (r == 0)
+		r = hull_mkdir_all(p.config, 0700, err);
+	if (r == 0)
+		r = hull_mkdir_all(p.runtime, 0700, err);
+	if (r == 0)
+		r = check_private(p.runtime, err);
+	if (r < 0)
+		return r;
+	*out = p;
+	p = (struct hull_paths){0};
+	return 0;
+}
+
+void hull_paths_free(struct hull_paths *p)
+{
+	free(p->home);
+	free(p->runtime);
+	free(p->config);
+	*p = (struct hull_paths){0};
+}
+
+char *hull_sandbox_path(const struct hull_paths *p, const char *name, const char *file)
+{
+	return file ? hull_fmt("%s/sandboxes/%s/%s", p->home, name, file) : hull_fmt("%s/sandboxes/%s", p->home, name);
+}
+
+char *hull_runtime_path(const struct hull_paths *p, const char *name, const char *file)
+{
+	return file ? hull_fmt("%s/%s/%s", p->runtime, name, file) : hull_fmt("%s/%s", p->runtime, name);
+}
+
+static bool lower_alnum(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+int hull_name_check(const char *name, struct hull_error *err)
+{
+	if (!name || !name[0])
+		return hull_fail(err, -EINVAL, "a sandbox needs a name");
+	size_t n = strlen(name);
+	if (n > HULL_NAME_MAX)
+		return hull_fail(err, -EINVAL, "the name is too long: %zu characters; at most %d", n, HULL_NAME_MAX);
+	bool ok = lower_alnum(name[0]);
+	for (size_t i = 1; ok && i < n; i++)
+		ok = lower_alnum(name[i]) || name[i] == '_' || name[i] == '.' || name[i] == '-';
+	if (ok)
+		return 0;
+	_cleanup_free_ char *shown = hull_printable(name, n);
+	return hull_fail(err, -EINVAL,
+			 "bad name \"%s\": use a-z, 0-9, '_', '.' and '-', starting with a letter or digit",
+			 shown ? shown : "");
+}
+
+char *hull_name_from(const char *agent, const char *directory)
+{
+	const char *parts[] = {agent ? agent : "", directory ? directory : ""};
+	char name[HULL_NAME_MAX + 1];
+	size_t n = 0;
+	for (size_t k = 0; k < 2; k++) {
+		if (k == 1 && n > 0 && parts[1][0] && n < HULL_NAME_MAX)
+			name[n++] = '-';
+		for (const char *c = parts[k]; *c && n < HULL_NAME_MAX; c++) {
+			char l = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
+			bool fine = lower_alnum(l) || (n > 0 && (l == '_' || l == '.'));
+			/* One '-' for each run of other bytes, and none in front. */
+			if (fine)
+				name[n++] = l;
+			else if (n > 0 && name[n - 1] != '-')
+				name[n++] = '-';
+		}
+	}
+	while (n > 0 && !lower_alnum(name[n - 1]))
+		n--;
+	name[n] = '\0';
+	return strdup(n ? name : "sandbox");
+}

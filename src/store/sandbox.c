@@ -1,0 +1,319 @@
+/* sandbox.json: what a sandbox is; see store.h.
+ *
+ * The file is ours, but it may be damaged or edited by hand, so everything in it is checked for type and range before
+ * anybody computes with it; the same check guards what is written. Unknown members are ignored (a newer Hull may
+ * write more). The one message for all damage names the file and how to get rid of the sandbox. */
+#include "store/internal.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	FILE_MAX = 8 * 1024 * 1024,
+	CPUS_MAX = 1024,
+	LIST_MAX = 4096,
+	ENV_BYTES_MAX = 512 * 1024, /* half of what one OPEN on the wire can carry */
+};
+static const uint64_t MEMORY_MIN = 64ull << 20;
+static const uint64_t MEMORY_MAX = 16ull << 40;
+static const uint64_t DISK_MIN = 1ull << 20;
+static const uint64_t DISK_MAX = 64ull << 40;
+
+static const char *const STATES[] = {"created", "starting", "running", "stopped", "crashed"};
+static const char *const ENGINES[] = {"auto", "qemu", "kvm"};
+
+void hull_sandbox_free(struct hull_sandbox *s)
+{
+	free(s->name);
+	free(s->agent);
+	free(s->image);
+	free(s->engine);
+	hull_strv_free(s->env);
+	hull_strv_free(s->paths);
+	free(s->state);
+	free(s->last_error);
+	*s = (struct hull_sandbox){0};
+}
+
+static bool one_of(const char *s, const char *const *list, size_t n)
+{
+	for (size_t i = 0; s && i < n; i++)
+		if (strcmp(s, list[i]) == 0)
+			return true;
+	return false;
+}
+
+/* A plain token: it stands in paths and messages. */
+static bool token(const char *s)
+{
+	if (!s || !s[0] || s[0] == '.' || strlen(s) > 128)
+		return false;
+	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-") == strlen(s);
+}
+
+static int check_lists(const struct hull_sandbox *s, struct hull_error *err)
+{
+	size_t total = 0;
+	if (hull_strv_count(s->env) > LIST_MAX || hull_strv_count(s->paths) > LIST_MAX)
+		return hull_fail(err, -EINVAL, "too many variables or paths (at most %d)", LIST_MAX);
+	for (size_t i = 0; s->env && s->env[i]; i++) {
+		const char *eq = strchr(s->env[i], '=');
+		if (!eq || eq == s->env[i])
+			return hull_fail(err, -EINVAL, "\"%.60s\" is not of the form NAME=VALUE", s->env[i]);
+		total += strlen(s->env[i]) + 8;
+	}
+	if (total > ENV_BYTES_MAX)
+		return hull_fail(err, -EINVAL, "the environment is too large (%zu bytes; at most %d)", total,
+				 ENV_BYTES_MAX);
+	for (size_t i = 0; s->paths && s->paths[i]; i++)
+		if (s->paths[i][0] != '/' || strlen(s->paths[i]) >= 4096)
+			return hull_fail(err, -EINVAL, "the path \"%.200s\" is not absolute, or too long", s->paths[i]);
+	return 0;
+}
+
+static int check(const struct hull_sandbox *s, struct hull_error *err)
+{
+	int r = hull_name_check(s->name, err);
+	if (r < 0)
+		return r;
+	if (!token(s->agent))
+		return hull_fail(err, -EINVAL, "bad agent name");
+	if (!token(s->image))
+		return hull_fail(err, -EINVAL, "bad image digest");
+	if (s->cpus < 1 || s->cpus > CPUS_MAX)
+		return hull_fail(err, -EINVAL, "%u cpus: 1 to %d are possible", s->cpus, CPUS_MAX);
+	char lo[16], hi[16];
+	if (s->memory < MEMORY_MIN || s->memory > MEMORY_MAX)
+		return hull_fail(err, -EINVAL, "%llu bytes of memory: %s to %s are possible",
+				 (unsigned long long)s->memory, hull_format_size(MEMORY_MIN, lo, sizeof(lo)),
+				 hull_format_size(MEMORY_MAX, hi, sizeof(hi)));
+	if (s->disk < DISK_MIN || s->disk > DISK_MAX)
+		return hull_fail(err, -EINVAL, "a disk of %llu bytes: %s to %s are possible",
+				 (unsigned long long)s->disk, hull_format_size(DISK_MIN, lo, sizeof(lo)),
+				 hull_format_size(DISK_MAX, hi, sizeof(hi)));
+	if (!one_of(s->engine, ENGINES, sizeof(ENGINES) / sizeof(*ENGINES)))
+		return hull_fail(err, -EINVAL, "unknown engine; use auto, qemu or kvm");
+	if (!one_of(s->state, STATES, sizeof(STATES) / sizeof(*STATES)))
+		return hull_fail(err, -EINVAL, "unknown state");
+	return check_lists(s, err);
+}
+
+/* --- reading --- */
+
+/* Owned copy of a string member; a wrong type sets *bad. */
+static char *get_str(const json_t *j, const char *key, bool required, const char **bad)
+{
+	const json_t *v = json_object_get(j, key);
+	if (!v || json_is_null(v)) {
+		if (required)
+			*bad = key;
+		return NULL;
+	}
+	if (!json_is_string(v) || strlen(json_string_value(v)) != json_string_length(v)) {
+		*bad = key;
+		return NULL;
+	}
+	char *s = strdup(json_string_value(v));
+	if (!s)
+		*bad = key;
+	return s;
+}
+
+static uint64_t get_uint(const json_t *j, const char *key, bool required, uint64_t max, const char **bad)
+{
+	const json_t *v = json_object_get(j, key);
+	if (!v && !required)
+		return 0;
+	if (!json_is_integer(v) || json_integer_value(v) < 0 || (uint64_t)json_integer_value(v) > max) {
+		*bad = key;
+		return 0;
+	}
+	return (uint64_t)json_integer_value(v);
+}
+
+static bool get_bool(const json_t *j, const char *key, const char **bad)
+{
+	const json_t *v = json_object_get(j, key);
+	if (v && !json_is_boolean(v))
+		*bad = key;
+	return json_is_true(v);
+}
+
+static char **get_list(const json_t *j, const char *key, const char **bad)
+{
+	const json_t *v = json_object_get(j, key);
+	char **list = hull_strv_copy(NULL);
+	if (!list || (v && !json_is_array(v)) || json_array_size(v) > LIST_MAX) {
+		*bad = key;
+		return list;
+	}
+	for (size_t i = 0; i < json_array_size(v); i++) {
+		const json_t *e = json_array_get(v, i);
+		if (!json_is_string(e) || hull_strv_add(&list, json_string_value(e)) < 0) {
+			*bad = key;
+			return list;
+		}
+	}
+	return list;
+}
+
+static int damaged(const char *path, const char *name, const char *what, struct hull_error *err)
+{
+	return hull_fail(err, -EBADMSG, "%s is damaged: %s; `hull rm %s` removes the sandbox", path, what, name);
+}
+
+static int from_json(const json_t *j, struct hull_sandbox *s, const char **bad)
+{
+	if (!json_is_object(j)) {
+		*bad = "the whole";
+		return -EBADMSG;
+	}
+	s->name = get_str(j, "name", true, bad);
+	s->agent = get_str(j, "agent", true, bad);
+	s->image = get_str(j, "image", true, bad);
+	s->cpus = (unsigned)get_uint(j, "cpus", true, CPUS_MAX, bad);
+	s->memory = get_uint(j, "memory", true, MEMORY_MAX, bad);
+	s->disk = get_uint(j, "disk", true, DISK_MAX, bad);
+	s->engine = get_str(j, "engine", true, bad);
+	s->env = get_list(j, "env", bad);
+	s->paths = get_list(j, "paths", bad);
+	s->no_docker = get_bool(j, "no_docker", bad);
+	s->remove = get_bool(j, "remove", bad);
+	s->created = get_uint(j, "created", true, INT64_MAX, bad);
+	s->started = get_uint(j, "started", false, INT64_MAX, bad);
+	s->state = get_str(j, "state", true, bad);
+	s->last_error = get_str(j, "last_error", false, bad);
+	return *bad ? -EBADMSG : 0;
+}
+
+static void json_putp(json_t **j)
+{
+	json_decref(*j);
+}
+
+int hull_sandbox_load(const struct hull_paths *p, const char *name, struct hull_sandbox *out, struct hull_error *err)
+{
+	int r = hull_name_check(name, err);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *path = hull_sandbox_path(p, name, "sandbox.json");
+	if (!path)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	struct hull_error why;
+	r = hull_read_file(AT_FDCWD, path, FILE_MAX, &text, &why);
+	if (r == -ENOENT || r == -ENOTDIR) {
+		_cleanup_free_ char *dir = hull_sandbox_path(p, name, NULL);
+		if (dir && access(dir, F_OK) == 0)
+			return damaged(path, name, "the file is missing", err);
+		return hull_fail(err, -ENOENT, "no sandbox is called \"%s\"; `hull ls` shows those there are", name);
+	}
+	if (r == -EFBIG || r == -EISDIR)
+		return damaged(path, name, r == -EFBIG ? "it is too large" : "it is not a file", err);
+	if (r < 0)
+		return hull_fail(err, r, "%s", why.msg);
+	json_error_t where;
+	_cleanup_(json_putp)
+		json_t *j = json_loadb((const char *)hull_buf_bytes(&text), text.len, JSON_REJECT_DUPLICATES, &where);
+	char what[256];
+	if (!j) {
+		snprintf(what, sizeof(what), "line %d: %.160s", where.line, where.text);
+		return damaged(path, name, what, err);
+	}
+	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
+	const char *bad = NULL;
+	if (from_json(j, &s, &bad) < 0) {
+		snprintf(what, sizeof(what), "\"%s\" is missing or not what it should be", bad);
+		return damaged(path, name, what, err);
+	}
+	if (strcmp(s.name, name) != 0)
+		return damaged(path, name, "it belongs to a sandbox of another name", err);
+	if (check(&s, &why) < 0) {
+		snprintf(what, sizeof(what), "%.240s", why.msg);
+		return damaged(path, name, what, err);
+	}
+	*out = s;
+	s = (struct hull_sandbox){0};
+	return 0;
+}
+
+/* --- writing --- */
+
+static json_t *list_json(char *const *v)
+{
+	json_t *a = json_array();
+	for (size_t i = 0; a && v && v[i]; i++) {
+		if (json_array_append_new(a, json_string(v[i])) < 0) {
+			json_decref(a);
+			return NULL;
+		}
+	}
+	return a;
+}
+
+static json_t *to_json(const struct hull_sandbox *s)
+{
+	json_t *j = json_object();
+	bool ok = j && json_object_set_new(j, "name", json_string(s->name)) == 0 &&
+		  json_object_set_new(j, "agent", json_string(s->agent)) == 0 &&
+		  json_object_set_new(j, "image", json_string(s->image)) == 0 &&
+		  json_object_set_new(j, "cpus", json_integer((json_int_t)s->cpus)) == 0 &&
+		  json_object_set_new(j, "memory", json_integer((json_int_t)s->memory)) == 0 &&
+		  json_object_set_new(j, "disk", json_integer((json_int_t)s->disk)) == 0 &&
+		  json_object_set_new(j, "engine", json_string(s->engine)) == 0 &&
+		  json_object_set_new(j, "env", list_json(s->env)) == 0 &&
+		  json_object_set_new(j, "paths", list_json(s->paths)) == 0 &&
+		  json_object_set_new(j, "no_docker", json_boolean(s->no_docker)) == 0 &&
+		  json_object_set_new(j, "remove", json_boolean(s->remove)) == 0 &&
+		  json_object_set_new(j, "created", json_integer((json_int_t)s->created)) == 0 &&
+		  json_object_set_new(j, "started", json_integer((json_int_t)s->started)) == 0 &&
+		  json_object_set_new(j, "state", json_string(s->state)) == 0;
+	if (ok && s->last_error) {
+		/* May quote a guest or an engine: when it is not UTF-8, escaped is better than lost. */
+		json_t *text = json_string(s->last_error);
+		if (!text) {
+			_cleanup_free_ char *shown = hull_printable(s->last_error, strlen(s->last_error));
+			text = shown ? json_string(shown) : NULL;
+		}
+		ok = json_object_set_new(j, "last_error", text ? text : json_null()) == 0;
+	}
+	if (ok)
+		return j;
+	json_decref(j);
+	return NULL;
+}
+
+int hull_sandbox_write(int dirfd, const struct hull_sandbox *s, struct hull_error *err)
+{
+	int r = check(s, err);
+	if (r < 0)
+		return r;
+	_cleanup_(json_putp) json_t *j = to_json(s);
+	if (!j)
+		return hull_fail(err, -EILSEQ, "cannot keep sandbox \"%s\": a variable or a path is not valid UTF-8",
+				 s->name);
+	_cleanup_free_ char *text = json_dumps(j, JSON_INDENT(2));
+	if (!text)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	return hull_write_file_atomic(dirfd, "sandbox.json", text, strlen(text), 0600, err);
+}
+
+int hull_sandbox_save(const struct hull_paths *p, const struct hull_sandbox *s, struct hull_error *err)
+{
+	int r = hull_name_check(s->name, err);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *dir = hull_sandbox_path(p, s->name, NULL);
+	if (!dir)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return hull_fail_errno(err, "cannot open %s", dir);
+	return hull_sandbox_write(fd, s, err);
+}
