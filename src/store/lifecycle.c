@@ -148,10 +148,9 @@ int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s
 	struct stat seed;
 	if (fstat(seed_fd, &seed) < 0 || !S_ISREG(seed.st_mode))
 		return hull_fail(err, -EINVAL, "the image's seed disk is not a file");
-	char min[16];
 	if (s->disk < (uint64_t)seed.st_size)
-		return hull_fail(err, -EINVAL, "the disk is too small: at least %s are needed for this image",
-				 hull_format_size((uint64_t)seed.st_size, min, sizeof(min)));
+		return hull_fail(err, -EINVAL, "the disk is too small: this image needs at least %llum",
+				 (unsigned long long)(((uint64_t)seed.st_size + (1 << 20) - 1) >> 20));
 	r = check_space(root, &seed, err);
 	if (r < 0)
 		return r;

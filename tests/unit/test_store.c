@@ -1,0 +1,471 @@
+/* The store, in a temporary HULL_HOME: round trips, every kind of damage, creation all or nothing, locks, removal. */
+#include "store/store.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+struct world {
+	char dir[64];
+	struct hull_paths paths;
+	int seed;
+};
+
+static void env_in(const char *name, const char *dir, const char *sub)
+{
+	_cleanup_free_ char *v = hull_fmt("%s/%s", dir, sub);
+	assert_int_equal(setenv(name, v, 1), 0);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	strcpy(w->dir, "/tmp/hull-test-store.XXXXXX");
+	if (!mkdtemp(w->dir))
+		return -1;
+	env_in("HULL_HOME", w->dir, "home");
+	env_in("XDG_RUNTIME_DIR", w->dir, "run");
+	env_in("XDG_CONFIG_HOME", w->dir, "config");
+	struct hull_error err;
+	if (hull_paths_open(&w->paths, &err) < 0) {
+		print_error("%s\n", err.msg);
+		return -1;
+	}
+	_cleanup_free_ char *seed = hull_fmt("%s/seed.img", w->dir);
+	w->seed = open(seed, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (w->seed < 0 || ftruncate(w->seed, 8 << 20) < 0 || pwrite(w->seed, "seed", 4, 4 << 20) != 4)
+		return -1;
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+	close(w->seed);
+	hull_remove_tree(AT_FDCWD, w->dir, NULL);
+	hull_paths_free(&w->paths);
+	free(w);
+	return 0;
+}
+
+static struct hull_sandbox example(const char *name)
+{
+	struct hull_sandbox s = {
+		.name = strdup(name),
+		.agent = strdup("shell"),
+		.image = strdup("0123456789abcdef0123456789abcdef"),
+		.cpus = 2,
+		.memory = 1ull << 30,
+		.disk = 64ull << 20,
+		.engine = strdup("auto"),
+		.env = hull_strv_copy((char *[]){(char *)"A=1", (char *)"B=x y\xc3\xa9", NULL}),
+		.paths = hull_strv_copy((char *[]){(char *)"/src/x:ro", NULL}),
+		.no_docker = true,
+		.created = 1700000000,
+		.state = strdup("created"),
+	};
+	return s;
+}
+
+static void create(struct world *w, const char *name)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox s = example(name);
+	struct hull_error err;
+	if (hull_sandbox_create(&w->paths, &s, w->seed, &err) < 0)
+		fail_msg("%s", err.msg);
+}
+
+/* Entries of sandboxes/, hidden ones too. */
+static size_t entries(struct world *w)
+{
+	_cleanup_free_ char *dir = hull_fmt("%s/sandboxes", w->paths.home);
+	_cleanup_closedir_ DIR *d = opendir(dir);
+	size_t n = 0;
+	while (readdir(d))
+		n++;
+	return n - 2;
+}
+
+static void test_round_trip(void **state)
+{
+	struct world *w = *state;
+	create(w, "one");
+	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
+	struct hull_error err;
+	assert_int_equal(hull_sandbox_load(&w->paths, "one", &s, &err), 0);
+	assert_string_equal(s.name, "one");
+	assert_string_equal(s.env[1], "B=x y\xc3\xa9");
+	assert_null(s.env[2]);
+	assert_string_equal(s.paths[0], "/src/x:ro");
+	assert_true(s.no_docker);
+	assert_false(s.remove);
+	assert_int_equal(s.memory, 1ull << 30);
+	assert_null(s.last_error);
+	s.last_error = strdup("bad \xff byte");
+	free(s.state);
+	s.state = strdup("crashed");
+	assert_int_equal(hull_sandbox_save(&w->paths, &s, &err), 0);
+	_cleanup_(hull_sandbox_free) struct hull_sandbox again = {0};
+	assert_int_equal(hull_sandbox_load(&w->paths, "one", &again, &err), 0);
+	assert_string_equal(again.state, "crashed");
+	assert_non_null(strstr(again.last_error, "xff"));
+	assert_string_equal(hull_sandbox_truth(&again, false), "crashed");
+}
+
+static void test_disk_is_clone_of_seed(void **state)
+{
+	struct world *w = *state;
+	create(w, "one");
+	_cleanup_free_ char *path = hull_sandbox_path(&w->paths, "one", "disk.img");
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, 64 << 20);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_true(st.st_blocks * 512 < 1 << 20); /* sparse */
+	char got[4];
+	assert_int_equal(pread(fd, got, 4, 4 << 20), 4);
+	assert_memory_equal(got, "seed", 4);
+}
+
+static void test_create_refuses(void **state)
+{
+	struct world *w = *state;
+	create(w, "one");
+	struct hull_error err;
+	_cleanup_(hull_sandbox_free) struct hull_sandbox s = example("one");
+	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, &err), -EEXIST);
+	free(s.name);
+	s.name = strdup("two");
+	s.disk = 4 << 20;
+	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "at least 8m"));
+	s.disk = 64ull << 20;
+	s.cpus = 0;
+	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, &err), -EINVAL);
+	s.cpus = 1;
+	assert_int_equal(hull_strv_add(&s.env, "X=\xff"), 0);
+	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, &err), -EILSEQ);
+	assert_int_equal(entries(w), 1); /* no scratch left by any of them */
+	free(s.name);
+	s.name = strdup("../up");
+	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, &err), -EINVAL);
+}
+
+static void test_leftovers_are_swept(void **state)
+{
+	struct world *w = *state;
+	_cleanup_free_ char *dead = hull_fmt("%s/sandboxes/.new-dead", w->paths.home);
+	_cleanup_free_ char *live = hull_fmt("%s/sandboxes/.new-live", w->paths.home);
+	assert_int_equal(mkdir(dead, 0700), 0);
+	assert_int_equal(mkdir(live, 0700), 0);
+	_cleanup_close_ int fd = open(live, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	create(w, "one");
+	assert_int_equal(access(dead, F_OK), -1);
+	assert_int_equal(access(live, F_OK), 0);
+	char **names;
+	assert_int_equal(hull_sandbox_list(&w->paths, &names, NULL), 0);
+	assert_int_equal(hull_strv_count(names), 1);
+	hull_strv_free(names);
+}
+
+static void test_no_space(void **state)
+{
+	struct world *w = *state;
+	_cleanup_free_ char *dir = hull_fmt("%s/sandboxes", w->paths.home);
+	if (mount("tmpfs", dir, "tmpfs", 0, "size=16m") < 0)
+		skip();
+	struct hull_error err;
+	_cleanup_(hull_sandbox_free) struct hull_sandbox s = example("one");
+	int r = hull_sandbox_create(&w->paths, &s, w->seed, &err);
+	size_t left = entries(w);
+	umount(dir);
+	assert_int_equal(r, -ENOSPC);
+	assert_non_null(strstr(err.msg, "are free"));
+	assert_int_equal(left, 0);
+}
+
+static void put(struct world *w, const char *name, const char *text)
+{
+	_cleanup_free_ char *path = hull_sandbox_path(&w->paths, name, "sandbox.json");
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(hull_write_full(fd, text, strlen(text)), 0);
+}
+
+static void test_damage(void **state)
+{
+	struct world *w = *state;
+	static const char *const bad[] = {
+		"", "{", "[]", "null", "{}", "\"x\"", "\xff\xfe",
+		/* the good one with one thing wrong each, marked by @ below */
+	};
+	static const char good[] = "{\"name\":\"one\",\"agent\":\"shell\",\"image\":\"abc\",\"cpus\":1,"
+				   "\"memory\":1073741824,\"disk\":67108864,\"engine\":\"auto\",\"env\":[],"
+				   "\"paths\":[],\"created\":1,\"state\":\"created\",\"future\":{\"x\":1}}";
+	static const char *const swaps[][2] = {
+		{"\"one\"", "\"two\""},
+		{"\"one\"", "7"},
+		{"\"shell\"", "\"../x\""},
+		{"\"abc\"", "\"a/b\""},
+		{"\"cpus\":1", "\"cpus\":-1"},
+		{"\"cpus\":1", "\"cpus\":99999999999"},
+		{"\"cpus\":1", "\"cpus\":1.5"},
+		{"1073741824", "12"},
+		{"1073741824", "9223372036854775807"},
+		{"67108864", "\"big\""},
+		{"\"auto\"", "\"magic\""},
+		{"\"env\":[]", "\"env\":{}"},
+		{"\"env\":[]", "\"env\":[1]"},
+		{"\"env\":[]", "\"env\":[\"NOEQUALS\"]"},
+		{"\"paths\":[]", "\"paths\":[\"relative\"]"},
+		{"\"state\":\"created\"", "\"state\":\"odd\""},
+		{"\"state\":\"created\"", "\"state\":\"created\",\"remove\":\"yes\""},
+		{"\"state\":\"created\"", "\"state\":\"created\",\"last_error\":3"},
+		{"\"state\":\"created\"", "\"state\":\"created\",\"state\":\"created\""},
+	};
+	create(w, "one");
+	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
+	struct hull_error err;
+	put(w, "one", good);
+	assert_int_equal(hull_sandbox_load(&w->paths, "one", &s, &err), 0); /* unknown members are fine */
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		put(w, "one", bad[i]);
+		_cleanup_(hull_sandbox_free) struct hull_sandbox t = {0};
+		assert_int_equal(hull_sandbox_load(&w->paths, "one", &t, &err), -EBADMSG);
+		assert_non_null(strstr(err.msg, "sandbox.json"));
+		assert_non_null(strstr(err.msg, "`hull rm one`"));
+	}
+	for (size_t i = 0; i < sizeof(swaps) / sizeof(*swaps); i++) {
+		const char *at = strstr(good, swaps[i][0]);
+		assert_non_null(at);
+		_cleanup_free_ char *text = hull_fmt("%.*s%s%s", (int)(at - good), good, swaps[i][1],
+						     at + strlen(swaps[i][0]));
+		put(w, "one", text);
+		_cleanup_(hull_sandbox_free) struct hull_sandbox t = {0};
+		if (hull_sandbox_load(&w->paths, "one", &t, &err) != -EBADMSG)
+			fail_msg("accepted: %s", text);
+	}
+	/* Every prefix of a good file is damage, and a damaged one can be removed. */
+	for (size_t n = 0; n < sizeof(good) - 1; n++) {
+		_cleanup_free_ char *text = hull_fmt("%.*s", (int)n, good);
+		put(w, "one", text);
+		_cleanup_(hull_sandbox_free) struct hull_sandbox t = {0};
+		assert_int_equal(hull_sandbox_load(&w->paths, "one", &t, &err), -EBADMSG);
+	}
+	assert_int_equal(hull_sandbox_remove(&w->paths, "one", &err), 0);
+	assert_int_equal(hull_sandbox_load(&w->paths, "one", &s, &err), -ENOENT);
+}
+
+static void test_missing_parts(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
+	struct hull_error err;
+	assert_int_equal(hull_sandbox_load(&w->paths, "none", &s, &err), -ENOENT);
+	assert_int_equal(hull_sandbox_remove(&w->paths, "none", &err), -ENOENT);
+	assert_int_equal(hull_sandbox_lock(&w->paths, "none", &err), -ENOENT);
+	_cleanup_free_ char *dir = hull_sandbox_path(&w->paths, "bare", NULL);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	assert_int_equal(hull_sandbox_load(&w->paths, "bare", &s, &err), -EBADMSG);
+	assert_int_equal(hull_sandbox_remove(&w->paths, "bare", &err), 0);
+	/* Not even a directory, or a symlink that points away: the link goes, the target stays. */
+	_cleanup_close_ int fd = open(dir, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_int_equal(hull_sandbox_remove(&w->paths, "bare", &err), 0);
+	assert_int_equal(symlink(w->dir, dir), 0);
+	assert_int_equal(hull_sandbox_remove(&w->paths, "bare", &err), 0);
+	assert_int_equal(access(w->dir, F_OK), 0);
+	assert_int_equal(entries(w), 0);
+}
+
+static void test_lock(void **state)
+{
+	struct world *w = *state;
+	struct hull_error err;
+	create(w, "one");
+	assert_false(hull_sandbox_running(&w->paths, "one"));
+	int fd = hull_sandbox_lock(&w->paths, "one", &err);
+	assert_true(fd >= 0);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	assert_true(hull_sandbox_running(&w->paths, "one"));
+	assert_int_equal(hull_sandbox_lock(&w->paths, "one", &err), -EBUSY);
+	assert_int_equal(hull_sandbox_remove(&w->paths, "one", &err), -EBUSY);
+	close(fd);
+	assert_false(hull_sandbox_running(&w->paths, "one"));
+
+	/* The holder dies by SIGKILL: free at once. */
+	int tell[2];
+	assert_int_equal(pipe2(tell, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (hull_sandbox_lock(&w->paths, "one", NULL) < 0 || write(tell[1], "x", 1) != 1)
+			_exit(1);
+		pause();
+		_exit(0);
+	}
+	char x;
+	assert_int_equal(read(tell[0], &x, 1), 1);
+	assert_true(hull_sandbox_running(&w->paths, "one"));
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_false(hull_sandbox_running(&w->paths, "one"));
+	close(tell[0]);
+	close(tell[1]);
+
+	/* The holder itself may remove it, and the name is free again while the old lock is still open. */
+	fd = hull_sandbox_lock(&w->paths, "one", &err);
+	assert_int_equal(hull_sandbox_remove_held(&w->paths, "one", &err), 0);
+	create(w, "one");
+	assert_false(hull_sandbox_running(&w->paths, "one"));
+	close(fd);
+	assert_int_equal(entries(w), 1);
+}
+
+static void test_runtime(void **state)
+{
+	struct world *w = *state;
+	struct hull_error err;
+	_cleanup_free_ char *sock = hull_runtime_path(&w->paths, "one", "control.sock");
+	_cleanup_free_ char *dir = hull_runtime_path(&w->paths, "one", NULL);
+	int fd = hull_sandbox_runtime(&w->paths, "one", &err);
+	assert_true(fd >= 0);
+	struct stat st;
+	assert_int_equal(stat(dir, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0700);
+	_cleanup_close_ int f = open(sock, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	/* Held: neither a sweep nor another home's sandbox of that name touches it. */
+	hull_sandbox_sweep(&w->paths, "one");
+	assert_int_equal(access(sock, F_OK), 0);
+	assert_int_equal(hull_sandbox_runtime(&w->paths, "one", &err), -EBUSY);
+	close(fd);
+	/* Stale: taken over empty. */
+	fd = hull_sandbox_runtime(&w->paths, "one", &err);
+	assert_true(fd >= 0);
+	assert_int_equal(access(sock, F_OK), -1);
+	hull_sandbox_runtime_remove(&w->paths, "one");
+	assert_int_equal(access(dir, F_OK), -1);
+	close(fd);
+	hull_sandbox_sweep(&w->paths, "one");
+	hull_sandbox_sweep(&w->paths, "..");
+	assert_int_equal(access(w->paths.home, F_OK), 0);
+}
+
+static void test_names(void **state)
+{
+	struct hull_error err;
+	char longest[HULL_NAME_MAX + 2];
+	memset(longest, 'a', sizeof(longest));
+	longest[HULL_NAME_MAX + 1] = '\0';
+	assert_int_equal(hull_name_check(longest, &err), -EINVAL);
+	longest[HULL_NAME_MAX] = '\0';
+	assert_int_equal(hull_name_check(longest, &err), 0);
+	static const char *const bad[] = {"", ".", "..", "-a", ".a", "A", "a/b", "a b", "a\n", "\xc3\xa9", NULL};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_int_equal(hull_name_check(bad[i], &err), -EINVAL);
+	static const char *const from[][3] = {
+		{"shell", "My Project", "shell-my-project"},
+		{"shell", "a--b__c.d", "shell-a-b__c.d"},
+		{"", "\xc3\xa9t\xc3\xa9", "t"},
+		{"", "///", "sandbox"},
+		{"claude", "", "claude"},
+		{NULL, "x", "x"},
+		{"a", "b---", "a-b"},
+	};
+	for (size_t i = 0; i < sizeof(from) / sizeof(*from); i++) {
+		_cleanup_free_ char *name = hull_name_from(from[i][0], from[i][1]);
+		assert_string_equal(name, from[i][2]);
+		assert_int_equal(hull_name_check(name, &err), 0);
+	}
+	_cleanup_free_ char *cut = hull_name_from("shell", longest);
+	assert_int_equal(strlen(cut), HULL_NAME_MAX);
+	assert_int_equal(hull_name_check(cut, &err), 0);
+}
+
+static void test_truth_and_ids(void **state)
+{
+	struct world *w = *state;
+	static const char *const table[][3] = {
+		/* written, lock free, lock held */
+		{"created", "created", "starting"}, {"starting", "crashed", "starting"},
+		{"running", "crashed", "running"},  {"stopped", "stopped", "starting"},
+		{"crashed", "crashed", "starting"},
+	};
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+		struct hull_sandbox s = {.state = (char *)table[i][0]};
+		assert_string_equal(hull_sandbox_truth(&s, false), table[i][1]);
+		assert_string_equal(hull_sandbox_truth(&s, true), table[i][2]);
+	}
+	uid_t a = hull_sandbox_uid(&w->paths, "a");
+	assert_int_equal(a, hull_sandbox_uid(&w->paths, "a"));
+	assert_int_not_equal(a, hull_sandbox_uid(&w->paths, "b"));
+	assert_in_range(a, HULL_UID_FIRST, HULL_UID_FIRST + (unsigned)HULL_UID_COUNT - 1);
+}
+
+static void test_runtime_dir_of_another(void **state)
+{
+	struct world *w = *state;
+	struct hull_error err;
+	_cleanup_free_ char *runtime = strdup(w->paths.runtime);
+	struct hull_paths p = {0};
+	assert_int_equal(chmod(runtime, 0755), 0); /* ours but open: closed */
+	assert_int_equal(hull_paths_open(&p, &err), 0);
+	hull_paths_free(&p);
+	struct stat st;
+	assert_int_equal(stat(runtime, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0700);
+	assert_int_equal(rmdir(runtime), 0);
+	assert_int_equal(symlink(w->dir, runtime), 0);
+	assert_int_equal(hull_paths_open(&p, &err), -EPERM);
+	assert_int_equal(unlink(runtime), 0);
+}
+
+static void test_strv(void **state)
+{
+	char **v = hull_strv_copy(NULL);
+	char word[16];
+	for (int i = 0; i < 100; i++) {
+		snprintf(word, sizeof(word), "%d", i);
+		assert_int_equal(hull_strv_add(&v, word), 0);
+	}
+	char **copy = hull_strv_copy(v);
+	assert_int_equal(hull_strv_add(&copy, "more"), 0);
+	assert_int_equal(hull_strv_count(v), 100);
+	assert_int_equal(hull_strv_count(copy), 101);
+	assert_string_equal(copy[99], "99");
+	hull_strv_free(v);
+	hull_strv_free(copy);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_disk_is_clone_of_seed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_create_refuses, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_leftovers_are_swept, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_space, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_missing_parts, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_runtime, setup, teardown),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test_setup_teardown(test_truth_and_ids, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_runtime_dir_of_another, setup, teardown),
+		cmocka_unit_test(test_strv),
+	};
+	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
+}
