@@ -8,7 +8,10 @@
  *
  * Where unprivileged user namespaces are forbidden (Ubuntu 24.04's AppArmor, hardened sysctls) the namespaces and
  * the root are skipped, Landlock restricts the file system to the binds, and the rest stays; hull_jail_probe() says
- * which, for `hull doctor`. */
+ * which, for `hull doctor`. Paths are then the host's: a bind whose target is not its source makes the start fail, so
+ * a child that must run there too uses the same path inside and outside, or a descriptor.
+ *
+ * Start children from a thread that lives as long as the process: they die with the thread that started them. */
 #ifndef HULL_JAIL_JAIL_H
 #define HULL_JAIL_JAIL_H
 
@@ -27,22 +30,23 @@ struct hull_bind {
 };
 
 struct hull_jail {
-	const char *dir;          /* empty directory to mount the root on; private to the child's namespace */
+	const char *dir; /* empty directory to mount the root on; private to the child's namespace */
 	const struct hull_bind *binds;
 	size_t bind_count;
-	bool need_kvm;            /* give it /dev/kvm */
-	bool need_net;            /* keep the host's network namespace (the egress child only) */
-	const int *fds;           /* descriptors to keep, besides 0 1 2; they keep their numbers */
+	bool need_kvm;  /* give it /dev/kvm */
+	bool need_proc; /* give it a /proc of its own pid namespace, where the host allows that */
+	bool need_net;  /* keep the host's network namespace (the egress child only) */
+	const int *fds; /* descriptors to keep, besides 0 1 2; they keep their numbers */
 	size_t fd_count;
 	int stdin_fd, stdout_fd, stderr_fd; /* -1 = /dev/null */
-	char *const *argv;        /* argv[0] = absolute path inside the jail; NULL = call entry instead */
+	char *const *argv;                  /* argv[0] = absolute path inside the jail; NULL = call entry instead */
 	char *const *envp;
-	int (*entry)(void *arg);  /* runs in the jailed child when argv is NULL; its result is the exit code */
+	int (*entry)(void *arg); /* runs in the jailed child when argv is NULL; its result is the exit code */
 	void *arg;
-	uint64_t rlimit_as;       /* bytes, 0 = no limit */
-	uint64_t rlimit_nofile;   /* 0 = 1024 */
-	uint64_t rlimit_fsize;    /* bytes, 0 = no limit */
-	uid_t drop_uid;           /* used when geteuid() == 0 */
+	uint64_t rlimit_as;     /* bytes, 0 = no limit */
+	uint64_t rlimit_nofile; /* 0 = 1024 */
+	uint64_t rlimit_fsize;  /* bytes, 0 = no limit */
+	uid_t drop_uid;         /* used when geteuid() == 0 */
 	gid_t drop_gid;
 	/* Install a seccomp filter, last thing before exec/entry; NULL = none (QEMU brings its own). */
 	int (*seccomp)(void *arg, struct hull_error *err);
