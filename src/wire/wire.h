@@ -67,8 +67,12 @@ enum hull_wire_side { HULL_WIRE_HOST, HULL_WIRE_GUEST };
 struct hull_wire;
 
 /* Events. All pointers are borrowed for the duration of the call. Any hull_wire_* call but hull_wire_feed and
- * hull_wire_free may be made from inside one. Members may be NULL: the event is then ignored, except that a NULL
- * `open` refuses with ENOSYS. `user` is what hull_wire_set_user() attached to the stream. */
+ * hull_wire_free may be made from inside one. `closed` (and only that, and only for the streams that end) is called
+ * from inside hull_wire_eof, _refuse, _reset, _hello, _restart and _free: do not use what it frees after those calls.
+ * When another call finds that the wire must die (no memory, control output not read), it returns -EPIPE, calls
+ * `output`, and the streams are closed in the next hull_wire_feed, _output or _sent. Members may be NULL: the event is
+ * then ignored, except that a NULL `open` refuses with ENOSYS. `user` is what hull_wire_set_user() attached to the
+ * stream. */
 struct hull_wire_ops {
 	/* The peer said HELLO. On the guest side a new epoch means: every stream is gone (each got its `closed`
 	 * call before this one). */
@@ -84,10 +88,14 @@ struct hull_wire_ops {
 	void (*credit)(void *ctx, uint32_t stream, void *user, uint32_t bytes);
 	void (*eof)(void *ctx, uint32_t stream, void *user); /* the peer sends no more */
 	/* The stream is gone, exactly once for every stream that `open` announced or hull_wire_open() made: code 0
-	 * after both EOFs, the peer's code and message after REFUSE or RESET, -ECONNRESET when the epoch changed or
-	 * the wire died, -ECANCELED after our own hull_wire_reset(). Free `user` here. */
+	 * after both EOFs, the peer's code (as -errno) and message after REFUSE or RESET, -ECONNRESET when the epoch
+	 * changed or the wire died, -ECANCELED after our own hull_wire_reset() or hull_wire_refuse(). message is never
+	 * NULL; the peer's may hold any bytes: hull_printable() before it is shown. Free `user` here. */
 	void (*closed)(void *ctx, uint32_t stream, void *user, int code, const char *message);
-	/* There is output to send where there was none. */
+	/* There is output to send where there was none: hull_wire_output() has not returned 0, nor hull_wire_sent()
+	 * emptied the queue, since the last time it was called. Called last in any call that queues something. Best
+	 * used to arrange for sending (arm POLLOUT); sending right here works too, but then events of
+	 * hull_wire_sent() come from inside the call that queued. */
 	void (*output)(void *ctx);
 };
 
@@ -98,8 +106,9 @@ struct hull_wire_config {
 	/* Bytes of control output (everything but DATA) that may be queued before the wire is declared dead: a peer
 	 * that asks and never reads must not fill our memory. 0 = 4 MiB. */
 	size_t queue_max_control;
-	/* A relay: the window is not refilled by us and `credit` events are passed on by the owner. Informational
-	 * only; hull_wire_grant() is always the owner's decision. */
+	/* Host side, after a restore: the guest may still send the rest of a frame of its earlier life. Skip bytes
+	 * (at most 4 MiB) until its HELLO with the epoch of our first hull_wire_hello(), which must be random. */
+	bool resync;
 };
 
 /* NULL when out of memory. ops and config are copied; ctx is handed to every event. */
@@ -109,9 +118,10 @@ void hull_wire_free(struct hull_wire *w);
 
 /* --- the byte stream --- */
 
-/* Take n received bytes. 0, or -EPROTO/-ENOMEM with err filled and the wire dead. */
+/* Take n received bytes. -EBUSY from inside an event. 0, or -EPROTO/-ENOMEM with err filled and the wire dead. */
 int hull_wire_feed(struct hull_wire *w, const void *p, size_t n, struct hull_error *err);
-/* The bytes to send now, contiguous (borrowed until the next call on w); 0 when there are none. */
+/* The bytes to send now, contiguous (borrowed until the next call on w); 0 when there are none. Whoever copies them
+ * may report them as sent later: what was shown here is never taken back or changed. */
 size_t hull_wire_output(struct hull_wire *w, const uint8_t **p);
 /* n of them were sent. */
 void hull_wire_sent(struct hull_wire *w, size_t n);
@@ -120,26 +130,38 @@ bool hull_wire_dead(const struct hull_wire *w);
 /* --- sessions --- */
 
 /* Send HELLO. The host side must, first; the guest side answers automatically with the epoch it was given. Calling
- * it again with a new epoch (after a restore) drops all streams on both sides. */
+ * it again with a new epoch (after a restore) drops all streams on both sides. -EINVAL on the guest side, and for the
+ * epoch that is current. Streams may be opened at once, without waiting for the answer. */
 int hull_wire_hello(struct hull_wire *w, uint64_t epoch);
+/* The transport was closed and opened again: forget half-read and half-sent frames and all streams (closed events
+ * with -ECONNRESET), and be as new: the guest side waits for HELLO, the host side must say it. A dead wire lives
+ * again. Without this a guest that was restored amid a frame would take the host's HELLO for the frame's rest.
+ * When called from inside an event of hull_wire_feed(), the rest of what was fed is dropped. Returns 0. */
+int hull_wire_restart(struct hull_wire *w);
 
-/* --- streams --- */
+/* --- streams ---
+ *
+ * All return -EPIPE when the wire is dead and -ENOENT when there is no such stream (any more); those that send on our
+ * half of the stream -EPIPE after our EOF and -ENOTCONN before our ACCEPT of a stream the peer opened. */
 
 /* Open a stream; returns its id (> 0) in *stream. -EMSGSIZE when args exceed HULL_WIRE_ARGS_MAX, -ENOMEM,
- * -EPIPE when dead, -EMFILE when ids ran out. Data may be written at once (it is queued behind the OPEN). */
+ * -EPIPE when dead, -EMFILE when ids ran out, -ENOTCONN before HELLO (host: ours, guest: the host's), -EAGAIN when
+ * queue_max_control of OPENs wait to be sent. Data may be written at once (it is queued behind the OPEN). */
 int hull_wire_open(struct hull_wire *w, uint8_t service, const void *args, size_t len, void *user, uint32_t *stream);
 int hull_wire_accept(struct hull_wire *w, uint32_t stream, const void *args, size_t len);
+/* code: an errno, of either sign (also in hull_wire_reset); message: for a person, may be NULL, cut at 1000 bytes. */
 int hull_wire_refuse(struct hull_wire *w, uint32_t stream, int code, const char *message);
-/* Queue up to n bytes of DATA as credit and the queue limit allow; the number taken (0 = wait for `writable`), or
- * -errno. channel < 16. */
+/* Queue up to n bytes of DATA as credit and the queue limit allow; the number taken (less than n = `writable` will be
+ * called, once), or -errno. channel < 16. */
 ssize_t hull_wire_write(struct hull_wire *w, uint32_t stream, unsigned channel, const void *p, size_t n);
-/* How much hull_wire_write() would take now. */
-size_t hull_wire_writable(const struct hull_wire *w, uint32_t stream);
+/* How much hull_wire_write() would take now. When that is 0, `writable` will be called, once. */
+size_t hull_wire_writable(struct hull_wire *w, uint32_t stream);
 /* As hull_wire_write but all or nothing and past queue_high, for a relay that has received the bytes against credit
  * the far end granted. -EAGAIN when credit does not cover n. */
 int hull_wire_relay(struct hull_wire *w, uint32_t stream, unsigned channel, const void *p, size_t n);
 int hull_wire_message(struct hull_wire *w, uint32_t stream, const void *p, size_t n);
-/* Allow the peer to send n bytes more: those it sent have been passed on. */
+/* Allow the peer to send n bytes more: those it sent have been passed on. Never lets the peer have more than the
+ * window: n is capped at what was received and not granted yet. Small grants are sent together. */
 int hull_wire_grant(struct hull_wire *w, uint32_t stream, size_t n);
 int hull_wire_eof(struct hull_wire *w, uint32_t stream);
 int hull_wire_reset(struct hull_wire *w, uint32_t stream, int code, const char *message);
