@@ -1,0 +1,101 @@
+#!/usr/bin/env bats
+# Docker in a sandbox: for user agent without sudo, across stop and start, and from the host.
+
+setup_file() {
+	load lib
+	shared_sandbox
+}
+setup() { load lib; }
+teardown() { remove_own; }
+
+in_guest() { LIMIT=${LIMIT:-240} hull exec shared "$@"; }
+
+@test "docker: the daemon answers user agent; localhost/debian:trixie is there" {
+	[ "$(in_guest docker version -f '{{.Server.Os}}')" = linux ]
+	in_guest docker image inspect localhost/debian:trixie >/dev/null
+	[ "$(in_guest docker info -f '{{.Driver}}')" = overlay2 ]
+}
+
+@test "docker: run gives output, errors and code" {
+	run --separate-stderr in_guest docker run --rm localhost/debian:trixie sh -c 'echo out; echo err >&2; exit 4'
+	[ "$status" = 4 ]
+	[ "$output" = out ]
+	[[ "$stderr" == *err* ]]
+	[[ "$(in_guest docker run --rm localhost/debian:trixie cat /etc/os-release)" == *trixie* ]]
+}
+
+@test "docker: build with buildx, the cache, and the image runs" {
+	in_guest sh -c 'mkdir -p b && printf "FROM localhost/debian:trixie\nRUN echo built >/made\nCMD [\"cat\", \"/made\"]\n" >b/Dockerfile'
+	in_guest docker buildx version
+	in_guest docker build -t built b
+	[ "$(in_guest docker run --rm built)" = built ]
+	run in_guest docker build --progress plain -t built b
+	[[ "$output" == *CACHED* ]]
+	in_guest docker rmi -f built
+}
+
+@test "docker: compose: two services talk over their network by name" {
+	hull exec -i shared sh -c 'mkdir -p c && cat >c/compose.yml' <<'YML'
+services:
+  server:
+    image: localhost/debian:trixie
+    pull_policy: never
+    command: [perl, -MIO::Socket::INET, -e, '$$s = IO::Socket::INET->new(Listen => 5, LocalPort => 9999, ReuseAddr => 1); while ($$c = $$s->accept) { print $$c "hello from server\n"; close $$c }']
+  client:
+    image: localhost/debian:trixie
+    pull_policy: never
+    depends_on: [server]
+    command: [perl, -MIO::Socket::INET, -e, 'for (1..100) { last if $$c = IO::Socket::INET->new("server:9999"); select undef, undef, undef, 0.2 } print <$$c>']
+YML
+	LIMIT=280 in_guest docker compose -f c/compose.yml up -d --quiet-pull
+	LIMIT=120 in_guest docker compose -f c/compose.yml wait client || true
+	[[ "$(in_guest docker compose -f c/compose.yml logs client)" == *"hello from server"* ]]
+	LIMIT=120 in_guest docker compose -f c/compose.yml down -t 1
+}
+
+@test "docker: its socket on the host, for curl and for a docker client" {
+	local sock=$runtime/shared/docker.sock
+	[ -S "$sock" ]
+	[ "$(curl -sS --max-time 60 --unix-socket "$sock" http://docker/_ping)" = OK ]
+	curl -sS --max-time 60 --unix-socket "$sock" http://docker/images/json | jq -e '.[] | select(.RepoTags[]? == "localhost/debian:trixie")'
+	# Many at once, and one that goes away in the middle.
+	local i pids=()
+	for i in $(seq 1 20); do
+		curl -sS --max-time 120 --unix-socket "$sock" http://docker/_ping -o "$BATS_TEST_TMPDIR/ping.$i" 3>&- &
+		pids+=($!)
+	done
+	wait "${pids[@]}"
+	[ "$(cat "$BATS_TEST_TMPDIR"/ping.*)" = "$(printf 'OK%.0s' $(seq 1 20))" ]
+	run timeout 2 curl -sS --unix-socket "$sock" http://docker/events
+	[ "$(curl -sS --max-time 60 --unix-socket "$sock" http://docker/_ping)" = OK ]
+	if ! command -v docker >/dev/null; then skip "no docker client on this machine for the rest"; fi
+	[[ "$(LIMIT=240 hull docker shared run --rm localhost/debian:trixie echo from-host)" == *from-host* ]]
+	[[ "$(DOCKER_HOST=unix://$sock timeout 120 docker images)" == *localhost/debian* ]]
+	# An attached container's input and output pass through as streams.
+	[ "$(echo through | LIMIT=240 hull docker shared run --rm -i localhost/debian:trixie cat)" = through ]
+}
+
+@test "docker: hull docker without a client says what to do" {
+	run env PATH="$BATS_TEST_TMPDIR" "$HULL" docker shared ps
+	assert_refused 127 'docker'
+}
+
+@test "docker: images, volumes and containers survive stop and start" {
+	own_sandbox
+	LIMIT=300 hull exec "$name" docker run --name c1 -v data:/data localhost/debian:trixie sh -c 'echo kept >/data/file'
+	LIMIT=300 hull exec "$name" docker commit c1 committed
+	hull stop "$name"
+	hull start "$name"
+	[ "$(LIMIT=300 hull exec "$name" docker run --rm -v data:/data committed cat /data/file)" = kept ]
+	[[ "$(hull exec "$name" docker ps -a --format '{{.Names}}')" == *c1* ]]
+	hull rm -f "$name"
+}
+
+@test "docker: a daemon that is killed comes back" {
+	own_sandbox
+	LIMIT=300 hull exec "$name" docker info >/dev/null
+	as_root "$name" pkill -9 -x dockerd
+	eventually 120 docker_answers "$name"
+	hull logs "$name" --docker | grep -q .
+}
+docker_answers() { hull exec "$1" docker version >/dev/null 2>&1; }

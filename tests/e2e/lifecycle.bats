@@ -1,0 +1,96 @@
+#!/usr/bin/env bats
+# create, run, ls, stop, start, rm: what they do and what they leave.
+
+setup() { load lib; }
+teardown() { remove_own; }
+
+@test "lifecycle: create, start, stop, start again, rm: the disk stays until rm, then nothing does" {
+	local lock pids
+	own_sandbox -e KEPT=always
+	state_is "$name" created
+	hull start "$name"
+	state_is "$name" running
+	hull exec "$name" sh -c 'echo mine >~/file; sync'
+	as_root "$name" sh -c 'echo roots >/etc/mine'
+	run hull start "$name"
+	assert_refused 125 'running'
+
+	mapfile -t pids < <(family "$name")
+	[ ${#pids[@]} -ge 2 ]
+	hull stop "$name"
+	state_is "$name" stopped
+	assert_stopped "$name" "${pids[@]}"
+	[ ! -e "$runtime/$name/control.sock" ]
+	# It was unmounted, not torn off.
+	e2fsck -fn "$HULL_HOME/sandboxes/$name/disk.img"
+
+	hull start "$name"
+	[ "$(hull exec "$name" cat file /etc/mine)" = "$(printf 'mine\nroots')" ]
+	[ "$(hull exec "$name" printenv KEPT)" = always ]
+
+	run hull rm "$name"
+	assert_refused 125 'running'
+	lock=$(lock_inode "$name")
+	mapfile -t pids < <(family "$name")
+	hull rm -f "$name"
+	assert_gone "$name" "$lock" "${pids[@]}"
+	run hull exec "$name" true
+	assert_refused 125 "$name"
+}
+
+@test "lifecycle: exec starts a stopped sandbox; the guest may power itself off" {
+	local pids
+	own_sandbox
+	[ "$(hull exec "$name" echo up)" = up ]
+	mapfile -t pids < <(family "$name")
+	run hull exec "$name" sudo poweroff
+	eventually 60 state_is "$name" stopped
+	assert_stopped "$name" "${pids[@]}"
+}
+
+@test "lifecycle: run with a command gives its output and code, and --rm leaves nothing" {
+	local name=trun-$RANDOM lock
+	run --separate-stderr hull run --rm --name "$name" -m 768m -- sh -c 'echo from inside; exit 5'
+	[ "$status" = 5 ]
+	[ "$output" = "from inside" ]
+	eventually 10 not test -e "$HULL_HOME/sandboxes/$name"
+	assert_gone "$name" ""
+}
+
+@test "lifecycle: ls for people and for programs" {
+	shared_sandbox
+	hull ls | grep -qE '^NAME'
+	hull ls | grep -qE '^shared .*running'
+	[ "$(hull ls -q | grep -cx shared)" = 1 ]
+	hull ls --json | jq -e '.[] | select(.name == "shared") | .state == "running" and .cpus == 2 and .memory_limit == 1073741824 and (.memory > 1000000) and (.engine | length > 0)'
+	eventually 120 docker_ready shared
+	hull ls --json | jq -e 'all(.[]; has("name") and has("state"))'
+}
+docker_ready() { [ "$(sandbox_field "$1" docker)" = ready ]; }
+
+@test "lifecycle: a sandbox takes nothing of its starter along" {
+	# A descriptor, the directory, the session: the keeper holds none of them.
+	local keeper
+	own_sandbox
+	exec 7>"$BATS_TEST_TMPDIR/held"
+	(cd "$BATS_TEST_TMPDIR" && hull start "$name")
+	exec 7>&-
+	keeper=$(keeper_pid "$name")
+	run grep -F "$BATS_TEST_TMPDIR" < <(find "/proc/$keeper/fd" -printf '%l\n')
+	[ "$status" = 1 ]
+	[ "$(readlink "/proc/$keeper/cwd")" != "$BATS_TEST_TMPDIR" ]
+	[ "$(ps -o sid= -p "$keeper" | tr -d ' ')" != "$(ps -o sid= -p $$ | tr -d ' ')" ]
+	# And an idle one does nothing that shows.
+	hull stop "$name"
+}
+
+@test "lifecycle: its files are for their owner alone" {
+	shared_sandbox
+	[ "$(stat -c %a "$HULL_HOME/sandboxes/shared")" = 700 ]
+	[ "$(stat -c %a "$runtime/shared")" = 700 ]
+	# Another user gets no answer.
+	if [ "$(id -u)" = 0 ]; then
+		run setpriv --reuid 65534 --regid 65534 --clear-groups curl -sS --max-time 10 --unix-socket "$runtime/shared/docker.sock" http://x/_ping
+		[ "$status" != 0 ]
+	fi
+}

@@ -1,0 +1,128 @@
+#!/usr/bin/env bats
+# Guests that run wild: the host stays well, other sandboxes answer, and the runaway can be stopped.
+
+setup_file() {
+	load lib
+	shared_sandbox
+	LIMIT=300 hull create --name runaway --cpus 1 -m 768m --disk 6g shell
+	LIMIT=300 hull start runaway
+}
+teardown_file() {
+	load lib
+	LIMIT=180 hull rm -f runaway || true
+}
+setup() { load lib; }
+teardown() {
+	remove_own
+	# The next test gets it in order again.
+	if ! LIMIT=30 hull exec runaway true 2>/dev/null; then
+		LIMIT=60 hull stop -f runaway || true
+		LIMIT=300 hull start runaway
+	fi
+}
+
+rss_kib() { awk '/^VmRSS:/ {print $2}' "/proc/$1/status"; }
+others_answer() { for _ in 1 2 3; do [ "$(hull exec shared echo well)" = well ] || return 1; done; }
+
+@test "runaway: a fork bomb" {
+	"$HULL" exec runaway bash -c ':(){ :|:& };:; sleep 1000' >/dev/null 2>&1 3>&- &
+	local bomb=$!
+	sleep 3
+	others_answer
+	LIMIT=100 hull stop -f runaway
+	state_is runaway stopped
+	reap $bomb
+	[ "$status" != 0 ]
+}
+
+@test "runaway: a memory bomb ends in the guest" {
+	local engine
+	engine=$(engine_pid runaway)
+	run hull exec runaway python3 -c 'x = []
+while True: x.append(bytearray(1 << 24))'
+	[ "$status" != 0 ]
+	others_answer
+	# Not more than the VM's memory and what emulating it takes.
+	[ "$(rss_kib "$engine")" -lt $(((768 + 700) * 1024)) ]
+	[ "$(hull exec runaway echo still here)" = "still here" ]
+}
+
+@test "runaway: a full disk, and room again" {
+	run hull exec runaway sh -c 'dd if=/dev/zero of=big bs=1M 2>&1'
+	[ "$status" = 1 ]
+	[[ "$output" == *"No space left"* ]]
+	others_answer
+	hull exec runaway sh -c 'rm big; echo fits >small; cat small' | grep -qx fits
+}
+
+@test "runaway: output without end to a reader that stalls: the keeper's memory is bounded" {
+	local fifo=$BATS_TEST_TMPDIR/out keeper before i pids=()
+	keeper=$(keeper_pid runaway)
+	mkfifo "$fifo"
+	exec {from}<>"$fifo"
+	before=$(rss_kib "$keeper")
+	for i in 1 2 3 4; do
+		"$HULL" exec runaway cat /dev/zero >"$fifo" 3>&- &
+		pids+=($!)
+	done
+	for i in 1 2 3 4 5; do
+		others_answer
+		[ "$(hull exec runaway echo "$i")" = "$i" ]
+	done
+	echo "keeper: $before KiB before, $(rss_kib "$keeper") KiB with four stalled readers"
+	[ "$(rss_kib "$keeper")" -lt $((before + 16384)) ]
+	kill -9 "${pids[@]}"
+	exec {from}>&-
+	eventually 60 not hull exec runaway pgrep -x cat
+}
+
+@test "runaway: output without end to a reader that reads is stopped by ^C's signal" {
+	"$HULL" exec runaway yes >/dev/null 3>&- &
+	local pid=$!
+	sleep 2
+	kill -INT $pid
+	reap $pid
+	[ "$status" = 130 ]
+	eventually 60 not hull exec runaway pgrep -x yes
+}
+
+@test "runaway: a hundred sessions at once are refused or served, and the sandbox goes on" {
+	local i pids=() served=0 refused=0
+	for i in $(seq 1 100); do
+		"$HULL" exec runaway sleep 3 >/dev/null 2>>"$BATS_TEST_TMPDIR/err" 3>&- &
+		pids+=($!)
+	done
+	for i in "${pids[@]}"; do
+		reap "$i"
+		if [ "$status" = 0 ]; then served=$((served + 1)); else refused=$((refused + 1)); fi
+	done
+	echo "served $served, refused $refused: $(sort "$BATS_TEST_TMPDIR/err" | uniq -c | head -n 3)"
+	[ "$served" -ge 50 ]
+	[ "$(hull exec runaway echo well)" = well ]
+}
+
+@test "runaway: root in the guest writes garbage on the wire's device" {
+	local pids
+	mapfile -t pids < <(family runaway)
+	# PID 1 has the port open; a second opener is refused, or what it writes is garbage to the keeper.
+	run hull exec -u root runaway sh -c 'for d in /dev/vport* /dev/virtio-ports/*; do timeout 5 dd if=/dev/urandom of=$d bs=4096 count=64; done'
+	others_answer
+	if state_is runaway running; then
+		LIMIT=60 hull exec runaway true || true
+	fi
+	LIMIT=60 hull stop -f runaway || true
+	eventually 30 not state_is runaway running
+	assert_stopped runaway "${pids[@]}"
+	LIMIT=300 hull start runaway
+	[ "$(hull exec runaway echo back)" = back ]
+}
+
+@test "runaway: root in the guest kills, crashes and powers off what it likes" {
+	run hull exec -u root runaway sh -c 'kill -9 -1'
+	[ "$status" != 0 ]
+	[ "$(hull exec runaway echo alive)" = alive ]
+	run hull exec -u root runaway sh -c 'echo c >/proc/sysrq-trigger'
+	eventually 60 not state_is runaway running
+	hull start runaway
+	[ "$(hull exec runaway echo again)" = again ]
+}
