@@ -1,0 +1,153 @@
+/* control.sock: listening, and the clients on it; see keeper.h.
+ *
+ * The socket lies in a directory that only its owner may enter, is itself 0600, and the peer's uid is checked again:
+ * whoever speaks here owns the sandbox. */
+#include "keeper/keeper.h"
+#include "keeper/api.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "wire/service.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+struct client {
+	struct link link;
+	struct node in_list;
+};
+
+/* --- listening --- */
+
+bool peer_allowed(int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 && (cred.uid == geteuid() || cred.uid == 0);
+}
+
+static void on_listen(uv_poll_t *poll, int status, int events)
+{
+	struct listener *l = poll->data;
+	/* A few at a time, so that a storm of connections does not starve those there are. */
+	for (int i = 0; i < 16 && l->fd >= 0; i++) {
+		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0)
+			return;
+		if (!peer_allowed(fd)) {
+			hull_log("refused a connection from another user");
+			close(fd);
+			continue;
+		}
+		l->accepted(l->k, fd);
+	}
+}
+
+int listener_open(struct keeper *k, struct listener *l, const char *file, struct hull_error *err)
+{
+	/* By way of the directory's descriptor: a long path would not fit into an address. */
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/%s", k->runtime_fd, file);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return hull_fail_errno(err, "cannot make the socket %s", file);
+	mode_t old = umask(0177);
+	int r = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
+	int saved = errno;
+	umask(old);
+	errno = saved;
+	if (r < 0 || listen(fd, 128) < 0)
+		return hull_fail_errno(err, "cannot listen on %s/%s/%s", k->paths.runtime, k->sb.name, file);
+	r = uv_poll_init(&k->loop, &l->poll, fd);
+	if (r < 0)
+		return hull_fail(err, r, "cannot watch the socket %s: %s", file, uv_strerror(r));
+	l->poll.data = l;
+	l->k = k;
+	l->fd = hull_steal_fd(&fd);
+	uv_poll_start(&l->poll, UV_READABLE, on_listen);
+	return 0;
+}
+
+void listener_close(struct listener *l)
+{
+	if (l->fd < 0)
+		return;
+	uv_close((uv_handle_t *)&l->poll, NULL);
+	close(l->fd);
+	l->fd = -1;
+}
+
+/* --- clients --- */
+
+static void client_freed(struct link *l)
+{
+	free(container_of(l, struct client, link));
+}
+
+static void client_close(struct client *c)
+{
+	list_del(&c->in_list);
+	c->link.k->client_count--;
+	link_close(&c->link);
+}
+
+static void client_gone(struct link *l, int code, const char *why)
+{
+	if (code == -EPROTO)
+		hull_log("a client broke the wire protocol: %s", why);
+	client_close(container_of(l, struct client, link));
+}
+
+static void client_opened(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
+{
+	switch (service) {
+	case HULL_SVC_KEEPER:
+		service_open(l->k, l, stream, args, len);
+		return;
+	case HULL_SVC_EXEC:
+	case HULL_SVC_DIAL:
+	case HULL_SVC_TAR_IN:
+	case HULL_SVC_TAR_OUT:
+		relay_open(l->k, l, stream, service, args, len);
+		return;
+	default:
+		hull_wire_refuse(l->wire, stream, ENOSYS, "no such service");
+	}
+}
+
+void client_accepted(struct keeper *k, int fd)
+{
+	struct client *c = k->client_count < CLIENTS_MAX ? calloc(1, sizeof(*c)) : NULL;
+	if (!c) {
+		hull_log("too many clients: a connection was refused");
+		close(fd);
+		return;
+	}
+	c->link.gone = client_gone;
+	c->link.opened = client_opened;
+	c->link.freed = client_freed;
+	struct hull_error err;
+	if (link_open(k, &c->link, fd, true, HULL_WIRE_GUEST, CLIENT_STREAMS_MAX, &err) < 0) {
+		hull_log("%s", err.msg);
+		close(fd);
+		free(c);
+		return;
+	}
+	list_add(&k->clients, &c->in_list);
+	k->client_count++;
+}
+
+bool clients_drained(struct keeper *k)
+{
+	bool all = true;
+	list_each(n, &k->clients) all = link_flush(&container_of(n, struct client, in_list)->link) && all;
+	return all;
+}
+
+void clients_close(struct keeper *k)
+{
+	list_each(n, &k->clients) client_close(container_of(n, struct client, in_list));
+}

@@ -1,0 +1,247 @@
+/* docker.sock on the host: every connection is a DIAL of the guest's Docker socket; see keeper.h.
+ *
+ * Not a wire but plain bytes on the host's side. From the client: read only as much as the stream takes, otherwise not
+ * watched for reading. To the client: what the socket does not take at once is kept (at most the window, because
+ * credit is granted only for what was written) and the socket watched for writing. Half-closes pass both ways.
+ * Connections made before dockerd is ready wait, unread; they fail when it fails for good. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "wire/args.h"
+#include "wire/service.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+struct conn {
+	struct keeper *k;
+	struct node in_list;
+	uv_poll_t poll;
+	int fd; /* -1 = closing */
+	int watching;
+	struct stream stream;
+	bool dialled;
+	bool client_eof; /* it sends no more */
+	bool guest_eof;  /* the guest sends no more: shut down when `out` is empty */
+	bool guest_done; /* the stream is gone: close when `out` is empty */
+	bool shut;
+	struct hull_buf out;
+};
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct conn *c = handle->data;
+	hull_buf_free(&c->out);
+	free(c);
+}
+
+/* The host's side is over; the stream, when there is one, is reset and frees the rest. */
+static void conn_close(struct conn *c)
+{
+	if (c->fd < 0)
+		return;
+	list_del(&c->in_list);
+	c->k->docker_count--;
+	if (c->dialled)
+		c->k->stream_count--;
+	int fd = c->fd;
+	c->fd = -1;
+	stream_reset(&c->stream, ECONNRESET, "the client went away");
+	uv_close((uv_handle_t *)&c->poll, on_closed);
+	close(fd);
+}
+
+static void rewatch(struct conn *c)
+{
+	if (c->fd < 0)
+		return;
+	bool can_send = c->dialled && !c->client_eof && c->stream.id &&
+			hull_wire_writable(c->stream.wire, c->stream.id) > 0;
+	/* PRIORITIZED never happens on a unix socket; but while something is watched a full hang-up is told, as that.
+	 */
+	int events = UV_PRIORITIZED | (can_send ? UV_READABLE : 0) | (c->out.len ? UV_WRITABLE : 0);
+	if (events == c->watching)
+		return;
+	c->watching = events;
+	uv_poll_start(&c->poll, events, on_poll);
+}
+
+/* Write what the client takes; grant the guest as much. */
+static void push(struct conn *c)
+{
+	size_t done = 0;
+	while (c->fd >= 0 && c->out.len) {
+		ssize_t n = send(c->fd, hull_buf_bytes(&c->out), c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n <= 0) {
+			conn_close(c);
+			return;
+		}
+		hull_buf_drain(&c->out, (size_t)n);
+		done += (size_t)n;
+	}
+	stream_grant(&c->stream, done);
+	if (c->out.len == 0 && c->guest_eof && !c->shut) {
+		c->shut = true;
+		shutdown(c->fd, SHUT_WR);
+	}
+	if (c->out.len == 0 && c->guest_done)
+		conn_close(c);
+	else
+		rewatch(c);
+}
+
+static void pull(struct conn *c)
+{
+	size_t room = c->stream.id ? hull_wire_writable(c->stream.wire, c->stream.id) : 0;
+	if (room == 0 || c->client_eof) {
+		rewatch(c);
+		return;
+	}
+	ssize_t n = read(c->fd, c->k->scratch, room < SCRATCH ? room : SCRATCH);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n < 0) {
+		conn_close(c);
+		return;
+	}
+	if (n == 0) {
+		c->client_eof = true;
+		stream_eof(&c->stream);
+	} else if (hull_wire_write(c->stream.wire, c->stream.id, 0, c->k->scratch, (size_t)n) != n) {
+		conn_close(c); /* writable said it would */
+		return;
+	}
+	rewatch(c);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct conn *c = poll->data;
+	if (status < 0) {
+		conn_close(c);
+		return;
+	}
+	if (events & UV_WRITABLE)
+		push(c);
+	if (c->fd >= 0 && (events & UV_READABLE))
+		pull(c);
+	else if (c->fd >= 0 && (events & UV_PRIORITIZED))
+		conn_close(c); /* gone altogether: nobody is there to read an answer */
+}
+
+/* --- the stream --- */
+
+static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+{
+	struct conn *c = container_of(s, struct conn, stream);
+	if (c->fd < 0)
+		return;
+	if (hull_buf_add(&c->out, p, n) < 0)
+		conn_close(c);
+	else
+		push(c);
+}
+
+static void on_writable(struct stream *s)
+{
+	rewatch(container_of(s, struct conn, stream));
+}
+
+static void on_eof(struct stream *s)
+{
+	struct conn *c = container_of(s, struct conn, stream);
+	c->guest_eof = true;
+	if (c->fd >= 0)
+		push(c);
+}
+
+static void on_stream_closed(struct stream *s, int code, const char *message)
+{
+	struct conn *c = container_of(s, struct conn, stream);
+	if (c->fd < 0)
+		return;
+	if (code < 0 && code != -ECONNRESET) {
+		_cleanup_free_ char *text = hull_printable(message, strlen(message));
+		keeper_log_guest(c->k, "docker.sock: the guest ended a connection: %s", text ? text : "");
+	}
+	c->guest_done = true;
+	push(c);
+}
+
+static const struct stream_ops OPS = {
+	.data = on_data,
+	.writable = on_writable,
+	.eof = on_eof,
+	.closed = on_stream_closed,
+};
+
+static void dial(struct conn *c)
+{
+	struct keeper *k = c->k;
+	_cleanup_(hull_buf_free) struct hull_buf args = {0};
+	c->stream.ops = &OPS;
+	if (k->stream_count >= STREAMS_MAX || hull_args_put_str(&args, HULL_TAG_PATH, HULL_GUEST_DOCKER_SOCKET) < 0 ||
+	    stream_open(&c->stream, &k->guest.link, HULL_SVC_DIAL, &args) < 0) {
+		conn_close(c);
+		return;
+	}
+	c->dialled = true;
+	k->stream_count++;
+	rewatch(c);
+}
+
+static bool ready(const struct keeper *k)
+{
+	return k->guest.configured && k->phase < PHASE_STOPPING && strcmp(k->guest.docker, "ready") == 0;
+}
+
+void docker_accepted(struct keeper *k, int fd)
+{
+	struct conn *c = NULL;
+	if (k->docker_count < DOCKER_CLIENTS_MAX && k->phase < PHASE_STOPPING &&
+	    k->guest.docker_failures < DOCKER_FAILURES)
+		c = calloc(1, sizeof(*c));
+	if (!c || uv_poll_init(&k->loop, &c->poll, fd) < 0) {
+		free(c);
+		close(fd);
+		return;
+	}
+	c->k = k;
+	c->fd = fd;
+	c->poll.data = c;
+	list_add(&k->docker_conns, &c->in_list);
+	k->docker_count++;
+	rewatch(c);
+	if (ready(k))
+		dial(c);
+}
+
+void docker_changed(struct keeper *k)
+{
+	bool hopeless = k->guest.docker_failures >= DOCKER_FAILURES || k->phase >= PHASE_STOPPING;
+	list_each(n, &k->docker_conns)
+	{
+		struct conn *c = container_of(n, struct conn, in_list);
+		if (c->dialled)
+			continue;
+		if (ready(k))
+			dial(c);
+		else if (hopeless)
+			conn_close(c);
+	}
+}
+
+void docker_close(struct keeper *k)
+{
+	listener_close(&k->docker);
+	list_each(n, &k->docker_conns) conn_close(container_of(n, struct conn, in_list));
+}

@@ -1,0 +1,61 @@
+/* dockerd.log: the guest's dockerd log, followed into the sandbox's directory while the machine runs, so that it can
+ * be read after it has stopped; see keeper.h.
+ *
+ * The guest runs `tail -F` for us as an ordinary exec stream: credit bounds what is on the way, nothing runs on the
+ * host while dockerd is quiet, and nothing needs to be known about the log in hull-init. The stream ends with the
+ * machine; should tail end before, the log is what it was until the next start. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "wire/args.h"
+#include "wire/service.h"
+
+#include <string.h>
+
+static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+{
+	struct keeper *k = container_of(s, struct keeper, docker_tail);
+	if (channel == HULL_CHANNEL_MAIN)
+		logfile_write(&k->docker_log, p, n);
+	stream_grant(s, n);
+}
+
+static void on_eof(struct stream *s)
+{
+	stream_eof(s);
+}
+
+static void on_closed(struct stream *s, int code, const char *message)
+{
+	struct keeper *k = container_of(s, struct keeper, docker_tail);
+	if (code < 0 && code != -ECANCELED && code != -ECONNRESET) {
+		_cleanup_free_ char *text = hull_printable(message, strlen(message));
+		keeper_log_guest(k, "dockerd's log cannot be followed: %s", text ? text : "");
+	}
+}
+
+static const struct stream_ops OPS = {.data = on_data, .eof = on_eof, .closed = on_closed};
+
+void dockerlog_start(struct keeper *k)
+{
+	static const char *const argv[] = {"tail", "-n", "+1", "-F", HULL_GUEST_DOCKER_LOG};
+	if (k->sb.no_docker || k->docker_tail.id)
+		return;
+	_cleanup_(hull_buf_free) struct hull_buf args = {0};
+	_cleanup_free_ char *path = hull_sandbox_path(&k->paths, k->sb.name, "dockerd.log");
+	struct hull_error err = {0};
+	int r = path ? logfile_open(&k->docker_log, path, LOG_CAP, true, &err) : -ENOMEM;
+	for (size_t i = 0; r == 0 && i < sizeof(argv) / sizeof(*argv); i++)
+		r = hull_args_put_str(&args, HULL_TAG_ARGV, argv[i]);
+	if (r == 0)
+		r = hull_args_put_str(&args, HULL_TAG_USER, "root");
+	if (r == 0)
+		r = hull_args_put_str(&args, HULL_TAG_CWD, "/");
+	k->docker_tail.ops = &OPS;
+	if (r == 0)
+		r = stream_open(&k->docker_tail, &k->guest.link, HULL_SVC_EXEC, &args);
+	if (r < 0)
+		hull_log("dockerd's log cannot be followed: %s", err.code ? err.msg : strerror(-r));
+}

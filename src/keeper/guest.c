@@ -1,0 +1,248 @@
+/* The wire to the guest and its control stream; see keeper.h.
+ *
+ * HELLO goes out when the machine has started; the socket holds it until hull-init opens the port. When the guest
+ * has answered, the control stream is opened and CONFIGURE sent: the time in it is then as fresh as can be. The guest
+ * answers CONFIGURED, and from then on takes commands.
+ *
+ * Everything that comes in here was written by the guest: it is read through the checked accessors, its texts are
+ * made printable and cut, its figures are passed on as figures only. A protocol error ends the machine. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "wire/args.h"
+#include "wire/service.h"
+
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+static void free_json(json_t **j)
+{
+	json_decref(*j);
+}
+
+static uint64_t realtime_ns(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* --- what the guest says --- */
+
+static void on_service(struct keeper *k, struct hull_cur *cur)
+{
+	struct guest *g = &k->guest;
+	struct hull_arg a;
+	_cleanup_free_ char *service = NULL;
+	_cleanup_free_ char *state = NULL;
+	_cleanup_free_ char *text = NULL;
+	while (hull_args_next(cur, &a)) {
+		char **to = a.tag == HULL_TAG_SERVICE ? &service
+			    : a.tag == HULL_TAG_STATE ? &state
+			    : a.tag == HULL_TAG_TEXT  ? &text
+						      : NULL;
+		if (!to || *to)
+			continue;
+		*to = a.tag == HULL_TAG_TEXT ? hull_printable((const char *)a.p, a.n) : hull_arg_str(&a);
+	}
+	if (!hull_streq(service, "docker") || k->sb.no_docker)
+		return;
+	static const char *const known[] = {"starting", "ready", "failed", "stopped"};
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
+		if (!hull_streq(state, known[i]))
+			continue;
+		g->docker = known[i];
+		if (i == 1) {
+			g->docker_failures = 0;
+			if (!g->docker_ms)
+				g->docker_ms = keeper_ms(k);
+		}
+		if (i == 2) {
+			g->docker_failures++;
+			snprintf(g->docker_text, sizeof(g->docker_text), "%s", text ? text : "");
+		}
+		keeper_log_guest(k, "docker: %s%s%.200s", known[i], text && text[0] ? ": " : "", text ? text : "");
+		keeper_docker_changed(k);
+		return;
+	}
+}
+
+static void on_stats(struct keeper *k, struct hull_cur *cur)
+{
+	static const struct {
+		uint16_t tag;
+		const char *name;
+	} figures[] = {
+		{HULL_TAG_MEM_TOTAL, "mem_total"},   {HULL_TAG_MEM_AVAIL, "mem_avail"},
+		{HULL_TAG_DISK_TOTAL, "disk_total"}, {HULL_TAG_DISK_FREE, "disk_free"},
+		{HULL_TAG_SESSIONS, "sessions"},     {HULL_TAG_UPTIME_MS, "uptime_ms"},
+	};
+	_cleanup_(free_json) json_t *j = json_object();
+	struct hull_arg a;
+	while (j && hull_args_next(cur, &a))
+		for (size_t i = 0; i < sizeof(figures) / sizeof(*figures); i++)
+			if (a.tag == figures[i].tag) {
+				uint64_t v = a.n == 4 ? hull_arg_u32(&a) : hull_arg_u64(&a);
+				json_object_set_new(j, figures[i].name, json_integer((json_int_t)(v & INT64_MAX)));
+			}
+	if (cur->bad || !j)
+		return;
+	json_decref(k->guest.stats);
+	k->guest.stats = hull_steal_ptr(j);
+	service_stats(k);
+}
+
+static void on_log(struct keeper *k, struct hull_cur *cur)
+{
+	struct hull_arg a;
+	while (hull_args_next(cur, &a)) {
+		if (a.tag != HULL_TAG_TEXT)
+			continue;
+		_cleanup_free_ char *text = hull_printable((const char *)a.p, a.n);
+		keeper_log_guest(k, "guest: %s", text ? text : "");
+	}
+}
+
+static void control_message(struct stream *s, const uint8_t *p, size_t n)
+{
+	struct keeper *k = container_of(s, struct keeper, guest.control);
+	struct guest *g = &k->guest;
+	struct hull_cur cur = hull_cur_make(p, n);
+	switch (hull_cur_u8(&cur)) {
+	case HULL_MSG_CONFIGURED:
+		if (g->configured)
+			break;
+		g->configured = true;
+		g->configured_ms = keeper_ms(k);
+		keeper_configured(k);
+		break;
+	case HULL_MSG_SERVICE:
+		on_service(k, &cur);
+		break;
+	case HULL_MSG_STATS:
+		on_stats(k, &cur);
+		break;
+	case HULL_MSG_LOG:
+		on_log(k, &cur);
+		break;
+	case HULL_MSG_STOPPING:
+		if (!g->stopping)
+			keeper_log_guest(k, "the guest is shutting down");
+		g->stopping = true;
+		keeper_guest_stopping(k);
+		break;
+	default:
+		break; /* a newer guest may say more */
+	}
+}
+
+static void control_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+{
+	stream_grant(s, n); /* none is expected; not worth a quarrel */
+}
+
+static void control_closed(struct stream *s, int code, const char *message)
+{
+	struct keeper *k = container_of(s, struct keeper, guest.control);
+	if (k->phase == PHASE_ENDED || code == -ECONNRESET || code == -ECANCELED || k->guest.stopping)
+		return;
+	_cleanup_free_ char *text = hull_printable(message, strlen(message));
+	keeper_fault(k, "the guest closed its control stream: %s", text && text[0] ? text : "no reason given");
+}
+
+static const struct stream_ops CONTROL_OPS = {
+	.message = control_message,
+	.data = control_data,
+	.closed = control_closed,
+};
+
+/* --- what we say --- */
+
+static void guest_hello(struct link *l, uint64_t epoch)
+{
+	struct keeper *k = l->k;
+	struct guest *g = &k->guest;
+	if (g->control.id)
+		return;
+	g->control.ops = &CONTROL_OPS;
+	int r = stream_open(&g->control, l, HULL_SVC_CONTROL, NULL);
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	uint8_t kind = HULL_MSG_CONFIGURE;
+	uint8_t entropy[128];
+	if (getrandom(entropy, sizeof(entropy), 0) != (ssize_t)sizeof(entropy))
+		r = -EIO;
+	if (r == 0)
+		r = hull_buf_add(&b, &kind, 1);
+	if (r == 0)
+		r = hull_args_put_u64(&b, HULL_TAG_TIME_NS, realtime_ns());
+	if (r == 0)
+		r = hull_args_put_str(&b, HULL_TAG_HOSTNAME, k->sb.name);
+	if (r == 0)
+		r = hull_args_put(&b, HULL_TAG_ENTROPY, entropy, sizeof(entropy));
+	if (r == 0)
+		r = hull_args_put_u64(&b, HULL_TAG_DISK_BYTES, k->sb.disk);
+	explicit_bzero(entropy, sizeof(entropy));
+	if (r == 0)
+		stream_message(&g->control, hull_buf_bytes(&b), b.len);
+	else
+		keeper_fault(k, "cannot configure the guest: %s", strerror(-r));
+}
+
+void guest_shutdown(struct keeper *k, uint32_t grace_ms)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	uint8_t kind = HULL_MSG_SHUTDOWN;
+	if (hull_buf_add(&b, &kind, 1) == 0 && hull_args_put_u32(&b, HULL_TAG_GRACE_MS, grace_ms) == 0)
+		stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
+}
+
+void guest_ask_stats(struct keeper *k)
+{
+	uint8_t kind = HULL_MSG_STATS_ASK;
+	stream_message(&k->guest.control, &kind, 1);
+}
+
+/* --- the wire itself --- */
+
+static void guest_gone(struct link *l, int code, const char *why)
+{
+	struct keeper *k = l->k;
+	_cleanup_free_ char *text = hull_printable(why, strlen(why));
+	link_close(l);
+	/* An engine that ends closes the wire; how it ended is told by the engine. One that keeps running without
+	 * its wire is of no use. */
+	if (code == -EPROTO)
+		keeper_fault(k, "the guest broke the wire protocol: %s", text ? text : "");
+	else if (code < 0 && code != -ECONNRESET && code != -EPIPE)
+		keeper_fault(k, "the wire to the guest failed: %s", text ? text : "");
+	else
+		k->machine_ops->kill(k);
+}
+
+int guest_open(struct keeper *k, int fd, struct hull_error *err)
+{
+	struct guest *g = &k->guest;
+	g->docker = k->sb.no_docker ? "off" : "starting";
+	g->link.gone = guest_gone;
+	g->link.hello = guest_hello;
+	/* Nothing that a guest may open is offered yet: egress and workspace will be. */
+	int r = link_open(k, &g->link, fd, false, HULL_WIRE_HOST, 16, err);
+	if (r < 0)
+		return r;
+	g->open = true;
+	r = hull_wire_hello(g->link.wire, realtime_ns());
+	return r < 0 ? hull_fail(err, r, "cannot greet the guest: %s", strerror(-r)) : 0;
+}
+
+void guest_close(struct keeper *k)
+{
+	struct guest *g = &k->guest;
+	if (g->open)
+		link_close(&g->link);
+	g->open = false;
+	json_decref(g->stats);
+	g->stats = NULL;
+}

@@ -1,0 +1,337 @@
+/* Jobs: commands that outlive the client that started them; see keeper.h.
+ *
+ * A job is an exec stream of the keeper's own. Its output goes to jobs/ID.log (capped), what it is and how it ended to
+ * jobs/ID.json, replaced atomically: {id, argv, state, exit, started, ended, error}. States: "running"; "exited" (with
+ * its code); "failed" (it could not be started, or the guest broke it off); "stopped" (the machine went off first).
+ * The files are all there is of a job that has ended, so `jobs` and `logs --job` work on a stopped sandbox as well.
+ * Finished jobs are kept up to JOBS_MAX, the oldest go first. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "wire/args.h"
+#include "wire/service.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum { ID_LEN = 8, FILE_MAX = 2 << 20 };
+
+struct job {
+	struct keeper *k;
+	struct node in_list;
+	struct stream stream;
+	char id[ID_LEN + 1];
+	json_t *about; /* what jobs/ID.json says */
+	struct logfile log;
+	bool exited; /* EXIT came */
+};
+
+static void free_json(json_t **j)
+{
+	json_decref(*j);
+}
+
+static char *job_path(const struct keeper *k, const char *id, const char *suffix)
+{
+	_cleanup_free_ char *file = hull_fmt("jobs/%s%s", id, suffix);
+	return file ? hull_sandbox_path(&k->paths, k->sb.name, file) : NULL;
+}
+
+static void save(struct keeper *k, const char *id, const json_t *about)
+{
+	_cleanup_free_ char *path = job_path(k, id, ".json");
+	_cleanup_free_ char *text = json_dumps(about, JSON_INDENT(2));
+	struct hull_error err;
+	if (path && text && hull_write_file_atomic(AT_FDCWD, path, text, strlen(text), 0600, &err) < 0)
+		hull_log("job %s: %s", id, err.msg);
+}
+
+/* NULL when it cannot be read: a damaged job is as good as none. */
+static json_t *load(const struct keeper *k, const char *id)
+{
+	_cleanup_free_ char *path = job_path(k, id, ".json");
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	if (!path || hull_read_file(AT_FDCWD, path, FILE_MAX, &text, NULL) < 0)
+		return NULL;
+	json_t *j = json_loadb((const char *)hull_buf_bytes(&text), text.len, 0, NULL);
+	if (json_is_object(j))
+		return j;
+	json_decref(j);
+	return NULL;
+}
+
+static void set_end(json_t *about, const char *state)
+{
+	json_object_set_new(about, "state", json_string(state));
+	json_object_set_new(about, "ended", json_integer((json_int_t)time(NULL)));
+}
+
+/* --- the stream --- */
+
+static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+{
+	logfile_write(&container_of(s, struct job, stream)->log, p, n);
+	stream_grant(s, n);
+}
+
+static void on_message(struct stream *s, const uint8_t *p, size_t n)
+{
+	struct job *j = container_of(s, struct job, stream);
+	struct hull_cur cur = hull_cur_make(p, n);
+	struct hull_arg a;
+	if (hull_cur_u8(&cur) != HULL_MSG_EXIT || j->exited)
+		return;
+	j->exited = true;
+	set_end(j->about, "exited");
+	while (hull_args_next(&cur, &a)) {
+		if (a.tag == HULL_TAG_STATUS)
+			json_object_set_new(j->about, "exit", json_integer(hull_arg_u32(&a)));
+		if (a.tag == HULL_TAG_ERRNO)
+			json_object_set_new(j->about, "state", json_string("failed"));
+		if (a.tag == HULL_TAG_TEXT) {
+			_cleanup_free_ char *text = hull_printable((const char *)a.p, a.n);
+			json_object_set_new(j->about, "error", json_string(text ? text : ""));
+		}
+	}
+}
+
+static void on_eof(struct stream *s)
+{
+	stream_eof(s);
+}
+
+static void on_closed(struct stream *s, int code, const char *message)
+{
+	struct job *j = container_of(s, struct job, stream);
+	struct keeper *k = j->k;
+	if (!j->exited) {
+		_cleanup_free_ char *text = hull_printable(message, strlen(message));
+		/* Reset by us, or cut off with the wire: the machine has gone off. */
+		bool off = code == -ECANCELED || code == -ECONNRESET;
+		set_end(j->about, off ? "stopped" : "failed");
+		if (!off)
+			json_object_set_new(j->about, "error", json_string(text ? text : ""));
+	}
+	save(k, j->id, j->about);
+	list_del(&j->in_list);
+	k->job_count--;
+	k->sessions--;
+	logfile_close(&j->log);
+	json_decref(j->about);
+	free(j);
+}
+
+static const struct stream_ops OPS = {.data = on_data, .message = on_message, .eof = on_eof, .closed = on_closed};
+
+/* --- starting --- */
+
+static int put_strings(struct hull_buf *b, uint16_t tag, const json_t *list, const char *what, struct hull_error *err)
+{
+	if (list && !json_is_array(list))
+		return hull_fail(err, -EINVAL, "job: \"%s\" must be a list of strings", what);
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *s = json_string_value(json_array_get(list, i));
+		if (!s)
+			return hull_fail(err, -EINVAL, "job: \"%s\" must be a list of strings", what);
+		if (hull_args_put_str(b, tag, s) < 0)
+			return hull_fail(err, -ENOMEM, "out of memory");
+	}
+	return 0;
+}
+
+static int arguments(const struct keeper *k, const json_t *request, struct hull_buf *out, struct hull_error *err)
+{
+	const json_t *argv = json_object_get(request, "argv");
+	if (!json_is_array(argv) || json_array_size(argv) == 0)
+		return hull_fail(err, -EINVAL, "job: \"argv\" is missing or empty");
+	int r = relay_arguments(k, HULL_SVC_EXEC, NULL, 0, out);
+	if (r < 0)
+		return hull_fail(err, r, "out of memory");
+	r = put_strings(out, HULL_TAG_ARGV, argv, "argv", err);
+	if (r == 0)
+		r = put_strings(out, HULL_TAG_ENV, json_object_get(request, "env"), "env", err);
+	if (r < 0)
+		return r;
+	const char *cwd = json_string_value(json_object_get(request, "cwd"));
+	const char *user = json_string_value(json_object_get(request, "user"));
+	if ((cwd && hull_args_put_str(out, HULL_TAG_CWD, cwd) < 0) ||
+	    (user && hull_args_put_str(out, HULL_TAG_USER, user) < 0) ||
+	    (json_is_true(json_object_get(request, "tty")) && hull_args_put_u32(out, HULL_TAG_TTY, 1) < 0) ||
+	    hull_args_put_u32(out, HULL_TAG_KEEP, 1) < 0)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	return 0;
+}
+
+static bool is_json(const char *name)
+{
+	size_t n = strlen(name);
+	return n == ID_LEN + 5 && strcmp(name + ID_LEN, ".json") == 0;
+}
+
+/* Ids of all jobs, sorted by the time their file was last replaced, oldest first. */
+struct found {
+	char id[ID_LEN + 1];
+	struct timespec at;
+};
+
+static int by_time(const void *a, const void *b)
+{
+	const struct found *x = a, *y = b;
+	if (x->at.tv_sec != y->at.tv_sec)
+		return x->at.tv_sec < y->at.tv_sec ? -1 : 1;
+	return x->at.tv_nsec < y->at.tv_nsec ? -1 : x->at.tv_nsec > y->at.tv_nsec;
+}
+
+static size_t find_jobs(const struct keeper *k, struct found **out)
+{
+	_cleanup_free_ char *path = hull_sandbox_path(&k->paths, k->sb.name, "jobs");
+	_cleanup_closedir_ DIR *d = path ? opendir(path) : NULL;
+	size_t n = 0, cap = 0;
+	*out = NULL;
+	for (const struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+		struct stat st;
+		if (!is_json(e->d_name) || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (n == cap) {
+			struct found *grown = reallocarray(*out, cap ? cap * 2 : 16, sizeof(**out));
+			if (!grown)
+				break;
+			*out = grown;
+			cap = cap ? cap * 2 : 16;
+		}
+		memcpy((*out)[n].id, e->d_name, ID_LEN);
+		(*out)[n].id[ID_LEN] = '\0';
+		(*out)[n++].at = st.st_mtim;
+	}
+	if (n)
+		qsort(*out, n, sizeof(**out), by_time);
+	return n;
+}
+
+static struct job *running(const struct keeper *k, const char *id)
+{
+	list_each(n, (struct node *)&k->jobs)
+	{
+		struct job *j = container_of(n, struct job, in_list);
+		if (strcmp(j->id, id) == 0)
+			return j;
+	}
+	return NULL;
+}
+
+static void prune(struct keeper *k)
+{
+	static const char *const suffixes[] = {".log", ".log.1", ".json"};
+	_cleanup_free_ struct found *all = NULL;
+	size_t n = find_jobs(k, &all);
+	for (size_t i = 0, left = n; i < n && left >= JOBS_MAX; i++) {
+		if (running(k, all[i].id))
+			continue;
+		for (size_t s = 0; s < sizeof(suffixes) / sizeof(*suffixes); s++) {
+			_cleanup_free_ char *path = job_path(k, all[i].id, suffixes[s]);
+			if (path)
+				unlink(path);
+		}
+		left--;
+	}
+}
+
+int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_error *err)
+{
+	if (!k->guest.configured || k->phase >= PHASE_STOPPING)
+		return hull_fail(err, -EAGAIN, "the sandbox does not take commands now; wait for it to be up");
+	if (k->job_count >= JOBS_MAX || k->stream_count + k->job_count >= STREAMS_MAX)
+		return hull_fail(err, -EAGAIN, "too many jobs run in this sandbox");
+	_cleanup_(hull_buf_free) struct hull_buf args = {0};
+	int r = arguments(k, request, &args, err);
+	if (r < 0)
+		return r;
+	prune(k);
+	struct job *j = calloc(1, sizeof(*j));
+	if (!j)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	j->k = k;
+	j->log.fd = -1;
+	j->stream.ops = &OPS;
+	_cleanup_free_ char *dir = hull_sandbox_path(&k->paths, k->sb.name, "jobs");
+	_cleanup_free_ char *log = NULL;
+	do {
+		uint32_t id;
+		if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
+			id = (uint32_t)(uv_hrtime() >> 10);
+		snprintf(j->id, sizeof(j->id), "%08x", id);
+		free(log);
+		log = job_path(k, j->id, ".log");
+	} while (log && access(log, F_OK) == 0);
+	j->about = json_pack("{s:s,s:O,s:s,s:n,s:I,s:n}", "id", j->id, "argv", json_object_get(request, "argv"),
+			     "state", "running", "exit", "started", (json_int_t)time(NULL), "ended");
+	if (!dir || !log || !j->about)
+		r = hull_fail(err, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = hull_mkdir_all(dir, 0700, err);
+	if (r == 0)
+		r = logfile_open(&j->log, log, JOB_LOG_CAP, false, err);
+	if (r == 0) {
+		r = stream_open(&j->stream, &k->guest.link, HULL_SVC_EXEC, &args);
+		if (r < 0)
+			hull_fail(err, r, "cannot start the job: %s",
+				  r == -EMSGSIZE ? "its arguments and environment are too large" : strerror(-r));
+	}
+	if (r < 0) {
+		if (j->log.fd >= 0)
+			unlink(log);
+		logfile_close(&j->log);
+		json_decref(j->about);
+		free(j);
+		return r;
+	}
+	save(k, j->id, j->about);
+	list_add(&k->jobs, &j->in_list);
+	k->job_count++;
+	k->sessions++;
+	memcpy(out, j->id, sizeof(j->id));
+	return 0;
+}
+
+/* --- listing, recovering --- */
+
+json_t *jobs_list(struct keeper *k)
+{
+	_cleanup_free_ struct found *all = NULL;
+	size_t n = find_jobs(k, &all);
+	json_t *list = json_array();
+	for (size_t i = 0; list && i < n; i++) {
+		const struct job *j = running(k, all[i].id);
+		json_t *about = j ? json_incref(j->about) : load(k, all[i].id);
+		if (about)
+			json_array_append_new(list, about);
+	}
+	return list;
+}
+
+void jobs_recover(struct keeper *k)
+{
+	_cleanup_free_ struct found *all = NULL;
+	size_t n = find_jobs(k, &all);
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_(free_json) json_t *about = load(k, all[i].id);
+		if (!hull_streq(json_string_value(json_object_get(about, "state")), "running"))
+			continue;
+		set_end(about, "stopped");
+		save(k, all[i].id, about);
+	}
+}
+
+void jobs_close(struct keeper *k)
+{
+	list_each(n, &k->jobs)
+		stream_reset(&container_of(n, struct job, in_list)->stream, ECONNRESET, "the sandbox has stopped");
+}

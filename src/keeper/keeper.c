@@ -1,0 +1,257 @@
+/* The life of a sandbox: starting, running, stopping, ended; see keeper.h.
+ *
+ * STARTING until the guest is configured, RUNNING until it is told (or says) that it goes down, STOPPING until the
+ * engine has exited, ENDED while the clients take their last answers. Whatever happens in an event only records what
+ * is to be done; `prepare`, run when the loop is about to sleep, does what must not happen inside an event of a wire.
+ *
+ * The order of the end: sockets first (nobody new comes), then the wire (every stream ends with the reason), the
+ * engine, state, runtime directory, lock. Then those who asked for the end are answered; their connection is closed
+ * by the exit of this process, so when it closes, nothing of the sandbox is left. */
+#include "keeper/keeper.h"
+#include "keeper/api.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void finish(struct keeper *k);
+
+uint64_t keeper_ms(const struct keeper *k)
+{
+	return uv_hrtime() / 1000000 - k->started_ms;
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+	struct keeper *k = prepare->data;
+	links_flush(k);
+	if (k->save_due) {
+		k->save_due = false;
+		keeper_save(k, "running", NULL);
+	}
+	if (k->ended && k->phase != PHASE_ENDED)
+		finish(k);
+	if (k->phase == PHASE_ENDED && clients_drained(k))
+		uv_stop(&k->loop);
+}
+
+static void deadline(struct keeper *k, uv_timer_cb cb, uint64_t ms)
+{
+	uv_update_time(&k->loop);
+	uv_timer_start(&k->timer, cb, ms, 0);
+}
+
+static void on_boot_timeout(uv_timer_t *timer)
+{
+	keeper_fault(timer->data, "the guest did not start within %d s; see `hull logs NAME serial`",
+		     BOOT_TIMEOUT_MS / 1000);
+}
+
+static void on_sigterm(uv_signal_t *handle, int signum)
+{
+	hull_log("asked to end by a signal");
+	keeper_stop(handle->data, 10 * 1000);
+}
+
+int keeper_init(struct keeper *k, struct hull_error *err)
+{
+	struct node *heads[] = {&k->links_dirty, &k->clients,      &k->relays, &k->pending,
+				&k->waiters,     &k->docker_conns, &k->jobs};
+	for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++)
+		list_init(heads[i]);
+	k->lock_fd = k->runtime_fd = -1;
+	k->control.fd = k->docker.fd = -1;
+	k->keeper_log.fd = k->docker_log.fd = -1;
+	k->started_ms = uv_hrtime() / 1000000;
+	int r = uv_loop_init(&k->loop);
+	if (r < 0)
+		return hull_fail(err, r, "cannot set up the event loop: %s", uv_strerror(r));
+	uv_prepare_init(&k->loop, &k->prepare);
+	uv_timer_init(&k->loop, &k->timer);
+	uv_timer_init(&k->loop, &k->stats_timer);
+	uv_signal_init(&k->loop, &k->sigterm);
+	k->prepare.data = k->timer.data = k->stats_timer.data = k->sigterm.data = k;
+	uv_prepare_start(&k->prepare, on_prepare);
+	uv_signal_start(&k->sigterm, on_sigterm, SIGTERM);
+	deadline(k, on_boot_timeout, BOOT_TIMEOUT_MS);
+	return 0;
+}
+
+int keeper_listen(struct keeper *k, struct hull_error *err)
+{
+	k->control.accepted = client_accepted;
+	k->docker.accepted = docker_accepted;
+	int r = listener_open(k, &k->control, HULL_CONTROL_SOCKET, err);
+	if (r == 0 && !k->sb.no_docker)
+		r = listener_open(k, &k->docker, HULL_DOCKER_SOCKET, err);
+	return r;
+}
+
+void keeper_save(struct keeper *k, const char *state, const char *reason)
+{
+	char *s = strdup(state);
+	char *e = reason && reason[0] ? strdup(reason) : NULL;
+	struct hull_error err;
+	if (!s)
+		return;
+	free(k->sb.state);
+	free(k->sb.last_error);
+	k->sb.state = s;
+	k->sb.last_error = e;
+	if (hull_sandbox_save(&k->paths, &k->sb, &err) < 0)
+		hull_log("%s", err.msg);
+}
+
+/* --- what happens --- */
+
+void keeper_configured(struct keeper *k)
+{
+	hull_log("the guest is up after %llu ms", (unsigned long long)k->guest.configured_ms);
+	if (k->phase != PHASE_STARTING)
+		return;
+	k->phase = PHASE_RUNNING;
+	k->save_due = true; /* after the first commands have gone out: it waits for the disk */
+	uv_timer_stop(&k->timer);
+	relay_start_pending(k);
+	dockerlog_start(k);
+	service_changed(k);
+	docker_changed(k);
+}
+
+void keeper_docker_changed(struct keeper *k)
+{
+	docker_changed(k);
+	service_changed(k);
+}
+
+static void going_down(struct keeper *k, const char *why)
+{
+	if (k->phase >= PHASE_STOPPING)
+		return;
+	k->phase = PHASE_STOPPING;
+	relay_refuse_pending(k, why);
+	docker_changed(k);
+	service_changed(k);
+}
+
+void keeper_guest_stopping(struct keeper *k)
+{
+	going_down(k, "the sandbox is shutting down");
+}
+
+static void on_stop_timeout(uv_timer_t *timer)
+{
+	struct keeper *k = timer->data;
+	hull_log("the guest did not shut down in time: pulling the plug");
+	keeper_kill(k);
+}
+
+void keeper_stop(struct keeper *k, uint32_t grace_ms)
+{
+	if (k->phase == PHASE_ENDED || k->killed)
+		return;
+	bool up = k->guest.configured && k->guest.control.id;
+	k->stop_asked = true;
+	going_down(k, "the sandbox is shutting down");
+	if (!up) {
+		keeper_kill(k); /* nothing runs in it yet that could be asked */
+		return;
+	}
+	hull_log("stopping, %u ms of grace", grace_ms);
+	guest_shutdown(k, grace_ms);
+	/* Asked again with less patience counts; with more does not. */
+	uint64_t ms = (uint64_t)grace_ms + STOP_MARGIN_MS;
+	if (!uv_is_active((uv_handle_t *)&k->timer) || ms < uv_timer_get_due_in(&k->timer))
+		deadline(k, on_stop_timeout, ms);
+}
+
+void keeper_kill(struct keeper *k)
+{
+	if (k->phase == PHASE_ENDED || k->killed)
+		return;
+	k->killed = true;
+	uv_timer_stop(&k->timer);
+	going_down(k, "the sandbox is being stopped");
+	k->machine_ops->kill(k);
+}
+
+void keeper_fault(struct keeper *k, const char *fmt, ...)
+{
+	if (k->phase == PHASE_ENDED || k->ended)
+		return;
+	if (!k->end_reason[0] && !k->killed) {
+		va_list ap;
+		va_start(ap, fmt);
+		vsnprintf(k->end_reason, sizeof(k->end_reason), fmt, ap);
+		va_end(ap);
+		keeper_log_guest(k, "%s: pulling the plug", k->end_reason);
+	}
+	uv_timer_stop(&k->timer);
+	going_down(k, k->end_reason);
+	k->machine_ops->kill(k);
+}
+
+void keeper_machine_ended(struct keeper *k, int code, const char *reason)
+{
+	if (k->ended)
+		return;
+	k->ended = true;
+	/* What we decided ourselves stands; otherwise only a guest that said goodbye, and whose machine then went off
+	 * in good order, has stopped cleanly. */
+	bool goodbye = k->guest.stopping || k->stop_asked;
+	if (k->killed || (code == 0 && goodbye && !k->end_reason[0])) {
+		k->end_reason[0] = '\0';
+		hull_log("the machine is off");
+		return;
+	}
+	k->end_code = code < 0 ? code : -EIO;
+	if (!k->end_reason[0]) {
+		const char *why = code < 0 && reason ? reason : "the guest went down without a shutdown";
+		const char *sep = k->trouble[0] ? ": " : "";
+		snprintf(k->end_reason, sizeof(k->end_reason), "%.400s%s%s", why, sep, k->trouble);
+	}
+	hull_log("the machine crashed: %s", k->end_reason);
+}
+
+/* --- the end --- */
+
+static void on_drain_timeout(uv_timer_t *timer)
+{
+	uv_stop(timer->loop);
+}
+
+static void finish(struct keeper *k)
+{
+	going_down(k, k->end_reason[0] ? k->end_reason : "the sandbox has stopped");
+	k->phase = PHASE_ENDED;
+	listener_close(&k->control);
+	docker_close(k);
+	jobs_close(k);
+	guest_close(k);
+	k->machine_ops->close(k);
+	logfile_close(&k->docker_log);
+	keeper_save(k, k->end_code ? "crashed" : "stopped", k->end_reason);
+	hull_sandbox_runtime_remove(&k->paths, k->sb.name);
+	if (k->sb.remove) {
+		struct hull_error err;
+		k->removed = hull_sandbox_remove_held(&k->paths, k->sb.name, &err) == 0;
+		if (!k->removed)
+			hull_log("%s", err.msg);
+	}
+	if (k->runtime_fd >= 0)
+		close(k->runtime_fd);
+	if (k->lock_fd >= 0)
+		close(k->lock_fd);
+	k->runtime_fd = k->lock_fd = -1;
+	service_ended(k);
+	deadline(k, on_drain_timeout, DRAIN_TIMEOUT_MS);
+}
+
+void keeper_run(struct keeper *k)
+{
+	uv_run(&k->loop, UV_RUN_DEFAULT);
+}

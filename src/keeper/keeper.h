@@ -1,0 +1,306 @@
+/* Inside hull-keeper: what its files share. The contract to the outside is keeper/api.h.
+ *
+ * One thread, one libuv loop, one sandbox. Nothing blocks, nothing polls, and no timer runs while nothing happens.
+ *
+ *   control.sock ── client.c ─┬─ service.c  the KEEPER service, answered here
+ *                             └─ relay.c ───┐  EXEC, DIAL, TAR_*: stream by stream, credit and all
+ *   docker.sock ── docker_socket.c ─ DIAL ──┼── guest.c ── link.c ── the engine's wire
+ *   jobs.c, dockerlog.c ───────────── EXEC ─┘
+ *   machine.c   the engine and the image;   logs.c   capped files;   keeper.c   the life of the sandbox
+ *
+ * A `link` is a wire on a socket in the loop. A `stream` is one end of a stream on some wire; whoever opened or took
+ * it embeds one, and link.c calls its ops. Events on one wire may act on any other wire at once (hull_wire_* queue
+ * only); sockets are written in one place, when the loop is about to sleep. Closing a link happens only from the top
+ * of the loop, never from inside an event of the same wire.
+ *
+ * Memory: every stream holds at most its window on the way to a reader that stalls; STREAMS_MAX bounds the streams,
+ * CLIENTS_MAX the clients, PENDING_* what waits for the guest to come up. */
+#ifndef HULL_KEEPER_KEEPER_H
+#define HULL_KEEPER_KEEPER_H
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "store/store.h"
+#include "wire/wire.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct keeper;
+struct hull_engine;
+
+enum {
+	STREAMS_MAX = 1024,           /* streams relayed to the guest at once */
+	CLIENTS_MAX = 256,            /* connections to control.sock at once */
+	CLIENT_STREAMS_MAX = 256,     /* of one client */
+	DOCKER_CLIENTS_MAX = 256,     /* connections to docker.sock at once */
+	JOBS_MAX = 256,               /* jobs running at once, and finished ones that are kept */
+	WAITERS_MAX = 256,            /* KEEPER requests that wait for something */
+	PENDING_BYTES_MAX = 8 << 20,  /* held for streams opened before the guest is up */
+	SCRATCH = 64 * 1024,          /* what one read takes */
+	DOCKER_FAILURES = 3,          /* dockerd failed this often: waiting for it ends */
+	BOOT_TIMEOUT_MS = 300 * 1000, /* the guest kernel did not come up: emulation on a busy host takes 30 s */
+	STOP_MARGIN_MS = 10 * 1000,   /* after the grace the guest was given */
+	STATS_TIMEOUT_MS = 1000,      /* a guest that does not tell its figures: answer without */
+	DRAIN_TIMEOUT_MS = 2 * 1000,  /* at the end, for clients to take their last answers */
+	LOG_CAP = 4 << 20,            /* of one log file; one older generation is kept (.1) */
+	JOB_LOG_CAP = 32 << 20,
+};
+
+#define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
+
+/* A doubly linked list through members of type `struct node`; the head points to itself when empty. */
+struct node {
+	struct node *prev, *next;
+};
+static inline void list_init(struct node *n)
+{
+	n->prev = n->next = n;
+}
+static inline void list_add(struct node *head, struct node *n)
+{
+	n->prev = head->prev;
+	n->next = head;
+	head->prev->next = n;
+	head->prev = n;
+}
+static inline void list_del(struct node *n)
+{
+	n->prev->next = n->next;
+	n->next->prev = n->prev;
+	list_init(n);
+}
+/* Safe when the body removes `n` itself, and only then. */
+#define list_each(n, head) for (struct node *n = (head)->next, *n##_ = n->next; n != (head); n = n##_, n##_ = n->next)
+
+/* --- link.c: a wire on a socket --- */
+
+struct stream;
+struct stream_ops {
+	void (*accepted)(struct stream *s, const uint8_t *args, size_t len);
+	void (*data)(struct stream *s, unsigned channel, const uint8_t *p, size_t n);
+	void (*message)(struct stream *s, const uint8_t *p, size_t n);
+	void (*writable)(struct stream *s);
+	void (*credit)(struct stream *s, uint32_t bytes);
+	void (*eof)(struct stream *s);
+	/* The stream is gone (s->id is 0 already); s may be freed. code: 0, or -errno as wire.h says. */
+	void (*closed)(struct stream *s, int code, const char *message);
+};
+struct stream {
+	const struct stream_ops *ops;
+	struct hull_wire *wire;
+	uint32_t id; /* 0 = not open */
+};
+
+struct link {
+	struct keeper *k;
+	uv_poll_t poll;
+	int fd; /* -1 when closed */
+	bool owns_fd;
+	bool dirty;
+	int watching; /* UV_READABLE | UV_WRITABLE */
+	struct hull_wire *wire;
+	struct node in_dirty;
+	/* Called from the top of the loop: the peer closed (code 0), or the wire or the socket failed. Closes the link.
+	 */
+	void (*gone)(struct link *l, int code, const char *why);
+	void (*opened)(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len);
+	void (*hello)(struct link *l, uint64_t epoch);
+	void (*freed)(struct link *l); /* the loop has let go of it: free the memory */
+};
+/* Takes the fd when owns_fd. The callbacks are set by the caller before. */
+int link_open(struct keeper *k, struct link *l, int fd, bool owns_fd, enum hull_wire_side side, uint32_t max_inbound,
+	      struct hull_error *err);
+/* Every stream gets its `closed`, then `freed` is called from the loop. Twice is fine. */
+void link_close(struct link *l);
+/* Write what the socket takes now; from the top of the loop only. True when nothing is left. */
+bool link_flush(struct link *l);
+/* Of every link with output. Called when the loop is about to sleep. */
+void links_flush(struct keeper *k);
+
+/* Open a stream of ours, or take one the peer opened. */
+int stream_open(struct stream *s, struct link *l, uint8_t service, const struct hull_buf *args);
+void stream_take(struct stream *s, struct link *l, uint32_t id);
+/* The wire's calls, harmless on a stream that is not open. */
+void stream_grant(struct stream *s, size_t n);
+void stream_eof(struct stream *s);
+void stream_message(struct stream *s, const void *p, size_t n);
+void stream_reset(struct stream *s, int code, const char *message);
+
+/* --- guest.c: the wire to the guest --- */
+
+struct guest {
+	struct link link;
+	bool open;
+	struct stream control;
+	bool configured;
+	bool stopping;                     /* it said so */
+	const char *docker;                /* "off" "starting" "ready" "failed" "stopped" */
+	unsigned docker_failures;          /* since it was last ready */
+	char docker_text[256];             /* what it said about its last failure */
+	json_t *stats;                     /* the last it told, NULL = never */
+	uint64_t configured_ms, docker_ms; /* since the keeper started; 0 = not yet */
+};
+/* Start speaking to the guest on fd (borrowed until guest_close). */
+int guest_open(struct keeper *k, int fd, struct hull_error *err);
+void guest_close(struct keeper *k);
+void guest_shutdown(struct keeper *k, uint32_t grace_ms);
+void guest_ask_stats(struct keeper *k);
+
+/* --- machine.c: the engine and what it starts from --- */
+
+struct machine_ops {
+	void (*kill)(struct keeper *k);
+	int (*memory)(struct keeper *k, uint64_t *bytes);
+	const char *(*describe)(struct keeper *k);
+	const char *(*accel)(struct keeper *k);
+	pid_t (*pid)(struct keeper *k);
+	/* kill() and close() may be called at any time and again; the end is told by keeper_machine_ended(). */
+	void (*close)(struct keeper *k); /* ended or not: nothing is left of it after this */
+};
+struct machine;
+/* Find the image, open the disks, start the engine. stage() tells the person who waits. */
+int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull_error *err);
+int machine_wire_fd(const struct keeper *k);
+
+/* --- relay.c --- */
+
+/* A client opened a service of the guest's. */
+void relay_open(struct keeper *k, struct link *client, uint32_t stream, uint8_t service, const uint8_t *args,
+		size_t len);
+/* The guest is configured: open what waits. */
+void relay_start_pending(struct keeper *k);
+/* The machine is going: what waits is refused. */
+void relay_refuse_pending(struct keeper *k, const char *why);
+/* The arguments of an OPEN to the guest, made of those a client sent: the sandbox's env first, known tags only.
+ * -EINVAL when malformed. */
+int relay_arguments(const struct keeper *k, uint8_t service, const uint8_t *args, size_t len, struct hull_buf *out);
+
+/* --- client.c: control.sock --- */
+
+struct listener {
+	uv_poll_t poll;
+	int fd; /* -1 = not listening */
+	bool closing;
+	struct keeper *k;
+	void (*accepted)(struct keeper *k, int fd); /* takes fd */
+};
+/* Listen on <runtime>/NAME/file, 0600. */
+int listener_open(struct keeper *k, struct listener *l, const char *file, struct hull_error *err);
+void listener_close(struct listener *l);
+/* Is the peer this user or root? */
+bool peer_allowed(int fd);
+
+void client_accepted(struct keeper *k, int fd);
+/* Flush all clients; true when none has output left. */
+bool clients_drained(struct keeper *k);
+void clients_close(struct keeper *k);
+
+/* --- service.c: the KEEPER service --- */
+
+void service_open(struct keeper *k, struct link *client, uint32_t stream, const uint8_t *args, size_t len);
+/* Something that a request may wait for has changed. */
+void service_changed(struct keeper *k);
+/* The guest told its figures, or did not in time. */
+void service_stats(struct keeper *k);
+/* Everything is gone but the clients: answer those who wait for that. */
+void service_ended(struct keeper *k);
+
+/* --- docker_socket.c --- */
+
+void docker_accepted(struct keeper *k, int fd);
+void docker_changed(struct keeper *k);
+void docker_close(struct keeper *k);
+
+/* --- jobs.c --- */
+
+/* Start a job; its id in out[9]. */
+int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_error *err);
+json_t *jobs_list(struct keeper *k);
+/* At start: jobs that a crash left "running" are not. At the end: those still running have been stopped. */
+void jobs_recover(struct keeper *k);
+void jobs_close(struct keeper *k);
+
+/* --- logs.c --- */
+
+struct logfile {
+	int fd; /* -1 = closed */
+	uint64_t size, cap;
+	char *path;
+	char *old; /* path.1 */
+};
+/* Append to path, what is there rotated away first when `fresh` or when it is over the cap. */
+int logfile_open(struct logfile *f, const char *path, uint64_t cap, bool fresh, struct hull_error *err);
+void logfile_write(struct logfile *f, const void *p, size_t n); /* never fails a caller: a full disk loses log lines */
+void logfile_close(struct logfile *f);
+
+int keeper_log_open(struct keeper *k, struct hull_error *err);
+/* A line that a guest can cause; rotates keeper.log when it is over its cap. */
+__attribute__((format(printf, 2, 3))) void keeper_log_guest(struct keeper *k, const char *fmt, ...);
+
+/* --- keeper.c: the life of the sandbox --- */
+
+enum phase { PHASE_STARTING, PHASE_RUNNING, PHASE_STOPPING, PHASE_ENDED };
+
+struct keeper {
+	uv_loop_t loop;
+	uv_prepare_t prepare; /* about to sleep: flush, and act on what an event asked for */
+	uv_timer_t timer;     /* one deadline at a time: boot, stop, drain */
+	uv_timer_t stats_timer;
+	uv_signal_t sigterm;
+
+	struct hull_paths paths;
+	struct hull_sandbox sb;
+	int lock_fd, runtime_fd;
+	uint64_t started_ms; /* uv_hrtime / 1e6 when the keeper started */
+
+	enum phase phase;
+	bool stop_asked;       /* the guest was told to shut down */
+	bool killed;           /* we pulled the plug because somebody asked for the end */
+	bool save_due;         /* write that it runs, when there is nothing better to do */
+	bool ended;            /* the machine is off; the next prepare does the rest */
+	int end_code;          /* 0 = clean */
+	char end_reason[1024]; /* why it did not end cleanly; what clients are told */
+	char trouble[512];     /* the last the device model reported */
+	bool removed;
+
+	const struct machine_ops *machine_ops;
+	struct machine *machine;
+	struct guest guest;
+	struct listener control, docker;
+	struct node links_dirty, clients, relays, pending, waiters, docker_conns, jobs;
+	size_t client_count, stream_count, pending_bytes, waiter_count, docker_count, job_count;
+	unsigned sessions; /* exec streams of clients, and jobs */
+
+	struct logfile keeper_log, docker_log;
+	struct stream docker_tail;
+	uint8_t scratch[SCRATCH];
+};
+
+/* Everything that needs no machine: loop, lists, timers. k is zeroed; paths and sb are set. */
+int keeper_init(struct keeper *k, struct hull_error *err);
+/* The sockets, in the runtime directory that exists already. */
+int keeper_listen(struct keeper *k, struct hull_error *err);
+/* Until the sandbox has ended and the clients have their answers. */
+void keeper_run(struct keeper *k);
+/* Write state and reason into sandbox.json. */
+void keeper_save(struct keeper *k, const char *state, const char *reason);
+
+void keeper_configured(struct keeper *k); /* the guest takes commands */
+void keeper_docker_changed(struct keeper *k);
+void keeper_guest_stopping(struct keeper *k); /* it shuts down, asked or not */
+void keeper_stop(struct keeper *k, uint32_t grace_ms);
+void keeper_kill(struct keeper *k); /* asked for: ends as "stopped" */
+/* Something is wrong with the guest: pull the plug; ends as "crashed" with the reason. */
+__attribute__((format(printf, 2, 3))) void keeper_fault(struct keeper *k, const char *fmt, ...);
+/* The machine is off. May be called from inside any event. */
+void keeper_machine_ended(struct keeper *k, int code, const char *reason);
+uint64_t keeper_ms(const struct keeper *k); /* since the keeper started */
+
+/* dockerlog.c: follows the guest's dockerd log into dockerd.log */
+void dockerlog_start(struct keeper *k);
+
+#endif

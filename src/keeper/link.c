@@ -1,0 +1,277 @@
+/* A wire on a socket in the loop, and streams on wires; see keeper.h.
+ *
+ * Reading: one read per turn of the loop, fed to the wire, whose events act at once. Writing: the wire says once that
+ * it has output (`output`); the link goes on the dirty list, and when the loop is about to sleep everything is
+ * written. What the socket does not take waits for it to be writable. Reading is never stopped: what a peer can make
+ * us hold is bounded by credit and, for everything else, by the wire's own limit on queued control frames. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void watch(struct link *l, int events)
+{
+	if (l->fd < 0 || l->watching == events)
+		return;
+	l->watching = events;
+	uv_poll_start(&l->poll, events, on_poll);
+}
+
+/* --- events of the wire, handed to streams --- */
+
+static void wire_hello(void *ctx, uint32_t version, uint64_t epoch)
+{
+	struct link *l = ctx;
+	if (l->hello)
+		l->hello(l, epoch);
+}
+
+static void wire_open(void *ctx, uint32_t id, uint8_t service, const uint8_t *args, size_t len)
+{
+	struct link *l = ctx;
+	if (l->opened)
+		l->opened(l, id, service, args, len);
+	else
+		hull_wire_refuse(l->wire, id, ENOSYS, "not offered by this host");
+}
+
+static void wire_accepted(void *ctx, uint32_t id, void *user, const uint8_t *args, size_t len)
+{
+	struct stream *s = user;
+	if (s && s->ops->accepted)
+		s->ops->accepted(s, args, len);
+}
+
+static void wire_data(void *ctx, uint32_t id, void *user, unsigned channel, const uint8_t *p, size_t n)
+{
+	struct stream *s = user;
+	if (s && s->ops->data)
+		s->ops->data(s, channel, p, n);
+}
+
+static void wire_message(void *ctx, uint32_t id, void *user, const uint8_t *p, size_t n)
+{
+	struct stream *s = user;
+	if (s && s->ops->message)
+		s->ops->message(s, p, n);
+}
+
+static void wire_writable(void *ctx, uint32_t id, void *user)
+{
+	struct stream *s = user;
+	if (s && s->ops->writable)
+		s->ops->writable(s);
+}
+
+static void wire_credit(void *ctx, uint32_t id, void *user, uint32_t bytes)
+{
+	struct stream *s = user;
+	if (s && s->ops->credit)
+		s->ops->credit(s, bytes);
+}
+
+static void wire_eof(void *ctx, uint32_t id, void *user)
+{
+	struct stream *s = user;
+	if (s && s->ops->eof)
+		s->ops->eof(s);
+}
+
+static void wire_closed(void *ctx, uint32_t id, void *user, int code, const char *message)
+{
+	struct stream *s = user;
+	if (!s)
+		return;
+	s->id = 0;
+	s->wire = NULL;
+	s->ops->closed(s, code, message ? message : "");
+}
+
+static void wire_output(void *ctx)
+{
+	struct link *l = ctx;
+	if (l->dirty || l->fd < 0)
+		return;
+	l->dirty = true;
+	list_add(&l->k->links_dirty, &l->in_dirty);
+}
+
+static const struct hull_wire_ops WIRE_OPS = {
+	.hello = wire_hello,
+	.open = wire_open,
+	.accepted = wire_accepted,
+	.data = wire_data,
+	.message = wire_message,
+	.writable = wire_writable,
+	.credit = wire_credit,
+	.eof = wire_eof,
+	.closed = wire_closed,
+	.output = wire_output,
+};
+
+/* --- the socket --- */
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct link *l = poll->data;
+	struct keeper *k = l->k;
+	if (status < 0) {
+		l->gone(l, status, uv_strerror(status));
+		return;
+	}
+	if (events & UV_WRITABLE)
+		link_flush(l);
+	if (l->fd < 0 || !(events & (UV_READABLE | UV_DISCONNECT)))
+		return;
+	ssize_t n = read(l->fd, k->scratch, sizeof(k->scratch));
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		int code = n < 0 ? -errno : 0;
+		l->gone(l, code, n < 0 ? strerror(errno) : "the connection was closed");
+		return;
+	}
+	struct hull_error err = {0};
+	int r = hull_wire_feed(l->wire, k->scratch, (size_t)n, &err);
+	if (r < 0 && l->fd >= 0)
+		l->gone(l, r, err.msg);
+}
+
+bool link_flush(struct link *l)
+{
+	if (l->dirty) {
+		l->dirty = false;
+		list_del(&l->in_dirty);
+	}
+	while (l->fd >= 0) {
+		const uint8_t *p;
+		size_t n = hull_wire_output(l->wire, &p);
+		/* It died of what was queued, not of what was read: the peer asks and does not take the answers. */
+		if (n == 0 && hull_wire_dead(l->wire)) {
+			l->gone(l, -EPROTO, "too much waits to be read by the other end");
+			return true;
+		}
+		if (n == 0) {
+			watch(l, UV_READABLE);
+			return true;
+		}
+		ssize_t w = send(l->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (w > 0) {
+			hull_wire_sent(l->wire, (size_t)w);
+			continue;
+		}
+		if (w < 0 && errno == EINTR)
+			continue;
+		/* A socket that is gone says so to the reader as well; what it has sent before is still read. */
+		watch(l, w < 0 && errno == EAGAIN ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+		return w < 0 && errno != EAGAIN;
+	}
+	return true;
+}
+
+void links_flush(struct keeper *k)
+{
+	/* Flushing may wake streams of other links, which adds them behind. */
+	while (k->links_dirty.next != &k->links_dirty)
+		link_flush(container_of(k->links_dirty.next, struct link, in_dirty));
+}
+
+int link_open(struct keeper *k, struct link *l, int fd, bool owns_fd, enum hull_wire_side side, uint32_t max_inbound,
+	      struct hull_error *err)
+{
+	struct hull_wire_config config = {.side = side, .max_inbound = max_inbound};
+	l->k = k;
+	l->fd = fd;
+	l->owns_fd = owns_fd;
+	l->poll.data = l;
+	list_init(&l->in_dirty);
+	int r = hull_set_nonblock(fd, true);
+	if (r < 0)
+		return hull_fail(err, r, "cannot use a connection: %s", strerror(-r));
+	l->wire = hull_wire_new(&config, &WIRE_OPS, l);
+	if (!l->wire)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	r = uv_poll_init(&k->loop, &l->poll, fd);
+	if (r < 0) {
+		hull_wire_free(l->wire);
+		l->wire = NULL;
+		return hull_fail(err, r, "cannot watch a connection: %s", uv_strerror(r));
+	}
+	watch(l, UV_READABLE);
+	return 0;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct link *l = handle->data;
+	if (l->freed)
+		l->freed(l);
+}
+
+void link_close(struct link *l)
+{
+	if (l->fd < 0 || !l->wire)
+		return;
+	int fd = l->fd;
+	struct hull_wire *wire = l->wire;
+	l->fd = -1;
+	if (l->dirty)
+		list_del(&l->in_dirty);
+	l->dirty = false;
+	uv_close((uv_handle_t *)&l->poll, on_closed);
+	hull_wire_free(wire);
+	l->wire = NULL;
+	if (l->owns_fd)
+		close(fd);
+}
+
+/* --- streams --- */
+
+int stream_open(struct stream *s, struct link *l, uint8_t service, const struct hull_buf *args)
+{
+	if (l->fd < 0)
+		return -EPIPE;
+	uint32_t id = 0;
+	int r = hull_wire_open(l->wire, service, args ? hull_buf_bytes(args) : NULL, args ? args->len : 0, s, &id);
+	if (r < 0)
+		return r;
+	s->wire = l->wire;
+	s->id = id;
+	return 0;
+}
+
+void stream_take(struct stream *s, struct link *l, uint32_t id)
+{
+	s->wire = l->wire;
+	s->id = id;
+	hull_wire_set_user(l->wire, id, s);
+}
+
+void stream_grant(struct stream *s, size_t n)
+{
+	if (s->id && n)
+		hull_wire_grant(s->wire, s->id, n);
+}
+
+void stream_eof(struct stream *s)
+{
+	if (s->id)
+		hull_wire_eof(s->wire, s->id);
+}
+
+void stream_message(struct stream *s, const void *p, size_t n)
+{
+	if (s->id)
+		hull_wire_message(s->wire, s->id, p, n);
+}
+
+void stream_reset(struct stream *s, int code, const char *message)
+{
+	if (s->id)
+		hull_wire_reset(s->wire, s->id, code, message);
+}

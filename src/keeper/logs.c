@@ -1,0 +1,104 @@
+/* Log files that cannot fill the disk; see keeper.h.
+ *
+ * Each has a cap and one older generation: when it is full it is renamed to NAME.1, replacing what was there. (What
+ * the machine itself writes, serial.log and engine.log, is capped by the engine.) Writing is to the page cache; a full
+ * disk loses lines, never the sandbox. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int reopen(struct logfile *f)
+{
+	int fd = open(f->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	struct stat st;
+	f->size = fstat(fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+	/* In place, because others may know the file by this number. */
+	if (f->fd >= 0) {
+		dup3(fd, f->fd, O_CLOEXEC);
+		close(fd);
+	} else {
+		f->fd = fd;
+	}
+	return 0;
+}
+
+static int rotate(struct logfile *f)
+{
+	if (rename(f->path, f->old) < 0 && errno != ENOENT)
+		return -errno;
+	return reopen(f);
+}
+
+int logfile_open(struct logfile *f, const char *path, uint64_t cap, bool fresh, struct hull_error *err)
+{
+	*f = (struct logfile){.fd = -1, .cap = cap, .path = strdup(path), .old = hull_fmt("%s.1", path)};
+	if (!f->path || !f->old) {
+		logfile_close(f);
+		return hull_fail(err, -ENOMEM, "out of memory");
+	}
+	struct stat st;
+	bool there = lstat(path, &st) == 0 && st.st_size > 0;
+	int r = there && (fresh || (uint64_t)st.st_size >= cap) ? rotate(f) : reopen(f);
+	if (r < 0) {
+		hull_fail(err, r, "cannot open the log %s: %s", path, strerror(-r));
+		logfile_close(f);
+	}
+	return r;
+}
+
+void logfile_write(struct logfile *f, const void *p, size_t n)
+{
+	if (f->fd < 0 || n == 0)
+		return;
+	if (f->size + n > f->cap && f->size > 0)
+		rotate(f);
+	if (hull_write_full(f->fd, p, n) == 0)
+		f->size += n;
+}
+
+void logfile_close(struct logfile *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+	free(f->path);
+	free(f->old);
+	*f = (struct logfile){.fd = -1};
+}
+
+/* --- the keeper's own --- */
+
+int keeper_log_open(struct keeper *k, struct hull_error *err)
+{
+	_cleanup_free_ char *path = hull_sandbox_path(&k->paths, k->sb.name, "keeper.log");
+	if (!path)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	int r = logfile_open(&k->keeper_log, path, LOG_CAP, false, err);
+	if (r == 0)
+		hull_log_open(k->keeper_log.fd, "keeper");
+	return r;
+}
+
+void keeper_log_guest(struct keeper *k, const char *fmt, ...)
+{
+	char line[1024];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	struct logfile *f = &k->keeper_log;
+	struct stat st;
+	if (f->fd >= 0 && fstat(f->fd, &st) == 0 && (uint64_t)st.st_size > f->cap)
+		rotate(f); /* keeps the number that base/log.h was given */
+	hull_log("%s", line);
+}

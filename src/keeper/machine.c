@@ -1,0 +1,252 @@
+/* The engine and what it starts from; see keeper.h.
+ *
+ * The engine's descriptors are watched in the loop and handed to it; its events only record (keeper_machine_ended,
+ * trouble), so that it is never freed from inside its own dispatch. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "engine/engine.h"
+#include "image/image.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { FDS_MAX = 16 };
+
+struct machine {
+	struct keeper *k;
+	struct hull_engine *engine;
+	uv_poll_t polls[FDS_MAX];
+	size_t poll_count;
+};
+
+/* --- events --- */
+
+static void stop_polls(struct machine *m)
+{
+	for (size_t i = 0; i < m->poll_count; i++)
+		uv_close((uv_handle_t *)&m->polls[i], NULL);
+	m->poll_count = 0;
+}
+
+static void on_state(void *ctx, enum hull_engine_state state)
+{
+	struct machine *m = ctx;
+	if (state != HULL_ENGINE_STOPPED || !m->engine)
+		return;
+	struct hull_error err = {0};
+	int code = hull_engine_outcome(m->engine, &err);
+	_cleanup_free_ char *text = hull_printable(err.msg, strlen(err.msg));
+	keeper_machine_ended(m->k, code, text);
+}
+
+static void on_trouble(void *ctx, const char *text)
+{
+	struct machine *m = ctx;
+	_cleanup_free_ char *shown = hull_printable(text, strlen(text));
+	snprintf(m->k->trouble, sizeof(m->k->trouble), "%s", shown ? shown : "");
+	keeper_log_guest(m->k, "engine: %s", m->k->trouble);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct machine *m = poll->data;
+	if (m->engine)
+		hull_engine_dispatch(m->engine);
+	/* An exited engine's descriptors stay readable for ever. */
+	if (m->k->ended)
+		stop_polls(m);
+}
+
+/* --- operations --- */
+
+static void machine_kill(struct keeper *k)
+{
+	if (k->machine && k->machine->engine)
+		hull_engine_kill(k->machine->engine);
+}
+
+static int machine_memory(struct keeper *k, uint64_t *bytes)
+{
+	return k->machine && k->machine->engine && !k->ended ? hull_engine_memory(k->machine->engine, bytes) : -ESRCH;
+}
+
+static const char *machine_describe(struct keeper *k)
+{
+	return k->machine && k->machine->engine ? hull_engine_describe(k->machine->engine) : "none";
+}
+
+static const char *machine_accel(struct keeper *k)
+{
+	return k->machine && k->machine->engine ? hull_engine_accel(k->machine->engine) : "none";
+}
+
+static pid_t machine_pid(struct keeper *k)
+{
+	return k->machine && k->machine->engine ? hull_engine_pid(k->machine->engine) : 0;
+}
+
+static void machine_close(struct keeper *k)
+{
+	struct machine *m = k->machine;
+	if (!m || !m->engine)
+		return;
+	struct hull_engine *e = m->engine;
+	stop_polls(m);
+	m->engine = NULL;
+	hull_engine_free(e);
+}
+
+static const struct machine_ops OPS = {
+	.kill = machine_kill,
+	.memory = machine_memory,
+	.describe = machine_describe,
+	.accel = machine_accel,
+	.pid = machine_pid,
+	.close = machine_close,
+};
+
+int machine_wire_fd(const struct keeper *k)
+{
+	return hull_engine_wire_fd(k->machine->engine);
+}
+
+/* --- starting --- */
+
+/* hull-init lies beside this program. */
+static int find_init(char **out, struct hull_error *err)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (n <= 0)
+		return hull_fail_errno(err, "cannot tell where hull-keeper lies");
+	self[n] = '\0';
+	char *slash = strrchr(self, '/');
+	if (slash)
+		*slash = '\0';
+	_cleanup_free_ char *path = hull_fmt("%s/hull-init", self);
+	if (!path)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	if (access(path, R_OK) < 0)
+		return hull_fail_errno(err, "hull-init is missing beside hull-keeper (%s); build or install Hull again",
+				       path);
+	*out = hull_steal_ptr(path);
+	return 0;
+}
+
+/* What the kernel is told. No graphics, disks or buses are there to look for; the host's random numbers are as good
+ * as the CPU's. A panic ends the machine at once, so that it is seen. */
+static char *kernel_cmdline(const struct keeper *k)
+{
+	return hull_fmt("quiet loglevel=4 oops=panic random.trust_cpu=on random.trust_bootloader=on "
+			"raid=noautodetect i8042.noaux i8042.nomux i8042.nopnp audit=0%s",
+			k->sb.no_docker ? " hull.docker=0" : "");
+}
+
+static int kind_of(const char *engine)
+{
+	return strcmp(engine, "kvm") == 0    ? HULL_ENGINE_KVM
+	       : strcmp(engine, "qemu") == 0 ? HULL_ENGINE_QEMU
+					     : HULL_ENGINE_AUTO;
+}
+
+static int watch(struct keeper *k, struct machine *m, struct hull_error *err)
+{
+	int fds[FDS_MAX];
+	size_t n = hull_engine_fds(m->engine, fds, FDS_MAX);
+	for (size_t i = 0; i < n; i++) {
+		int r = uv_poll_init(&k->loop, &m->polls[i], fds[i]);
+		if (r < 0)
+			return hull_fail(err, r, "cannot watch the engine: %s", uv_strerror(r));
+		m->polls[i].data = m;
+		m->poll_count++;
+		uv_poll_start(&m->polls[i], UV_READABLE, on_poll);
+	}
+	return 0;
+}
+
+/* A log that the engine writes and keeps small; that of the last run is kept as NAME.1. */
+static int open_log(const struct keeper *k, const char *file, struct hull_error *err)
+{
+	_cleanup_free_ char *path = hull_sandbox_path(&k->paths, k->sb.name, file);
+	_cleanup_free_ char *old = path ? hull_fmt("%s.1", path) : NULL;
+	if (!old)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	if (rename(path, old) < 0 && errno != ENOENT)
+		return hull_fail_errno(err, "cannot put the old %s aside", path);
+	int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? hull_fail_errno(err, "cannot open %s", path) : fd;
+}
+
+int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull_error *err)
+{
+	static const struct hull_engine_events events = {.state = on_state, .trouble = on_trouble};
+	_cleanup_(hull_image_free) struct hull_image image = {0};
+	_cleanup_free_ char *init = NULL;
+	_cleanup_free_ char *initrd = NULL;
+	_cleanup_free_ char *jail = hull_runtime_path(&k->paths, k->sb.name, "jail");
+	_cleanup_free_ char *cmdline = kernel_cmdline(k);
+	_cleanup_free_ char *disk_path = hull_sandbox_path(&k->paths, k->sb.name, "disk.img");
+
+	k->machine_ops = &OPS;
+	k->machine = calloc(1, sizeof(*k->machine));
+	if (!k->machine || !jail || !cmdline || !disk_path)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	struct machine *m = k->machine;
+	m->k = k;
+	stage("preparing the image");
+	int r = hull_image_find(&k->paths, k->sb.image, &image, err);
+	if (r == 0)
+		r = find_init(&init, err);
+	if (r == 0)
+		r = hull_image_initramfs(&image, init, &initrd, err);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *kernel = hull_fmt("%s/vmlinux", image.dir);
+	_cleanup_close_ int base = hull_image_open(&image, "base.erofs", err);
+	if (!kernel || base < 0)
+		return kernel ? base : hull_fail(err, -ENOMEM, "out of memory");
+	_cleanup_close_ int disk = open(disk_path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (disk < 0)
+		return hull_fail_errno(err, "cannot open the sandbox's disk %s", disk_path);
+	if (mkdir(jail, 0700) < 0 && errno != EEXIST)
+		return hull_fail_errno(err, "cannot make %s", jail);
+	_cleanup_close_ int serial = open_log(k, "serial.log", err);
+	if (serial < 0)
+		return serial;
+	_cleanup_close_ int complaints = open_log(k, "engine.log", err);
+	if (complaints < 0)
+		return complaints;
+	struct hull_probe probe;
+	hull_engine_probe_cached(k->paths.runtime, &probe);
+
+	uid_t drop = hull_sandbox_uid(&k->paths, k->sb.name);
+	struct hull_engine_config config = {
+		.kind = kind_of(k->sb.engine),
+		.probe = &probe,
+		.name = k->sb.name,
+		.cpus = k->sb.cpus,
+		.memory = k->sb.memory & ~((2ull << 20) - 1),
+		.kernel = kernel,
+		.initrd = initrd,
+		.cmdline = cmdline,
+		.disks = {{.fd = base, .readonly = true, .serial = "base"}, {.fd = disk, .serial = "disk"}},
+		.disk_count = 2,
+		.serial_log_fd = serial,
+		.stderr_log_fd = complaints,
+		.jail_dir = jail,
+		.drop_uid = drop,
+		.drop_gid = drop,
+	};
+	stage("starting the machine");
+	r = hull_engine_start(&config, &events, m, &m->engine, err);
+	if (r < 0)
+		return r;
+	hull_log("started %s, pid %d", hull_engine_describe(m->engine), (int)hull_engine_pid(m->engine));
+	return watch(k, m, err);
+}

@@ -1,0 +1,184 @@
+/* hull-keeper: keeps one sandbox. Started by the hull command; see keeper/api.h for how they speak.
+ *
+ * First of all it leaves the caller's session and terminal (fork, setsid): the engine dies with the thread that
+ * started it, so the process that starts it must be the one that stays. The first process ends at once. Until the
+ * sandbox is up, what happens is told on the status pipe; afterwards in keeper.log. */
+#include "keeper/keeper.h"
+#include "keeper/api.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+
+static int status_fd = -1;
+
+static void tell(json_t *j)
+{
+	char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+	if (text && status_fd >= 0) {
+		_cleanup_free_ char *line = hull_fmt("%s\n", text);
+		if (line)
+			hull_write_full(status_fd, line, strlen(line));
+	}
+	free(text);
+	json_decref(j);
+}
+
+static void stage(const char *text)
+{
+	hull_log("%s", text);
+	tell(json_pack("{s:s}", "stage", text));
+}
+
+static int fail(const struct hull_error *err)
+{
+	hull_log("%s", err->msg);
+	tell(json_pack("{s:s+,s:i}", "error", err->msg, "", "code", err->code < 0 ? -err->code : EIO));
+	if (status_fd < 0)
+		fprintf(stderr, "hull-keeper: %s\n", err->msg);
+	return 125;
+}
+
+/* --- a quiet corner --- */
+
+static int redirect(int to, int flags)
+{
+	_cleanup_close_ int fd = open("/dev/null", flags | O_CLOEXEC);
+	return fd < 0 || dup2(fd, to) < 0 ? -errno : 0;
+}
+
+/* The descriptors inherited are 0 to 2 and perhaps the status pipe; all others are none of ours. */
+static void take_descriptors(void)
+{
+	struct stat st;
+	if (fstat(HULL_KEEPER_STATUS_FD, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) {
+		status_fd = HULL_KEEPER_STATUS_FD;
+		hull_set_cloexec(status_fd, true);
+		close_range(HULL_KEEPER_STATUS_FD + 1, ~0u, 0);
+	} else {
+		close_range(HULL_KEEPER_STATUS_FD, ~0u, 0);
+	}
+}
+
+static int leave(struct hull_error *err)
+{
+	pid_t pid = fork();
+	if (pid < 0)
+		return hull_fail_errno(err, "cannot start the keeper");
+	if (pid > 0)
+		_exit(0);
+	setsid();
+	if (chdir("/") < 0 || redirect(0, O_RDONLY) < 0 || redirect(1, O_WRONLY) < 0)
+		return hull_fail_errno(err, "cannot leave the terminal");
+	return 0;
+}
+
+static void harden(void)
+{
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	struct rlimit none = {0, 0};
+	setrlimit(RLIMIT_CORE, &none);
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		rlim_t want = 4 * (CLIENTS_MAX + DOCKER_CLIENTS_MAX + JOBS_MAX);
+		files.rlim_cur = files.rlim_max < want ? files.rlim_max : want;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	umask(077);
+	/* One arena is enough for one thread; large buffers go back to the system when they are freed. */
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+	mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+}
+
+/* --- start --- */
+
+static int start(struct keeper *k, const char *name, struct hull_error *err)
+{
+	int r = hull_paths_open(&k->paths, err);
+	if (r == 0)
+		r = hull_sandbox_load(&k->paths, name, &k->sb, err);
+	if (r == 0)
+		r = keeper_init(k, err);
+	if (r < 0)
+		return r;
+	k->lock_fd = hull_sandbox_lock(&k->paths, name, err);
+	if (k->lock_fd < 0)
+		return k->lock_fd;
+	/* It may have been changed by whoever held the lock until now. */
+	hull_sandbox_free(&k->sb);
+	r = hull_sandbox_load(&k->paths, name, &k->sb, err);
+	if (r == 0)
+		r = keeper_log_open(k, err);
+	if (r < 0)
+		return r;
+	dup2(k->keeper_log.fd, 2); /* whatever a library has to say */
+	k->runtime_fd = hull_sandbox_runtime(&k->paths, name, err);
+	if (k->runtime_fd < 0)
+		return k->runtime_fd;
+	hull_log("hull %s starts sandbox %s", HULL_VERSION, name);
+	jobs_recover(k);
+	k->sb.started = (uint64_t)time(NULL);
+	keeper_save(k, "starting", NULL);
+	r = machine_start(k, stage, err);
+	if (r == 0)
+		r = guest_open(k, machine_wire_fd(k), err);
+	if (r == 0)
+		r = keeper_listen(k, err);
+	return r;
+}
+
+/* Undo a start that failed. */
+static void give_up(struct keeper *k, const struct hull_error *err)
+{
+	if (k->lock_fd < 0)
+		return;
+	if (k->machine_ops)
+		k->machine_ops->close(k);
+	if (k->sb.name)
+		keeper_save(k, "stopped", err->msg);
+	if (k->runtime_fd >= 0)
+		hull_sandbox_runtime_remove(&k->paths, k->sb.name);
+}
+
+static struct keeper keeper;
+
+int main(int argc, char **argv)
+{
+	bool foreground = argc == 3 && strcmp(argv[1], "--foreground") == 0;
+	if (argc != 2 + foreground || argv[argc - 1][0] == '-') {
+		fputs("usage: hull-keeper [--foreground] NAME   (started by hull; see docs/architecture.md)\n", stderr);
+		return 125;
+	}
+	const char *name = argv[argc - 1];
+	struct hull_error err = {0};
+	take_descriptors();
+	if (!foreground && leave(&err) < 0)
+		return fail(&err);
+	harden();
+	if (start(&keeper, name, &err) < 0) {
+		give_up(&keeper, &err);
+		return fail(&err);
+	}
+	tell(json_pack("{s:b}", "ready", 1));
+	if (status_fd >= 0)
+		close(status_fd);
+	status_fd = -1;
+	keeper_run(&keeper);
+	return keeper.end_code ? 1 : 0;
+}

@@ -1,0 +1,314 @@
+/* Relaying a client's stream to the guest and back; see keeper.h.
+ *
+ * A relay is two streams: `client` on the client's wire, `guest` on the guest's. Data that came in on one is queued on
+ * the other at once; credit that came in on one is granted on the other, and never by us, so that what is between the
+ * two ends never exceeds the window each of them granted. A reader that stalls stalls its own stream only.
+ *
+ * Before the guest is configured a relay waits on the pending list; what its client sends meanwhile is kept in `early`
+ * as {u8 kind, u8 channel, u32 length, bytes} and replayed when the guest's stream is opened. That is at most a window
+ * of data per stream, and PENDING_BYTES_MAX over all.
+ *
+ * Ends: each half's `closed` comes once. The first to come passes the end on to the other half, the second frees. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "wire/args.h"
+#include "wire/service.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EARLY_DATA = 1, EARLY_MESSAGE, EARLY_EOF };
+
+struct relay {
+	struct keeper *k;
+	struct node in_list; /* k->pending or k->relays */
+	struct stream client, guest;
+	uint8_t service;
+	bool pending;
+	bool accepted;
+	bool bulk;            /* carried enough that freed memory is worth giving back */
+	struct hull_buf args; /* while pending */
+	struct hull_buf early;
+	uint64_t bytes;
+};
+
+static void relay_free(struct relay *r)
+{
+	struct keeper *k = r->k;
+	list_del(&r->in_list);
+	k->stream_count--;
+	if (r->service == HULL_SVC_EXEC)
+		k->sessions--;
+	k->pending_bytes -= r->args.len + r->early.len;
+	bool trim = r->bytes > (1 << 20) && k->stream_count == 0;
+	hull_buf_free(&r->args);
+	hull_buf_free(&r->early);
+	free(r);
+	if (trim)
+		malloc_trim(0);
+}
+
+/* --- arguments --- */
+
+static bool tag_known(uint8_t service, uint16_t tag)
+{
+	switch (service) {
+	case HULL_SVC_EXEC:
+		/* KEEP is for jobs: without a client to take the output there must be a keeper of it. */
+		return tag == HULL_TAG_ARGV || tag == HULL_TAG_ENV || tag == HULL_TAG_CWD || tag == HULL_TAG_USER ||
+		       tag == HULL_TAG_TTY || tag == HULL_TAG_ROWS || tag == HULL_TAG_COLS || tag == HULL_TAG_LOGIN;
+	case HULL_SVC_DIAL:
+		return tag == HULL_TAG_PATH || tag == HULL_TAG_PORT || tag == HULL_TAG_ADDRESS;
+	default:
+		return tag == HULL_TAG_PATH || tag == HULL_TAG_NAME || tag == HULL_TAG_USER;
+	}
+}
+
+int relay_arguments(const struct keeper *k, uint8_t service, const uint8_t *args, size_t len, struct hull_buf *out)
+{
+	struct hull_cur cur = hull_cur_make(args, len);
+	struct hull_arg a;
+	int r = 0;
+	for (size_t i = 0; service == HULL_SVC_EXEC && r == 0 && k->sb.env[i]; i++)
+		r = hull_args_put_str(out, HULL_TAG_ENV, k->sb.env[i]);
+	while (r == 0 && hull_args_next(&cur, &a))
+		if (tag_known(service, a.tag))
+			r = hull_args_put(out, a.tag, a.p, a.n);
+	return r < 0 ? r : cur.bad ? -EINVAL : 0;
+}
+
+/* --- the guest's half --- */
+
+static void guest_accepted(struct stream *s, const uint8_t *args, size_t len)
+{
+	struct relay *r = container_of(s, struct relay, guest);
+	r->accepted = true;
+	if (r->client.id)
+		hull_wire_accept(r->client.wire, r->client.id, args, len);
+}
+
+static void guest_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+{
+	struct relay *r = container_of(s, struct relay, guest);
+	r->bytes += n;
+	if (r->client.id && hull_wire_relay(r->client.wire, r->client.id, channel, p, n) < 0)
+		stream_reset(&r->client, ENOMEM, "the keeper cannot pass the stream on");
+}
+
+static void guest_message(struct stream *s, const uint8_t *p, size_t n)
+{
+	stream_message(&container_of(s, struct relay, guest)->client, p, n);
+}
+
+static void guest_credit(struct stream *s, uint32_t bytes)
+{
+	stream_grant(&container_of(s, struct relay, guest)->client, bytes);
+}
+
+static void guest_eof(struct stream *s)
+{
+	stream_eof(&container_of(s, struct relay, guest)->client);
+}
+
+static void guest_closed(struct stream *s, int code, const char *message)
+{
+	struct relay *r = container_of(s, struct relay, guest);
+	if (!r->client.id) {
+		relay_free(r);
+		return;
+	}
+	if (code == 0)
+		return; /* both its EOFs have been passed on: the client's half ends by itself */
+	/* The machine going down says why it did; the wire only knows that it was cut. */
+	const char *why = message;
+	if (code == -ECONNRESET && r->k->end_reason[0])
+		why = r->k->end_reason;
+	else if (code == -ECONNRESET && !message[0])
+		why = "the sandbox has stopped";
+	_cleanup_free_ char *text = hull_printable(why, strlen(why));
+	if (r->accepted)
+		stream_reset(&r->client, code, text);
+	else
+		hull_wire_refuse(r->client.wire, r->client.id, code, text);
+}
+
+static const struct stream_ops GUEST_OPS = {
+	.accepted = guest_accepted,
+	.data = guest_data,
+	.message = guest_message,
+	.credit = guest_credit,
+	.eof = guest_eof,
+	.closed = guest_closed,
+};
+
+/* --- the client's half --- */
+
+static void early(struct relay *r, uint8_t kind, unsigned channel, const uint8_t *p, size_t n)
+{
+	struct keeper *k = r->k;
+	size_t need = 6 + n;
+	uint8_t head[2] = {kind, (uint8_t)channel};
+	if (k->pending_bytes + need > PENDING_BYTES_MAX || hull_buf_add(&r->early, head, sizeof(head)) < 0) {
+		hull_wire_refuse(r->client.wire, r->client.id, EAGAIN,
+				 "too much waits for the guest to start; try later");
+		return;
+	}
+	k->pending_bytes += 2;
+	if (hull_buf_le32(&r->early, (uint32_t)n) == 0)
+		k->pending_bytes += 4;
+	if (hull_buf_add(&r->early, p, n) == 0)
+		k->pending_bytes += n;
+}
+
+static void client_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+{
+	struct relay *r = container_of(s, struct relay, client);
+	r->bytes += n;
+	if (r->pending)
+		early(r, EARLY_DATA, channel, p, n);
+	else if (r->guest.id && hull_wire_relay(r->guest.wire, r->guest.id, channel, p, n) < 0)
+		stream_reset(&r->guest, ENOMEM, "the keeper cannot pass the stream on");
+}
+
+static void client_message(struct stream *s, const uint8_t *p, size_t n)
+{
+	struct relay *r = container_of(s, struct relay, client);
+	if (r->pending)
+		early(r, EARLY_MESSAGE, 0, p, n);
+	else
+		stream_message(&r->guest, p, n);
+}
+
+static void client_credit(struct stream *s, uint32_t bytes)
+{
+	stream_grant(&container_of(s, struct relay, client)->guest, bytes);
+}
+
+static void client_eof(struct stream *s)
+{
+	struct relay *r = container_of(s, struct relay, client);
+	if (r->pending)
+		early(r, EARLY_EOF, 0, NULL, 0);
+	else
+		stream_eof(&r->guest);
+}
+
+static void client_closed(struct stream *s, int code, const char *message)
+{
+	struct relay *r = container_of(s, struct relay, client);
+	if (!r->guest.id) {
+		relay_free(r);
+		return;
+	}
+	if (code != 0)
+		stream_reset(&r->guest, code == -ECANCELED ? -EPIPE : code, "the client went away");
+}
+
+static const struct stream_ops CLIENT_OPS = {
+	.data = client_data,
+	.message = client_message,
+	.credit = client_credit,
+	.eof = client_eof,
+	.closed = client_closed,
+};
+
+/* --- opening --- */
+
+/* The relay may be gone when this returns. */
+static void replay(struct relay *r, const struct hull_buf *sent)
+{
+	struct hull_cur cur = hull_cur_make(hull_buf_bytes(sent), sent->len);
+	while (hull_cur_left(&cur) > 0) {
+		uint8_t kind = hull_cur_u8(&cur);
+		unsigned channel = hull_cur_u8(&cur);
+		uint32_t n = hull_cur_le32(&cur);
+		const uint8_t *p = hull_cur_take(&cur, n);
+		if (cur.bad)
+			return;
+		if (kind == EARLY_MESSAGE) {
+			stream_message(&r->guest, p, n);
+		} else if (kind == EARLY_EOF) {
+			stream_eof(&r->guest);
+		} else if (hull_wire_relay(r->guest.wire, r->guest.id, channel, p, n) < 0) {
+			stream_reset(&r->guest, ENOMEM, "the keeper cannot pass the stream on");
+			return;
+		}
+	}
+}
+
+static void start(struct relay *r)
+{
+	struct keeper *k = r->k;
+	list_del(&r->in_list);
+	list_add(&k->relays, &r->in_list);
+	r->pending = false;
+	int e = stream_open(&r->guest, &k->guest.link, r->service, &r->args);
+	if (e < 0) {
+		hull_wire_refuse(r->client.wire, r->client.id, -e,
+				 e == -EMSGSIZE ? "the arguments and the environment are too large" : strerror(-e));
+		return;
+	}
+	k->pending_bytes -= r->args.len + r->early.len;
+	hull_buf_free(&r->args);
+	/* Both sides start with the same credit, so what came early always fits. */
+	_cleanup_(hull_buf_free) struct hull_buf sent = r->early;
+	r->early = (struct hull_buf){0};
+	replay(r, &sent);
+}
+
+void relay_open(struct keeper *k, struct link *client, uint32_t stream, uint8_t service, const uint8_t *args,
+		size_t len)
+{
+	if (k->phase >= PHASE_STOPPING) {
+		hull_wire_refuse(client->wire, stream, ESHUTDOWN, "the sandbox is shutting down");
+		return;
+	}
+	if (k->stream_count >= STREAMS_MAX) {
+		hull_wire_refuse(client->wire, stream, EAGAIN, "too many sessions are open in this sandbox");
+		return;
+	}
+	struct relay *r = calloc(1, sizeof(*r));
+	int e = r ? relay_arguments(k, service, args, len, &r->args) : -ENOMEM;
+	if (e == 0 && !k->guest.configured && k->pending_bytes + r->args.len > PENDING_BYTES_MAX)
+		e = -EAGAIN;
+	if (e < 0) {
+		hull_wire_refuse(client->wire, stream, -e,
+				 e == -EINVAL   ? "malformed arguments"
+				 : e == -EAGAIN ? "too much waits for the guest to start; try later"
+						: strerror(-e));
+		if (r)
+			hull_buf_free(&r->args);
+		free(r);
+		return;
+	}
+	r->k = k;
+	r->service = service;
+	r->client.ops = &CLIENT_OPS;
+	r->guest.ops = &GUEST_OPS;
+	r->pending = true;
+	k->stream_count++;
+	if (service == HULL_SVC_EXEC)
+		k->sessions++;
+	k->pending_bytes += r->args.len;
+	list_add(&k->pending, &r->in_list);
+	stream_take(&r->client, client, stream);
+	if (k->guest.configured)
+		start(r);
+}
+
+void relay_start_pending(struct keeper *k)
+{
+	list_each(n, &k->pending) start(container_of(n, struct relay, in_list));
+}
+
+void relay_refuse_pending(struct keeper *k, const char *why)
+{
+	list_each(n, &k->pending)
+	{
+		struct relay *r = container_of(n, struct relay, in_list);
+		hull_wire_refuse(r->client.wire, r->client.id, ESHUTDOWN, why);
+	}
+}

@@ -1,0 +1,315 @@
+/* The KEEPER service: status, wait, stop, kill, job, jobs; see keeper/api.h for what they take and answer.
+ *
+ * A request is one OPEN with JSON in it. Most are answered at once; those that wait stand on k->waiters until the
+ * event they wait for, and are looked at again whenever something changed (service_changed). The answer is written as
+ * the client takes it. A client that goes away takes its requests with it. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "wire/args.h"
+#include "wire/service.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum wait_for { FOR_NOTHING, FOR_EXEC, FOR_DOCKER, FOR_STATS, FOR_END };
+
+struct request {
+	struct keeper *k;
+	struct stream stream;
+	struct node in_list;
+	enum wait_for waits;
+	struct hull_buf answer;
+	bool answered, finished;
+};
+
+static void free_json(json_t **j)
+{
+	json_decref(*j);
+}
+
+/* --- answering --- */
+
+static void pump(struct request *q)
+{
+	while (q->answer.len > 0) {
+		ssize_t n = hull_wire_write(q->stream.wire, q->stream.id, 0, hull_buf_bytes(&q->answer), q->answer.len);
+		if (n <= 0)
+			return;
+		hull_buf_drain(&q->answer, (size_t)n);
+	}
+	q->finished = true;
+	stream_eof(&q->stream);
+}
+
+/* Takes the reference to j. The request may be gone when this returns. */
+static void answer(struct request *q, json_t *j)
+{
+	_cleanup_(free_json) json_t *own = j;
+	_cleanup_free_ char *text = own ? json_dumps(own, JSON_COMPACT) : NULL;
+	if (q->waits) {
+		list_del(&q->in_list);
+		q->k->waiter_count--;
+		q->waits = FOR_NOTHING;
+	}
+	q->answered = true;
+	if (!text || hull_buf_addstr(&q->answer, text) < 0)
+		stream_reset(&q->stream, ENOMEM, "out of memory");
+	else
+		pump(q);
+}
+
+static void answer_error(struct request *q, int code, const char *text)
+{
+	answer(q, json_pack("{s:s+,s:i}", "error", text, "", "code", code < 0 ? -code : code));
+}
+
+/* False when it was answered instead, and may be gone. */
+static bool wait_until(struct request *q, enum wait_for what)
+{
+	if (q->k->waiter_count >= WAITERS_MAX) {
+		answer_error(q, EAGAIN, "too many requests wait already");
+		return false;
+	}
+	q->waits = what;
+	q->k->waiter_count++;
+	list_add(&q->k->waiters, &q->in_list);
+	return true;
+}
+
+/* --- status --- */
+
+static void set(json_t *j, const char *key, json_t *value)
+{
+	json_object_set_new(j, key, value ? value : json_null());
+}
+
+static json_t *status(struct keeper *k)
+{
+	static const char *const phases[] = {"starting", "running", "stopping", "stopped"};
+	const struct guest *g = &k->guest;
+	json_t *j = json_object();
+	if (!j)
+		return NULL;
+	set(j, "name", json_string(k->sb.name));
+	set(j, "state", json_string(phases[k->phase]));
+	set(j, "engine", json_string(k->machine_ops->describe(k)));
+	set(j, "accel", json_string(k->machine_ops->accel(k)));
+	set(j, "pid", json_integer(getpid()));
+	set(j, "engine_pid", json_integer(k->machine_ops->pid(k)));
+	set(j, "cpus", json_integer((json_int_t)k->sb.cpus));
+	set(j, "memory_limit", json_integer((json_int_t)k->sb.memory));
+	uint64_t bytes;
+	set(j, "memory", k->machine_ops->memory(k, &bytes) == 0 ? json_integer((json_int_t)bytes) : json_null());
+	set(j, "guest", g->stats ? json_incref(g->stats) : json_object());
+	set(j, "docker", json_string(g->docker));
+	if (g->docker_text[0] && g->docker_failures)
+		set(j, "docker_error", json_string(g->docker_text));
+	set(j, "started", json_integer((json_int_t)k->sb.started));
+	set(j, "sessions", json_integer((json_int_t)k->sessions));
+	json_t *boot = json_object();
+	if (boot && g->configured_ms)
+		set(boot, "exec_ms", json_integer((json_int_t)g->configured_ms));
+	if (boot && g->docker_ms)
+		set(boot, "docker_ms", json_integer((json_int_t)g->docker_ms));
+	set(j, "boot", boot);
+	return j;
+}
+
+static void on_stats_timeout(uv_timer_t *timer)
+{
+	service_stats(timer->data);
+}
+
+static void do_status(struct request *q)
+{
+	struct keeper *k = q->k;
+	if (!k->guest.configured || k->phase != PHASE_RUNNING || !k->guest.control.id) {
+		answer(q, status(k));
+		return;
+	}
+	if (!wait_until(q, FOR_STATS))
+		return;
+	if (uv_is_active((uv_handle_t *)&k->stats_timer))
+		return; /* asked already */
+	k->stats_timer.data = k;
+	uv_timer_start(&k->stats_timer, on_stats_timeout, STATS_TIMEOUT_MS, 0);
+	guest_ask_stats(k);
+}
+
+void service_stats(struct keeper *k)
+{
+	uv_timer_stop(&k->stats_timer);
+	list_each(n, &k->waiters)
+	{
+		struct request *q = container_of(n, struct request, in_list);
+		if (q->waits == FOR_STATS)
+			answer(q, status(k));
+	}
+}
+
+/* --- waiting --- */
+
+/* Answer q if what it waits for is so, or can not come to be. */
+static void look(struct request *q)
+{
+	struct keeper *k = q->k;
+	const struct guest *g = &k->guest;
+	if (q->waits != FOR_EXEC && q->waits != FOR_DOCKER)
+		return;
+	char text[1400];
+	if (k->phase >= PHASE_STOPPING) {
+		snprintf(text, sizeof(text), "the sandbox has stopped%s%s", k->end_reason[0] ? ": " : "",
+			 k->end_reason);
+		answer_error(q, ESHUTDOWN, text);
+	} else if (q->waits == FOR_EXEC) {
+		if (g->configured)
+			answer(q, json_pack("{s:b}", "ready", 1));
+	} else if (k->sb.no_docker) {
+		answer_error(q, ENOTSUP, "this sandbox has no Docker (it was made with --no-docker)");
+	} else if (g->configured && strcmp(g->docker, "ready") == 0) {
+		answer(q, json_pack("{s:b}", "ready", 1));
+	} else if (g->docker_failures >= DOCKER_FAILURES) {
+		snprintf(text, sizeof(text), "dockerd failed %u times%s%s; see `hull logs %s dockerd`",
+			 g->docker_failures, g->docker_text[0] ? ": " : "", g->docker_text, k->sb.name);
+		answer_error(q, EIO, text);
+	}
+}
+
+void service_changed(struct keeper *k)
+{
+	list_each(n, &k->waiters) look(container_of(n, struct request, in_list));
+}
+
+/* --- requests --- */
+
+static void do_wait(struct request *q, const json_t *j)
+{
+	const char *what = json_string_value(json_object_get(j, "for"));
+	if (!hull_streq(what, "exec") && !hull_streq(what, "docker")) {
+		answer_error(q, EINVAL, "wait: \"for\" must be \"exec\" or \"docker\"");
+		return;
+	}
+	if (wait_until(q, what[0] == 'e' ? FOR_EXEC : FOR_DOCKER))
+		look(q);
+}
+
+static void answer_ended(struct request *q)
+{
+	answer(q, json_pack("{s:b,s:b}", "stopped", 1, "removed", q->k->removed));
+}
+
+/* False when the end is there already. */
+static bool wait_for_end(struct request *q)
+{
+	if (q->k->phase != PHASE_ENDED)
+		return wait_until(q, FOR_END);
+	answer_ended(q);
+	return false;
+}
+
+void service_ended(struct keeper *k)
+{
+	service_stats(k);
+	service_changed(k);
+	list_each(n, &k->waiters)
+	{
+		struct request *q = container_of(n, struct request, in_list);
+		if (q->waits == FOR_END)
+			answer_ended(q);
+	}
+}
+
+static void do_stop(struct request *q, const json_t *j)
+{
+	const json_t *grace = json_object_get(j, "grace_ms");
+	json_int_t ms = json_is_integer(grace) ? json_integer_value(grace) : 10 * 1000;
+	if (ms < 0 || ms > 24 * 3600 * 1000) {
+		answer_error(q, EINVAL, "stop: \"grace_ms\" is out of range");
+		return;
+	}
+	struct keeper *k = q->k;
+	if (wait_for_end(q))
+		keeper_stop(k, (uint32_t)ms);
+}
+
+static void do_job(struct request *q, const json_t *j)
+{
+	char id[9];
+	struct hull_error err = {0};
+	int r = job_start(q->k, j, id, &err);
+	if (r < 0)
+		answer_error(q, r, err.msg);
+	else
+		answer(q, json_pack("{s:s}", "id", id));
+}
+
+static void handle(struct request *q, const char *text, size_t n)
+{
+	_cleanup_(free_json) json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
+	const char *what = json_string_value(json_object_get(j, "do"));
+	struct keeper *k = q->k;
+	if (!what)
+		answer_error(q, EINVAL, "a request is a JSON object with \"do\"");
+	else if (strcmp(what, "status") == 0)
+		do_status(q);
+	else if (strcmp(what, "wait") == 0)
+		do_wait(q, j);
+	else if (strcmp(what, "stop") == 0)
+		do_stop(q, j);
+	else if (strcmp(what, "kill") == 0) {
+		if (wait_for_end(q))
+			keeper_kill(k);
+	} else if (strcmp(what, "job") == 0)
+		do_job(q, j);
+	else if (strcmp(what, "jobs") == 0)
+		answer(q, json_pack("{s:o}", "jobs", jobs_list(k)));
+	else
+		answer_error(q, EINVAL, "unknown request");
+}
+
+static void on_writable(struct stream *s)
+{
+	struct request *q = container_of(s, struct request, stream);
+	if (q->answered && !q->finished)
+		pump(q);
+}
+
+static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+{
+	stream_grant(s, n); /* a request has no body; ignored */
+}
+
+static void on_closed(struct stream *s, int code, const char *message)
+{
+	struct request *q = container_of(s, struct request, stream);
+	if (q->waits) {
+		list_del(&q->in_list);
+		q->k->waiter_count--;
+	}
+	hull_buf_free(&q->answer);
+	free(q);
+}
+
+static const struct stream_ops OPS = {.data = on_data, .writable = on_writable, .closed = on_closed};
+
+void service_open(struct keeper *k, struct link *client, uint32_t stream, const uint8_t *args, size_t len)
+{
+	struct hull_cur cur = hull_cur_make(args, len);
+	struct hull_arg a, json = {0};
+	while (hull_args_next(&cur, &a))
+		if (a.tag == HULL_TAG_JSON)
+			json = a;
+	struct request *q = cur.bad || !json.p ? NULL : calloc(1, sizeof(*q));
+	if (!q) {
+		hull_wire_refuse(client->wire, stream, EINVAL, "malformed request");
+		return;
+	}
+	q->k = k;
+	q->stream.ops = &OPS;
+	stream_take(&q->stream, client, stream);
+	hull_wire_accept(client->wire, stream, NULL, 0);
+	handle(q, (const char *)json.p, json.n);
+}
