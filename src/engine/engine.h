@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* AUTO and QEMU run QEMU (with hardware virtualization where it is usable); KVM is hull-vmm and fails until that is
+ * there. */
 enum hull_engine_kind { HULL_ENGINE_AUTO, HULL_ENGINE_QEMU, HULL_ENGINE_KVM };
 
 /* What hardware virtualization is worth here (engine/probe.c). */
@@ -29,9 +31,12 @@ void hull_engine_probe(struct hull_probe *out);
 /* As hull_engine_probe, remembered for this boot of the host in $XDG_RUNTIME_DIR/hull/probe (the start path reads
  * that one). */
 void hull_engine_probe_cached(const char *runtime_dir, struct hull_probe *out);
+/* The version of the QEMU that would be used, "10.0.2", by running it: for `hull doctor`. -ENOENT when there is none,
+ * -ENOTSUP when it is too old (version is filled all the same), with advice. */
+int hull_engine_qemu_version(char *version, size_t cap, struct hull_error *err);
 
 struct hull_disk {
-	int fd;        /* open on the image file; the engine dups it, the caller keeps its own */
+	int fd; /* open on the image file; the engine dups it, the caller keeps its own */
 	bool readonly;
 	char serial[21]; /* virtio-blk serial, how the guest tells its disks apart: "base", "disk" */
 };
@@ -40,18 +45,21 @@ enum { HULL_ENGINE_DISKS_MAX = 4 };
 
 struct hull_engine_config {
 	enum hull_engine_kind kind;
-	const char *name;        /* for messages and the process title */
-	unsigned cpus;           /* at least 1 */
-	uint64_t memory;         /* bytes, a multiple of 2 MiB */
-	const char *kernel;      /* path of an uncompressed ELF vmlinux with a PVH note; world-readable */
-	const char *initrd;      /* path, world-readable */
-	const char *cmdline;     /* kernel command line; the engine adds its console */
+	const struct hull_probe *probe; /* what hardware virtualization is worth; NULL = find out now */
+	const char *name;               /* for messages and the process title */
+	unsigned cpus;                  /* at least 1 */
+	uint64_t memory;                /* bytes, a multiple of 2 MiB */
+	const char *kernel;             /* path of an uncompressed ELF vmlinux with a PVH note; world-readable */
+	const char *initrd;             /* path, world-readable */
+	const char *cmdline; /* kernel command line; the engine adds its console, panic=-1, and under emulation
+			      * mitigations=off (see docs/engine.md) */
 	struct hull_disk disks[HULL_ENGINE_DISKS_MAX];
 	size_t disk_count;
-	int serial_log_fd;       /* the guest's serial console is written here */
-	int stderr_log_fd;       /* the engine's own words */
-	const char *jail_dir;    /* an empty directory of this sandbox, on which the jail's root is mounted (private) */
-	uid_t drop_uid;          /* when the caller is root: the id the engine runs as; else ignored */
+	int serial_log_fd;    /* the guest's serial console is written here, raw; -1 = nowhere. Both logs are kept
+			       * under 4 MiB by truncation, and are dup'ed */
+	int stderr_log_fd;    /* the engine's own words */
+	const char *jail_dir; /* an empty directory of this sandbox, on which the jail's root is mounted (private) */
+	uid_t drop_uid;       /* when the caller is root: the id the engine runs as; else ignored */
 	gid_t drop_gid;
 };
 
@@ -74,7 +82,7 @@ struct hull_engine_events {
 /* Start the VM cold. Returns once the process is running inside its jail (not once the guest is up). The wire's
  * descriptor is ready right away (hull_engine_wire_fd). */
 int hull_engine_start(const struct hull_engine_config *config, const struct hull_engine_events *events, void *ctx,
-                      struct hull_engine **out, struct hull_error *err);
+		      struct hull_engine **out, struct hull_error *err);
 
 /* The host end of the virtio-console port org.hull.wire: a connected, non-blocking stream socket. Owned by the
  * engine, valid until hull_engine_free(). */

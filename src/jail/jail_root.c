@@ -69,11 +69,8 @@ static int attach_bind(const char *root, const struct hull_bind *b, int tree, st
 	int r = make_dirs(at, S_ISDIR(st.st_mode), err);
 	if (r < 0)
 		return r;
-	if (!S_ISDIR(st.st_mode)) {
-		_cleanup_close_ int fd = open(at, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0444);
-		if (fd < 0)
-			return hull_fail_errno(err, "jail: make %s", b->target);
-	}
+	if (!S_ISDIR(st.st_mode) && mknod(at, S_IFREG | 0444, 0) < 0 && errno != EEXIST)
+		return hull_fail_errno(err, "jail: make %s", b->target);
 	if (move_mount(tree, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return hull_fail_errno(err, "jail: cannot mount %s on %s", b->source, b->target);
 	return 0;

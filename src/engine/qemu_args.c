@@ -1,0 +1,166 @@
+/* QEMU's command line. docs/engine.md says why each option is there; the short of it: no device that is not needed,
+ * every file and socket by descriptor, QEMU's own seccomp filter on. Nothing here depends on the emulation but
+ * accel_args(). */
+#include "engine/qemu_internal.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+enum { ARGS_MAX = 96 };
+
+/* The vector being built; `failed` once out of memory (or of slots), so that callers need not look each time. */
+struct vec {
+	char **v;
+	size_t n;
+	bool failed;
+};
+
+void hull_strv_free(char ***v)
+{
+	for (char **p = *v; p && *p; p++)
+		free(*p);
+	free(*v);
+	*v = NULL;
+}
+
+__attribute__((format(printf, 2, 3))) static void add(struct vec *a, const char *fmt, ...)
+{
+	va_list ap;
+	char *s = NULL;
+	if (a->failed || a->n + 1 >= ARGS_MAX) {
+		a->failed = true;
+		return;
+	}
+	va_start(ap, fmt);
+	if (vasprintf(&s, fmt, ap) < 0)
+		s = NULL;
+	va_end(ap);
+	a->failed = !s;
+	if (s)
+		a->v[a->n++] = s;
+}
+
+/* Text inside an option: a comma is doubled, or it would start the next key. */
+static char *escaped(const char *s)
+{
+	size_t n = strlen(s);
+	char *out = malloc(2 * n + 1);
+	char *p = out;
+	while (out && *s) {
+		if (*s == ',')
+			*p++ = ',';
+		*p++ = *s++;
+	}
+	if (out)
+		*p = '\0';
+	return out;
+}
+
+static void machine_args(struct vec *a, const struct hull_engine_config *config)
+{
+	add(a, "-M");
+	add(a, "q35,usb=off,sata=off,smbus=off,vmport=off,graphics=off,hpet=off,i8042=off,smm=off,memory-backend=ram");
+	add(a, "-object");
+	add(a, "memory-backend-ram,id=ram,size=%llu,merge=off,dump=off", (unsigned long long)config->memory);
+	add(a, "-m");
+	add(a, "size=%lluM", (unsigned long long)(config->memory >> 20));
+	add(a, "-smp");
+	add(a, "%u", config->cpus);
+}
+
+/* Everything that differs between emulation and hardware. */
+static void accel_args(struct vec *a, bool kvm)
+{
+	add(a, "-accel");
+	add(a, kvm ? "kvm" : "tcg,thread=multi,tb-size=512");
+	add(a, "-cpu");
+	add(a, kvm ? "host" : "Nehalem");
+}
+
+static void kernel_args(struct vec *a, const struct hull_engine_config *config, bool kvm)
+{
+	add(a, "-kernel");
+	add(a, "%s", config->kernel);
+	add(a, "-initrd");
+	add(a, "%s", config->initrd);
+	add(a, "-append");
+	/* panic=-1 makes a guest panic a reset, and -no-reboot makes a reset the end of the machine. An emulated CPU
+	 * speculates nothing, and the page table switch at every system call costs it 18 times the call. */
+	add(a, "console=ttyS0 panic=-1%s%s%s", kvm ? "" : " mitigations=off", config->cmdline[0] ? " " : "",
+	    config->cmdline);
+}
+
+static void disk_args(struct vec *a, const struct hull_disk *disk, size_t i, int fd)
+{
+	_cleanup_free_ char *serial = escaped(disk->serial);
+	const char *ro = disk->readonly ? "on" : "off";
+	add(a, "-add-fd");
+	add(a, "fd=%d,set=%zu", fd, i + 1);
+	add(a, "-blockdev");
+	add(a,
+	    "driver=file,node-name=file%zu,filename=/dev/fdset/%zu,aio=threads,cache.direct=off,cache.no-flush=off,"
+	    "read-only=%s,auto-read-only=off,discard=unmap",
+	    i, i + 1, ro);
+	add(a, "-blockdev");
+	add(a, "driver=raw,node-name=disk%zu,file=file%zu,read-only=%s,auto-read-only=off,discard=unmap%s", i, i, ro,
+	    disk->readonly ? "" : ",detect-zeroes=unmap");
+	add(a, "-device");
+	add(a, "virtio-blk-pci,id=blk%zu,drive=disk%zu,serial=%s,disable-legacy=on,werror=%s,rerror=report", i, i,
+	    serial ? serial : "", disk->readonly ? "report" : "enospc");
+	if (!serial)
+		a->failed = true;
+}
+
+static void device_args(struct vec *a, const struct hull_qemu_fds *fds)
+{
+	add(a, "-chardev");
+	add(a, "socket,id=qmp,fd=%d", fds->qmp);
+	add(a, "-mon");
+	add(a, "chardev=qmp,mode=control");
+	add(a, "-chardev");
+	add(a, "socket,id=serial,fd=%d", fds->serial);
+	add(a, "-device");
+	add(a, "isa-serial,chardev=serial");
+	add(a, "-chardev");
+	add(a, "socket,id=wire,fd=%d", fds->wire);
+	add(a, "-device");
+	add(a, "virtio-serial-pci,id=vser,max_ports=2,disable-legacy=on");
+	add(a, "-device");
+	add(a, "virtserialport,bus=vser.0,nr=1,chardev=wire,name=org.hull.wire");
+	add(a, "-object");
+	add(a, "rng-builtin,id=rng");
+	add(a, "-device");
+	add(a, "virtio-rng-pci,rng=rng,disable-legacy=on");
+	add(a, "-device");
+	add(a, "virtio-balloon-pci,id=balloon,free-page-reporting=on,disable-legacy=on");
+}
+
+char **hull_qemu_args(const char *qemu, const struct hull_engine_config *config, bool kvm,
+		      const struct hull_qemu_fds *fds)
+{
+	struct vec a = {.v = calloc(ARGS_MAX, sizeof(char *))};
+	_cleanup_free_ char *name = escaped(config->name);
+	a.failed = !a.v || !name;
+	add(&a, "%s", qemu);
+	add(&a, "-name");
+	add(&a, "guest=%s,process=hull-vm", name ? name : "");
+	add(&a, "-nodefaults");
+	add(&a, "-no-user-config");
+	add(&a, "-no-reboot");
+	add(&a, "-display");
+	add(&a, "none");
+	add(&a, "-sandbox");
+	add(&a, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+	accel_args(&a, kvm);
+	machine_args(&a, config);
+	kernel_args(&a, config, kvm);
+	for (size_t i = 0; i < config->disk_count; i++)
+		disk_args(&a, &config->disks[i], i, fds->disks[i]);
+	device_args(&a, fds);
+	if (a.failed)
+		hull_strv_free(&a.v);
+	return a.v;
+}

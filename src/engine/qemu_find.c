@@ -1,0 +1,116 @@
+/* Which QEMU, and is it recent enough. The start path does not spend a process on asking: QEMU says its version in
+ * its QMP greeting, and is refused then. Only `hull doctor`, and the explanation of a QEMU that died before it could
+ * say anything, run `--version`. */
+#include "engine/qemu_internal.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+enum { MIN_MAJOR = 7, MIN_MINOR = 2 };
+static const char install_advice[] = "install qemu-system-x86 (apt-get install qemu-system-x86)";
+
+static bool runnable(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+/* The first runnable qemu-system-x86_64 in PATH. */
+static char *search_path(void)
+{
+	const char *path = getenv("PATH");
+	if (!path || !*path)
+		path = "/usr/local/bin:/usr/bin:/bin";
+	for (const char *p = path; p;) {
+		const char *end = strchrnul(p, ':');
+		if (*p == '/') { /* a relative entry would depend on where the user stands */
+			char *try = hull_fmt("%.*s/qemu-system-x86_64", (int)(end - p), p);
+			if (!try || runnable(try))
+				return try;
+			free(try);
+		}
+		p = *end ? end + 1 : NULL;
+	}
+	return NULL;
+}
+
+int hull_qemu_find(char **path, struct hull_error *err)
+{
+	const char *wish = getenv("HULL_QEMU");
+	_cleanup_free_ char *found = NULL;
+	if (wish && *wish) {
+		if (!runnable(wish))
+			return hull_fail(err, -ENOENT, "HULL_QEMU=%s is not a program that can be run", wish);
+		found = strdup(wish);
+	} else {
+		found = search_path();
+		if (!found)
+			return hull_fail(err, -ENOENT, "QEMU is not installed: %s", install_advice);
+	}
+	*path = found ? realpath(found, NULL) : NULL;
+	return *path ? 0 : hull_fail_errno(err, "cannot resolve %s", found ? found : "qemu-system-x86_64");
+}
+
+int hull_qemu_check_version(int major, int minor, struct hull_error *err)
+{
+	if (major > MIN_MAJOR || (major == MIN_MAJOR && minor >= MIN_MINOR))
+		return 0;
+	return hull_fail(
+		err, -ENOTSUP,
+		"QEMU %d.%d is too old, %d.%d or later is needed: upgrade it (%s), or name another with HULL_QEMU",
+		major, minor, MIN_MAJOR, MIN_MINOR, install_advice);
+}
+
+static int read_version(const char *path, char *text, size_t cap, struct hull_error *err)
+{
+	int ends[2];
+	pid_t pid;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return hull_fail_errno(err, "pipe");
+	_cleanup_close_ int in = ends[0];
+	_cleanup_close_ int out = ends[1];
+	posix_spawn_file_actions_t actions;
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, out, 1);
+	posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+	char *const argv[] = {(char *)path, (char *)"--version", NULL};
+	char *const envp[] = {NULL};
+	int r = posix_spawn(&pid, path, &actions, NULL, argv, envp);
+	posix_spawn_file_actions_destroy(&actions);
+	close(hull_steal_fd(&out));
+	if (r != 0)
+		return hull_fail(err, -r, "cannot run %s: %s", path, strerror(r));
+	ssize_t n = hull_read_full(in, text, cap - 1);
+	text[n > 0 ? n : 0] = '\0';
+	kill(pid, SIGKILL); /* it has said what we wanted, or more than that */
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return 0;
+}
+
+int hull_engine_qemu_version(char *version, size_t cap, struct hull_error *err)
+{
+	_cleanup_free_ char *path = NULL;
+	char text[256];
+	int major = 0, minor = 0, micro = 0;
+	int r = hull_qemu_find(&path, err);
+	if (r == 0)
+		r = read_version(path, text, sizeof(text), err);
+	if (r < 0)
+		return r;
+	const char *v = strstr(text, "version ");
+	if (!v || sscanf(v, "version %d.%d.%d", &major, &minor, &micro) < 2)
+		return hull_fail(err, -EINVAL, "%s --version does not answer like QEMU", path);
+	snprintf(version, cap, "%d.%d.%d", major, minor, micro);
+	return hull_qemu_check_version(major, minor, err);
+}

@@ -1,0 +1,70 @@
+/* What the files of the QEMU engine share. */
+#ifndef HULL_ENGINE_QEMU_INTERNAL_H
+#define HULL_ENGINE_QEMU_INTERNAL_H
+
+#include "engine/capped_log.h"
+#include "engine/engine.h"
+#include "engine/qmp.h"
+
+/* One running QEMU. All descriptors are owned; -1 = closed. */
+struct hull_engine {
+	struct hull_engine_events events;
+	void *ctx;
+	enum hull_engine_state state;
+	bool kvm;
+	char describe[64];
+
+	pid_t pid; /* 0 = not started */
+	int pidfd;
+	bool reaped;
+	int wait_status;
+	bool killed; /* by hull_engine_kill */
+
+	int epoll_fd; /* watches all below; the only one the owner sees */
+	int timer_fd; /* patience with a QEMU that does not say hello */
+	int wire;
+	int qmp_fd;
+	int serial_fd;
+	int stderr_fd;
+
+	struct hull_qmp *qmp;
+	struct hull_capped_log serial;
+	struct hull_capped_log words; /* its stderr */
+
+	char shutdown_reason[32]; /* of the SHUTDOWN event; empty = none came */
+	char panic[160];          /* the guest kernel's words, printable; empty = none */
+	char line[160];           /* the serial console's current line, as far as it fits */
+	size_t line_len;
+	unsigned troubles;         /* told since the last resume */
+	struct hull_error failure; /* why we killed it; code 0 = we did not */
+};
+
+enum hull_engine_watch { WATCH_QMP, WATCH_SERIAL, WATCH_STDERR, WATCH_TIMER, WATCH_PROCESS };
+/* Watch for reading; `what` comes back from epoll_wait. */
+int hull_engine_watch(struct hull_engine *e, int fd, enum hull_engine_watch what);
+
+/* The descriptors QEMU inherits, each at the number it has in the caller. */
+struct hull_qemu_fds {
+	int wire;
+	int qmp;
+	int serial;
+	int disks[HULL_ENGINE_DISKS_MAX];
+};
+
+/* qemu_args.c: the command line, a NULL-terminated vector owned by the caller (hull_strv_free); NULL when out of
+ * memory. */
+char **hull_qemu_args(const char *qemu, const struct hull_engine_config *config, bool kvm,
+		      const struct hull_qemu_fds *fds);
+void hull_strv_free(char ***v);
+
+/* qemu_find.c: the QEMU to run, an absolute path without symlinks, owned by the caller. HULL_QEMU, else PATH. */
+int hull_qemu_find(char **path, struct hull_error *err);
+/* 0, or -ENOTSUP with advice when the version is older than what the engine needs. */
+int hull_qemu_check_version(int major, int minor, struct hull_error *err);
+
+/* qemu.c: how long QEMU may take to say hello before it is given up on, for tests. */
+void hull_qemu_set_patience(struct hull_engine *e, unsigned milliseconds);
+/* qemu.c: attach the QMP client. */
+int hull_qemu_new_session(struct hull_engine *e, struct hull_error *err);
+
+#endif
