@@ -1,0 +1,202 @@
+/* The service control: the host's one line to hull-init. CONFIGURE comes first in every epoch; everything the guest
+ * has to tell by itself (a service's state, log lines, that it stops) goes out here too. */
+#include "guest/guest.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "guest/setup.h"
+#include "wire/args.h"
+#include "wire/service.h"
+#include "wire/wire.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <linux/random.h>
+
+enum { ENTROPY_MAX = 512, GRACE_DEFAULT_MS = 10000, LOG_TEXT_MAX = 1024 };
+
+static struct hull_stream control;
+static bool configured;
+
+static void send(struct hull_buf *m)
+{
+	if (control.id)
+		hull_wire_message(hull_wire, control.id, hull_buf_bytes(m), m->len);
+}
+
+static void start(struct hull_buf *m, uint8_t kind)
+{
+	hull_buf_add(m, &kind, 1);
+}
+
+static void send_plain(uint8_t kind)
+{
+	_cleanup_(hull_buf_free) struct hull_buf m = {0};
+	start(&m, kind);
+	hull_args_put_u64(&m, HULL_TAG_UPTIME_MS, hull_uptime_ms());
+	send(&m);
+}
+
+static void put_text(struct hull_buf *m, const char *text)
+{
+	size_t n = strlen(text);
+	hull_args_put(m, HULL_TAG_TEXT, text, n < LOG_TEXT_MAX ? n : LOG_TEXT_MAX);
+}
+
+void hull_control_service(const char *service, const char *state, const char *text)
+{
+	_cleanup_(hull_buf_free) struct hull_buf m = {0};
+	if (!configured)
+		return;
+	start(&m, HULL_MSG_SERVICE);
+	hull_args_put_str(&m, HULL_TAG_SERVICE, service);
+	hull_args_put_str(&m, HULL_TAG_STATE, state);
+	hull_args_put_u64(&m, HULL_TAG_UPTIME_MS, hull_uptime_ms());
+	if (text && text[0])
+		put_text(&m, text);
+	send(&m);
+}
+
+void hull_control_log(const char *text)
+{
+	_cleanup_(hull_buf_free) struct hull_buf m = {0};
+	if (!configured)
+		return;
+	start(&m, HULL_MSG_LOG);
+	put_text(&m, text);
+	send(&m);
+}
+
+void hull_control_stopping(void)
+{
+	send_plain(HULL_MSG_STOPPING);
+}
+
+/* Credit what the host gives as entropy, and make the kernel's generator use it at once. */
+static void add_entropy(const uint8_t *p, size_t n)
+{
+	struct {
+		struct rand_pool_info info;
+		uint8_t bytes[ENTROPY_MAX];
+	} pool = {0};
+	if (n > ENTROPY_MAX)
+		n = ENTROPY_MAX;
+	pool.info.entropy_count = (int)(n * 8);
+	pool.info.buf_size = (int)n;
+	memcpy(pool.info.buf, p, n);
+	_cleanup_close_ int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
+	if (fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) < 0 || ioctl(fd, RNDRESEEDCRNG) < 0)
+		hull_say("cannot add the host's entropy: %s", strerror(errno));
+}
+
+static void configure(struct hull_cur *cur)
+{
+	struct hull_arg a;
+	struct hull_error err = {0};
+	while (hull_args_next(cur, &a)) {
+		if (a.tag == HULL_TAG_TIME_NS && hull_arg_u64(&a) > 0) {
+			uint64_t ns = hull_arg_u64(&a);
+			struct timespec t = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+			/* By the system call: musl's time_t may differ from the kernel's old one, this one does not. */
+			if (clock_settime(CLOCK_REALTIME, &t) < 0)
+				hull_say("cannot set the clock: %s", strerror(errno));
+		} else if (a.tag == HULL_TAG_HOSTNAME) {
+			_cleanup_free_ char *name = hull_arg_str(&a);
+			if (name && hull_set_hostname(name, &err) < 0)
+				hull_say("%s", err.msg);
+		} else if (a.tag == HULL_TAG_ENTROPY) {
+			add_entropy(a.p, a.n);
+		} else if (a.tag == HULL_TAG_DISK_BYTES) {
+			if (hull_grow_disk(&err) < 0)
+				hull_say("%s", err.msg);
+		}
+	}
+	hull_machine_id();
+	configured = true;
+	send_plain(HULL_MSG_CONFIGURED);
+	hull_docker_announce();
+}
+
+/* "MemAvailable:   12345 kB" -> bytes */
+static uint64_t meminfo(const char *text, const char *key)
+{
+	const char *p = strstr(text, key);
+	return p ? strtoull(p + strlen(key), NULL, 10) * 1024 : 0;
+}
+
+static void stats(void)
+{
+	_cleanup_(hull_buf_free) struct hull_buf m = {0};
+	struct statvfs fs;
+	char text[4096] = "";
+	_cleanup_close_ int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	start(&m, HULL_MSG_STATS);
+	hull_args_put_u64(&m, HULL_TAG_MEM_TOTAL, meminfo(text, "MemTotal:"));
+	hull_args_put_u64(&m, HULL_TAG_MEM_AVAIL, meminfo(text, "MemAvailable:"));
+	if (statvfs("/run/hull/disk", &fs) == 0) {
+		hull_args_put_u64(&m, HULL_TAG_DISK_TOTAL, (uint64_t)fs.f_blocks * fs.f_frsize);
+		hull_args_put_u64(&m, HULL_TAG_DISK_FREE, (uint64_t)fs.f_bavail * fs.f_frsize);
+	}
+	hull_args_put_u32(&m, HULL_TAG_SESSIONS, hull_exec_sessions());
+	hull_args_put_u64(&m, HULL_TAG_UPTIME_MS, hull_uptime_ms());
+	send(&m);
+}
+
+static void on_message(void *user, const uint8_t *p, size_t n)
+{
+	struct hull_cur cur = hull_cur_make(p, n);
+	struct hull_arg a;
+	uint32_t grace = GRACE_DEFAULT_MS;
+	switch (hull_cur_u8(&cur)) {
+	case HULL_MSG_CONFIGURE:
+		configure(&cur);
+		break;
+	case HULL_MSG_SHUTDOWN:
+		while (hull_args_next(&cur, &a))
+			if (a.tag == HULL_TAG_GRACE_MS)
+				grace = hull_arg_u32(&a);
+		hull_shutdown("asked for by the host", grace);
+		break;
+	case HULL_MSG_STATS_ASK:
+		stats();
+		break;
+	case HULL_MSG_SYNC:
+		/* Blocks everything for as long as the disk takes; the host asks when it wants just that. */
+		sync();
+		send_plain(HULL_MSG_SYNCED);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_eof(void *user)
+{
+	hull_wire_eof(hull_wire, control.id);
+}
+
+static void on_closed(void *user, int code, const char *message)
+{
+	control.id = 0;
+	configured = false;
+}
+
+static const struct hull_stream_ops control_ops = {.message = on_message, .eof = on_eof, .closed = on_closed};
+
+void hull_control_open(uint32_t stream, const uint8_t *args, size_t len)
+{
+	if (control.id) {
+		hull_wire_refuse(hull_wire, stream, EBUSY, "control is open already");
+		return;
+	}
+	control = (struct hull_stream){.ops = &control_ops, .id = stream};
+	hull_wire_set_user(hull_wire, stream, &control);
+	hull_wire_accept(hull_wire, stream, NULL, 0);
+}

@@ -1,0 +1,234 @@
+/* The service dial: a connection from the host to a TCP port or a unix socket inside the guest.
+ *
+ * PATH connects to a unix socket, PORT (with ADDRESS, a literal, default 127.0.0.1) to a TCP port. The stream is
+ * accepted once the connection stands. The default address tries ::1 after 127.0.0.1, as programs that listen on
+ * "localhost" bind to either. Half-closes pass both ways; a broken connection resets the stream. */
+#include "guest/guest.h"
+
+#include "base/cleanup.h"
+#include "guest/pump.h"
+#include "wire/args.h"
+#include "wire/service.h"
+#include "wire/wire.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+struct dial {
+	struct hull_stream stream;
+	struct hull_watch connecting;
+	int fd; /* while connecting; then it is out's, and in has a duplicate */
+	bool try_v6;
+	uint16_t port;
+	struct hull_in in;
+	struct hull_out out;
+};
+
+static int start_connect(struct dial *d, const struct sockaddr *addr, socklen_t len);
+
+static void dial_free(struct dial *d)
+{
+	hull_watch_del(&d->connecting);
+	if (d->fd >= 0)
+		close(d->fd);
+	hull_in_close(&d->in);
+	hull_out_close(&d->out);
+	free(d);
+}
+
+static void out_ended(struct hull_out *o, int error)
+{
+	struct dial *d = hull_container_of(o, struct dial, out);
+	if (!d->stream.id)
+		return;
+	if (error)
+		hull_wire_reset(hull_wire, d->stream.id, error, strerror(error)); /* frees d */
+	else
+		hull_wire_eof(hull_wire, d->stream.id);
+}
+
+static void in_finished(struct hull_in *in)
+{
+	shutdown(in->fd, SHUT_WR);
+	hull_in_close(in);
+}
+
+static void connected(struct dial *d)
+{
+	int one = 1;
+	int fd = hull_steal_fd(&d->fd);
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	int r = copy < 0 ? -errno : 0;
+	hull_watch_del(&d->connecting);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* no TCP, no harm */
+	bool eof = d->in.eof;
+	if (r == 0) {
+		/* Bytes that came while connecting are waiting in `in`. */
+		struct hull_buf early = d->in.pending;
+		d->in.pending = (struct hull_buf){0};
+		hull_in_start(&d->in, copy, d->stream.id);
+		d->in.finish = in_finished;
+		hull_wire_accept(hull_wire, d->stream.id, NULL, 0);
+		r = hull_out_start(&d->out, fd, d->stream.id, HULL_CHANNEL_MAIN, out_ended);
+		if (early.len)
+			hull_in_data(&d->in, hull_buf_bytes(&early), early.len);
+		hull_buf_free(&early);
+		if (eof)
+			hull_in_eof(&d->in);
+	} else {
+		close(fd);
+	}
+	if (r < 0)
+		hull_wire_reset(hull_wire, d->stream.id, -r, strerror(-r));
+}
+
+static void failed(struct dial *d, int error)
+{
+	if (d->try_v6 && error == ECONNREFUSED) {
+		struct sockaddr_in6 six = {
+			.sin6_family = AF_INET6, .sin6_port = htons(d->port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+		d->try_v6 = false;
+		hull_watch_del(&d->connecting);
+		close(hull_steal_fd(&d->fd));
+		int r = start_connect(d, (struct sockaddr *)&six, sizeof(six));
+		if (r == 0)
+			return;
+	}
+	hull_wire_refuse(hull_wire, d->stream.id, error, strerror(error)); /* frees d */
+}
+
+static void connect_ready(struct hull_watch *w, uint32_t events)
+{
+	struct dial *d = hull_container_of(w, struct dial, connecting);
+	int error = 0;
+	socklen_t n = sizeof(error);
+	if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
+		error = errno;
+	if (error)
+		failed(d, error);
+	else
+		connected(d);
+}
+
+/* 0: under way or done; -errno: d is as it was, without a descriptor. */
+static int start_connect(struct dial *d, const struct sockaddr *addr, socklen_t len)
+{
+	_cleanup_close_ int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, addr, len) < 0 && errno != EINPROGRESS)
+		return -errno;
+	/* Also when it stands already: the answer then comes from the loop, with the stream's user set. */
+	int r = hull_watch_add(&d->connecting, fd, EPOLLOUT, connect_ready);
+	if (r < 0)
+		return r;
+	d->fd = hull_steal_fd(&fd);
+	return 0;
+}
+
+static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
+{
+	struct dial *d = user;
+	if (d->fd >= 0) { /* not connected yet; bounded by the window */
+		if (hull_buf_add(&d->in.pending, p, n) < 0)
+			hull_wire_reset(hull_wire, d->stream.id, ENOMEM, "out of memory in the sandbox");
+		return;
+	}
+	hull_in_data(&d->in, p, n);
+}
+
+static void on_writable(void *user)
+{
+	struct dial *d = user;
+	hull_out_resume(&d->out);
+}
+
+static void on_eof(void *user)
+{
+	struct dial *d = user;
+	if (d->fd >= 0)
+		d->in.eof = true;
+	else
+		hull_in_eof(&d->in);
+}
+
+static void on_closed(void *user, int code, const char *message)
+{
+	struct dial *d = user;
+	d->stream.id = 0;
+	d->in.stream = 0;
+	hull_buf_free(&d->in.pending);
+	dial_free(d);
+}
+
+static const struct hull_stream_ops dial_ops = {
+	.data = on_data,
+	.writable = on_writable,
+	.eof = on_eof,
+	.closed = on_closed,
+};
+
+static int dial_start(struct dial *d, const uint8_t *args, size_t len, struct hull_error *err)
+{
+	struct hull_cur cur = hull_cur_make(args, len);
+	struct hull_arg a;
+	_cleanup_free_ char *path = NULL;
+	_cleanup_free_ char *address = NULL;
+	uint32_t port = 0;
+	int r;
+	while (hull_args_next(&cur, &a)) {
+		if (a.tag == HULL_TAG_PATH && !path)
+			path = hull_arg_str(&a);
+		else if (a.tag == HULL_TAG_ADDRESS && !address)
+			address = hull_arg_str(&a);
+		else if (a.tag == HULL_TAG_PORT)
+			port = hull_arg_u32(&a);
+	}
+	if (cur.bad)
+		return hull_fail(err, -EINVAL, "the request is malformed");
+	if (path) {
+		struct sockaddr_un un = {.sun_family = AF_UNIX};
+		if (path[0] != '/' || strlen(path) >= sizeof(un.sun_path))
+			return hull_fail(err, -EINVAL, "%s is no path of a unix socket: absolute, at most %zu bytes",
+					 path, sizeof(un.sun_path) - 1);
+		strcpy(un.sun_path, path);
+		r = start_connect(d, (struct sockaddr *)&un, sizeof(un));
+		return r < 0 ? hull_fail(err, r, "%s: %s", path, strerror(-r)) : 0;
+	}
+	if (port == 0 || port > 65535)
+		return hull_fail(err, -EINVAL, "%u is not a TCP port", port);
+	d->port = (uint16_t)port;
+	d->try_v6 = !address || strcmp(address, "localhost") == 0;
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(d->port)};
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(d->port)};
+	if (inet_pton(AF_INET, d->try_v6 ? "127.0.0.1" : address, &four.sin_addr) == 1)
+		r = start_connect(d, (struct sockaddr *)&four, sizeof(four));
+	else if (inet_pton(AF_INET6, address, &six.sin6_addr) == 1)
+		r = start_connect(d, (struct sockaddr *)&six, sizeof(six));
+	else
+		return hull_fail(err, -EINVAL, "%s is not an IP address", address);
+	return r < 0 ? hull_fail(err, r, "port %u: %s", port, strerror(-r)) : 0;
+}
+
+void hull_dial_open(uint32_t stream, const uint8_t *args, size_t len)
+{
+	struct hull_error err = {0};
+	struct dial *d = calloc(1, sizeof(*d));
+	if (!d) {
+		hull_wire_refuse(hull_wire, stream, ENOMEM, "out of memory in the sandbox");
+		return;
+	}
+	d->stream = (struct hull_stream){.ops = &dial_ops, .id = stream};
+	d->fd = -1;
+	if (dial_start(d, args, len, &err) < 0) {
+		hull_wire_refuse(hull_wire, stream, -err.code, err.msg);
+		dial_free(d);
+		return;
+	}
+	hull_wire_set_user(hull_wire, stream, d);
+}

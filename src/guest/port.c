@@ -1,0 +1,210 @@
+/* The guest's end of the wire: the virtio-console port org.hull.wire, and which service gets which stream.
+ *
+ * The port is a byte stream that the host may close and open again (a template is restored, the keeper reconnects).
+ * While the host is away the kernel reports a hang-up for as long as it lasts, so the port is then watched
+ * edge-triggered: the next event is the host coming back. Bytes that do not follow the protocol end the wire; a new
+ * one takes its place, which skips to the host's next HELLO. */
+#include "guest/guest.h"
+
+#include "base/cleanup.h"
+#include "guest/loop.h"
+#include "guest/uevent.h"
+#include "wire/service.h"
+#include "wire/wire.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+
+enum {
+	STREAMS_MAX = 16384,
+	PORT_WAIT_MS = 15000,
+	READ_CHUNK = 64 * 1024,
+	FLUSH_MAX = 1024 * 1024, /* per turn of the loop, so that a fast host cannot keep us from everything else */
+};
+
+struct hull_wire *hull_wire;
+static struct hull_watch port_watch;
+static int port_fd = -1;
+static bool host_present;
+
+/* --- the wire's events --- */
+
+static void on_open(void *ctx, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
+{
+	if (hull_shutting_down() && service != HULL_SVC_CONTROL) {
+		hull_wire_refuse(hull_wire, stream, ESHUTDOWN, "the sandbox is stopping");
+		return;
+	}
+	switch (service) {
+	case HULL_SVC_CONTROL:
+		hull_control_open(stream, args, len);
+		break;
+	case HULL_SVC_EXEC:
+		hull_exec_open(stream, args, len);
+		break;
+	case HULL_SVC_DIAL:
+		hull_dial_open(stream, args, len);
+		break;
+	case HULL_SVC_TAR_IN:
+	case HULL_SVC_TAR_OUT:
+		hull_tar_open(stream, service == HULL_SVC_TAR_IN, args, len);
+		break;
+	default:
+		hull_wire_refuse(hull_wire, stream, ENOSYS, "this hull-init does not know that service");
+	}
+}
+
+static void on_data(void *ctx, uint32_t stream, void *user, unsigned channel, const uint8_t *p, size_t n)
+{
+	struct hull_stream *s = user;
+	if (s && s->ops->data)
+		s->ops->data(s, channel, p, n);
+	else
+		hull_wire_grant(hull_wire, stream, n);
+}
+
+static void on_message(void *ctx, uint32_t stream, void *user, const uint8_t *p, size_t n)
+{
+	struct hull_stream *s = user;
+	if (s && s->ops->message)
+		s->ops->message(s, p, n);
+}
+
+static void on_writable(void *ctx, uint32_t stream, void *user)
+{
+	struct hull_stream *s = user;
+	if (s && s->ops->writable)
+		s->ops->writable(s);
+}
+
+static void on_eof(void *ctx, uint32_t stream, void *user)
+{
+	struct hull_stream *s = user;
+	if (s && s->ops->eof)
+		s->ops->eof(s);
+}
+
+static void on_closed(void *ctx, uint32_t stream, void *user, int code, const char *message)
+{
+	struct hull_stream *s = user;
+	if (s)
+		s->ops->closed(s, code, message);
+}
+
+static int new_wire(struct hull_error *err)
+{
+	static const struct hull_wire_config config = {.side = HULL_WIRE_GUEST, .max_inbound = STREAMS_MAX};
+	static const struct hull_wire_ops ops = {
+		.open = on_open,
+		.data = on_data,
+		.message = on_message,
+		.writable = on_writable,
+		.eof = on_eof,
+		.closed = on_closed,
+	};
+	/* The old one stays in place while it ends its streams: their last words go nowhere, but somewhere. */
+	struct hull_wire *w = hull_wire_new(&config, &ops, NULL);
+	if (!w)
+		return hull_fail(err, -ENOMEM, "out of memory for the wire");
+	hull_wire_free(hull_wire);
+	hull_wire = w;
+	return 0;
+}
+
+/* --- bytes --- */
+
+static void flush(void)
+{
+	const uint8_t *p;
+	size_t n, sent = 0;
+	bool blocked = false;
+	if (!host_present)
+		return;
+	while (sent < FLUSH_MAX && (n = hull_wire_output(hull_wire, &p)) > 0) {
+		ssize_t w = write(port_fd, p, n);
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w <= 0) {
+			blocked = true;
+			break;
+		}
+		sent += (size_t)w;
+		hull_wire_sent(hull_wire, (size_t)w);
+	}
+	blocked = blocked || sent >= FLUSH_MAX;
+	hull_watch_mod(&port_watch, EPOLLIN | (blocked ? EPOLLOUT : 0U));
+}
+
+static void start_over(const char *why)
+{
+	struct hull_error err = {0};
+	hull_say("the wire starts over: %s", why);
+	if (new_wire(&err) < 0)
+		hull_give_up(&err);
+}
+
+static void host_left(void)
+{
+	hull_watch_mod(&port_watch, EPOLLIN | EPOLLOUT | EPOLLET);
+	if (!host_present)
+		return;
+	host_present = false;
+	start_over("the host has closed it");
+}
+
+static void port_ready(struct hull_watch *w, uint32_t events)
+{
+	static uint8_t chunk[READ_CHUNK];
+	struct hull_error err = {0};
+	if (events & EPOLLIN) {
+		ssize_t n = read(port_fd, chunk, sizeof(chunk));
+		if (n > 0) {
+			host_present = true;
+			if (hull_wire_feed(hull_wire, chunk, (size_t)n, &err) < 0)
+				start_over(err.msg);
+		} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+			events |= EPOLLHUP;
+		}
+	}
+	if (events & (EPOLLHUP | EPOLLERR))
+		host_left();
+	else
+		host_present = true; /* the hook after the batch sends what is queued and sets the watch right */
+}
+
+void hull_port_flush(int ms)
+{
+	const uint8_t *p;
+	uint64_t deadline = hull_uptime_ms() + (uint64_t)ms;
+	while (host_present && hull_wire_output(hull_wire, &p) > 0 && hull_uptime_ms() < deadline) {
+		struct pollfd f = {.fd = port_fd, .events = POLLOUT};
+		if (poll(&f, 1, ms) <= 0 || (f.revents & (POLLHUP | POLLERR)))
+			break;
+		flush();
+	}
+}
+
+static bool port_found(void *dev)
+{
+	return hull_find_port(HULL_WIRE_PORT_NAME, dev, 64);
+}
+
+int hull_port_open(struct hull_error *err)
+{
+	char dev[64];
+	if (!hull_wait_device(port_found, dev, PORT_WAIT_MS))
+		return hull_fail(err, -ENODEV, "no virtio-console port named %s appeared: the host cannot be reached",
+				 HULL_WIRE_PORT_NAME);
+	int r = new_wire(err);
+	if (r < 0)
+		return r;
+	port_fd = open(dev, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (port_fd < 0)
+		return hull_fail_errno(err, "cannot open the wire's port %s", dev);
+	r = hull_watch_add(&port_watch, port_fd, EPOLLIN | EPOLLOUT | EPOLLET, port_ready);
+	if (r < 0)
+		return hull_fail(err, r, "cannot watch the wire's port: %s", strerror(-r));
+	hull_loop_after(flush);
+	return 0;
+}

@@ -1,0 +1,30 @@
+/* An exec request, read from the arguments of OPEN: see request.c. */
+#ifndef HULL_GUEST_REQUEST_H
+#define HULL_GUEST_REQUEST_H
+
+#include "base/error.h"
+#include "guest/users.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct hull_request {
+	char **argv; /* NULL-terminated; empty for a login shell until hull_request_complete() */
+	size_t argc;
+	char **env; /* NULL-terminated "K=V", one per key after hull_request_complete() */
+	size_t envc;
+	char *cwd;     /* NULL = the user's home */
+	char *user;    /* NULL = agent */
+	char *program; /* what to execute: argv[0], or the shell when argv[0] is "-bash" */
+	bool tty;
+	bool keep;
+	unsigned rows, cols;
+};
+/* Read the fields; malformed ones fail with -EINVAL. */
+int hull_request_read(const uint8_t *args, size_t len, struct hull_request *out, struct hull_error *err);
+/* Fill in what depends on the user: the environment's defaults, the login shell. */
+int hull_request_complete(struct hull_request *r, const struct hull_user *u, struct hull_error *err);
+void hull_request_free(struct hull_request *r); /* the members */
+
+#endif

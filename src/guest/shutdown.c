@@ -1,0 +1,152 @@
+/* The end, whoever asked for it: the host over control, a signal to PID 1, poweroff in the sandbox.
+ *
+ *   1. STOPPING to the host, no new streams. TERM (and HUP, which interactive shells heed) to the sessions; dockerd is
+ *      asked to stop, and stops its containers.
+ *   2. When dockerd has gone and the cgroup of sessions is empty, or the grace is over: KILL everything that is left.
+ *   3. sync, unmount, power off.
+ *
+ * Both waits are events: the end of a child, and cgroup.events of the sessions. */
+#include "guest/guest.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "guest/loop.h"
+#include "guest/mounts.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { FLUSH_MS = 500, KILL_WAIT_S = 5, GRACE_MAX_MS = 10 * 60 * 1000, PROCS_MAX = 4 * 1024 * 1024 };
+
+static bool under_way, docker_gone, sessions_gone;
+static struct hull_timer grace;
+static struct hull_watch events_watch;
+static int events_fd = -1;
+
+bool hull_shutting_down(void)
+{
+	return under_way;
+}
+
+static _Noreturn void power_off(void)
+{
+	sync();
+	reboot(RB_POWER_OFF);
+	reboot(RB_HALT_SYSTEM);
+	for (;;)
+		pause();
+}
+
+_Noreturn void hull_give_up(const struct hull_error *err)
+{
+	hull_say("the sandbox cannot start: %s", err->msg);
+	hull_port_flush(FLUSH_MS);
+	power_off();
+}
+
+/* Kill what is left, whatever it is, and wait until it has gone. */
+static void kill_all(void)
+{
+	sigset_t chld;
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	struct timespec wait = {.tv_sec = KILL_WAIT_S};
+	hull_put(HULL_CG_ROOT "/work/cgroup.kill", "1");
+	kill(-1, SIGKILL);
+	for (;;) {
+		pid_t pid = waitpid(-1, NULL, WNOHANG);
+		if (pid < 0)
+			return;
+		if (pid == 0 && sigtimedwait(&chld, NULL, &wait) < 0 && errno == EAGAIN)
+			return; /* stuck in the kernel; the unmounts will do what they can */
+	}
+}
+
+static _Noreturn void finish(void)
+{
+	hull_port_flush(FLUSH_MS);
+	kill_all();
+	sync();
+	hull_leave_root();
+	power_off();
+}
+
+static void grace_over(struct hull_timer *t)
+{
+	finish();
+}
+
+static void settle(void)
+{
+	if (docker_gone && sessions_gone)
+		finish();
+}
+
+static void docker_stopped(void)
+{
+	docker_gone = true;
+	settle();
+}
+
+/* Whether the cgroup of sessions is empty; reading it also arms the next event. */
+static void look_at_sessions(void)
+{
+	char text[128] = "";
+	ssize_t n = events_fd < 0 ? -1 : pread(events_fd, text, sizeof(text) - 1, 0);
+	sessions_gone = n <= 0 || strstr(text, "populated 0") != NULL;
+}
+
+static void sessions_changed(struct hull_watch *w, uint32_t events)
+{
+	look_at_sessions();
+	settle();
+}
+
+static void signal_sessions(void)
+{
+	_cleanup_(hull_buf_free) struct hull_buf procs = {0};
+	if (hull_read_file(AT_FDCWD, HULL_CG_ROOT "/work/sessions/cgroup.procs", PROCS_MAX, &procs, NULL) < 0)
+		return;
+	char *save = NULL;
+	char *l = procs.len ? strtok_r((char *)hull_buf_bytes(&procs), "\n", &save) : NULL;
+	for (; l; l = strtok_r(NULL, "\n", &save)) {
+		pid_t pid = atoi(l);
+		if (pid > 1) {
+			kill(pid, SIGTERM);
+			kill(pid, SIGHUP);
+			kill(pid, SIGCONT);
+		}
+	}
+}
+
+void hull_shutdown(const char *why, uint32_t grace_ms)
+{
+	if (under_way) /* asked again: with less patience, perhaps */
+	{
+		hull_timer_start(&grace, grace_ms < GRACE_MAX_MS ? grace_ms : GRACE_MAX_MS, grace_over);
+		return;
+	}
+	under_way = true;
+	hull_say("stopping: %s", why);
+	hull_control_stopping();
+	hull_timer_start(&grace, grace_ms < GRACE_MAX_MS ? grace_ms : GRACE_MAX_MS, grace_over);
+	events_fd = open(HULL_CG_ROOT "/work/sessions/cgroup.events", O_RDONLY | O_CLOEXEC);
+	if (events_fd >= 0)
+		hull_watch_add(&events_watch, events_fd, EPOLLPRI, sessions_changed);
+	signal_sessions();
+	look_at_sessions();
+	hull_docker_stop(docker_stopped);
+}
+
+int hull_ask_poweroff(void)
+{
+	if (kill(1, SIGTERM) == 0)
+		return 0;
+	fprintf(stderr, "cannot power off: %s; try with sudo\n", strerror(errno));
+	return 1;
+}
