@@ -1,0 +1,297 @@
+/* Attributes: what the guest sees of an inode, how long it may believe it, and changing it.
+ *
+ * Ownership is a mapping, not a fact of the host: the process's own user and groups appear as the guest's user, all
+ * others as nobody. Only root in the guest may ask to change an owner (its kernel checks), and what it asks for cannot
+ * be kept on the host without privilege, so it is accepted and changes nothing: `tar x` and `cp -a` as root work, and
+ * the files stay the user's. Setuid and setgid bits are dropped from everything but directories.
+ *
+ * Lifetimes: for ever in directories that are watched (a change is notified); otherwise 100 ms. A file with more than
+ * one link can change through a name nobody watches, so its attributes live a second. Names that do not exist live
+ * five seconds even when watched: after lost events there is no list of them to notify. */
+#include "share/internal.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/statfs.h>
+
+enum { FOREVER_SEC = 365 * 86400, LINKED_SEC = 1, NEGATIVE_SEC = 5, UNWATCHED_NSEC = 100 * 1000 * 1000 };
+
+uint64_t share_guest_ino(const struct hull_share *sh, uint64_t dev, uint64_t ino)
+{
+	/* File systems mounted below the root have numbers of their own, the guest sees one device. */
+	return dev == sh->root_dev ? ino : ino ^ (dev * 0x9e3779b97f4a7c15u) << 40;
+}
+
+static bool own_group(const struct hull_share *sh, gid_t gid)
+{
+	for (int i = 0; i < sh->group_count; i++)
+		if (sh->groups[i] == gid)
+			return true;
+	return false;
+}
+
+void share_fill_attr(struct hull_share *sh, const struct statx *st, struct fuse_attr *out)
+{
+	struct share_key key;
+	share_key_of(st, &key);
+	*out = (struct fuse_attr){
+		.ino = share_guest_ino(sh, key.dev, key.ino),
+		.size = st->stx_size,
+		.blocks = st->stx_blocks,
+		.atime = (uint64_t)st->stx_atime.tv_sec,
+		.mtime = (uint64_t)st->stx_mtime.tv_sec,
+		.ctime = (uint64_t)st->stx_ctime.tv_sec,
+		.atimensec = st->stx_atime.tv_nsec,
+		.mtimensec = st->stx_mtime.tv_nsec,
+		.ctimensec = st->stx_ctime.tv_nsec,
+		.mode = st->stx_mode,
+		.nlink = st->stx_nlink,
+		.uid = st->stx_uid == sh->uid ? sh->config.guest_uid : SHARE_NOBODY,
+		.gid = own_group(sh, st->stx_gid) ? sh->config.guest_gid : SHARE_NOBODY,
+		.rdev = 0, /* devices are inert: nothing in the guest gets a number to use */
+		.blksize = st->stx_blksize,
+	};
+}
+
+void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, bool negative, uint64_t *sec,
+		       uint32_t *nsec)
+{
+	bool watched = share_watched(sh, dir);
+	*sec = !watched ? 0 : negative ? NEGATIVE_SEC : FOREVER_SEC;
+	*nsec = watched ? 0 : UNWATCHED_NSEC;
+}
+
+void share_attr_valid(struct hull_share *sh, const struct share_inode *ino, const struct statx *st, uint64_t *sec,
+		      uint32_t *nsec)
+{
+	pthread_mutex_lock(&sh->lock);
+	const struct share_inode *by = ino->type == S_IFDIR ? ino : ino->parent;
+	bool watched = by && by->watch;
+	pthread_mutex_unlock(&sh->lock);
+	*nsec = watched ? 0 : UNWATCHED_NSEC;
+	if (!watched)
+		*sec = 0;
+	else
+		*sec = ino->type != S_IFDIR && st->stx_nlink > 1 ? LINKED_SEC : FOREVER_SEC;
+}
+
+bool share_is_ro(const struct hull_share *sh, const struct share_inode *ino)
+{
+	return sh->config.readonly || ino->ro;
+}
+
+int share_guarded(const struct hull_share *sh, const struct share_inode *dir, const char *name)
+{
+	for (size_t i = 0; i < sh->guard_count; i++) {
+		const struct share_guard *g = &sh->guards[i];
+		if (g->ino == dir->key.ino && g->dev == dir->key.dev && !strcmp(g->name, name))
+			return g->final ? -EROFS : -EBUSY;
+	}
+	return 0;
+}
+
+int share_guards_init(struct hull_share *sh, struct hull_error *err)
+{
+	for (size_t i = 0; i < sh->config.guarded_count; i++) {
+		const char *path = sh->config.guarded[i];
+		_cleanup_free_ char *copy = strdup(path);
+		_cleanup_close_ int dir = fcntl(sh->root->fd, F_DUPFD_CLOEXEC, 0);
+		if (!copy || dir < 0)
+			return hull_fail(err, -ENOMEM, "share: out of memory");
+		char *save = NULL;
+		char *part = strtok_r(copy, "/", &save);
+		if (!part)
+			return hull_fail(err, -EINVAL, "share: '%s' is no path below the root", path);
+		while (part) {
+			struct statx st;
+			struct share_key key;
+			char *next = strtok_r(NULL, "/", &save);
+			int e = share_statx(dir, "", &st);
+			if (e < 0)
+				return hull_fail(err, e, "share: cannot read '%s': %s", path, strerror(-e));
+			share_key_of(&st, &key);
+			if (!strcmp(part, ".") || !strcmp(part, "..") || sh->guard_count == SHARE_GUARDS_MAX)
+				return hull_fail(err, -EINVAL, "share: cannot keep '%s' read-only: %s", path,
+						 sh->guard_count == SHARE_GUARDS_MAX ? "too many" : "not a plain path");
+			struct share_guard *g = &sh->guards[sh->guard_count];
+			*g = (struct share_guard){.dev = key.dev, .ino = key.ino, .name = strdup(part), .final = !next};
+			if (!g->name)
+				return hull_fail(err, -ENOMEM, "share: out of memory");
+			sh->guard_count++;
+			if (next) {
+				int fd = openat(dir, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+				if (fd < 0)
+					return hull_fail_errno(err, "share: cannot keep '%s' read-only", path);
+				close(dir);
+				dir = fd;
+			}
+			part = next;
+		}
+	}
+	return 0;
+}
+
+void share_guards_free(struct hull_share *sh)
+{
+	for (size_t i = 0; i < sh->guard_count; i++)
+		free(sh->guards[i].name);
+}
+
+static void reply_attr(struct share_req *r, struct share_inode *ino, const struct statx *st)
+{
+	struct fuse_attr_out out = {0};
+	share_fill_attr(r->sh, st, &out.attr);
+	share_attr_valid(r->sh, ino, st, &out.attr_valid, &out.attr_valid_nsec);
+	share_reply_cached(r, SHARE_ATTR, &out, sizeof out);
+}
+
+void share_op_getattr(struct share_req *r, struct share_inode *ino)
+{
+	const struct fuse_getattr_in *in = share_args(r, sizeof *in);
+	struct statx st;
+	int e = in ? 0 : -EINVAL;
+	struct share_handle *h = in && in->getattr_flags & FUSE_GETATTR_FH ? share_handle_get(r->sh, in->fh) : NULL;
+	if (h && h->inode == ino)
+		e = share_statx(h->fd, "", &st);
+	else if (in)
+		e = share_stat_inode(r->sh, ino, &st);
+	share_handle_put(r->sh, h);
+	if (e < 0)
+		share_reply(r, e, NULL, 0);
+	else
+		reply_attr(r, ino, &st);
+}
+
+static struct timespec when(uint32_t valid, uint32_t set, uint32_t now, uint64_t sec, uint32_t nsec)
+{
+	if (!(valid & set))
+		return (struct timespec){.tv_nsec = UTIME_OMIT};
+	if (valid & now)
+		return (struct timespec){.tv_nsec = UTIME_NOW};
+	return (struct timespec){.tv_sec = (time_t)sec, .tv_nsec = nsec < 1000000000 ? nsec : 0};
+}
+
+static int set_mode(struct hull_share *sh, struct share_inode *ino, int fd, uint32_t mode)
+{
+	char name[16];
+	if (ino->type == S_IFLNK)
+		return -EOPNOTSUPP;
+	mode &= ino->type == S_IFDIR ? 03777 : 0777;
+	snprintf(name, sizeof name, "%d", fd);
+	return fchmodat(sh->proc_fd, name, mode, 0) < 0 ? -errno : 0;
+}
+
+static int set_size(struct hull_share *sh, struct share_inode *ino, const struct fuse_setattr_in *in)
+{
+	if (in->size > INT64_MAX)
+		return -EFBIG;
+	if (ino->type != S_IFREG)
+		return ino->type == S_IFDIR ? -EISDIR : -EINVAL;
+	struct share_handle *h = in->valid & FATTR_FH ? share_handle_get(sh, in->fh) : NULL;
+	int e;
+	if (h && h->inode == ino && h->writable) {
+		e = ftruncate(h->fd, (off_t)in->size) < 0 ? -errno : 0;
+	} else {
+		_cleanup_close_ int fd = share_open_inode(sh, ino, O_WRONLY, NULL);
+		e = fd < 0 ? fd : ftruncate(fd, (off_t)in->size) < 0 ? -errno : 0;
+	}
+	share_handle_put(sh, h);
+	return e;
+}
+
+void share_op_setattr(struct share_req *r, struct share_inode *ino)
+{
+	struct hull_share *sh = r->sh;
+	const struct fuse_setattr_in *in = share_args(r, sizeof *in);
+	struct share_at at;
+	struct statx st;
+	if (!in)
+		return share_reply(r, -EINVAL, NULL, 0);
+	int e = share_aim_exact(sh, ino, &at);
+	if (e < 0)
+		return share_reply(r, e, NULL, 0);
+	if (r->announcer) {
+		/* Its touch makes watchers in the guest fire and must not touch the host. */
+	} else if (share_is_ro(sh, ino)) {
+		e = -EROFS;
+	} else {
+		if (in->valid & FATTR_MODE)
+			e = set_mode(sh, ino, at.fd, in->mode);
+		if (e == 0 && in->valid & FATTR_SIZE)
+			e = set_size(sh, ino, in);
+		if (e == 0 && in->valid & FATTR_KILL_SUIDGID && sh->privileged) {
+			e = share_statx(at.fd, "", &st);
+			if (e == 0 && st.stx_mode & (S_ISUID | S_ISGID) && ino->type == S_IFREG)
+				e = set_mode(sh, ino, at.fd, st.stx_mode);
+		}
+		if (e == 0 && in->valid & (FATTR_ATIME | FATTR_MTIME)) {
+			struct timespec ts[2] = {
+				when(in->valid, FATTR_ATIME, FATTR_ATIME_NOW, in->atime, in->atimensec),
+				when(in->valid, FATTR_MTIME, FATTR_MTIME_NOW, in->mtime, in->mtimensec),
+			};
+			e = utimensat(at.fd, "", ts, AT_EMPTY_PATH) < 0 ? -errno : 0;
+		}
+	}
+	if (e == 0)
+		e = share_statx(at.fd, "", &st);
+	share_at_put(sh, &at);
+	if (e < 0)
+		share_reply(r, e, NULL, 0);
+	else
+		reply_attr(r, ino, &st);
+}
+
+void share_op_readlink(struct share_req *r, struct share_inode *ino)
+{
+	struct share_at at;
+	char target[PATH_MAX];
+	if (ino->type != S_IFLNK)
+		return share_reply(r, -EINVAL, NULL, 0);
+	int e = share_aim_exact(r->sh, ino, &at);
+	if (e < 0)
+		return share_reply(r, e, NULL, 0);
+	ssize_t n = readlinkat(at.fd, "", target, sizeof target);
+	e = n < 0 ? -errno : 0;
+	share_at_put(r->sh, &at);
+	share_reply(r, e, target, e ? 0 : (size_t)n);
+}
+
+void share_op_statfs(struct share_req *r, struct share_inode *ino)
+{
+	struct statfs fs;
+	int fd = share_pin(r->sh, r->sh->root);
+	int e = fd < 0 ? fd : fstatfs(fd, &fs) < 0 ? -errno : 0;
+	if (fd >= 0)
+		share_unpin(r->sh, r->sh->root);
+	if (e < 0)
+		return share_reply(r, e, NULL, 0);
+	struct fuse_statfs_out out = {.st = {
+					      .blocks = fs.f_blocks,
+					      .bfree = fs.f_bfree,
+					      .bavail = fs.f_bavail,
+					      .files = fs.f_files,
+					      .ffree = fs.f_ffree,
+					      .bsize = (uint32_t)fs.f_bsize,
+					      .namelen = (uint32_t)fs.f_namelen,
+					      .frsize = (uint32_t)(fs.f_frsize ? fs.f_frsize : fs.f_bsize),
+				      }};
+	share_reply(r, 0, &out, sizeof out);
+}
+
+void share_op_access(struct share_req *r, struct share_inode *ino)
+{
+	const struct fuse_access_in *in = share_args(r, sizeof *in);
+	struct share_at at;
+	char name[16];
+	if (!in || in->mask > 7)
+		return share_reply(r, -EINVAL, NULL, 0);
+	if (in->mask & W_OK && share_is_ro(r->sh, ino))
+		return share_reply(r, -EROFS, NULL, 0);
+	int e = ino->type == S_IFLNK ? 0 : share_aim_exact(r->sh, ino, &at);
+	if (e == 0 && ino->type != S_IFLNK) {
+		snprintf(name, sizeof name, "%d", at.fd);
+		e = faccessat(r->sh->proc_fd, name, (int)in->mask, AT_EACCESS) < 0 ? -errno : 0;
+		share_at_put(r->sh, &at);
+	}
+	share_reply(r, e, NULL, 0);
+}

@@ -1,0 +1,265 @@
+/* What the parts of the share server know of each other. Nobody else includes this.
+ *
+ * Locks, in the order they are taken:
+ *   order  (rwlock) a reply that lets the guest cache something is sent under it, shared; the watching thread counts
+ *          `changes` up under it, exclusive. So a reply made from a state before a change is either sent before the
+ *          notification of that change, or notices and forbids caching.
+ *   dir    (per open directory) its buffer and position.
+ *   lock   (mutex) the tables: inodes, handles, lock owners, watches. Never held across a system call that can wait.
+ *   waits  (mutex) waiting locks and interrupts. */
+#ifndef HULL_SHARE_INTERNAL_H
+#define HULL_SHARE_INTERNAL_H
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "share/share.h"
+
+#include <linux/fuse.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+enum {
+	SHARE_DEPTH_MAX = 2048,  /* directories below each other that can be found again without descriptors */
+	SHARE_GUARDS_MAX = 256,  /* guarded names and their ancestors */
+	SHARE_LOG_WAITS = 64,    /* interrupts remembered for requests that have not started to wait yet */
+	SHARE_OWNERS_MAX = 4096, /* lock owners per inode */
+	SHARE_NOBODY = 65534,
+};
+
+/* The identity of a file for as long as it exists; the birth time tells a reused inode number from the old one. */
+struct share_key {
+	uint64_t dev, ino;
+	int64_t birth_sec;
+	uint32_t birth_nsec;
+};
+
+struct share_handle;
+struct share_owner;
+struct share_watch;
+
+struct share_inode {
+	uint64_t id; /* the guest's node id */
+	struct share_key key;
+	uint32_t type;              /* S_IFMT bits */
+	bool ro;                    /* guarded itself or below something guarded */
+	bool hashed;                /* found by its key; not once the number was seen reused */
+	uint64_t lookups;           /* what the guest has to forget */
+	uint32_t refs;              /* requests, handles, waits and children using it */
+	uint32_t pins;              /* uses of fd right now */
+	int fd;                     /* O_PATH, directories mostly; -1 = find it by parent and name */
+	struct share_inode *parent; /* ref'd; NULL for the root */
+	char *name;                 /* last known, in parent */
+	struct share_inode *next;   /* same hash bucket */
+	struct share_inode *lru_prev, *lru_next;
+	struct share_handle *handles; /* its open files */
+	struct share_owner *owners;   /* its fcntl lock owners */
+	struct share_watch *watch;    /* directories: being watched */
+	bool watch_failed;
+	int64_t ctime_sec; /* of the content the guest's page cache may hold, from its last OPEN */
+	uint32_t ctime_nsec;
+};
+
+struct share_handle {
+	uint64_t id;
+	int fd;
+	uint32_t refs;
+	bool writable, directory;
+	struct share_inode *inode; /* ref'd */
+	struct share_handle *next; /* of the same inode */
+	/* Directories: entries read ahead, and where the next one stands. */
+	pthread_mutex_t dir;
+	uint8_t *entries;
+	uint32_t pos, len;
+	uint64_t offset; /* cookie that continues at pos */
+};
+
+/* Ids handed to the guest: slot in the low half, a count of the slot's use in the high half. The count starts at
+ * random, so that ids of a server that died mean nothing to its successor. */
+struct share_slot {
+	void *p;
+	uint32_t count;
+	uint32_t next_free;
+};
+struct share_table {
+	struct share_slot *slots;
+	uint32_t used, cap, max, live, free_head;
+	uint32_t seed;
+};
+
+struct share_guard {
+	uint64_t dev, ino; /* of the directory */
+	char *name;
+	bool final; /* read-only from here down; else an ancestor, which only keeps its name */
+};
+
+struct share_lock_wait;
+struct share_notifier;
+
+struct hull_share {
+	pthread_mutex_t lock;
+	pthread_rwlock_t order;
+	atomic_uint_fast64_t changes;
+
+	struct hull_share_config config;
+	int proc_fd; /* /proc/self/fd */
+	uid_t uid;
+	gid_t *groups;
+	int group_count;
+	bool privileged; /* the kernel would not drop setuid bits for us */
+	uint64_t root_dev;
+
+	struct share_table inodes, handles;
+	struct share_inode *root;
+	struct share_inode **buckets;
+	uint32_t bucket_count, hashed;
+	struct share_inode lru; /* ring; lru.lru_next is the most recently used */
+	uint32_t dir_fds;
+	struct share_guard guards[SHARE_GUARDS_MAX];
+	size_t guard_count;
+
+	atomic_uint minor; /* of the guest's protocol; 0 before INIT */
+	atomic_bool expire_only;
+	atomic_uint announcer;
+
+	pthread_mutex_t waits;
+	pthread_cond_t waits_gone;
+	struct share_lock_wait *waiting;
+	uint32_t wait_count;
+	bool stopping;
+	bool old_setxattr; /* the guest sends the short form */
+	uint64_t interrupted[SHARE_LOG_WAITS];
+	uint32_t interrupted_at;
+
+	struct share_notifier *notifier;
+};
+
+/* One request on its way through the server. */
+struct share_req {
+	struct hull_share *sh;
+	const struct hull_share_transport *t;
+	const struct fuse_in_header *h;
+	struct hull_cur in; /* arguments, behind the header */
+	uint8_t *scratch;   /* HULL_SHARE_REQUEST_MAX bytes */
+	uint64_t changes;   /* sh->changes when it started */
+	bool announcer;
+};
+
+/* Somewhere in the host's tree that a system call can be aimed at: (fd, name), or fd itself when name is "". */
+struct share_at {
+	int fd;
+	struct share_inode *pinned;  /* whose fd it is */
+	struct share_handle *handle; /* or whose */
+	int own;                     /* or ours to close */
+	char name[NAME_MAX + 1];
+};
+
+/* --- share.c: replies --- */
+void share_reply(struct share_req *r, int error, const void *p, size_t n);
+enum share_reply_kind { SHARE_ENTRY, SHARE_CREATE, SHARE_ATTR, SHARE_DIRPLUS };
+/* A reply whose cache lifetimes hold only if nothing changed on the host meanwhile. 0, or what send() said. */
+int share_reply_cached(struct share_req *r, enum share_reply_kind kind, void *p, size_t n);
+/* The next name among the arguments: one component, fit for the host; NULL with *error otherwise. */
+const char *share_name(struct share_req *r, int *error);
+const void *share_args(struct share_req *r, size_t n);
+
+/* --- table.c --- */
+void share_table_init(struct share_table *t, uint32_t max);
+void share_table_free(struct share_table *t);
+uint64_t share_table_add(struct share_table *t, void *p); /* 0 when full or out of memory */
+void *share_table_get(const struct share_table *t, uint64_t id);
+void share_table_remove(struct share_table *t, uint64_t id);
+
+/* --- inode.c --- */
+int share_statx(int fd, const char *name, struct statx *st);
+void share_key_of(const struct statx *st, struct share_key *key);
+bool share_same(const struct share_key *a, const struct share_key *b);
+int share_inodes_init(struct hull_share *sh, struct hull_error *err);
+void share_inodes_free(struct hull_share *sh);
+struct share_inode *share_inode_get(struct hull_share *sh, uint64_t id); /* ref'd, or NULL */
+void share_inode_put(struct hull_share *sh, struct share_inode *ino);
+/* The guest learns that (parent, name) is what st describes: one more lookup; ref'd for the caller. NULL when full. */
+struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode *parent, const char *name,
+				      const struct statx *st);
+/* The inode st describes if the guest knows it (ref'd), else NULL. */
+struct share_inode *share_inode_find(struct hull_share *sh, const struct statx *st);
+void share_inode_forget(struct hull_share *sh, uint64_t id, uint64_t n);
+void share_inode_moved(struct hull_share *sh, struct share_inode *ino, struct share_inode *parent, const char *name);
+/* A descriptor of the inode that stays open until unpinned; -errno. */
+int share_pin(struct hull_share *sh, struct share_inode *ino);
+void share_unpin(struct hull_share *sh, struct share_inode *ino);
+/* Aim at an inode. share_aim may give (parent, name): verify what you find there against ino->key. share_aim_exact
+ * gives a descriptor of the very inode. 0 or -errno; release with share_at_put. */
+int share_aim(struct hull_share *sh, struct share_inode *ino, struct share_at *at);
+int share_aim_exact(struct hull_share *sh, struct share_inode *ino, struct share_at *at);
+void share_at_put(struct hull_share *sh, struct share_at *at);
+int share_stat_inode(struct hull_share *sh, struct share_inode *ino, struct statx *st);
+/* Open the inode itself with real flags (no creation, no truncation); fd or -errno, st filled when not NULL. */
+int share_open_inode(struct hull_share *sh, struct share_inode *ino, int flags, struct statx *st);
+int share_reopen(struct hull_share *sh, int fd, int flags);
+/* Path of (dir, name) below the root into out; false when it cannot be told. */
+bool share_path(struct hull_share *sh, struct share_inode *dir, const char *name, char *out, size_t cap);
+void share_each_inode(struct hull_share *sh, void (*fn)(void *ctx, struct share_inode *ino), void *ctx);
+
+/* --- handle.c --- */
+struct share_handle *share_handle_new(struct hull_share *sh, struct share_inode *ino, int fd, bool writable,
+				      bool directory); /* takes fd over; NULL when full (fd closed) */
+struct share_handle *share_handle_get(struct hull_share *sh, uint64_t id);
+void share_handle_ref(struct hull_share *sh, struct share_handle *h);
+void share_handle_put(struct hull_share *sh, struct share_handle *h);
+void share_handle_drop(struct hull_share *sh, uint64_t id); /* the guest's own reference */
+void share_handles_free(struct hull_share *sh);
+
+/* --- attr.c --- */
+void share_fill_attr(struct hull_share *sh, const struct statx *st, struct fuse_attr *out);
+/* How long the guest may keep the attributes of ino, and names in dir. */
+void share_attr_valid(struct hull_share *sh, const struct share_inode *ino, const struct statx *st, uint64_t *sec,
+		      uint32_t *nsec);
+void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, bool negative, uint64_t *sec,
+		       uint32_t *nsec);
+bool share_is_ro(const struct hull_share *sh, const struct share_inode *ino);
+/* 0; -EROFS when the name is guarded itself, -EBUSY when something below it is. */
+int share_guarded(const struct hull_share *sh, const struct share_inode *dir, const char *name);
+uint64_t share_guest_ino(const struct hull_share *sh, uint64_t dev, uint64_t ino);
+int share_guards_init(struct hull_share *sh, struct hull_error *err);
+void share_guards_free(struct hull_share *sh);
+
+/* --- watch.c --- */
+void share_watch_init(struct hull_share *sh);
+void share_watch_free(struct hull_share *sh);
+int share_watch_start(struct hull_share *sh, const struct hull_share_transport *t, struct hull_error *err);
+void share_watch_stop(struct hull_share *sh);
+void share_watch_dir(struct hull_share *sh, struct share_inode *dir, int fd);
+void share_watch_drop(struct hull_share *sh, struct share_watch *w, int fd);
+/* Have the guest drop the cached content of an inode, soon. */
+void share_notify_content(struct hull_share *sh, uint64_t id);
+bool share_watched(const struct hull_share *sh, const struct share_inode *dir);
+/* True once for a name the guest's announcer is about to make appear. */
+bool share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool take);
+
+/* --- lock.c --- */
+void share_owners_drop(struct hull_share *sh, struct share_inode *ino); /* under lock, inode going away */
+void share_owner_flush(struct hull_share *sh, struct share_inode *ino, uint64_t owner);
+bool share_waits_interrupt(struct hull_share *sh, uint64_t unique);
+void share_waits_init(struct hull_share *sh);
+void share_waits_stop(struct hull_share *sh);
+
+/* --- the operations; each answers its request exactly once --- */
+typedef void share_op(struct share_req *r, struct share_inode *ino);
+share_op share_op_lookup, share_op_mknod, share_op_mkdir, share_op_symlink, share_op_link, share_op_unlink,
+	share_op_rmdir, share_op_rename, share_op_rename2;                                        /* names.c */
+share_op share_op_getattr, share_op_setattr, share_op_readlink, share_op_statfs, share_op_access; /* attr.c */
+share_op share_op_open, share_op_create, share_op_tmpfile, share_op_read, share_op_write, share_op_flush,
+	share_op_release, share_op_fsync, share_op_fallocate, share_op_lseek, share_op_copy,
+	share_op_syncfs;                                                                                   /* file.c */
+share_op share_op_opendir, share_op_readdir, share_op_readdirplus, share_op_releasedir, share_op_fsyncdir; /* dir.c */
+share_op share_op_getxattr, share_op_listxattr, share_op_setxattr, share_op_removexattr;                   /* xattr.c */
+share_op share_op_getlk, share_op_setlk, share_op_setlkw;                                                  /* lock.c */
+
+/* Enter (parent, name) and answer with its entry. Shared by all that make or find names. */
+void share_reply_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct statx *st);
+int share_fill_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct statx *st,
+		     struct fuse_entry_out *out);
+
+#endif

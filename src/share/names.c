@@ -1,0 +1,265 @@
+/* Names: looking them up, making, moving and removing them.
+ *
+ * What the guest may make: regular files, directories, symlinks, hard links, fifos, sockets. A fifo or a socket of the
+ * guest's carries nothing across: each kernel connects only its own processes through it. Device nodes are refused.
+ *
+ * The announcer (docs/workspace.md, "Watchers") is the one process in the guest whose operations here change nothing:
+ * it makes names that exist already and removes names that are gone already, so that the guest's kernel tells its
+ * watchers about them. */
+#include "share/internal.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+int share_fill_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct statx *st,
+		     struct fuse_entry_out *out)
+{
+	struct share_inode *ino = share_inode_enter(r->sh, parent, name, st);
+	*out = (struct fuse_entry_out){0};
+	if (!ino)
+		return -ENFILE;
+	out->nodeid = ino->id;
+	share_entry_valid(r->sh, parent, false, &out->entry_valid, &out->entry_valid_nsec);
+	share_attr_valid(r->sh, ino, st, &out->attr_valid, &out->attr_valid_nsec);
+	share_fill_attr(r->sh, st, &out->attr);
+	share_inode_put(r->sh, ino);
+	return 0;
+}
+
+void share_reply_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct statx *st)
+{
+	struct fuse_entry_out out;
+	int e = share_fill_entry(r, parent, name, st, &out);
+	if (e < 0)
+		return share_reply(r, e, NULL, 0);
+	if (share_reply_cached(r, SHARE_ENTRY, &out, sizeof out) == -ENOENT)
+		share_inode_forget(r->sh, out.nodeid, 1);
+}
+
+/* The descriptor of the directory whose name is to be changed, pinned; -errno when it may not be. */
+static int pin_for_change(struct share_req *r, struct share_inode *dir, const char *name)
+{
+	if (dir->type != S_IFDIR)
+		return -ENOTDIR;
+	if (share_is_ro(r->sh, dir))
+		return -EROFS;
+	int e = share_guarded(r->sh, dir, name);
+	return e < 0 ? e : share_pin(r->sh, dir);
+}
+
+void share_op_lookup(struct share_req *r, struct share_inode *dir)
+{
+	int e = 0;
+	struct statx st;
+	const char *name = share_name(r, &e);
+	if (!name)
+		return share_reply(r, e, NULL, 0);
+	if (dir->type != S_IFDIR)
+		return share_reply(r, -ENOTDIR, NULL, 0);
+	if (r->announcer && share_announced(r->sh, dir->id, name, false))
+		return share_reply(r, -ENOENT, NULL, 0);
+	int fd = share_pin(r->sh, dir);
+	if (fd < 0)
+		return share_reply(r, fd, NULL, 0);
+	share_watch_dir(r->sh, dir, fd); /* first watch, then look: nothing can change in between unseen */
+	e = share_statx(fd, name, &st);
+	share_unpin(r->sh, dir);
+	if (e == 0)
+		return share_reply_entry(r, dir, name, &st);
+	if (e == -ENOENT) {
+		struct fuse_entry_out none = {0};
+		share_entry_valid(r->sh, dir, true, &none.entry_valid, &none.entry_valid_nsec);
+		share_reply_cached(r, SHARE_ENTRY, &none, sizeof none);
+		return;
+	}
+	share_reply(r, e, NULL, 0);
+}
+
+/* Make `name` by `make`, then answer with its entry. */
+struct making {
+	mode_t mode;
+	const char *target;       /* symlink */
+	struct share_inode *from; /* hard link */
+};
+
+static int make_it(struct hull_share *sh, int fd, const char *name, const struct making *m)
+{
+	if (m->from) {
+		struct share_at at;
+		char number[16];
+		int e = share_aim_exact(sh, m->from, &at);
+		if (e < 0)
+			return e;
+		snprintf(number, sizeof number, "%d", at.fd);
+		e = linkat(sh->proc_fd, number, fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+		share_at_put(sh, &at);
+		return e;
+	}
+	if (m->target)
+		return symlinkat(m->target, fd, name) < 0 ? -errno : 0;
+	if (S_ISDIR(m->mode))
+		return mkdirat(fd, name, m->mode & 01777) < 0 ? -errno : 0;
+	return mknodat(fd, name, m->mode & (S_IFMT | 0777), 0) < 0 ? -errno : 0;
+}
+
+static void make(struct share_req *r, struct share_inode *dir, const char *name, const struct making *m)
+{
+	struct statx st;
+	int e;
+	bool pretend = r->announcer && share_announced(r->sh, dir->id, name, true);
+	int fd = pretend ? share_pin(r->sh, dir) : pin_for_change(r, dir, name);
+	if (fd < 0)
+		return share_reply(r, fd, NULL, 0);
+	e = pretend ? 0 : r->announcer ? -EPERM : make_it(r->sh, fd, name, m);
+	if (e == 0)
+		e = share_statx(fd, name, &st);
+	share_unpin(r->sh, dir);
+	if (e < 0)
+		return share_reply(r, e, NULL, 0);
+	share_reply_entry(r, dir, name, &st);
+}
+
+void share_op_mknod(struct share_req *r, struct share_inode *dir)
+{
+	int e = -EINVAL;
+	const struct fuse_mknod_in *in = share_args(r, sizeof *in);
+	const char *name = in ? share_name(r, &e) : NULL;
+	if (!name)
+		return share_reply(r, e, NULL, 0);
+	if (!S_ISREG(in->mode) && !S_ISFIFO(in->mode) && !S_ISSOCK(in->mode))
+		return share_reply(r, -EPERM, NULL, 0);
+	make(r, dir, name, &(struct making){.mode = in->mode});
+}
+
+void share_op_mkdir(struct share_req *r, struct share_inode *dir)
+{
+	int e = -EINVAL;
+	const struct fuse_mkdir_in *in = share_args(r, sizeof *in);
+	const char *name = in ? share_name(r, &e) : NULL;
+	if (!name)
+		return share_reply(r, e, NULL, 0);
+	make(r, dir, name, &(struct making){.mode = S_IFDIR | (in->mode & 07777)});
+}
+
+void share_op_symlink(struct share_req *r, struct share_inode *dir)
+{
+	int e = 0;
+	const char *name = share_name(r, &e);
+	size_t left = hull_cur_left(&r->in);
+	const char *target = (const char *)r->in.p;
+	if (!name)
+		return share_reply(r, e, NULL, 0);
+	if (left < 2 || !memchr(target, '\0', left))
+		return share_reply(r, left ? -ENOENT : -EINVAL, NULL, 0);
+	make(r, dir, name, &(struct making){.target = target});
+}
+
+void share_op_link(struct share_req *r, struct share_inode *dir)
+{
+	int e = -EINVAL;
+	const struct fuse_link_in *in = share_args(r, sizeof *in);
+	const char *name = in ? share_name(r, &e) : NULL;
+	if (!name)
+		return share_reply(r, e, NULL, 0);
+	struct share_inode *from = share_inode_get(r->sh, in->oldnodeid);
+	if (!from)
+		return share_reply(r, -ESTALE, NULL, 0);
+	if (from->type == S_IFDIR)
+		share_reply(r, -EPERM, NULL, 0);
+	else if (share_is_ro(r->sh, from))
+		share_reply(r, -EROFS, NULL, 0);
+	else
+		make(r, dir, name, &(struct making){.from = from});
+	share_inode_put(r->sh, from);
+}
+
+static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
+{
+	int e = 0;
+	struct statx st;
+	const char *name = share_name(r, &e);
+	if (!name)
+		return share_reply(r, e, NULL, 0);
+	int fd = pin_for_change(r, dir, name);
+	if (fd < 0)
+		return share_reply(r, fd, NULL, 0);
+	if (r->announcer)
+		e = share_statx(fd, name, &st) == -ENOENT ? 0 : -EBUSY;
+	else
+		e = unlinkat(fd, name, flags) < 0 ? -errno : 0;
+	share_unpin(r->sh, dir);
+	share_reply(r, e, NULL, 0);
+}
+
+void share_op_unlink(struct share_req *r, struct share_inode *dir)
+{
+	remove_name(r, dir, 0);
+}
+
+void share_op_rmdir(struct share_req *r, struct share_inode *dir)
+{
+	remove_name(r, dir, AT_REMOVEDIR);
+}
+
+/* Tell the table where an inode the guest knows has gone. */
+static void moved(struct hull_share *sh, int fd, struct share_inode *dir, const char *name)
+{
+	struct statx st;
+	if (share_statx(fd, name, &st) < 0)
+		return;
+	struct share_inode *ino = share_inode_find(sh, &st);
+	if (!ino)
+		return;
+	share_inode_moved(sh, ino, dir, name);
+	share_inode_put(sh, ino);
+}
+
+static void do_rename(struct share_req *r, struct share_inode *from, uint64_t to_id, uint32_t flags)
+{
+	struct hull_share *sh = r->sh;
+	int e = 0;
+	const char *name = share_name(r, &e);
+	const char *to_name = name ? share_name(r, &e) : NULL;
+	if (!to_name)
+		return share_reply(r, e, NULL, 0);
+	if (flags & ~(uint32_t)(RENAME_NOREPLACE | RENAME_EXCHANGE) || r->announcer)
+		return share_reply(r, -EINVAL, NULL, 0);
+	struct share_inode *to = share_inode_get(sh, to_id);
+	if (!to)
+		return share_reply(r, -ESTALE, NULL, 0);
+	int a = pin_for_change(r, from, name);
+	int b = a < 0 ? a : pin_for_change(r, to, to_name);
+	if (b < 0) {
+		e = b;
+	} else {
+		e = renameat2(a, name, b, to_name, flags) < 0 ? -errno : 0;
+		if (e == 0) {
+			moved(sh, b, to, to_name);
+			if (flags & RENAME_EXCHANGE)
+				moved(sh, a, from, name);
+		}
+	}
+	if (b >= 0)
+		share_unpin(sh, to);
+	if (a >= 0)
+		share_unpin(sh, from);
+	share_inode_put(sh, to);
+	share_reply(r, e, NULL, 0);
+}
+
+void share_op_rename(struct share_req *r, struct share_inode *dir)
+{
+	const struct fuse_rename_in *in = share_args(r, sizeof *in);
+	if (!in)
+		return share_reply(r, -EINVAL, NULL, 0);
+	do_rename(r, dir, in->newdir, 0);
+}
+
+void share_op_rename2(struct share_req *r, struct share_inode *dir)
+{
+	const struct fuse_rename2_in *in = share_args(r, sizeof *in);
+	if (!in)
+		return share_reply(r, -EINVAL, NULL, 0);
+	do_rename(r, dir, in->newdir, in->flags);
+}

@@ -1,0 +1,147 @@
+/* The two transports: a /dev/fuse descriptor, and a byte stream with the same messages.
+ *
+ * The device keeps messages apart by itself and wakes one reader per request, so all threads read it at once. In the
+ * stream a message ends where its header says, so one thread at a time reads a whole one; a header with an impossible
+ * length leaves no way to find the next message, and ends the stream. */
+#include "share/internal.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+/* --- /dev/fuse --- */
+
+static ssize_t device_receive(void *ctx, void *buf, size_t cap)
+{
+	for (;;) {
+		ssize_t n = read(*(const int *)ctx, buf, cap);
+		if (n >= 0)
+			return n;
+		if (errno == ENODEV)
+			return 0;
+		/* ENOENT: the request was interrupted before it was read. */
+		if (errno != EINTR && errno != EAGAIN && errno != ENOENT)
+			return -errno;
+	}
+}
+
+static int device_send(void *ctx, const struct iovec *iov, int count)
+{
+	for (;;) {
+		if (writev(*(const int *)ctx, iov, count) >= 0)
+			return 0;
+		if (errno != EINTR)
+			return -errno;
+	}
+}
+
+struct hull_share_transport hull_share_device(int *fd)
+{
+	return (struct hull_share_transport){.receive = device_receive, .send = device_send, .ctx = fd};
+}
+
+/* --- byte stream --- */
+
+struct hull_share_stream {
+	int in, out;
+	pthread_mutex_t reading, writing;
+	bool ended, broken;
+};
+
+struct hull_share_stream *hull_share_stream_new(int in, int out)
+{
+	struct hull_share_stream *s = calloc(1, sizeof *s);
+	if (!s)
+		return NULL;
+	s->in = in;
+	s->out = out;
+	pthread_mutex_init(&s->reading, NULL);
+	pthread_mutex_init(&s->writing, NULL);
+	return s;
+}
+
+void hull_share_stream_free(struct hull_share_stream *s)
+{
+	if (!s)
+		return;
+	pthread_mutex_destroy(&s->reading);
+	pthread_mutex_destroy(&s->writing);
+	free(s);
+}
+
+static ssize_t read_full(int fd, uint8_t *p, size_t n)
+{
+	size_t got = 0;
+	while (got < n) {
+		ssize_t r = read(fd, p + got, n - got);
+		if (r == 0)
+			break;
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		if (r > 0)
+			got += (size_t)r;
+	}
+	return (ssize_t)got;
+}
+
+static ssize_t read_message(struct hull_share_stream *s, uint8_t *buf, size_t cap)
+{
+	struct fuse_in_header h;
+	ssize_t n = read_full(s->in, buf, sizeof h);
+	if (n <= 0)
+		return n;
+	memcpy(&h, buf, sizeof h);
+	if ((size_t)n < sizeof h || h.len < sizeof h || h.len > cap)
+		return -EPROTO;
+	ssize_t rest = read_full(s->in, buf + sizeof h, h.len - sizeof h);
+	if (rest < 0)
+		return rest;
+	return (size_t)rest == h.len - sizeof h ? (ssize_t)h.len : -EPROTO;
+}
+
+static ssize_t stream_receive(void *ctx, void *buf, size_t cap)
+{
+	struct hull_share_stream *s = ctx;
+	pthread_mutex_lock(&s->reading);
+	ssize_t n = s->ended ? 0 : read_message(s, buf, cap);
+	if (n <= 0)
+		s->ended = true; /* the first to see the end reports it, the others just end */
+	pthread_mutex_unlock(&s->reading);
+	return n;
+}
+
+static int stream_send(void *ctx, const struct iovec *iov, int count)
+{
+	struct hull_share_stream *s = ctx;
+	struct iovec v[4];
+	int e = 0;
+	int at = 0;
+	if (count > 4)
+		return -EINVAL;
+	memcpy(v, iov, (size_t)count * sizeof *v);
+	pthread_mutex_lock(&s->writing);
+	while (!s->broken && at < count) {
+		ssize_t n = writev(s->out, v + at, count - at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			e = -errno;
+			s->broken = true; /* half a message may be out: nothing can follow it */
+			break;
+		}
+		for (; at < count && (size_t)n >= v[at].iov_len; at++)
+			n -= (ssize_t)v[at].iov_len;
+		if (at < count) {
+			v[at].iov_base = (char *)v[at].iov_base + n;
+			v[at].iov_len -= (size_t)n;
+		}
+	}
+	if (s->broken && e == 0)
+		e = -EPIPE;
+	pthread_mutex_unlock(&s->writing);
+	return e;
+}
+
+struct hull_share_transport hull_share_stream_transport(struct hull_share_stream *s)
+{
+	return (struct hull_share_transport){.receive = stream_receive, .send = stream_send, .ctx = s};
+}

@@ -1,0 +1,468 @@
+/* The host's edits: seen by fanotify, told to the guest as invalidations.
+ *
+ * Every directory the guest has looked into is marked in one unprivileged fanotify group that reports (directory
+ * handle, name). The kernel tells which events this process made itself; those are the guest's own operations and need
+ * no notification, however they interleave with the host's. A directory that cannot be marked (limit reached, file
+ * system without handles) is simply not `watched`, and the guest is told to revalidate after 100 ms.
+ *
+ * The thread first counts `changes` up (see internal.h), then notifies: names expire, attributes and pages are dropped.
+ * When events were lost, everything the guest is known to hold is.
+ *
+ * Sending a notification can wait for the guest's kernel, which waits for replies: so only this thread sends them, and
+ * what the workers want notified goes through a queue. */
+#include "share/internal.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/fanotify.h>
+#include <sys/statfs.h>
+
+#ifndef AT_HANDLE_FID
+#define AT_HANDLE_FID 0x200
+#endif
+
+enum {
+	KEY_MAX = 8 + 4 + MAX_HANDLE_SZ,
+	BUCKETS = 16384,
+	QUEUE = 1024,
+	PENDING = 256,
+	WATCHED = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO | FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB |
+		  FAN_EVENT_ON_CHILD | FAN_ONDIR,
+	NAMES = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO,
+	CONTENT = FAN_MODIFY | FAN_CLOSE_WRITE, /* a shared mapping's writes show only at the close */
+};
+
+struct share_watch {
+	struct share_watch *next;
+	uint64_t id; /* of the inode */
+	uint32_t len;
+	uint8_t key[]; /* fsid, handle type, handle */
+};
+
+struct pending {
+	uint64_t dir;
+	char *name;
+};
+
+struct share_notifier {
+	pthread_mutex_t lock;
+	pthread_t thread;
+	bool running;
+	atomic_bool stop;
+	int fan, wake;
+	const struct hull_share_transport *t;
+	struct share_watch *buckets[BUCKETS];
+	uint64_t queue[QUEUE];
+	uint32_t queued;
+	bool queue_lost;
+	struct pending pending[PENDING];
+	uint32_t pending_at;
+};
+
+void share_watch_init(struct hull_share *sh)
+{
+	struct share_notifier *n = calloc(1, sizeof *n);
+	sh->notifier = n;
+	if (!n)
+		return;
+	pthread_mutex_init(&n->lock, NULL);
+	n->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	n->fan = -1;
+	if (!sh->config.no_watch)
+		n->fan = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_DFID_NAME,
+				       O_RDONLY | O_CLOEXEC);
+}
+
+void share_watch_free(struct hull_share *sh)
+{
+	struct share_notifier *n = sh->notifier;
+	if (!n)
+		return;
+	for (size_t i = 0; i < PENDING; i++)
+		free(n->pending[i].name);
+	if (n->fan >= 0)
+		close(n->fan);
+	if (n->wake >= 0)
+		close(n->wake);
+	pthread_mutex_destroy(&n->lock);
+	free(n);
+}
+
+bool share_watched(const struct hull_share *sh, const struct share_inode *dir)
+{
+	return __atomic_load_n(&dir->watch, __ATOMIC_ACQUIRE) != NULL;
+}
+
+/* --- the watched directories, by what an event carries of them --- */
+
+static struct share_watch **bucket(struct share_notifier *n, const uint8_t *key, uint32_t len)
+{
+	uint64_t h = 0xcbf29ce484222325u;
+	for (uint32_t i = 0; i < len; i++)
+		h = (h ^ key[i]) * 0x100000001b3u;
+	return &n->buckets[(h >> 20) % BUCKETS];
+}
+
+static uint32_t make_key(uint8_t *key, const void *fsid, int type, const void *handle, uint32_t len)
+{
+	memcpy(key, fsid, 8);
+	memcpy(key + 8, &type, 4);
+	memcpy(key + 12, handle, len);
+	return 12 + len;
+}
+
+/* The key fanotify will give for this directory; 0 when its file system has none. */
+static uint32_t key_of(int fd, uint8_t *key)
+{
+	union {
+		struct file_handle handle;
+		char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+	} h;
+	struct statfs fs;
+	int mount;
+	h.handle.handle_bytes = MAX_HANDLE_SZ;
+	if (name_to_handle_at(fd, "", &h.handle, &mount, AT_EMPTY_PATH) < 0) {
+		h.handle.handle_bytes = MAX_HANDLE_SZ;
+		if (name_to_handle_at(fd, "", &h.handle, &mount, AT_EMPTY_PATH | AT_HANDLE_FID) < 0)
+			return 0;
+	}
+	if (fstatfs(fd, &fs) < 0 || h.handle.handle_bytes > MAX_HANDLE_SZ)
+		return 0;
+	return make_key(key, &fs.f_fsid, h.handle.handle_type, h.handle.f_handle, h.handle.handle_bytes);
+}
+
+void share_watch_dir(struct hull_share *sh, struct share_inode *dir, int fd)
+{
+	struct share_notifier *n = sh->notifier;
+	uint8_t key[KEY_MAX];
+	if (n->fan < 0 || share_watched(sh, dir) || __atomic_load_n(&dir->watch_failed, __ATOMIC_RELAXED))
+		return;
+	uint32_t len = key_of(fd, key);
+	struct share_watch *w = len ? malloc(sizeof *w + len) : NULL;
+	bool added = false;
+	pthread_mutex_lock(&n->lock);
+	if (w && !dir->watch) {
+		w->id = dir->id;
+		w->len = len;
+		memcpy(w->key, key, len);
+		struct share_watch **head = bucket(n, key, len);
+		w->next = *head;
+		*head = w;
+		added = fanotify_mark(n->fan, FAN_MARK_ADD | FAN_MARK_ONLYDIR, WATCHED, fd, ".") == 0;
+		if (added)
+			__atomic_store_n(&dir->watch, w, __ATOMIC_RELEASE);
+		else
+			*head = w->next;
+	}
+	if (!dir->watch)
+		__atomic_store_n(&dir->watch_failed, true, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&n->lock);
+	if (!added)
+		free(w);
+}
+
+void share_watch_drop(struct hull_share *sh, struct share_watch *w, int fd)
+{
+	struct share_notifier *n = sh->notifier;
+	if (!w)
+		return;
+	pthread_mutex_lock(&n->lock);
+	struct share_watch **at = bucket(n, w->key, w->len);
+	while (*at && *at != w)
+		at = &(*at)->next;
+	if (*at)
+		*at = w->next;
+	/* The same directory may have been entered anew meanwhile: then the mark is that one's. */
+	bool again = false;
+	for (struct share_watch *i = *bucket(n, w->key, w->len); i; i = i->next)
+		again |= i->len == w->len && !memcmp(i->key, w->key, w->len);
+	if (fd >= 0 && !again)
+		fanotify_mark(n->fan, FAN_MARK_REMOVE, WATCHED, fd, ".");
+	pthread_mutex_unlock(&n->lock);
+	free(w);
+}
+
+/* --- notifications --- */
+
+static void notify(struct hull_share *sh, int code, const void *p, size_t n, const char *name)
+{
+	struct fuse_out_header h = {.error = code};
+	size_t name_len = name ? strlen(name) + 1 : 0;
+	struct iovec iov[3] = {
+		{.iov_base = &h, .iov_len = sizeof h},
+		{.iov_base = (void *)(uintptr_t)p, .iov_len = n},
+		{.iov_base = (void *)(uintptr_t)name, .iov_len = name_len},
+	};
+	h.len = (uint32_t)(sizeof h + n + name_len);
+	/* Failing means that the guest does not have it cached, or is gone. */
+	sh->notifier->t->send(sh->notifier->t->ctx, iov, name ? 3 : 2);
+}
+
+static void drop_attr(struct hull_share *sh, uint64_t id, bool content)
+{
+	struct fuse_notify_inval_inode_out out = {.ino = id, .off = content ? 0 : -1};
+	notify(sh, FUSE_NOTIFY_INVAL_INODE, &out, sizeof out, NULL);
+}
+
+static void expire_name(struct hull_share *sh, uint64_t dir, const char *name)
+{
+	struct fuse_notify_inval_entry_out out = {.parent = dir, .namelen = (uint32_t)strlen(name)};
+	if (atomic_load(&sh->expire_only))
+		out.flags = FUSE_EXPIRE_ONLY;
+	notify(sh, FUSE_NOTIFY_INVAL_ENTRY, &out, sizeof out, name);
+}
+
+void share_notify_content(struct hull_share *sh, uint64_t id)
+{
+	struct share_notifier *n = sh->notifier;
+	uint64_t one = 1;
+	pthread_mutex_lock(&n->lock);
+	if (n->queued < QUEUE)
+		n->queue[n->queued++] = id;
+	else
+		n->queue_lost = true;
+	pthread_mutex_unlock(&n->lock);
+	if (write(n->wake, &one, sizeof one) < 0)
+		return; /* the counter is full: it is awake */
+}
+
+static void changed(struct hull_share *sh, enum hull_share_event event, struct share_inode *dir, const char *name,
+		    bool directory)
+{
+	char path[PATH_MAX];
+	struct hull_share_change c = {.event = event, .path = path, .directory = directory};
+	if (!sh->config.changed)
+		return;
+	if (!dir)
+		path[0] = '\0';
+	else if (!share_path(sh, dir, name, path, sizeof path))
+		return;
+	sh->config.changed(sh->config.ctx, &c);
+}
+
+/* --- names about to be made to appear --- */
+
+bool share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool take)
+{
+	struct share_notifier *n = sh->notifier;
+	bool found = false;
+	pthread_mutex_lock(&n->lock);
+	for (size_t i = 0; i < PENDING && !found; i++) {
+		struct pending *p = &n->pending[i];
+		found = p->name && p->dir == dir && !strcmp(p->name, name);
+		if (found && take) {
+			free(p->name);
+			p->name = NULL;
+		}
+	}
+	pthread_mutex_unlock(&n->lock);
+	return found;
+}
+
+static void announce(struct hull_share *sh, uint64_t dir, const char *name)
+{
+	struct share_notifier *n = sh->notifier;
+	if (!atomic_load(&sh->announcer) || share_announced(sh, dir, name, false))
+		return;
+	pthread_mutex_lock(&n->lock);
+	struct pending *p = &n->pending[n->pending_at++ % PENDING];
+	free(p->name);
+	*p = (struct pending){.dir = dir, .name = strdup(name)};
+	pthread_mutex_unlock(&n->lock);
+}
+
+/* --- events --- */
+
+static void on_name(struct hull_share *sh, struct share_inode *dir, const char *name, uint64_t mask)
+{
+	struct statx st;
+	bool here = !strcmp(name, ".");
+	int fd = share_pin(sh, dir);
+	int e = fd < 0 ? fd : share_statx(fd, name, &st);
+	if (fd >= 0)
+		share_unpin(sh, dir);
+	struct share_inode *ino = e == 0 && !here ? share_inode_find(sh, &st) : NULL;
+	bool directory = mask & FAN_ONDIR;
+	if (here)
+		drop_attr(sh, dir->id, false);
+	if (mask & NAMES) {
+		if (e == 0 && mask & (FAN_CREATE | FAN_MOVED_TO))
+			announce(sh, dir->id, name);
+		drop_attr(sh, dir->id, true);
+		expire_name(sh, dir->id, name);
+	}
+	if (ino)
+		drop_attr(sh, ino->id, mask & (CONTENT | NAMES));
+	share_inode_put(sh, ino);
+	if (mask & (FAN_DELETE | FAN_MOVED_FROM))
+		changed(sh, HULL_SHARE_DELETED, dir, name, directory);
+	if (mask & (FAN_CREATE | FAN_MOVED_TO) && e == 0)
+		changed(sh, HULL_SHARE_CREATED, dir, name, directory);
+	if (mask & CONTENT && e == 0)
+		changed(sh, HULL_SHARE_MODIFIED, dir, name, directory);
+	else if (mask & FAN_ATTRIB && e == 0)
+		changed(sh, HULL_SHARE_ATTRIB, dir, here ? "" : name, directory);
+}
+
+static void forget_one(void *ctx, struct share_inode *ino)
+{
+	struct hull_share *sh = ctx;
+	char name[NAME_MAX + 1] = "";
+	uint64_t parent = 0;
+	pthread_mutex_lock(&sh->lock);
+	if (ino->parent) {
+		parent = ino->parent->id;
+		strncpy(name, ino->name, NAME_MAX);
+	}
+	pthread_mutex_unlock(&sh->lock);
+	drop_attr(sh, ino->id, true);
+	if (parent)
+		expire_name(sh, parent, name);
+}
+
+static void count_change(struct hull_share *sh)
+{
+	pthread_rwlock_wrlock(&sh->order);
+	atomic_fetch_add(&sh->changes, 1);
+	pthread_rwlock_unlock(&sh->order);
+}
+
+static void lost(struct hull_share *sh)
+{
+	count_change(sh);
+	share_each_inode(sh, forget_one, sh);
+	changed(sh, HULL_SHARE_OVERFLOW, NULL, "", true);
+}
+
+/* The (directory, name) record of an event, handed to on_name. */
+static void on_event(struct hull_share *sh, const struct fanotify_event_metadata *m)
+{
+	struct share_notifier *n = sh->notifier;
+	struct hull_cur c = hull_cur_make((const uint8_t *)m + m->metadata_len, m->event_len - m->metadata_len);
+	while (hull_cur_left(&c) > 0) {
+		uint8_t type = hull_cur_u8(&c);
+		hull_cur_u8(&c);
+		uint16_t len = hull_cur_le16(&c);
+		if (len < 4)
+			return;
+		struct hull_cur i = hull_cur_make(c.p, len - 4u < hull_cur_left(&c) ? len - 4u : hull_cur_left(&c));
+		hull_cur_take(&c, len - 4u);
+		if (type != FAN_EVENT_INFO_TYPE_DFID_NAME && type != FAN_EVENT_INFO_TYPE_DFID)
+			continue;
+		const uint8_t *fsid = hull_cur_take(&i, 8);
+		uint32_t handle_len = hull_cur_le32(&i);
+		int handle_type = (int)hull_cur_le32(&i);
+		const uint8_t *handle = handle_len <= MAX_HANDLE_SZ ? hull_cur_take(&i, handle_len) : NULL;
+		if (!handle)
+			return;
+		const char *name = type == FAN_EVENT_INFO_TYPE_DFID_NAME ? (const char *)i.p : ".";
+		if (type == FAN_EVENT_INFO_TYPE_DFID_NAME && !memchr(name, '\0', hull_cur_left(&i)))
+			return;
+		uint8_t key[KEY_MAX];
+		uint32_t key_len = make_key(key, fsid, handle_type, handle, handle_len);
+		uint64_t id = 0;
+		pthread_mutex_lock(&n->lock);
+		for (struct share_watch *w = *bucket(n, key, key_len); w && !id; w = w->next)
+			if (w->len == key_len && !memcmp(w->key, key, key_len))
+				id = w->id;
+		pthread_mutex_unlock(&n->lock);
+		struct share_inode *dir = id ? share_inode_get(sh, id) : NULL;
+		if (dir)
+			on_name(sh, dir, name, m->mask);
+		share_inode_put(sh, dir);
+		return;
+	}
+}
+
+static void read_events(struct hull_share *sh)
+{
+	struct share_notifier *n = sh->notifier;
+	_Alignas(struct fanotify_event_metadata) char buf[64 * 1024];
+	pid_t self = getpid();
+	for (;;) {
+		ssize_t got = read(n->fan, buf, sizeof buf);
+		if (got <= 0)
+			return;
+		bool counted = false, overflow = false;
+		const struct fanotify_event_metadata *m = (void *)buf;
+		for (size_t left = (size_t)got; FAN_EVENT_OK(m, left); m = FAN_EVENT_NEXT(m, left)) {
+			if (m->mask & FAN_Q_OVERFLOW) {
+				overflow = true;
+				continue;
+			}
+			if (m->pid == self && !sh->config.overlapping)
+				continue;
+			if (!counted)
+				count_change(sh);
+			counted = true;
+			on_event(sh, m);
+		}
+		if (overflow)
+			lost(sh);
+	}
+}
+
+static void send_queued(struct hull_share *sh)
+{
+	struct share_notifier *n = sh->notifier;
+	uint64_t ids[64], dummy;
+	if (read(n->wake, &dummy, sizeof dummy) < 0 && errno != EAGAIN)
+		return;
+	for (;;) {
+		pthread_mutex_lock(&n->lock);
+		uint32_t count = n->queued < 64 ? n->queued : 64;
+		n->queued -= count;
+		memcpy(ids, n->queue + n->queued, count * sizeof *ids);
+		bool all = n->queue_lost;
+		n->queue_lost = false;
+		pthread_mutex_unlock(&n->lock);
+		for (uint32_t i = 0; i < count; i++)
+			drop_attr(sh, ids[i], true);
+		if (all)
+			lost(sh);
+		if (count == 0 && !all)
+			return;
+	}
+}
+
+static void *watch_thread(void *arg)
+{
+	struct hull_share *sh = arg;
+	struct share_notifier *n = sh->notifier;
+	struct pollfd p[2] = {{.fd = n->wake, .events = POLLIN}, {.fd = n->fan, .events = POLLIN}};
+	while (!atomic_load(&n->stop)) {
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (p[0].revents)
+			send_queued(sh);
+		if (p[1].revents)
+			read_events(sh);
+	}
+	return NULL;
+}
+
+int share_watch_start(struct hull_share *sh, const struct hull_share_transport *t, struct hull_error *err)
+{
+	struct share_notifier *n = sh->notifier;
+	n->t = t;
+	atomic_store(&n->stop, false);
+	int e = pthread_create(&n->thread, NULL, watch_thread, sh);
+	if (e)
+		return hull_fail(err, -e, "share: cannot start a thread: %s", strerror(e));
+	n->running = true;
+	return 0;
+}
+
+void share_watch_stop(struct hull_share *sh)
+{
+	struct share_notifier *n = sh->notifier;
+	uint64_t one = 1;
+	if (!n->running)
+		return;
+	atomic_store(&n->stop, true);
+	if (write(n->wake, &one, sizeof one) == sizeof one || errno == EAGAIN)
+		pthread_join(n->thread, NULL);
+	n->running = false;
+}

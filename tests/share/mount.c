@@ -1,0 +1,368 @@
+/* share-mount: mount a share of a host directory by the host's own /dev/fuse, run a command, take it down again.
+ *
+ *     share-mount [--stream] [--ro] [--guard PATH]... [--uid N] [--threads N] [--no-watch] [--dirs N] [--writeback]
+ *                 [--log FILE] [--announce] SOURCE MOUNTPOINT COMMAND [ARG...]
+ *
+ * Needs root. The mount lives in a private mount namespace and is seen only by the command. With --stream the requests
+ * take the way they take from a guest: a relay between /dev/fuse and a byte stream. --uid serves as that user. --log
+ * writes the host's changes, one "event path" a line. --announce runs an announcer, as hull-init has one: it makes
+ * the file watchers of the command's processes fire for changes on the host. */
+#include "base/cleanup.h"
+#include "share/share.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/fuse.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+struct options {
+	bool stream, announce;
+	const char *log;
+	uid_t uid;
+	unsigned threads;
+	struct hull_share_config config;
+	const char *guards[64];
+	const char *source, *target;
+	char **command;
+	int announcer; /* changes go to it, when there is one */
+};
+
+static void die(const char *what)
+{
+	fprintf(stderr, "share-mount: %s: %s\n", what, strerror(errno));
+	exit(125);
+}
+
+/* --- the relay, as the guest's side has it: device to stream, stream to device, notifications apart --- */
+
+enum { MESSAGE_MAX = HULL_SHARE_REQUEST_MAX };
+
+struct relay {
+	int device, stream;
+	int notes[2]; /* pipe of notifications: the device may make their writer wait for replies */
+};
+
+static bool full_io(int fd, char *p, size_t n, bool out)
+{
+	while (n > 0) {
+		ssize_t r = out ? write(fd, p, n) : read(fd, p, n);
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return false;
+		p += r;
+		n -= (size_t)r;
+	}
+	return true;
+}
+
+static void *relay_requests(void *arg)
+{
+	struct relay *r = arg;
+	char *buf = malloc(MESSAGE_MAX);
+	for (;;) {
+		ssize_t n = read(r->device, buf, MESSAGE_MAX);
+		if (n < 0 && (errno == EINTR || errno == ENOENT || errno == EAGAIN))
+			continue;
+		if (n <= 0 || !full_io(r->stream, buf, (size_t)n, true))
+			break;
+	}
+	shutdown(r->stream, SHUT_WR);
+	free(buf);
+	return NULL;
+}
+
+/* Whole messages from one descriptor to the device. */
+static void *relay_out(struct relay *r, int from, bool notes)
+{
+	char *buf = malloc(MESSAGE_MAX);
+	struct fuse_out_header h;
+	while (full_io(from, buf, sizeof h, false)) {
+		memcpy(&h, buf, sizeof h);
+		if (h.len < sizeof h || h.len > MESSAGE_MAX || !full_io(from, buf + sizeof h, h.len - sizeof h, false))
+			break;
+		if (h.unique == 0 && !notes)
+			full_io(r->notes[1], buf, h.len, true);
+		else if (write(r->device, buf, h.len) < 0 && getenv("SHARE_DEBUG"))
+			fprintf(stderr, "relay: %m\n");
+	}
+	free(buf);
+	return NULL;
+}
+
+static void *relay_replies(void *arg)
+{
+	struct relay *r = arg;
+	relay_out(r, r->stream, false);
+	close(r->notes[1]);
+	return NULL;
+}
+
+static void *relay_notes(void *arg)
+{
+	struct relay *r = arg;
+	return relay_out(r, r->notes[0], true);
+}
+
+static int run_relay(int device, int stream)
+{
+	struct relay r = {.device = device, .stream = stream};
+	pthread_t t[3];
+	if (pipe(r.notes) < 0)
+		die("pipe");
+	pthread_create(&t[0], NULL, relay_requests, &r);
+	pthread_create(&t[1], NULL, relay_replies, &r);
+	pthread_create(&t[2], NULL, relay_notes, &r);
+	for (int i = 0; i < 3; i++)
+		pthread_join(t[i], NULL);
+	return 0;
+}
+
+/* --- the server --- */
+
+static void on_change(void *ctx, const struct hull_share_change *c)
+{
+	static const char *const names[] = {"?", "created", "deleted", "modified", "attrib", "overflow"};
+	struct options *o = ctx;
+	if (o->log) {
+		FILE *f = fopen(o->log, "a");
+		if (f) {
+			fprintf(f, "%s %s\n", names[c->event], c->path);
+			fclose(f);
+		}
+	}
+	if (o->announcer >= 0) {
+		char line[8192];
+		int n = snprintf(line, sizeof line, "%c%c%s", names[c->event][0], c->directory ? 'd' : 'f', c->path);
+		if (n > 0 && (size_t)n < sizeof line)
+			send(o->announcer, line, (size_t)n + 1, MSG_DONTWAIT);
+	}
+}
+
+static int run_server(struct options *o, int device, int stream, pid_t announcer)
+{
+	struct hull_share *sh;
+	struct hull_error err = {0};
+	if (o->uid && (setgroups(0, NULL) < 0 || setgid(o->uid) < 0 || setuid(o->uid) < 0))
+		die("setuid");
+	prctl(PR_SET_DUMPABLE, 1);
+	o->config.root_fd = open(o->source, O_PATH | O_CLOEXEC);
+	if (o->config.root_fd < 0)
+		die(o->source);
+	o->config.guarded = o->guards;
+	o->config.changed = on_change;
+	o->config.ctx = o;
+	if (hull_share_new(&o->config, &sh, &err) < 0) {
+		fprintf(stderr, "share-mount: %s\n", err.msg);
+		return 125;
+	}
+	if (announcer)
+		hull_share_set_announcer(sh, (uint32_t)announcer);
+	struct hull_share_stream *s = NULL;
+	struct hull_share_transport t = hull_share_device(&device);
+	if (stream >= 0) {
+		s = hull_share_stream_new(stream, stream);
+		t = hull_share_stream_transport(s);
+	}
+	int e = hull_share_serve(sh, &t, o->threads, &err);
+	if (e < 0)
+		fprintf(stderr, "share-mount: %s\n", err.msg);
+	hull_share_free(sh);
+	hull_share_stream_free(s);
+	close(o->config.root_fd);
+	return e < 0 ? 125 : 0;
+}
+
+/* --- the announcer: repeats the host's changes as operations that change nothing --- */
+
+static int run_announcer(const char *target, int from)
+{
+	char line[8192], path[16384];
+	ssize_t n;
+	if (chdir(target) < 0)
+		return 1;
+	while ((n = recv(from, line, sizeof line - 1, 0)) > 2) {
+		line[n] = '\0';
+		snprintf(path, sizeof path, "./%s", line + 2);
+		bool directory = line[1] == 'd';
+		struct timespec touch[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
+		struct stat st;
+		int fd;
+		switch (line[0]) {
+		case 'c':
+			/* EEXIST: somebody in the guest has seen it already. */
+			if (directory)
+				mkdir(path, 0700);
+			else
+				mknod(path, S_IFREG | 0600, 0);
+			break;
+		case 'd':
+			if (directory)
+				rmdir(path);
+			else
+				unlink(path);
+			break;
+		case 'm':
+			utimensat(AT_FDCWD, path, touch, AT_SYMLINK_NOFOLLOW);
+			fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK);
+			if (fd >= 0)
+				close(fd);
+			break;
+		case 'a':
+			if (stat(path, &st) == 0)
+				chmod(path, st.st_mode & 07777);
+			break;
+		default:
+			break;
+		}
+	}
+	return 0;
+}
+
+static void parse(struct options *o, int argc, char **argv)
+{
+	int i = 1;
+	for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
+		const char *a = argv[i] + 2;
+		if (!strcmp(a, "stream"))
+			o->stream = true;
+		else if (!strcmp(a, "ro"))
+			o->config.readonly = true;
+		else if (!strcmp(a, "no-watch"))
+			o->config.no_watch = true;
+		else if (!strcmp(a, "writeback"))
+			o->config.writeback = true;
+		else if (!strcmp(a, "announce"))
+			o->announce = true;
+		else if (!strcmp(a, "guard") && i + 1 < argc && o->config.guarded_count < 64)
+			o->guards[o->config.guarded_count++] = argv[++i];
+		else if (!strcmp(a, "uid") && i + 1 < argc)
+			o->uid = (uid_t)atoi(argv[++i]);
+		else if (!strcmp(a, "threads") && i + 1 < argc)
+			o->threads = (unsigned)atoi(argv[++i]);
+		else if (!strcmp(a, "dirs") && i + 1 < argc)
+			o->config.max_dirs = (uint32_t)atoi(argv[++i]);
+		else if (!strcmp(a, "log") && i + 1 < argc)
+			o->log = argv[++i];
+		else
+			break;
+	}
+	if (argc - i < 3) {
+		fprintf(stderr, "usage: share-mount [OPTION]... SOURCE MOUNTPOINT COMMAND [ARG...]\n");
+		exit(125);
+	}
+	o->source = argv[i];
+	o->target = argv[i + 1];
+	o->command = argv + i + 2;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {.announcer = -1, .config = {.guest_uid = 1000, .guest_gid = 1000}};
+	char data[128];
+	struct stat st;
+	int link[2] = {-1, -1}, changes[2] = {-1, -1};
+	parse(&o, argc, argv);
+	signal(SIGPIPE, SIG_IGN);
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		die("cannot make a private mount namespace");
+	int device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (device < 0)
+		die("/dev/fuse");
+	if (stat(o.source, &st) < 0)
+		die(o.source);
+	pid_t keep = getpid();
+	/* The server keeps the namespace without the mount, so that its root is the host's tree. */
+	if (o.stream && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link) < 0)
+		die("socketpair");
+	if (o.announce && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, changes) < 0)
+		die("socketpair");
+	snprintf(data, sizeof data, "fd=%d,rootmode=%o,user_id=0,group_id=0,default_permissions,allow_other", device,
+		 st.st_mode & S_IFMT);
+	int ready[2];
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		die("pipe");
+	pid_t announcer = 0;
+	if (o.announce) {
+		announcer = fork();
+		if (announcer == 0) {
+			char c;
+			close(device);
+			close(ready[1]);
+			close(changes[1]);
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			if (read(ready[0], &c, 1) != 1)
+				_exit(1);
+			_exit(run_announcer(o.target, changes[0]));
+		}
+		close(changes[0]);
+		o.announcer = changes[1];
+	}
+	if (mount("share", o.target, "fuse.hull", MS_NOSUID | MS_NODEV, data) < 0)
+		die("mount");
+	pid_t server = fork();
+	if (server == 0) {
+		close(ready[0]);
+		close(ready[1]);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != keep)
+			_exit(1);
+		/* No copy of the mount of its own: it would keep it alive. */
+		if (unshare(CLONE_NEWNS) < 0 || umount2(o.target, MNT_DETACH) < 0)
+			die("server");
+		if (link[1] >= 0) {
+			close(device);
+			close(link[0]);
+		}
+		_exit(run_server(&o, device, link[1], announcer));
+	}
+	pid_t relay = 0;
+	if (o.stream) {
+		relay = fork();
+		if (relay == 0) {
+			close(link[1]);
+			close(ready[0]);
+			close(ready[1]);
+			_exit(run_relay(device, link[0]));
+		}
+		close(link[0]);
+		close(link[1]);
+	}
+	close(device);
+	if (changes[1] >= 0)
+		close(changes[1]);
+	pid_t command = fork();
+	if (command == 0) {
+		if (o.announce && write(ready[1], "x", 1) != 1)
+			_exit(125);
+		execvp(o.command[0], o.command);
+		fprintf(stderr, "share-mount: %s: %s\n", o.command[0], strerror(errno));
+		_exit(127);
+	}
+	int status = 0, other = 0;
+	waitpid(command, &status, 0);
+	close(ready[0]);
+	close(ready[1]);
+	if (umount2(o.target, 0) < 0 && umount2(o.target, MNT_DETACH) < 0)
+		fprintf(stderr, "share-mount: umount: %s\n", strerror(errno));
+	if (announcer) {
+		kill(announcer, SIGKILL);
+		waitpid(announcer, NULL, 0);
+	}
+	if (relay)
+		waitpid(relay, NULL, 0);
+	waitpid(server, &other, 0);
+	if (WIFSIGNALED(other) || (WIFEXITED(other) && WEXITSTATUS(other))) {
+		fprintf(stderr, "share-mount: the server failed (status %#x)\n", other);
+		return 125;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
