@@ -2,6 +2,7 @@
  * `closed`, except hull_wire_refuse(), hull_wire_eof() and hull_wire_reset() for their own stream. */
 #include "wire/internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Whether we may speak at all: the host after its HELLO, the guest after the host's. */
@@ -66,11 +67,17 @@ int hull_wire_open(struct hull_wire *w, uint8_t service, const void *args, size_
 	if (!hull_buf_room(&w->out, bytes))
 		return -ENOMEM;
 	uint32_t id = (uint32_t)w->next_id;
-	if (!wire_stream_new(w, id, true, user))
+	struct stream *s = wire_stream_new(w, id, true, user);
+	if (!s)
 		return -ENOMEM;
 	w->next_id += 2;
 	*stream = id;
-	return done(w, queue_open(w, id, service, args, len));
+	int r = queue_open(w, id, service, args, len);
+	if (r < 0) { /* what was not opened is not closed either */
+		table_remove(&w->table, s);
+		free(s);
+	}
+	return done(w, r);
 }
 
 int hull_wire_accept(struct hull_wire *w, uint32_t stream, const void *args, size_t len)

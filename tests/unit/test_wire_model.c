@@ -38,6 +38,7 @@ struct side {
 	unsigned index;
 	struct model *m;
 	bool sends_output;
+	size_t unsent; /* bytes that travel already and were not reported as sent: an asynchronous writer */
 };
 
 struct model {
@@ -273,14 +274,21 @@ static void carry(struct model *m, unsigned from)
 	struct side *me = &m->side[from];
 	struct hull_buf *b = &m->travelling[from];
 	const uint8_t *p;
+	if (me->unsent) {
+		hull_wire_sent(me->w, me->unsent);
+		me->unsent = 0;
+	}
 	size_t n = hull_wire_output(me->w, &p);
 	assert_true(n == 0 || me->sends_output); /* whoever waits for the event is not left waiting */
 	if (n > 0 && b->len < 200000) {
 		size_t part = below(m, n < 100000 ? n : 100000) + 1;
 		assert_int_equal(hull_buf_add(b, p, part), 0);
-		hull_wire_sent(me->w, part);
+		if (below(m, 2))
+			hull_wire_sent(me->w, part);
+		else
+			me->unsent = part;
 	}
-	if (hull_wire_output(me->w, &p) == 0)
+	if (me->unsent == 0 && hull_wire_output(me->w, &p) == 0)
 		me->sends_output = false;
 	while (b->len && below(m, 4)) {
 		size_t part = below(m, below(m, 3) ? 3000 : 13) + 1;
