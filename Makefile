@@ -36,7 +36,8 @@ test:
 bench:
 	@tools/setup build run test
 	@$(MAKE) --no-print-directory all
-	@bench/run $(BUILD)/hull $(BENCHES)
+	@$(BUILD)/hull image inspect default >/dev/null 2>&1 || $(BUILD)/hull image build
+	@python3 bench/bench.py $(BUILD)/hull $(BENCHES)
 
 lint:
 	@tools/setup build test
