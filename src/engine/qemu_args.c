@@ -18,7 +18,7 @@ struct vec {
 	bool failed;
 };
 
-void hull_strv_free(char ***v)
+void hull_argv_free(char ***v)
 {
 	for (char **p = *v; p && *p; p++)
 		free(*p);
@@ -161,6 +161,6 @@ char **hull_qemu_args(const char *qemu, const struct hull_engine_config *config,
 		disk_args(&a, &config->disks[i], i, fds->disks[i]);
 	device_args(&a, fds);
 	if (a.failed)
-		hull_strv_free(&a.v);
+		hull_argv_free(&a.v);
 	return a.v;
 }

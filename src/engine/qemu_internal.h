@@ -51,11 +51,11 @@ struct hull_qemu_fds {
 	int disks[HULL_ENGINE_DISKS_MAX];
 };
 
-/* qemu_args.c: the command line, a NULL-terminated vector owned by the caller (hull_strv_free); NULL when out of
+/* qemu_args.c: the command line, a NULL-terminated vector owned by the caller (hull_argv_free); NULL when out of
  * memory. */
 char **hull_qemu_args(const char *qemu, const struct hull_engine_config *config, bool kvm,
 		      const struct hull_qemu_fds *fds);
-void hull_strv_free(char ***v);
+void hull_argv_free(char ***v);
 
 /* qemu_find.c: the QEMU to run, an absolute path without symlinks, owned by the caller. HULL_QEMU, else PATH. */
 int hull_qemu_find(char **path, struct hull_error *err);

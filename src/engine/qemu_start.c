@@ -98,7 +98,7 @@ static int run_in_jail(struct hull_engine *e, const struct hull_engine_config *c
 		       const struct hull_qemu_fds *fds, int stderr_fd, struct hull_error *err)
 {
 	_cleanup_(binds_free) struct binds b = {0};
-	_cleanup_(hull_strv_free) char **argv = hull_qemu_args(qemu, config, e->kvm, fds);
+	_cleanup_(hull_argv_free) char **argv = hull_qemu_args(qemu, config, e->kvm, fds);
 	if (!argv)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	bind_same(&b, "/usr", false);
