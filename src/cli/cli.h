@@ -1,0 +1,113 @@
+/* hull, the command: a table of verbs. The contract between main, the parser and the verbs.
+ *
+ * One verb is one file, verb_NAME.c, that defines `const struct cli_verb verb_NAME`: its words for --help, its flags
+ * and where their values go, and what runs. verbs.c lists them; help, completion and the suggestions for a mistyped
+ * word all come from that table, so a new verb (mount, cp, policy...) is one file and one line.
+ *
+ * A verb returns the exit code, or -errno with err filled: main then prints "hull: message" and exits 125. Only
+ * main() exits; output goes to stdout, everything about the command itself to stderr. A process runs one verb once,
+ * so the flags' values live in static variables of the verb's file. */
+#ifndef HULL_CLI_CLI_H
+#define HULL_CLI_CLI_H
+
+#include "base/error.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	CLI_EXIT_FAIL = 1,     /* something of several failed, as docker has it: the rest was done */
+	CLI_EXIT_HULL = 125,   /* hull's own failure, usage errors included */
+	CLI_EXIT_CANNOT = 126, /* the command was found and cannot be executed */
+	CLI_EXIT_ABSENT = 127, /* the command was not found */
+};
+
+/* What completion offers for a word. */
+enum cli_complete {
+	CLI_ANY, /* nothing */
+	CLI_FILE,
+	CLI_DIR,
+	CLI_SANDBOX,
+	CLI_IMAGE,
+	CLI_VERB,
+	CLI_ENGINE,
+	CLI_AGENT,
+	CLI_LOG,
+	CLI_SHELL,
+};
+
+/* A flag. Exactly one of flag, text, list, size says where the value goes. Tables end with an empty member. */
+struct cli_opt {
+	char letter;         /* 0 = none */
+	const char *name;    /* without the dashes */
+	const char *metavar; /* what --help calls the value; NULL for a switch */
+	const char *help;
+	bool *flag;        /* switch: --x, --x=true, --x=false */
+	const char **text; /* last one wins; borrowed from argv */
+	char ***list;      /* each one added; owned */
+	enum cli_complete complete;
+};
+
+enum cli_options_end {
+	CLI_OPTIONS_ANYWHERE,       /* up to "--" */
+	CLI_OPTIONS_BEFORE_COMMAND, /* up to "--" or the second plain word: NAME [FLAGS] CMD... */
+	CLI_OPTIONS_BEFORE_NAME,    /* up to and not past the first plain word: NAME ANYTHING... */
+};
+
+struct cli;
+struct cli_verb {
+	const char *name;
+	const char *usage;   /* behind "hull NAME [FLAGS] " */
+	const char *summary; /* one line, in the list of verbs */
+	const char *about;   /* paragraphs for --help; may be NULL */
+	const char *aka;     /* what it is called elsewhere, space-separated: for suggestions; may be NULL */
+	const struct cli_opt *options;
+	const struct cli_opt *more_options;  /* shared with another verb; may be NULL */
+	const struct cli_verb *const *verbs; /* verbs below this one (image build...), NULL-terminated; or NULL */
+	unsigned min_words, max_words;       /* plain words wanted; max 0 with min 0 = none */
+	enum cli_options_end options_end;
+	bool command;               /* what follows "--" or options_end is a command, in cli->command */
+	enum cli_complete complete; /* plain words */
+	int (*run)(struct cli *cli, struct hull_error *err);
+};
+
+enum { CLI_WORDS_ANY = 10000 };
+
+/* One invocation, parsed. argv is borrowed. */
+struct cli {
+	const struct cli_verb *verb;
+	const struct cli_verb *parent; /* the verb above a verb below, else NULL */
+	const char **words;            /* plain words, NULL-terminated; owned */
+	size_t word_count;
+	char **command; /* the rest, NULL-terminated, borrowed from argv; never NULL */
+	size_t command_count;
+	bool help;               /* --help was among the flags */
+	struct hull_paths paths; /* after cli_paths() */
+};
+
+extern const struct cli_verb *const cli_verbs[]; /* NULL-terminated, in the order of `hull help` */
+
+/* main() without exit: argv as main has it. */
+int cli_main(int argc, char **argv);
+
+/* args.c: read argv[1..) of a verb into `cli`. 0 or -EINVAL with the message. cli_free() in any case. */
+int cli_parse(struct cli *cli, const struct cli_verb *verb, char **argv, struct hull_error *err);
+void cli_free(struct cli *cli);
+/* The flag called `name` of a verb (both tables, and --help), or NULL. */
+const struct cli_opt *cli_option(const struct cli_verb *verb, const char *name);
+/* The verb called `name` in a table, or NULL with err filled (suggests the closest). `below` names the verb above. */
+const struct cli_verb *cli_find_verb(const struct cli_verb *const *table, const char *below, const char *name,
+				     struct hull_error *err);
+
+/* help.c */
+void cli_help_verb(const struct cli_verb *verb, const struct cli_verb *parent);
+void cli_help_all(void);
+/* completion.c: the script for "bash" or "zsh" on stdout; -EINVAL for another shell. */
+int cli_completion(const char *shell, struct hull_error *err);
+
+/* The state directories, opened once. */
+int cli_paths(struct cli *cli, struct hull_error *err);
+
+#endif

@@ -1,0 +1,400 @@
+/* Making a sandbox out of flags and words.
+ *
+ * Defaults: all cpus of the host; half of its memory, at most 4 GiB (a limit: only memory the guest touches costs
+ * anything); a disk of 64 GiB (sparse: only what is written costs anything). A name is made of agent and directory,
+ * with -2, -3... behind it when another directory of the same name has it already. */
+#include "cli/create.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "image/image.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static const uint64_t MIB = 1024 * 1024, GIB = 1024 * 1024 * 1024ULL;
+#define MEMORY_MIN     (256 * MIB)
+#define MEMORY_DEFAULT (4 * GIB)
+#define MEMORY_STEP    (2 * MIB)
+#define DISK_MAX       (16 * 1024 * GIB)
+enum { NAME_TRIES = 1000 };
+
+static const char *flag_name, *flag_cpus, *flag_memory, *flag_disk, *flag_image, *flag_engine;
+static char **flag_env, **flag_env_file;
+static bool flag_no_docker, flag_quiet;
+
+const struct cli_opt create_options[] = {
+	{0, "name", "NAME", "its name (default: AGENT-DIRECTORY)", .text = &flag_name},
+	{0, "cpus", "N", "virtual CPUs, 0 = as many as the host has (the default)", .text = &flag_cpus},
+	{'m', "memory", "SIZE",
+	 "the most memory it may use, as 512m or 8g (default: half of the host's, at most 4g); only memory it touches "
+	 "is "
+	 "taken from the host",
+	 .text = &flag_memory},
+	{0, "disk", "SIZE", "size of its disk (default 64g); only what is written takes space", .text = &flag_disk},
+	{'e', "env", "K[=V]", "set a variable for everything run in it; K alone takes the value it has here",
+	 .list = &flag_env},
+	{0, "env-file", "FILE", "variables from a file, a line each", .list = &flag_env_file, .complete = CLI_FILE},
+	{0, "image", "IMAGE", "base image, by name or digest (default \"default\")", .text = &flag_image,
+	 .complete = CLI_IMAGE},
+	{0, "engine", "ENGINE", "auto, kvm or qemu (default auto: the fastest that works here)", .text = &flag_engine,
+	 .complete = CLI_ENGINE},
+	{0, "no-docker", NULL, "do not start Docker in it", .flag = &flag_no_docker},
+	{'q', "quiet", NULL, "no progress and no notices", .flag = &flag_quiet},
+	{0},
+};
+
+/* Agents there are in the image. */
+static const char *const agents[] = {"shell"};
+
+/* --- words --- */
+
+static bool looks_like_path(const char *word)
+{
+	struct stat st;
+	return strchr(word, '/') || word[0] == '.' || stat(word, &st) == 0;
+}
+
+static int add_path(char ***paths, const char *word, struct hull_error *err)
+{
+	size_t n = strlen(word);
+	bool ro = n > 3 && !strcmp(word + n - 3, ":ro");
+	_cleanup_free_ char *plain = strndup(word, ro ? n - 3 : n);
+	_cleanup_free_ char *shown = hull_printable(word, n);
+	if (!plain || !shown)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	_cleanup_free_ char *real = realpath(plain, NULL);
+	if (!real)
+		return hull_fail(err, -errno, "%s: %s", *shown ? shown : "an empty path", strerror(errno));
+	struct stat st;
+	if (stat(real, &st) < 0)
+		return hull_fail_errno(err, "%s", shown);
+	if (!S_ISDIR(st.st_mode) && !(S_ISREG(st.st_mode) && *paths))
+		return hull_fail(err, -ENOTDIR, "%s: the workspace has to be a directory", shown);
+	_cleanup_free_ char *entry = hull_fmt("%s%s", real, ro ? ":ro" : "");
+	if (!entry || (!*paths && !(*paths = calloc(1, sizeof **paths))) || hull_strv_add(paths, entry) < 0)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	return 0;
+}
+
+int create_place(const struct cli *cli, struct create_place *out, struct hull_error *err)
+{
+	*out = (struct create_place){.agent = agents[0]};
+	size_t i = 0;
+	if (cli->word_count) {
+		const char *word = cli->words[0];
+		for (size_t a = 0; a < sizeof agents / sizeof *agents; a++)
+			if (!strcmp(word, agents[a])) {
+				out->agent = agents[a];
+				i = 1;
+			}
+		if (!i && !looks_like_path(word)) {
+			_cleanup_free_ char *shown = hull_printable(word, strlen(word));
+			return hull_fail(err, -EINVAL,
+					 "\"%s\" is neither an agent (there is: shell) nor a directory: put a command "
+					 "behind --, as "
+					 "in `hull %s -- %s`",
+					 shown ? shown : "", hull_streq(cli->verb->name, "run") ? "run" : "exec NAME",
+					 shown && *shown ? shown : "make");
+		}
+	}
+	int r = 0;
+	for (; r >= 0 && i < cli->word_count; i++)
+		r = add_path(&out->paths, cli->words[i], err);
+	if (r >= 0 && !out->paths)
+		r = add_path(&out->paths, ".", err);
+	if (r < 0)
+		create_place_free(out);
+	return r;
+}
+
+void create_place_free(struct create_place *p)
+{
+	hull_strv_free(p->paths);
+	p->paths = NULL;
+}
+
+/* --- sizes --- */
+
+static const char *size(uint64_t bytes, char out[32])
+{
+	return hull_format_size(bytes, out, 32);
+}
+
+int create_memory(const char *text, uint64_t host, uint64_t *out, struct hull_error *err)
+{
+	char a[32], b[32];
+	uint64_t v = host / 2 < MEMORY_DEFAULT ? host / 2 : MEMORY_DEFAULT;
+	if (text) {
+		int r = hull_parse_size(text, &v, err);
+		if (r < 0)
+			return hull_wrap(err, "--memory");
+		if (v < MEMORY_MIN)
+			return hull_fail(err, -EINVAL, "--memory %s is too little: a sandbox needs %s or more",
+					 size(v, a), size(MEMORY_MIN, b));
+		if (v > host)
+			return hull_fail(err, -EINVAL, "--memory %s is more than this machine has (%s)", size(v, a),
+					 size(host, b));
+	}
+	v = v < MEMORY_MIN ? MEMORY_MIN : v;
+	*out = v / MEMORY_STEP * MEMORY_STEP;
+	return 0;
+}
+
+int create_cpus(const char *text, unsigned host, unsigned *out, struct hull_error *err)
+{
+	uint64_t v = 0;
+	_cleanup_free_ char *shown = text ? hull_printable(text, strlen(text)) : NULL;
+	if (text && hull_parse_u64(text, UINT_MAX, &v) < 0)
+		return hull_fail(err, -EINVAL, "--cpus %s: it takes a whole number, 0 = all of the host's %u",
+				 shown ? shown : "", host);
+	if (v > host)
+		return hull_fail(err, -EINVAL, "--cpus %llu is more than this machine has (%u)", (unsigned long long)v,
+				 host);
+	*out = v ? (unsigned)v : host;
+	return 0;
+}
+
+static int parse_disk(uint64_t *out, struct hull_error *err)
+{
+	char a[32];
+	*out = 64 * GIB;
+	if (!flag_disk)
+		return 0;
+	int r = hull_parse_size(flag_disk, out, err);
+	if (r < 0)
+		return hull_wrap(err, "--disk");
+	if (*out > DISK_MAX)
+		return hull_fail(err, -EINVAL, "--disk %s is more than a sandbox can have (16 TiB)", size(*out, a));
+	return 0;
+}
+
+static uint64_t host_memory(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+	return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : MEMORY_DEFAULT;
+}
+
+static unsigned host_cpus(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	return n > 0 ? (unsigned)n : 1;
+}
+
+/* --- making --- */
+
+static int check_engine(struct hull_error *err)
+{
+	static const char *const engines[] = {"auto", "kvm", "qemu"};
+	if (!flag_engine)
+		return 0;
+	for (size_t i = 0; i < 3; i++)
+		if (!strcmp(flag_engine, engines[i]))
+			return 0;
+	return hull_fail(err, -EINVAL, "--engine takes auto, kvm or qemu");
+}
+
+/* What the flags ask for, the defaults filled in. */
+static int from_flags(const struct create_place *place, struct hull_sandbox *s, struct hull_error *err)
+{
+	int r = check_engine(err);
+	if (r >= 0)
+		r = create_cpus(flag_cpus, host_cpus(), &s->cpus, err);
+	if (r >= 0)
+		r = create_memory(flag_memory, host_memory(), &s->memory, err);
+	if (r >= 0)
+		r = parse_disk(&s->disk, err);
+	if (r >= 0)
+		r = create_env(flag_env_file, flag_env, &s->env, err);
+	if (r < 0)
+		return r;
+	s->agent = strdup(place->agent);
+	s->engine = strdup(flag_engine ? flag_engine : "auto");
+	s->state = strdup("created");
+	s->paths = hull_strv_copy(place->paths);
+	s->no_docker = flag_no_docker;
+	s->created = (uint64_t)time(NULL);
+	return s->agent && s->engine && s->state && s->paths ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+}
+
+/* Until the workspace is mounted, say so where a person would expect it. */
+static void workspace_notice(const struct create_place *place)
+{
+	if (!flag_quiet)
+		cli_note("%s is not mounted in the sandbox yet: this version starts in the home of user agent",
+			 place->paths[0]);
+}
+
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash ? slash + 1 : path;
+}
+
+/* The name made of agent and directory, the n-th attempt at it. */
+static char *default_name(const struct create_place *place, unsigned n)
+{
+	_cleanup_free_ char *path = strdup(place->paths[0]);
+	if (!path)
+		return NULL;
+	size_t len = strlen(path);
+	if (len > 3 && !strcmp(path + len - 3, ":ro"))
+		path[len - 3] = 0;
+	_cleanup_free_ char *name = hull_name_from(place->agent, last_part(path));
+	if (n < 2 || !name)
+		return hull_steal_ptr(name);
+	char tail[16];
+	int t = snprintf(tail, sizeof tail, "-%u", n);
+	if (strlen(name) + (size_t)t > HULL_NAME_MAX)
+		name[HULL_NAME_MAX - t] = 0;
+	return hull_fmt("%s%s", name, tail);
+}
+
+int create_make(struct cli *cli, const struct create_place *place, bool remove, char **name, struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
+	_cleanup_(hull_image_free) struct hull_image image = {0};
+	int r = cli_paths(cli, err);
+	if (r >= 0 && flag_name)
+		r = hull_name_check(flag_name, err);
+	if (r >= 0)
+		r = from_flags(place, &s, err);
+	if (r >= 0)
+		r = hull_image_find(&cli->paths, flag_image, &image, err);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int seed = hull_image_open(&image, "seed.img", err);
+	if (seed < 0)
+		return seed;
+	struct stat st;
+	char a[32], b[32];
+	if (fstat(seed, &st) == 0 && s.disk < (uint64_t)st.st_size)
+		return hull_fail(err, -EINVAL, "--disk %s is too little: this image needs %s or more", size(s.disk, a),
+				 size((uint64_t)st.st_size, b));
+	s.disk = (s.disk + MIB - 1) / MIB * MIB;
+	s.remove = remove;
+	s.image = strdup(image.digest);
+	if (!s.image)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	for (unsigned n = 1; n <= NAME_TRIES; n++) {
+		free(s.name);
+		s.name = flag_name ? strdup(flag_name) : default_name(place, n);
+		if (!s.name)
+			return hull_fail(err, -ENOMEM, "out of memory");
+		r = hull_sandbox_create(&cli->paths, &s, seed, err);
+		if (r != -EEXIST || flag_name)
+			break;
+	}
+	if (r == -EEXIST)
+		return hull_fail(err, r,
+				 "a sandbox called %s exists already: choose another --name, or `hull rm %s` first",
+				 s.name, s.name);
+	if (r < 0)
+		return r;
+	workspace_notice(place);
+	*name = hull_steal_ptr(s.name);
+	return 0;
+}
+
+bool create_quiet(void)
+{
+	return flag_quiet;
+}
+
+int create_session_env(char ***out, struct hull_error *err)
+{
+	return create_env(flag_env_file, flag_env, out, err);
+}
+
+/* --- again --- */
+
+static bool same_place(const struct hull_sandbox *s, const struct create_place *place)
+{
+	size_t n = hull_strv_count(place->paths);
+	if (!hull_streq(s->agent, place->agent) || hull_strv_count(s->paths) != n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(s->paths[i], place->paths[i]) != 0)
+			return false;
+	return true;
+}
+
+/* The flags must be what the sandbox was made with, when they are given at all. */
+static int check_same(struct cli *cli, const struct hull_sandbox *s, const struct create_place *place,
+		      struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox want = {0};
+	int r = from_flags(place, &want, err);
+	if (r < 0)
+		return r;
+	const char *flag = NULL;
+	if (flag_cpus && want.cpus != s->cpus)
+		flag = "--cpus";
+	if (flag_memory && want.memory != s->memory)
+		flag = "--memory";
+	if (flag_disk && (want.disk + MIB - 1) / MIB * MIB != s->disk)
+		flag = "--disk";
+	if (flag_engine && !hull_streq(want.engine, s->engine))
+		flag = "--engine";
+	if (flag_image) {
+		_cleanup_(hull_image_free) struct hull_image image = {0};
+		r = hull_image_find(&cli->paths, flag_image, &image, err);
+		if (r < 0)
+			return r;
+		if (!hull_streq(image.digest, s->image))
+			flag = "--image";
+	}
+	if (flag_no_docker && !s->no_docker)
+		flag = "--no-docker";
+	if (flag)
+		return hull_fail(err, -EEXIST,
+				 "%s is the sandbox of this directory already, made with another %s: `hull rm %s` "
+				 "first, or choose "
+				 "a --name for a second one",
+				 s->name, flag, s->name);
+	return 0;
+}
+
+int create_again(struct cli *cli, const struct create_place *place, char **name, struct hull_error *err)
+{
+	*name = NULL;
+	int r = cli_paths(cli, err);
+	if (r >= 0 && flag_name)
+		r = hull_name_check(flag_name, err);
+	if (r < 0)
+		return r;
+	char **names = NULL;
+	r = hull_sandbox_list(&cli->paths, &names, err);
+	for (size_t i = 0; r >= 0 && names[i] && !*name; i++) {
+		_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
+		struct hull_error why;
+		if (flag_name && strcmp(names[i], flag_name) != 0)
+			continue;
+		int got = hull_sandbox_load(&cli->paths, names[i], &s, &why);
+		if (got < 0 && flag_name && got != -ENOENT)
+			r = hull_fail(err, got, "%s", why.msg);
+		if (got < 0 || (!flag_name && s.remove))
+			continue;
+		if (!same_place(&s, place)) {
+			if (flag_name)
+				r = hull_fail(err, -EEXIST,
+					      "a sandbox called %s exists already, for %s in %s: choose another "
+					      "--name, or `hull exec "
+					      "%s` to work in it",
+					      s.name, s.agent, s.paths[0] ? s.paths[0] : "no directory", s.name);
+			continue;
+		}
+		r = check_same(cli, &s, place, err);
+		*name = strdup(s.name);
+	}
+	hull_strv_free(names);
+	if (r < 0) {
+		free(*name);
+		*name = NULL;
+	}
+	return r;
+}

@@ -1,0 +1,36 @@
+/* Making a sandbox out of flags and words: what create and run have in common. See create.c. */
+#ifndef HULL_CLI_CREATE_H
+#define HULL_CLI_CREATE_H
+
+#include "cli/cli.h"
+#include "cli/out.h"
+
+/* The flags both have; their values are kept in create.c. */
+extern const struct cli_opt create_options[];
+
+/* What the words [AGENT] [PATH...] say. */
+struct create_place {
+	const char *agent; /* borrowed */
+	char **paths;      /* absolute, "PATH" or "PATH:ro"; owned */
+};
+int create_place(const struct cli *cli, struct create_place *out, struct hull_error *err);
+void create_place_free(struct create_place *p);
+
+/* Make one from the flags; its name, owned by the caller, in *name. `remove` = --rm. */
+int create_make(struct cli *cli, const struct create_place *place, bool remove, char **name, struct hull_error *err);
+/* Find the one that the same words made before: its name in *name, or NULL when there is none. Flags that it was not
+ * made with are an error. */
+int create_again(struct cli *cli, const struct create_place *place, char **name, struct hull_error *err);
+
+bool create_quiet(void); /* --quiet was given */
+/* What -e and --env-file say, for a session in a sandbox that was there before. */
+int create_session_env(char ***out, struct hull_error *err);
+
+/* Sizes with their limits, apart for the tests. host = bytes of memory, or number of cpus, this machine has. */
+int create_memory(const char *text, uint64_t host, uint64_t *out, struct hull_error *err);
+int create_cpus(const char *text, unsigned host, unsigned *out, struct hull_error *err);
+
+/* -e and --env-file as "K=V"; *out grows. */
+int create_env(char *const *files, char *const *pairs, char ***out, struct hull_error *err);
+
+#endif

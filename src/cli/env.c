@@ -1,0 +1,78 @@
+/* -e K=V, -e K (the value this process has; nothing when it has none) and --env-file, as docker reads them: one
+ * K=V or K a line, # starts a comment at the start of a line, no quotes, no expansion. Files first, then -e. */
+#include "cli/create.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+enum { ENV_FILE_MAX = 1024 * 1024 };
+
+static int add(const char *pair, char ***out, const char *where, struct hull_error *err)
+{
+	size_t key = strcspn(pair, "=");
+	_cleanup_free_ char *shown = hull_printable(pair, key < 60 ? key : 60);
+	if (!key)
+		return hull_fail(err, -EINVAL, "%s: a variable without a name: it takes K=V or K", where);
+	if (memchr(pair, ' ', key) || memchr(pair, '\t', key))
+		return hull_fail(err, -EINVAL, "%s: variable \"%s\" has a space in its name", where,
+				 shown ? shown : "");
+	_cleanup_free_ char *full = NULL;
+	if (!pair[key]) {
+		const char *value = getenv(pair);
+		if (!value)
+			return 0;
+		full = hull_fmt("%s=%s", pair, value);
+		pair = full;
+	}
+	if (!pair || hull_strv_add(out, pair) < 0)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	return 0;
+}
+
+static int add_file(const char *path, char ***out, struct hull_error *err)
+{
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	int r = hull_read_file(AT_FDCWD, path, ENV_FILE_MAX, &text, err);
+	if (r < 0)
+		return hull_wrap(err, "--env-file");
+	const char *p = (const char *)hull_buf_bytes(&text), *end = p + text.len;
+	if (text.len && memchr(p, 0, text.len))
+		return hull_fail(err, -EINVAL, "--env-file %s: has a NUL byte: is it a text file?", path);
+	if (text.len >= 3 && !memcmp(p, "\xef\xbb\xbf", 3))
+		p += 3;
+	for (unsigned line = 1; p < end; line++) {
+		const char *nl = memchr(p, '\n', (size_t)(end - p));
+		size_t n = (size_t)((nl ? nl : end) - p);
+		const char *next = p + n + (nl != NULL);
+		if (n && p[n - 1] == '\r')
+			n--;
+		while (n && (*p == ' ' || *p == '\t'))
+			p++, n--;
+		if (n && *p != '#') {
+			_cleanup_free_ char *pair = strndup(p, n);
+			char where[64];
+			snprintf(where, sizeof where, "--env-file line %u", line);
+			r = pair ? add(pair, out, where, err) : hull_fail(err, -ENOMEM, "out of memory");
+			if (r < 0)
+				return r;
+		}
+		p = next;
+	}
+	return 0;
+}
+
+int create_env(char *const *files, char *const *pairs, char ***out, struct hull_error *err)
+{
+	if (!*out)
+		*out = calloc(1, sizeof **out);
+	int r = *out ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+	for (; r >= 0 && files && *files; files++)
+		r = add_file(*files, out, err);
+	for (; r >= 0 && pairs && *pairs; pairs++)
+		r = add(*pairs, out, "-e", err);
+	return r;
+}

@@ -1,0 +1,17 @@
+/* Detached jobs: `exec -d` and `run -d -- COMMAND`. */
+#ifndef HULL_CLI_JOB_H
+#define HULL_CLI_JOB_H
+
+#include "cli/client.h"
+
+struct job_spec {
+	char *const *argv;
+	char *const *env; /* may be NULL */
+	const char *cwd, *user;
+	bool tty;
+};
+/* Start it in a running sandbox, once its guest takes commands; its id, owned by the caller, in *id. */
+int job_begin(const struct hull_paths *p, const char *name, const struct job_spec *job, struct cli_progress *progress,
+	      char **id, struct hull_error *err);
+
+#endif

@@ -1,0 +1,7 @@
+/* hull: the command. All of it is in the library next to this file, so that tests can call it. */
+#include "cli/cli.h"
+
+int main(int argc, char **argv)
+{
+	return cli_main(argc, argv);
+}

@@ -1,0 +1,58 @@
+/* What a person sees: messages, aligned tables, one line of progress. Colour and moving lines only on a terminal
+ * (and never with NO_COLOR set, or TERM=dumb); plain text in a pipe. Text from a guest or a file goes through
+ * hull_printable() here, not in each verb. */
+#ifndef HULL_CLI_OUT_H
+#define HULL_CLI_OUT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* "hull: message" on stderr; a progress line in the way is wiped first. */
+__attribute__((format(printf, 1, 2))) void cli_error(const char *fmt, ...);
+/* As cli_error, for what is worth knowing and is not a failure. */
+__attribute__((format(printf, 1, 2))) void cli_note(const char *fmt, ...);
+
+/* Does this descriptor take colour? */
+bool cli_colour(int fd);
+
+enum cli_tone { CLI_PLAIN, CLI_GOOD, CLI_WARN, CLI_BAD, CLI_DIM };
+
+/* A table: cells in reading order, a row after every `columns`. The first row is the heading. */
+struct cli_table {
+	size_t columns;
+	struct cli_cell {
+		char *text;
+		enum cli_tone tone;
+	} * cells;
+	size_t count;
+};
+void cli_cell(struct cli_table *t, enum cli_tone tone, const char *text); /* copied; made printable */
+__attribute__((format(printf, 3, 4))) void cli_cellf(struct cli_table *t, enum cli_tone tone, const char *fmt, ...);
+void cli_table_print(const struct cli_table *t);
+void cli_table_free(struct cli_table *t);
+/* text in that tone, on stdout, without a line end */
+void cli_tone(enum cli_tone tone, const char *text);
+/* One JSON value and a line end on stdout. */
+void cli_json(const json_t *value);
+
+/* Progress of one thing a person waits for, on stderr. On a terminal one line that says the stage and the seconds;
+ * in a pipe a plain line per stage, and only once the wait has become long (`lines` false) or always (`lines` true).
+ * The line on the terminal is redrawn by cli_progress_tick(), which says how long to wait until the next. */
+struct cli_progress {
+	bool quiet, lines;
+	bool tty, shown, told;
+	char what[80];
+	char stage[160];
+	uint64_t begin_ms;
+};
+void cli_progress_begin(struct cli_progress *p, bool quiet, bool lines, const char *what);
+void cli_progress_stage(struct cli_progress *p, const char *stage);
+/* Redraw if due; milliseconds until it is due again, -1 when never. For poll(2)'s timeout. */
+int cli_progress_tick(struct cli_progress *p);
+void cli_progress_end(struct cli_progress *p); /* wipe the line; may be called twice */
+
+uint64_t cli_now_ms(void); /* CLOCK_MONOTONIC */
+
+#endif

@@ -1,0 +1,11 @@
+/* Filling the disk that sandboxes start from, during an image build. See seed.c. */
+#ifndef HULL_CLI_SEED_H
+#define HULL_CLI_SEED_H
+
+#include "image/image.h"
+
+/* The `seed` of struct hull_image_build; ctx is a struct cli_progress. */
+int seed_disk(void *ctx, const struct hull_image *unfinished, const char *seed_img, const char *rootfs_tar,
+	      struct hull_error *err);
+
+#endif

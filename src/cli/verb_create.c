@@ -1,0 +1,41 @@
+/* hull create: make a sandbox and print its name; nothing is started. */
+#include "cli/create.h"
+
+#include "base/cleanup.h"
+
+static bool remove_after;
+
+static const struct cli_opt options[] = {
+	{0, "rm", NULL, "remove it when it stops", .flag = &remove_after},
+	{0},
+};
+
+static int run(struct cli *cli, struct hull_error *err)
+{
+	_cleanup_(create_place_free) struct create_place place = {0};
+	_cleanup_free_ char *name = NULL;
+	int r = create_place(cli, &place, err);
+	if (r >= 0)
+		r = create_make(cli, &place, remove_after, &name, err);
+	if (r < 0)
+		return r;
+	printf("%s\n", name);
+	return 0;
+}
+
+const struct cli_verb verb_create = {
+	.name = "create",
+	.usage = "[AGENT] [PATH...]",
+	.summary = "make a sandbox without starting it, and print its name",
+	.about = "AGENT is what will work in it: shell (the default) for now. PATH is the directory it works on, the "
+		 "current "
+		 "one by default; further ones follow, :ro behind a path makes it read-only. Directories are recorded "
+		 "and "
+		 "not mounted yet.",
+	.aka = "new init",
+	.options = options,
+	.more_options = create_options,
+	.max_words = CLI_WORDS_ANY,
+	.complete = CLI_DIR,
+	.run = run,
+};

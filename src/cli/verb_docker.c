@@ -1,0 +1,127 @@
+/* hull docker: the docker client against a sandbox's daemon. This machine's client when it has one (then the files it
+ * reads are this machine's), over the socket in the runtime directory; else the client in the sandbox. */
+#include "cli/cli.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "cli/client.h"
+#include "cli/life.h"
+#include "cli/session.h"
+#include "keeper/api.h"
+
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+/* docker in PATH; owned, NULL when there is none. */
+static char *find_client(void)
+{
+	_cleanup_free_ char *path = strdup(getenv("PATH") ? getenv("PATH") : "/usr/local/bin:/usr/bin:/bin");
+	char *rest = path;
+	for (char *dir; rest && (dir = strsep(&rest, ":")) != NULL;) {
+		char *file = hull_fmt("%s/docker", *dir ? dir : ".");
+		struct stat st;
+		if (file && stat(file, &st) == 0 && S_ISREG(st.st_mode) && access(file, X_OK) == 0)
+			return file;
+		free(file);
+	}
+	return NULL;
+}
+
+static int here(struct cli *cli, const char *client, const char *socket, struct hull_error *err)
+{
+	_cleanup_free_ char *host = hull_fmt("unix://%s", socket);
+	char **argv = hull_strv_copy(NULL);
+	int r = argv && host ? hull_strv_add(&argv, "docker") : -ENOMEM;
+	for (size_t i = 0; r >= 0 && i < cli->command_count; i++)
+		r = hull_strv_add(&argv, cli->command[i]);
+	if (r >= 0) {
+		setenv("DOCKER_HOST", host, 1);
+		unsetenv("DOCKER_CONTEXT");
+		unsetenv("DOCKER_TLS_VERIFY");
+		fflush(NULL);
+		cli_signals_child();
+		execv(client, argv);
+		r = hull_fail_errno(err, "running %s", client);
+	} else {
+		r = hull_fail(err, r, "out of memory");
+	}
+	hull_strv_free(argv);
+	return r;
+}
+
+static int inside(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err)
+{
+	bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+	char **argv = hull_strv_copy(NULL), **env = hull_strv_copy(NULL);
+	int r = argv && env ? hull_strv_add(&argv, "docker") : -ENOMEM;
+	for (size_t i = 0; r >= 0 && i < cli->command_count; i++)
+		r = hull_strv_add(&argv, cli->command[i]);
+	r = r < 0 ? hull_fail(err, r, "out of memory") : life_connect(cli, name, progress, err);
+	if (r >= 0) {
+		if (tty)
+			session_terminal_env(&env);
+		struct session_spec spec = {.name = name,
+					    .argv = argv,
+					    .env = env,
+					    .input = true,
+					    .tty = tty,
+					    .in_fd = STDIN_FILENO,
+					    .out_fd = STDOUT_FILENO,
+					    .err_fd = STDERR_FILENO};
+		r = session_run(r, &spec, progress, err);
+	}
+	hull_strv_free(argv);
+	hull_strv_free(env);
+	return r;
+}
+
+static int run(struct cli *cli, struct hull_error *err)
+{
+	const char *name = cli->words[0];
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	int r = life_load(cli, name, &sb, err);
+	if (r < 0)
+		return r;
+	if (sb.no_docker)
+		return hull_fail(err, -ENOTSUP, "%s was made with --no-docker: make another sandbox for Docker", name);
+	struct cli_progress progress;
+	cli_progress_begin(&progress, false, false, name);
+	r = life_start(&cli->paths, name, NULL, &progress, err);
+	if (r >= 0) {
+		cli_progress_stage(&progress, "waiting for Docker");
+		r = client_ask(&cli->paths, name, json_pack("{s:s, s:s}", "do", "wait", "for", "docker"), -1, &progress,
+			       NULL, err);
+	}
+	if (r >= 0) {
+		_cleanup_free_ char *client = find_client();
+		_cleanup_free_ char *socket = hull_runtime_path(&cli->paths, name, HULL_DOCKER_SOCKET);
+		cli_progress_end(&progress);
+		if (client && socket && strlen(socket) < sizeof((struct sockaddr_un *)0)->sun_path)
+			return here(cli, client, socket, err);
+		if (isatty(STDERR_FILENO))
+			cli_note("%s: the docker client in the sandbox is used, and paths are the sandbox's",
+				 client ? "its socket's path is too long for a docker client here"
+					: "no docker client here");
+		r = inside(cli, name, NULL, err);
+	}
+	cli_progress_end(&progress);
+	return r;
+}
+
+const struct cli_verb verb_docker = {
+	.name = "docker",
+	.usage = "NAME [DOCKER-ARGUMENT...]",
+	.summary = "run the docker client against a sandbox's Docker",
+	.about = "Starts the sandbox if need be and waits for its Docker. Uses this machine's docker client when there "
+		 "is one "
+		 "in PATH, else the sandbox's own. All that stands behind NAME is docker's.",
+	.options = NULL,
+	.min_words = 1,
+	.max_words = 1,
+	.options_end = CLI_OPTIONS_BEFORE_NAME,
+	.command = true,
+	.complete = CLI_SANDBOX,
+	.run = run,
+};

@@ -1,0 +1,117 @@
+/* hull exec: a command in a sandbox, with docker exec's flags. */
+#include "cli/cli.h"
+
+#include "base/cleanup.h"
+#include "cli/create.h"
+#include "cli/job.h"
+#include "cli/life.h"
+#include "cli/session.h"
+
+#include <string.h>
+
+static bool interactive, tty, detach, quiet;
+static char **env_pairs, **env_files;
+static const char *user, *cwd;
+
+static const struct cli_opt options[] = {
+	{'i', "interactive", NULL, "pass stdin on; without it the command finds stdin empty", .flag = &interactive},
+	{'t', "tty", NULL, "give the command a terminal", .flag = &tty},
+	{'d', "detach", NULL, "start it as a job that goes on by itself, and print the job's id", .flag = &detach},
+	{'e', "env", "K[=V]", "set a variable; K alone takes the value it has here", .list = &env_pairs},
+	{0, "env-file", "FILE", "variables from a file, a line each", .list = &env_files, .complete = CLI_FILE},
+	{'u', "user", "USER", "as this user: name, id, name:group or uid:gid (default agent)", .text = &user},
+	{'w', "workdir", "DIR", "in this directory of the sandbox (default: the user's home)", .text = &cwd},
+	{'q', "quiet", NULL, "no progress while the sandbox starts", .flag = &quiet},
+	{0},
+};
+
+static int job(struct cli *cli, const char *name, char *const *env, struct cli_progress *progress,
+	       struct hull_error *err)
+{
+	_cleanup_free_ char *id = NULL;
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	int r = life_load(cli, name, &sb, err);
+	if (r >= 0)
+		r = life_start(&cli->paths, name, NULL, progress, err);
+	if (r < 0)
+		return r;
+	struct job_spec spec = {.argv = cli->command, .env = env, .cwd = cwd, .user = user, .tty = tty};
+	r = job_begin(&cli->paths, name, &spec, progress, &id, err);
+	cli_progress_end(progress);
+	if (r == -ENOENT || r == -EACCES || r == -ENOEXEC) {
+		cli_error("%s", err->msg);
+		return r == -ENOENT ? CLI_EXIT_ABSENT : CLI_EXIT_CANNOT;
+	}
+	if (r < 0)
+		return r;
+	printf("%s\n", id);
+	return 0;
+}
+
+static int session(struct cli *cli, const char *name, char ***env, struct cli_progress *progress,
+		   struct hull_error *err)
+{
+	int fd = life_connect(cli, name, progress, err);
+	if (fd < 0)
+		return fd;
+	if (tty)
+		session_terminal_env(env);
+	struct session_spec spec = {.name = name,
+				    .argv = cli->command,
+				    .env = *env,
+				    .cwd = cwd,
+				    .user = user,
+				    .input = interactive,
+				    .tty = tty,
+				    .in_fd = STDIN_FILENO,
+				    .out_fd = STDOUT_FILENO,
+				    .err_fd = STDERR_FILENO};
+	return session_run(fd, &spec, progress, err);
+}
+
+static int run(struct cli *cli, struct hull_error *err)
+{
+	const char *name = cli->words[0];
+	/* On a terminal, or with input, a shell is what is meant. */
+	if ((!cli->command_count && !((tty || interactive) && !detach)) || (cli->command_count && !*cli->command[0]))
+		return hull_fail(err, -EINVAL,
+				 "exec: which command? hull exec %s COMMAND, or `hull exec -it %s bash` for a shell",
+				 name, name);
+	if (detach && interactive)
+		return hull_fail(err, -EINVAL, "exec: -d and -i exclude each other: a job's stdin is empty");
+	if (tty && interactive && !isatty(STDIN_FILENO))
+		return hull_fail(err, -EINVAL, "exec: stdin is not a terminal: leave out -t, or use -i alone");
+	char **env = NULL;
+	int r = create_env(env_files, env_pairs, &env, err);
+	if (r >= 0 && cli_signals_catch() < 0)
+		r = hull_fail(err, -EIO, "catching signals: %s", strerror(errno));
+	if (r >= 0) {
+		struct cli_progress progress;
+		cli_progress_begin(&progress, quiet, false, name);
+		r = detach ? job(cli, name, env, &progress, err) : session(cli, name, &env, &progress, err);
+		cli_progress_end(&progress);
+	}
+	hull_strv_free(env);
+	if (r == -EINTR && cli_signals_ended())
+		r = 128 + cli_signals_ended();
+	return r;
+}
+
+const struct cli_verb verb_exec = {
+	.name = "exec",
+	.usage = "NAME [--] [COMMAND [ARG...]]",
+	.summary = "run a command in a sandbox",
+	.about = "Starts the sandbox if it is not running. The exit code is the command's; 126 when it cannot be "
+		 "executed, "
+		 "127 when there is none, 125 when hull itself failed. Without -t, signals sent to hull go to the "
+		 "command. "
+		 "With -i or -t and no COMMAND it is the user's login shell.",
+	.aka = "ssh attach",
+	.options = options,
+	.min_words = 1,
+	.max_words = 1,
+	.options_end = CLI_OPTIONS_BEFORE_COMMAND,
+	.command = true,
+	.complete = CLI_SANDBOX,
+	.run = run,
+};

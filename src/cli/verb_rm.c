@@ -1,0 +1,62 @@
+/* hull rm: remove sandboxes and everything of theirs. */
+#include "cli/each.h"
+
+#include "base/cleanup.h"
+#include "cli/life.h"
+
+#include <string.h>
+
+static bool all, force;
+
+static const struct cli_opt options[] = {
+	{'a', "all", NULL, "all that are not running; with -f, all", .flag = &all},
+	{'f', "force", NULL, "kill those that run; a name that is unknown is fine", .flag = &force},
+	{0},
+};
+
+static int remove_one(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	struct hull_error why = {0};
+	int r = life_load(cli, name, &sb, &why);
+	if (r == -ENOENT && force && hull_name_check(name, NULL) >= 0) {
+		hull_sandbox_sweep(&cli->paths, name);
+		return 0;
+	}
+	/* A damaged one is removed like any other. */
+	if (r < 0 && r != -EBADMSG) {
+		*err = why;
+		return r;
+	}
+	if (!force && hull_sandbox_running(&cli->paths, name))
+		return hull_fail(err, -EBUSY, "%s is running: `hull stop %s` first, or `hull rm -f %s`", name, name,
+				 name);
+	return life_remove(&cli->paths, name, err);
+}
+
+static bool wanted(const struct hull_paths *p, const char *name)
+{
+	return force || !hull_sandbox_running(p, name);
+}
+
+static int run(struct cli *cli, struct hull_error *err)
+{
+	char **names = NULL;
+	int r = each_names(cli, all, wanted, &names, err);
+	if (r >= 0)
+		r = each_run(cli, names, false, remove_one, err);
+	hull_strv_free(names);
+	return r;
+}
+
+const struct cli_verb verb_rm = {
+	.name = "rm",
+	.usage = "NAME...",
+	.summary = "remove sandboxes, their disks and logs",
+	.about = "Prints the name of each one removed. What was on their disks is gone.",
+	.aka = "remove delete del destroy",
+	.options = options,
+	.max_words = CLI_WORDS_ANY,
+	.complete = CLI_SANDBOX,
+	.run = run,
+};

@@ -1,0 +1,7 @@
+/* The table of verbs, in the order of `hull help`. A new verb is its file and two lines here. */
+#include "cli/verbs.h"
+
+const struct cli_verb *const cli_verbs[] = {
+	&verb_run,  &verb_create, &verb_exec,  &verb_ls,     &verb_start,   &verb_stop,       &verb_rm,   &verb_wait,
+	&verb_logs, &verb_docker, &verb_image, &verb_doctor, &verb_version, &verb_completion, &verb_help, NULL,
+};

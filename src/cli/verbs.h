@@ -1,0 +1,23 @@
+/* The verbs there are; each is in its verb_NAME.c. */
+#ifndef HULL_CLI_VERBS_H
+#define HULL_CLI_VERBS_H
+
+#include "cli/cli.h"
+
+extern const struct cli_verb verb_run;
+extern const struct cli_verb verb_create;
+extern const struct cli_verb verb_exec;
+extern const struct cli_verb verb_ls;
+extern const struct cli_verb verb_start;
+extern const struct cli_verb verb_stop;
+extern const struct cli_verb verb_rm;
+extern const struct cli_verb verb_wait;
+extern const struct cli_verb verb_logs;
+extern const struct cli_verb verb_docker;
+extern const struct cli_verb verb_image;
+extern const struct cli_verb verb_doctor;
+extern const struct cli_verb verb_version;
+extern const struct cli_verb verb_completion;
+extern const struct cli_verb verb_help;
+
+#endif
