@@ -154,6 +154,10 @@ void keeper_stop(struct keeper *k, uint32_t grace_ms)
 {
 	if (k->phase == PHASE_ENDED || k->killed)
 		return;
+	/* Asked again with less patience counts; with more does not. */
+	uint64_t ms = (uint64_t)grace_ms + STOP_MARGIN_MS;
+	if (k->stop_asked && ms >= uv_timer_get_due_in(&k->timer))
+		return;
 	bool up = k->guest.configured && k->guest.control.id;
 	k->stop_asked = true;
 	going_down(k, "the sandbox is shutting down");
@@ -163,10 +167,7 @@ void keeper_stop(struct keeper *k, uint32_t grace_ms)
 	}
 	hull_log("stopping, %u ms of grace", grace_ms);
 	guest_shutdown(k, grace_ms);
-	/* Asked again with less patience counts; with more does not. */
-	uint64_t ms = (uint64_t)grace_ms + STOP_MARGIN_MS;
-	if (!uv_is_active((uv_handle_t *)&k->timer) || ms < uv_timer_get_due_in(&k->timer))
-		deadline(k, on_stop_timeout, ms);
+	deadline(k, on_stop_timeout, ms);
 }
 
 void keeper_kill(struct keeper *k)
