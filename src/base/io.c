@@ -140,6 +140,11 @@ int hull_write_file_atomic(int dirfd, const char *path, const void *p, size_t n,
 	}
 	if (fd < 0)
 		return hull_fail_errno(err, "cannot create a file beside %s", path);
+	if (fchmod(fd, mode) < 0) { /* whatever the umask is: a jailed engine must be able to read what it is given */
+		int r = hull_fail_errno(err, "cannot set the mode of %s", path);
+		unlinkat(dirfd, tmp, 0);
+		return r;
+	}
 	int r = fill_and_rename(dirfd, tmp, path, fd, p, n, err);
 	if (r < 0) {
 		unlinkat(dirfd, tmp, 0);

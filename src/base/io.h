@@ -21,7 +21,8 @@ int hull_set_cloexec(int fd, bool on);
  * -EFBIG. dirfd as in openat(2). */
 int hull_read_file(int dirfd, const char *path, size_t max, struct hull_buf *out, struct hull_error *err);
 /* Replace a file so that a reader, or a machine that loses power, sees the old or the new content, never a part:
- * temporary file in the same directory, fsync, rename, fsync of the directory. */
+ * temporary file in the same directory, fsync, rename, fsync of the directory. It gets exactly `mode`, whatever the
+ * umask. */
 int hull_write_file_atomic(int dirfd, const char *path, const void *p, size_t n, mode_t mode, struct hull_error *err);
 
 /* mkdir -p; existing directories are fine, anything else in the way is an error. */
