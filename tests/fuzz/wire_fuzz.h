@@ -46,9 +46,10 @@ static uint32_t *new_user(struct fuzz *f, uint32_t stream)
 	return user;
 }
 
+/* A stream by its place among the first few of either side. */
 static uint32_t pick_stream(struct fuzz *f)
 {
-	return hull_cur_u8(&f->in) % 48;
+	return hull_cur_u8(&f->in) % 24;
 }
 
 /* One call of the owner. `stream` 0 = any. */
@@ -267,17 +268,26 @@ static void feed(struct fuzz *f, const void *p, size_t n)
 static void feed_frame(struct fuzz *f)
 {
 	static uint8_t raw[HULL_WIRE_HEADER + HULL_WIRE_PAYLOAD_MAX];
-	uint8_t stream = hull_cur_u8(&f->in) % 48;
+	uint32_t stream = pick_stream(f);
 	uint8_t type = hull_cur_u8(&f->in);
 	uint8_t shape = hull_cur_u8(&f->in);
 	uint8_t n = hull_cur_u8(&f->in);
 	size_t length = shape & 0x80 ? (size_t)n * 128 : n;
 	memset(raw, 0, HULL_WIRE_HEADER + length);
-	raw[0] = stream;
-	raw[4] = type % 16;
-	raw[5] = shape & 0x1f;
+	raw[0] = (uint8_t)stream;
+	raw[4] = type < 0xf0 ? type % 9 + 1 : type;
+	raw[5] = shape & 0x40 ? shape : 0;
+	if (raw[4] == HULL_WIRE_OPEN && !(shape & 0x40)) { /* mostly the next id, or the fragment that must follow */
+		uint32_t first = f->w->config.side == HULL_WIRE_HOST ? 2 : 1;
+		uint32_t last = f->w->last_peer;
+		stream = f->w->opening ? f->w->opening : last ? last + 2 : first;
+		memcpy(raw, &stream, sizeof(stream));
+		raw[5] = shape & 1;
+	} else if (raw[4] == HULL_WIRE_DATA && !(shape & 0x40)) {
+		raw[5] = shape & 0x0f;
+	}
 	if (raw[4] == HULL_WIRE_HELLO) {
-		raw[0] = 0;
+		memset(raw, 0, 4);
 		length = WIRE_HELLO_LEN;
 		memcpy(raw + HULL_WIRE_HEADER, "HULLWIRE\1\0\0\0\0\0\0\0\0\0\0\0", WIRE_HELLO_LEN);
 		raw[HULL_WIRE_HEADER + 12] = n % 4;
@@ -310,6 +320,11 @@ static int fuzz_wire(enum hull_wire_side side, const uint8_t *data, size_t size)
 					  .resync = side == HULL_WIRE_HOST && size % 8 == 7};
 	f.w = hull_wire_new(&config, &fuzz_ops, &f);
 	MUST(f.w);
+	if (size && data[0] != 0xff) { /* usually begin where a session begins */
+		uint8_t hello[] = "\0\0\0\0\1\0\0\0\24\0\0\0HULLWIRE\1\0\0\0\1\0\0\0\0\0\0\0";
+		hull_wire_hello(f.w, 1);
+		feed(&f, hello, sizeof(hello) - 1);
+	}
 	while (!f.in.bad && hull_cur_left(&f.in)) {
 		uint8_t op = hull_cur_u8(&f.in);
 		unsigned restarts = f.w->restarts;
