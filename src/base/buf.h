@@ -18,7 +18,7 @@ struct hull_buf {
 /* Start of the live bytes (valid until the next append). */
 static inline uint8_t *hull_buf_bytes(const struct hull_buf *b)
 {
-	return b->data + b->head;
+	return b->data ? b->data + b->head : b->data; /* NULL + 0 is undefined in C */
 }
 /* Make room for n more bytes and return where they go, without counting them in; NULL when out of memory. */
 uint8_t *hull_buf_room(struct hull_buf *b, size_t n);

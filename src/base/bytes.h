@@ -17,7 +17,7 @@ struct hull_cur {
 
 static inline struct hull_cur hull_cur_make(const void *p, size_t n)
 {
-	return (struct hull_cur){.p = (const uint8_t *)p, .end = (const uint8_t *)p + n, .bad = false};
+	return (struct hull_cur){.p = (const uint8_t *)p, .end = n ? (const uint8_t *)p + n : p, .bad = false};
 }
 static inline size_t hull_cur_left(const struct hull_cur *c)
 {
