@@ -285,6 +285,7 @@ static void test_missing_parts(void **state)
 	assert_int_equal(hull_sandbox_remove(&w->paths, "bare", &err), 0);
 	/* Not even a directory, or a symlink that points away: the link goes, the target stays. */
 	_cleanup_close_ int fd = open(dir, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
 	assert_int_equal(hull_sandbox_remove(&w->paths, "bare", &err), 0);
 	assert_int_equal(symlink(w->dir, dir), 0);
 	assert_int_equal(hull_sandbox_remove(&w->paths, "bare", &err), 0);
@@ -347,6 +348,7 @@ static void test_runtime(void **state)
 	assert_int_equal(stat(dir, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0700);
 	_cleanup_close_ int f = open(sock, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(f >= 0);
 	/* Held: neither a sweep nor another home's sandbox of that name touches it. */
 	hull_sandbox_sweep(&w->paths, "one");
 	assert_int_equal(access(sock, F_OK), 0);
