@@ -117,7 +117,7 @@ static int find_group(const char *name, const char *group, struct hull_user *out
 	if (r < 0)
 		return hull_wrap(err, "cannot look up the group \"%s\"", name);
 	if (!s.found)
-		return hull_fail(err, -ENOENT, "there is no group \"%s\" in the sandbox", name);
+		return hull_fail(err, -ESRCH, "there is no group \"%s\" in the sandbox", name);
 	out->gid = s.id;
 	return 0;
 }
@@ -138,7 +138,7 @@ int hull_user_find(const char *spec, const char *passwd, const char *group, stru
 	if (r < 0)
 		return hull_wrap(err, "cannot look up the user \"%s\"", name);
 	if (!s.found && !s.by_id)
-		return hull_fail(err, -ENOENT, "there is no user \"%s\" in the sandbox", name);
+		return hull_fail(err, -ESRCH, "there is no user \"%s\" in the sandbox", name);
 	if (!s.found) {
 		u.uid = s.id;
 		u.gid = 0; /* docker's choice too */
