@@ -4,18 +4,18 @@
 #include "engine/qemu_internal.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/text.h"
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { MIN_MAJOR = 7, MIN_MINOR = 2 };
+enum { MIN_MAJOR = 7, MIN_MINOR = 2, VERSION_PATIENCE_MS = 5000 };
 static const char install_advice[] = "install qemu-system-x86 (apt-get install qemu-system-x86)";
 
 static bool runnable(const char *path)
@@ -90,8 +90,17 @@ static int read_version(const char *path, char *text, size_t cap, struct hull_er
 	close(hull_steal_fd(&out));
 	if (r != 0)
 		return hull_fail(err, -r, "cannot run %s: %s", path, strerror(r));
-	ssize_t n = hull_read_full(in, text, cap - 1);
-	text[n > 0 ? n : 0] = '\0';
+	/* Up to the end, the first line's end, or the end of our patience: it may be anything that is called HULL_QEMU.
+	 */
+	size_t used = 0;
+	struct pollfd p = {.fd = in, .events = POLLIN};
+	while (used < cap - 1 && !memchr(text, '\n', used) && poll(&p, 1, VERSION_PATIENCE_MS) > 0) {
+		ssize_t n = read(in, text + used, cap - 1 - used);
+		if (n <= 0)
+			break;
+		used += (size_t)n;
+	}
+	text[used] = '\0';
 	kill(pid, SIGKILL); /* it has said what we wanted, or more than that */
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
