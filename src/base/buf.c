@@ -29,7 +29,7 @@ uint8_t *hull_buf_room(struct hull_buf *b, size_t n)
 	uint8_t *data = malloc(cap);
 	if (!data)
 		return NULL;
-	if (b->len)
+	if (b->data)
 		memcpy(data, b->data + b->head, b->len);
 	free(b->data);
 	b->data = data;

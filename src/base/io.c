@@ -164,11 +164,11 @@ int hull_write_file_atomic(int dirfd, const char *path, const void *p, size_t n,
 
 int hull_mkdir_all(const char *path, mode_t mode, struct hull_error *err)
 {
+	if (!*path)
+		return hull_fail(err, -ENOENT, "cannot create a directory without a name");
 	_cleanup_free_ char *part = strdup(path);
 	if (!part)
 		return hull_fail(err, -ENOMEM, "out of memory creating %s", path);
-	if (!*part)
-		return hull_fail(err, -ENOENT, "cannot create a directory without a name");
 	for (char *at = part + 1;; at++) {
 		char c = *at;
 		if (c != '/' && c != '\0')

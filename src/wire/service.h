@@ -20,37 +20,37 @@ enum hull_service {
 
 /* Tags of args fields; each is used by the services named. str = UTF-8 or raw bytes without NUL. */
 enum hull_tag {
-	HULL_TAG_ARGV = 1,      /* exec: str, repeated */
-	HULL_TAG_ENV = 2,       /* exec: str "K=V", repeated; later ones win */
-	HULL_TAG_CWD = 3,       /* exec: str; default the user's home */
-	HULL_TAG_USER = 4,      /* exec: str name, uid, or name:group / uid:gid; default "agent" */
-	HULL_TAG_TTY = 5,       /* exec: u32 1 = on a pseudo-terminal */
-	HULL_TAG_ROWS = 6,      /* exec, resize: u32 */
-	HULL_TAG_COLS = 7,      /* exec, resize: u32 */
-	HULL_TAG_LOGIN = 8,     /* exec: u32 1 = the user's login shell when argv is empty */
-	HULL_TAG_PID = 9,       /* exec ACCEPT: u32 pid in the guest */
-	HULL_TAG_STATUS = 10,   /* exit: u32 exit code; 128+n when killed by signal n */
-	HULL_TAG_SIGNAL = 11,   /* signal: u32 Linux number; exit: u32 when killed by one */
-	HULL_TAG_PATH = 12,     /* dial unix, tar-in, tar-out: str absolute path */
-	HULL_TAG_PORT = 13,     /* dial tcp: u32 */
-	HULL_TAG_ADDRESS = 14,  /* dial tcp: str, default 127.0.0.1; connect: str literal address or name */
-	HULL_TAG_ERRNO = 15,    /* failures: u32 positive errno */
-	HULL_TAG_TEXT = 16,     /* a message for a person: str */
-	HULL_TAG_TIME_NS = 17,  /* control: u64 CLOCK_REALTIME nanoseconds */
-	HULL_TAG_HOSTNAME = 18, /* control: str */
-	HULL_TAG_ENTROPY = 19,  /* control: bytes */
-	HULL_TAG_SERVICE = 20,  /* events: str "docker" */
-	HULL_TAG_STATE = 21,    /* events: str "starting" "ready" "failed" "stopped" */
-	HULL_TAG_GRACE_MS = 22, /* shutdown: u32 */
-	HULL_TAG_MEM_TOTAL = 23, /* stats: u64 bytes */
-	HULL_TAG_MEM_AVAIL = 24, /* stats: u64 bytes */
+	HULL_TAG_ARGV = 1,        /* exec: str, repeated */
+	HULL_TAG_ENV = 2,         /* exec: str "K=V", repeated; later ones win */
+	HULL_TAG_CWD = 3,         /* exec: str; default the user's home */
+	HULL_TAG_USER = 4,        /* exec: str name, uid, or name:group / uid:gid; default "agent" */
+	HULL_TAG_TTY = 5,         /* exec: u32 1 = on a pseudo-terminal */
+	HULL_TAG_ROWS = 6,        /* exec, resize: u32 */
+	HULL_TAG_COLS = 7,        /* exec, resize: u32 */
+	HULL_TAG_LOGIN = 8,       /* exec: u32 1 = the user's login shell when argv is empty */
+	HULL_TAG_PID = 9,         /* exec ACCEPT: u32 pid in the guest */
+	HULL_TAG_STATUS = 10,     /* exit: u32 exit code; 128+n when killed by signal n */
+	HULL_TAG_SIGNAL = 11,     /* signal: u32 Linux number; exit: u32 when killed by one */
+	HULL_TAG_PATH = 12,       /* dial unix, tar-in, tar-out: str absolute path */
+	HULL_TAG_PORT = 13,       /* dial tcp: u32 */
+	HULL_TAG_ADDRESS = 14,    /* dial tcp: str, default 127.0.0.1; connect: str literal address or name */
+	HULL_TAG_ERRNO = 15,      /* failures: u32 positive errno */
+	HULL_TAG_TEXT = 16,       /* a message for a person: str */
+	HULL_TAG_TIME_NS = 17,    /* control: u64 CLOCK_REALTIME nanoseconds */
+	HULL_TAG_HOSTNAME = 18,   /* control: str */
+	HULL_TAG_ENTROPY = 19,    /* control: bytes */
+	HULL_TAG_SERVICE = 20,    /* events: str "docker" */
+	HULL_TAG_STATE = 21,      /* events: str "starting" "ready" "failed" "stopped" */
+	HULL_TAG_GRACE_MS = 22,   /* shutdown: u32 */
+	HULL_TAG_MEM_TOTAL = 23,  /* stats: u64 bytes */
+	HULL_TAG_MEM_AVAIL = 24,  /* stats: u64 bytes */
 	HULL_TAG_DISK_TOTAL = 25, /* stats: u64 bytes */
-	HULL_TAG_DISK_FREE = 26, /* stats: u64 bytes */
-	HULL_TAG_SESSIONS = 27,  /* stats: u32 exec sessions open */
-	HULL_TAG_UPTIME_MS = 28, /* stats, events: u64 since the guest kernel started */
-	HULL_TAG_JSON = 29,      /* keeper: str */
-	HULL_TAG_KEEP = 30,      /* exec: u32 1 = a client that goes away does not hang the process up */
-	HULL_TAG_NAME = 31,      /* tar-in: str, unpack the single entry under this name; logs: str name */
+	HULL_TAG_DISK_FREE = 26,  /* stats: u64 bytes */
+	HULL_TAG_SESSIONS = 27,   /* stats: u32 exec sessions open */
+	HULL_TAG_UPTIME_MS = 28,  /* stats, events: u64 since the guest kernel started */
+	HULL_TAG_JSON = 29,       /* keeper: str */
+	HULL_TAG_KEEP = 30,       /* exec: u32 1 = a client that goes away does not hang the process up */
+	HULL_TAG_NAME = 31,       /* tar-in: str, unpack the single entry under this name; logs: str name */
 	HULL_TAG_DISK_BYTES = 32, /* control configure: u64, grow the file system to the disk's size */
 };
 
@@ -60,22 +60,22 @@ enum hull_msg {
 	HULL_MSG_CONFIGURE = 1, /* TIME_NS, HOSTNAME, ENTROPY: sent once per epoch before anything else */
 	HULL_MSG_SHUTDOWN = 2,  /* GRACE_MS: TERM everyone, wait, KILL, unmount, power off */
 	HULL_MSG_STATS_ASK = 3,
-	HULL_MSG_SYNC = 4,      /* sync(2); answered with SYNCED */
+	HULL_MSG_SYNC = 4, /* sync(2); answered with SYNCED */
 	/* control, guest to host */
 	HULL_MSG_CONFIGURED = 16, /* the guest answers exec from now on; UPTIME_MS */
 	HULL_MSG_SERVICE = 17,    /* SERVICE, STATE, UPTIME_MS, TEXT: dockerd changed state */
 	HULL_MSG_STATS = 18,
 	HULL_MSG_SYNCED = 19,
-	HULL_MSG_LOG = 20,        /* TEXT: a line for the keeper's log */
-	HULL_MSG_STOPPING = 21,   /* shutdown has begun (also when the guest itself asked for it) */
+	HULL_MSG_LOG = 20,      /* TEXT: a line for the keeper's log */
+	HULL_MSG_STOPPING = 21, /* shutdown has begun (also when the guest itself asked for it) */
 	/* exec, host to guest */
-	HULL_MSG_RESIZE = 32,   /* ROWS, COLS */
-	HULL_MSG_SIGNAL = 33,   /* SIGNAL: to the session's process group (foreground group on a terminal) */
-	/* No more stdin: close it once the DATA sent before is written. Unlike the stream's EOF (which means the same for
-	 * stdin) it leaves the way open for RESIZE and SIGNAL. */
+	HULL_MSG_RESIZE = 32, /* ROWS, COLS */
+	HULL_MSG_SIGNAL = 33, /* SIGNAL: to the session's process group (foreground group on a terminal) */
+	/* No more stdin: close it once the DATA sent before is written. Unlike the stream's EOF (which means the same
+	 * for stdin) it leaves the way open for RESIZE and SIGNAL. */
 	HULL_MSG_STDIN_EOF = 34,
 	/* exec and tar, guest to host, the last thing before EOF */
-	HULL_MSG_EXIT = 48,     /* STATUS, SIGNAL; or ERRNO and TEXT */
+	HULL_MSG_EXIT = 48, /* STATUS, SIGNAL; or ERRNO and TEXT */
 };
 
 /* DATA channels of exec: host to guest 0 = stdin; guest to host 0 = stdout (or the terminal), 1 = stderr. */
@@ -83,7 +83,7 @@ enum { HULL_CHANNEL_MAIN = 0, HULL_CHANNEL_STDERR = 1 };
 
 /* Where things are inside the guest (docs/guest.md). */
 #define HULL_GUEST_DOCKER_SOCKET "/run/docker.sock"
-#define HULL_GUEST_DOCKER_LOG "/var/log/dockerd.log"
-#define HULL_WIRE_PORT_NAME "org.hull.wire"
+#define HULL_GUEST_DOCKER_LOG    "/var/log/dockerd.log"
+#define HULL_WIRE_PORT_NAME      "org.hull.wire"
 
 #endif

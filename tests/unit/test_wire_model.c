@@ -208,8 +208,8 @@ static void on_closed(void *ctx, uint32_t id, void *user, int code, const char *
 	struct side *me = ctx;
 	struct pair_stream *s = user;
 	assert_non_null(message);
-	if (!s) /* announced and refused in the same event, before `user` was set: never here */
-		fail_msg("stream %u has no user", id);
+	assert_non_null(s);
+	assert_int_equal(s->id, id);
 	assert_false(s->closed[me->index]);
 	s->closed[me->index] = true;
 	me->m->ended++;
