@@ -74,14 +74,20 @@ static const uint64_t namespace_flags[] = {
 	CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP,
 };
 
+/* Refuse a call by its first argument. */
+static int refuse_if(scmp_filter_ctx ctx, int call, enum scmp_compare op, uint64_t a, uint64_t b)
+{
+	const struct scmp_arg_cmp cmp = {.arg = 0, .op = op, .datum_a = a, .datum_b = b};
+	return seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), call, 1, &cmp);
+}
+
 static int add_rules(scmp_filter_ctx ctx, const struct hull_jail *jail, bool namespaces)
 {
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < sizeof(refused) / sizeof(refused[0]); i++)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
 	for (size_t i = 0; r == 0 && i < sizeof(namespace_flags) / sizeof(namespace_flags[0]); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-				     SCMP_A0(SCMP_CMP_MASKED_EQ, namespace_flags[i], namespace_flags[i]));
+		r = refuse_if(ctx, SCMP_SYS(clone), SCMP_CMP_MASKED_EQ, namespace_flags[i], namespace_flags[i]);
 	/* Its flags are behind a pointer, out of a filter's sight; libc falls back to clone. */
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
@@ -91,7 +97,7 @@ static int add_rules(scmp_filter_ctx ctx, const struct hull_jail *jail, bool nam
 	const int signals[] = {SCMP_SYS(kill), SCMP_SYS(tgkill), SCMP_SYS(rt_sigqueueinfo),
 			       SCMP_SYS(rt_tgsigqueueinfo)};
 	for (size_t i = 0; r == 0 && i < sizeof(signals) / sizeof(signals[0]); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), signals[i], 1, SCMP_A0(SCMP_CMP_NE, self));
+		r = refuse_if(ctx, signals[i], SCMP_CMP_NE, self, 0);
 	const int blunt[] = {SCMP_SYS(tkill), SCMP_SYS(pidfd_open), SCMP_SYS(pidfd_send_signal)};
 	for (size_t i = 0; r == 0 && i < sizeof(blunt) / sizeof(blunt[0]); i++)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), blunt[i], 0);
