@@ -25,7 +25,7 @@
 /* From the kernel's fs/ext4/ext4.h: grow a mounted file system to this many blocks. */
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
 
-enum { DEVICE_WAIT_MS = 15000, DISK_WAIT_MS = 3000 };
+enum { DEVICE_WAIT_MS = 15000, DISK_WAIT_MS = 3000, MOUNTS_MAX = 4096 };
 
 static char disk_dev[64];
 
@@ -211,42 +211,51 @@ int hull_enter_root(const struct hull_options *o, bool *have_disk, struct hull_e
 	return 0;
 }
 
-/* The n mount points of /proc/self/mounts below `prefix`, deepest last mounted first: unmount each. */
-static int unmount_below(const char *prefix)
+static int longest_first(const void *a, const void *b)
 {
-	int left = 0;
-	char *lines[1024];
-	size_t count = 0;
-	_cleanup_fclose_ FILE *f = fopen("/proc/self/mounts", "re");
+	size_t x = strlen(*(char *const *)a), y = strlen(*(char *const *)b);
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* Unmount everything below `prefix`, inner before outer. What is busy is detached, and named. */
+static void unmount_below(const char *prefix)
+{
+	char *where[MOUNTS_MAX];
+	size_t count = 0, cap = 0;
 	char *line = NULL;
-	size_t cap = 0;
-	while (f && getline(&line, &cap, f) > 0 && count < sizeof(lines) / sizeof(lines[0])) {
-		char *where = strchr(line, ' ');
-		char *end = where ? strchr(where + 1, ' ') : NULL;
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/mounts", "re");
+	while (f && count < MOUNTS_MAX && getline(&line, &cap, f) > 0) {
+		char *start = strchr(line, ' ');
+		char *end = start ? strchr(start + 1, ' ') : NULL;
 		if (!end)
 			continue;
 		*end = '\0';
-		if (strncmp(where + 1, prefix, strlen(prefix)) == 0)
-			lines[count++] = strdup(where + 1);
+		if (strncmp(start + 1, prefix, strlen(prefix)) == 0 && (where[count] = strdup(start + 1)))
+			count++;
 	}
 	free(line);
-	while (count > 0) {
-		char *where = lines[--count];
-		if (where && umount2(where, UMOUNT_NOFOLLOW) < 0 && umount2(where, MNT_DETACH) < 0)
-			left++;
-		free(where);
+	qsort(where, count, sizeof(where[0]), longest_first);
+	for (size_t i = 0; i < count; i++) {
+		char *w = where[i];
+		if (umount2(w, UMOUNT_NOFOLLOW) < 0) {
+			hull_say("cannot unmount %s: %s", w, strerror(errno));
+			umount2(w, MNT_DETACH);
+		}
+		free(w);
 	}
-	return left;
 }
 
 void hull_leave_root(void)
 {
 	/* Everything but the root goes while the root can still be named; then the root itself, from outside. */
 	static const char out[] = "/run/hull/out";
+	/* Our own open files (a log, the wire) keep their file systems busy like anybody's. */
+	syscall(SYS_close_range, 3U, ~0U, 0U);
 	mkdir(out, 0700);
 	if (mount("tmpfs", out, "tmpfs", 0, "mode=0700") < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mkdir("/run/hull/out/old", 0700) < 0 || mkdir("/run/hull/out/proc", 0555) < 0 ||
-	    mount("proc", "/run/hull/out/proc", "proc", 0, NULL) < 0 || chdir(out) < 0 ||
+	    mount("proc", "/run/hull/out/proc", "proc", 0, NULL) < 0 || mkdir("/run/hull/out/dev", 0755) < 0 ||
+	    mount("devtmpfs", "/run/hull/out/dev", "devtmpfs", 0, NULL) < 0 || chdir(out) < 0 ||
 	    syscall(SYS_pivot_root, ".", "old") < 0 || chroot(".") < 0 || chdir("/") < 0) {
 		hull_say("cannot leave the root file system: %s; it is made read-only instead", strerror(errno));
 		mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY, NULL);

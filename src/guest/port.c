@@ -2,8 +2,10 @@
  *
  * The port is a byte stream that the host may close and open again (a template is restored, the keeper reconnects).
  * While the host is away the kernel reports a hang-up for as long as it lasts, so the port is then watched
- * edge-triggered: the next event is the host coming back. Bytes that do not follow the protocol end the wire; a new
- * one takes its place, which skips to the host's next HELLO. */
+ * edge-triggered: the next event is the host coming back. That event and the bytes travel on different queues and may
+ * overtake each other, so being away changes nothing by itself: the host's HELLO does. After an absence, and after
+ * bytes that broke the protocol, a read that starts with a HELLO starts the wire anew, whatever frame was half-read
+ * before (the kernel never joins bytes of two connections in one read). */
 #include "guest/guest.h"
 
 #include "base/cleanup.h"
@@ -19,7 +21,8 @@
 enum {
 	STREAMS_MAX = 16384,
 	PORT_WAIT_MS = 15000,
-	READ_CHUNK = 64 * 1024,
+	READ_CHUNK = 32 * 1024,
+	READS_MAX = 16,
 	FLUSH_MAX = 1024 * 1024, /* per turn of the loop, so that a fast host cannot keep us from everything else */
 };
 
@@ -27,6 +30,8 @@ struct hull_wire *hull_wire;
 static struct hull_watch port_watch;
 static int port_fd = -1;
 static bool host_present;
+static bool was_away; /* the host has been away since the last bytes came */
+static bool lost;     /* what comes is skipped, up to the next HELLO */
 
 /* --- the wire's events --- */
 
@@ -103,13 +108,8 @@ static int new_wire(struct hull_error *err)
 		.eof = on_eof,
 		.closed = on_closed,
 	};
-	/* The old one stays in place while it ends its streams: their last words go nowhere, but somewhere. */
-	struct hull_wire *w = hull_wire_new(&config, &ops, NULL);
-	if (!w)
-		return hull_fail(err, -ENOMEM, "out of memory for the wire");
-	hull_wire_free(hull_wire);
-	hull_wire = w;
-	return 0;
+	hull_wire = hull_wire_new(&config, &ops, NULL);
+	return hull_wire ? 0 : hull_fail(err, -ENOMEM, "out of memory for the wire");
 }
 
 /* --- bytes --- */
@@ -136,35 +136,50 @@ static void flush(void)
 	hull_watch_mod(&port_watch, EPOLLIN | (blocked ? EPOLLOUT : 0U));
 }
 
-static void start_over(const char *why)
+/* The header of a HELLO and the magic behind it. */
+static bool starts_with_hello(const uint8_t *p, size_t n)
+{
+	static const uint8_t hello[] = {0,   0,   0,   0,  HULL_WIRE_HELLO, 0, 0, 0, 20, 0, 0, 0, 'H', 'U', 'L', 'L',
+					'W', 'I', 'R', 'E'};
+	return n >= sizeof(hello) && memcmp(p, hello, sizeof(hello)) == 0;
+}
+
+static void take(const uint8_t *p, size_t n)
 {
 	struct hull_error err = {0};
-	hull_say("the wire starts over: %s", why);
-	if (new_wire(&err) < 0)
-		hull_give_up(&err);
+	if ((was_away || lost) && starts_with_hello(p, n)) {
+		hull_wire_restart(hull_wire);
+		lost = false;
+	}
+	was_away = false;
+	if (lost || hull_wire_feed(hull_wire, p, n, &err) == 0)
+		return;
+	hull_wire_restart(hull_wire);
+	lost = true;
+	hull_say("the wire waits for a new HELLO: %s", err.msg);
 }
 
 static void host_left(void)
 {
 	hull_watch_mod(&port_watch, EPOLLIN | EPOLLOUT | EPOLLET);
-	if (!host_present)
-		return;
 	host_present = false;
-	start_over("the host has closed it");
+	was_away = true;
 }
 
 static void port_ready(struct hull_watch *w, uint32_t events)
 {
 	static uint8_t chunk[READ_CHUNK];
-	struct hull_error err = {0};
 	if (events & EPOLLIN) {
-		ssize_t n = read(port_fd, chunk, sizeof(chunk));
-		if (n > 0) {
-			host_present = true;
-			if (hull_wire_feed(hull_wire, chunk, (size_t)n, &err) < 0)
-				start_over(err.msg);
-		} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-			events |= EPOLLHUP;
+		/* The kernel gives at most a page at a time. */
+		for (int i = 0; i < READS_MAX; i++) {
+			ssize_t n = read(port_fd, chunk, sizeof(chunk));
+			if (n > 0) {
+				take(chunk, (size_t)n);
+				continue;
+			}
+			if (n == 0 || (errno != EAGAIN && errno != EINTR))
+				events |= EPOLLHUP;
+			break;
 		}
 	}
 	if (events & (EPOLLHUP | EPOLLERR))
