@@ -35,16 +35,16 @@ static inline void hull_closedirp(DIR **d)
 		closedir(*d);
 }
 
-#define _cleanup_free_ _cleanup_(hull_freep)
-#define _cleanup_close_ _cleanup_(hull_closep)
-#define _cleanup_fclose_ _cleanup_(hull_fclosep)
+#define _cleanup_free_     _cleanup_(hull_freep)
+#define _cleanup_close_    _cleanup_(hull_closep)
+#define _cleanup_fclose_   _cleanup_(hull_fclosep)
 #define _cleanup_closedir_ _cleanup_(hull_closedirp)
 
-#define hull_steal_ptr(p)                                                                                              \
-	({                                                                                                             \
-		__typeof__(p) hull_stolen_ = (p);                                                                      \
-		(p) = NULL;                                                                                            \
-		hull_stolen_;                                                                                          \
+#define hull_steal_ptr(p)                         \
+	({                                        \
+		__typeof__(p) hull_stolen_ = (p); \
+		(p) = NULL;                       \
+		hull_stolen_;                     \
 	})
 static inline int hull_steal_fd(int *fd)
 {
