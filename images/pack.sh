@@ -12,6 +12,8 @@ if [ -e "$root/usr/sbin/policy-rc.d.hull" ]; then
 else
 	rm -f "$root/usr/sbin/policy-rc.d"
 fi
+# Good for building, not for a sandbox whose disk is to survive a crash.
+sed -i '/^force-unsafe-io$/d' "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
 rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* "$root"/var/cache/ldconfig/aux-cache
 
 # The tree has /proc, /sys and /dev mounted. A bind mount without what is mounted below it shows it without, in a

@@ -10,6 +10,7 @@
 #include "base/io.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -75,6 +76,8 @@ __attribute__((noreturn)) static void become(const struct hull_spawn *s, char *c
 	int null = open("/dev/null", O_RDONLY);
 	if (null < 0 || dup2(null, 0) < 0 || dup2(out_fd, 1) < 0 || dup2(out_fd, 2) < 0)
 		goto failed;
+	/* Also those that somebody forgot to mark. */
+	(void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	for (size_t i = 0; i < s->fd_count; i++)
 		if (dup2(s->fds[i].from, s->fds[i].to) < 0)
 			goto failed;

@@ -250,8 +250,12 @@ int hull_image_list(const struct hull_paths *p, struct hull_image **list, size_t
 		*count = 0;
 		return hull_fail(err, r, "out of memory");
 	}
-	if (*count > 0)
+	if (*count > 0) {
 		qsort(*list, *count, sizeof(**list), by_name);
+	} else {
+		free(*list);
+		*list = NULL;
+	}
 	return 0;
 }
 
@@ -261,6 +265,8 @@ static int users(const struct hull_paths *p, const char *digest, struct hull_buf
 {
 	char **names = NULL;
 	int r = hull_sandbox_list(p, &names, err);
+	if (r == -ENOENT) /* no sandbox was ever made here */
+		return 0;
 	for (char **n = names; r == 0 && n && *n; n++) {
 		struct hull_sandbox s = {0};
 		if (hull_sandbox_load(p, *n, &s, NULL) == 0 && hull_streq(s.image, digest))
