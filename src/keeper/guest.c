@@ -211,15 +211,14 @@ static void guest_gone(struct link *l, int code, const char *why)
 {
 	struct keeper *k = l->k;
 	_cleanup_free_ char *text = hull_printable(why, strlen(why));
+	k->guest_lost = true;
 	link_close(l);
-	/* An engine that ends closes the wire; how it ended is told by the engine. One that keeps running without
-	 * its wire is of no use. */
 	if (code == -EPROTO)
 		keeper_fault(k, "the guest broke the wire protocol: %s", text ? text : "");
 	else if (code < 0 && code != -ECONNRESET && code != -EPIPE)
 		keeper_fault(k, "the wire to the guest failed: %s", text ? text : "");
 	else
-		k->machine_ops->kill(k);
+		keeper_wire_closed(k);
 }
 
 int guest_open(struct keeper *k, int fd, struct hull_error *err)

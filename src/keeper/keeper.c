@@ -150,6 +150,19 @@ static void on_stop_timeout(uv_timer_t *timer)
 	keeper_kill(k);
 }
 
+static void on_exit_timeout(uv_timer_t *timer)
+{
+	keeper_fault(timer->data, "the engine closed the wire and did not end");
+}
+
+/* An engine that ends closes the wire, and how it ended it tells itself: it is not to be disturbed. One that goes on
+ * without its wire is of no use. */
+void keeper_wire_closed(struct keeper *k)
+{
+	if (!uv_is_active((uv_handle_t *)&k->timer) || uv_timer_get_due_in(&k->timer) > EXIT_TIMEOUT_MS)
+		deadline(k, on_exit_timeout, EXIT_TIMEOUT_MS);
+}
+
 void keeper_stop(struct keeper *k, uint32_t grace_ms)
 {
 	if (k->phase == PHASE_ENDED || k->killed)

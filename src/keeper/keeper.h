@@ -45,6 +45,7 @@ enum {
 	BOOT_TIMEOUT_MS = 300 * 1000, /* the guest kernel did not come up: emulation on a busy host takes 30 s */
 	STOP_MARGIN_MS = 10 * 1000,   /* after the grace the guest was given */
 	STATS_TIMEOUT_MS = 1000,      /* a guest that does not tell its figures: answer without */
+	EXIT_TIMEOUT_MS = 20 * 1000,  /* for an engine that closed the wire: it may be flushing the disk */
 	DRAIN_TIMEOUT_MS = 2 * 1000,  /* at the end, for clients to take their last answers */
 	LOG_CAP = 4 << 20,            /* of one log file; one older generation is kept (.1) */
 	JOB_LOG_CAP = 32 << 20,
@@ -261,6 +262,7 @@ struct keeper {
 	bool stop_asked;       /* the guest was told to shut down */
 	bool killed;           /* we pulled the plug because somebody asked for the end */
 	bool save_due;         /* write that it runs, when there is nothing better to do */
+	bool guest_lost;       /* its wire is gone; clients hear of it when the machine is off and the lock is free */
 	bool ended;            /* the machine is off; the next prepare does the rest */
 	int end_code;          /* 0 = clean */
 	char end_reason[1024]; /* why it did not end cleanly; what clients are told */
@@ -292,6 +294,7 @@ void keeper_save(struct keeper *k, const char *state, const char *reason);
 void keeper_configured(struct keeper *k); /* the guest takes commands */
 void keeper_docker_changed(struct keeper *k);
 void keeper_guest_stopping(struct keeper *k); /* it shuts down, asked or not */
+void keeper_wire_closed(struct keeper *k);    /* by the engine, which is about to end */
 void keeper_stop(struct keeper *k, uint32_t grace_ms);
 void keeper_kill(struct keeper *k); /* asked for: ends as "stopped" */
 /* Something is wrong with the guest: pull the plug; ends as "crashed" with the reason. */

@@ -144,6 +144,11 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 bool link_flush(struct link *l)
 {
+	/* Whoever hears that its stream was cut off may start the sandbox again at once: not before it is free. */
+	if (l->k->guest_lost && l->k->phase != PHASE_ENDED) {
+		watch(l, UV_READABLE);
+		return false;
+	}
 	if (l->dirty) {
 		l->dirty = false;
 		list_del(&l->in_dirty);
@@ -177,7 +182,7 @@ bool link_flush(struct link *l)
 void links_flush(struct keeper *k)
 {
 	/* Flushing may wake streams of other links, which adds them behind. */
-	while (k->links_dirty.next != &k->links_dirty)
+	while (k->links_dirty.next != &k->links_dirty && !k->guest_lost)
 		link_flush(container_of(k->links_dirty.next, struct link, in_dirty));
 }
 
