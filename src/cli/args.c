@@ -162,8 +162,8 @@ static int check_count(const struct cli *cli, struct hull_error *err)
 	if (cli->word_count > cli->verb->max_words) {
 		const char *extra = cli->words[cli->verb->max_words];
 		_cleanup_free_ char *shown = hull_printable(extra, strlen(extra));
-		return hull_fail(err, -EINVAL, "%s: one word too many, \"%s\": usage: %s %s", self + 5,
-				 shown ? shown : "", self, cli->verb->usage);
+		return hull_fail(err, -EINVAL, "%s: one word too many, \"%s\": usage: %s%s%s", self + 5,
+				 shown ? shown : "", self, *cli->verb->usage ? " " : "", cli->verb->usage);
 	}
 	return 0;
 }

@@ -94,12 +94,13 @@ int create_place(const struct cli *cli, struct create_place *out, struct hull_er
 			}
 		if (!i && !looks_like_path(word)) {
 			_cleanup_free_ char *shown = hull_printable(word, strlen(word));
-			return hull_fail(err, -EINVAL,
-					 "\"%s\" is neither an agent (there is: shell) nor a directory: put a command "
-					 "behind --, as "
-					 "in `hull %s -- %s`",
-					 shown ? shown : "", hull_streq(cli->verb->name, "run") ? "run" : "exec NAME",
-					 shown && *shown ? shown : "make");
+			if (hull_streq(cli->verb->name, "run"))
+				return hull_fail(err, -EINVAL,
+						 "\"%s\" is neither an agent (there is: shell) nor a directory: put a "
+						 "command behind --, as in `hull run -- %s`",
+						 shown ? shown : "", shown && *shown ? shown : "make");
+			return hull_fail(err, -EINVAL, "\"%s\" is neither an agent (there is: shell) nor a directory",
+					 shown ? shown : "");
 		}
 	}
 	int r = 0;

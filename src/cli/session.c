@@ -339,15 +339,23 @@ static int outcome(struct session *s, struct hull_error *err)
 		return 128 + SIGPIPE;
 	if (s->status >= 0)
 		return s->status;
-	const char *what = s->spec->argv && s->spec->argv[0] ? s->spec->argv[0] : "the login shell";
 	const char *why = s->text[0] ? s->text : strerror(s->code);
-	if (s->code == ENOENT || s->code == ENOTDIR) {
-		cli_error("%s: %s", what, why);
+	switch (s->code) { /* the guest's words name the command */
+	case ENOENT:
+	case ENOTDIR:
+		cli_error("%s", why);
 		return CLI_EXIT_ABSENT;
-	}
-	if (s->code == EACCES || s->code == ENOEXEC || s->code == EPERM || s->code == EISDIR || s->code == ELOOP) {
-		cli_error("%s: %s", what, why);
+	case EACCES:
+	case ENOEXEC:
+	case EPERM:
+	case EISDIR:
+	case ELOOP:
+	case E2BIG:
+	case ESRCH: /* no such user */
+		cli_error("%s", why);
 		return CLI_EXIT_CANNOT;
+	default:
+		break;
 	}
 	if (s->accepted)
 		return hull_fail(err, -s->code, "%s stopped while the command ran: %s; `hull logs %s` has more",
