@@ -73,7 +73,8 @@ enum hull_engine_state {
 struct hull_engine;
 
 struct hull_engine_events {
-	/* The state changed. On HULL_ENGINE_STOPPED the process has been reaped. */
+	/* The state changed. On HULL_ENGINE_STOPPED the process has been reaped; from this call, and only from this
+	 * one, hull_engine_free() is allowed. PAUSED may come unasked: the host's disk is full (see trouble). */
 	void (*state)(void *ctx, enum hull_engine_state state);
 	/* The device model reported a problem the user should hear of (disk error, guest panic). */
 	void (*trouble)(void *ctx, const char *text);
@@ -103,8 +104,8 @@ int hull_engine_pause(struct hull_engine *e, struct hull_error *err);
 int hull_engine_resume(struct hull_engine *e, struct hull_error *err);
 /* Pull the plug: SIGKILL. (A clean end is the guest's power-off, asked for over the wire.) */
 void hull_engine_kill(struct hull_engine *e);
-/* How it ended, one line, with the engine's last words when it failed; 0 = guest powered off, else -errno. Valid in
- * HULL_ENGINE_STOPPED. */
+/* How it ended, one line, with the engine's last words when it failed; 0 = guest powered off, -ECANCELED =
+ * hull_engine_kill(), else another -errno. Valid in HULL_ENGINE_STOPPED. */
 int hull_engine_outcome(const struct hull_engine *e, struct hull_error *err);
 /* Bytes of host memory the VM holds (PSS of the process), or -errno. */
 int hull_engine_memory(const struct hull_engine *e, uint64_t *bytes);

@@ -55,7 +55,7 @@ static int teardown(void **state)
 	return rmdir(jaildir) || rmdir(work);
 }
 
-static const struct hull_probe no_kvm, with_kvm = {.kvm_usable = true};
+static const struct hull_probe no_kvm;
 
 static struct hull_engine_config config_for(const char *cmdline)
 {
@@ -297,10 +297,15 @@ static void test_refusals(void **state)
 	assert_int_equal(hull_engine_start(&config, &events, &seen, &e, &err), -EBADF);
 	close(fd);
 
+	char version[32];
+	assert_int_equal(hull_engine_qemu_version(version, sizeof(version), &err), 0);
+	assert_string_equal(version, "10.1.3");
+
 	/* No QEMU. */
 	config = config_for("fake=hang");
 	setenv("HULL_QEMU", "/nowhere/qemu", 1);
 	assert_int_equal(hull_engine_start(&config, &events, &seen, &e, &err), -ENOENT);
+	assert_int_equal(hull_engine_qemu_version(version, sizeof(version), &err), -ENOENT);
 	unsetenv("HULL_QEMU");
 	const char *path = getenv("PATH");
 	_cleanup_free_ char *saved = path ? strdup(path) : NULL;
@@ -340,7 +345,6 @@ static void test_command_line(void **state)
 	assert_false(any(argv, "tcg") || any(argv, "Nehalem") || any(argv, "mitigations"));
 	assert_true(any(argv, "kvm") && any(argv, "host"));
 	hull_argv_free(&argv);
-	(void)with_kvm;
 }
 
 /* Damaged, foreign and stale caches are measured anew, not believed. */
