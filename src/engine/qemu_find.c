@@ -90,8 +90,7 @@ static int read_version(const char *path, char *text, size_t cap, struct hull_er
 	close(hull_steal_fd(&out));
 	if (r != 0)
 		return hull_fail(err, -r, "cannot run %s: %s", path, strerror(r));
-	/* Up to the end, the first line's end, or the end of our patience: it may be anything that is called HULL_QEMU.
-	 */
+	/* Up to its end, the first line's end, or the end of our patience: HULL_QEMU may be any program. */
 	size_t used = 0;
 	struct pollfd p = {.fd = in, .events = POLLIN};
 	while (used < cap - 1 && !memchr(text, '\n', used) && poll(&p, 1, VERSION_PATIENCE_MS) > 0) {
@@ -113,8 +112,9 @@ int hull_engine_qemu_version(char *version, size_t cap, struct hull_error *err)
 	char text[256];
 	int major = 0, minor = 0, micro = 0;
 	int r = hull_qemu_find(&path, err);
-	if (r == 0)
-		r = read_version(path, text, sizeof(text), err);
+	if (r < 0 || !path)
+		return r;
+	r = read_version(path, text, sizeof(text), err);
 	if (r < 0)
 		return r;
 	const char *v = strstr(text, "version ");
