@@ -11,11 +11,14 @@ enum hull_service {
 	HULL_SVC_TAR_IN = 4,  /* unpack the tar stream sent at a path */
 	HULL_SVC_TAR_OUT = 5, /* pack a path as a tar stream */
 	/* opened by the guest side (egress and workspace) */
-	HULL_SVC_CONNECT = 16,
-	HULL_SVC_RESOLVE = 17,
+	HULL_SVC_CONNECT = 16, /* a TCP connection out of the sandbox */
+	HULL_SVC_RESOLVE = 17, /* one DNS question */
 	HULL_SVC_SHARE = 18,
+	HULL_SVC_DATAGRAM = 19, /* a UDP flow out of the sandbox: one stream per local port and destination */
 	/* answered by hull-keeper itself on control.sock; never relayed to the guest */
 	HULL_SVC_KEEPER = 32, /* request: JSON in HULL_TAG_JSON; the answer is JSON as DATA, then EOF */
+	/* opened by hull-keeper on its wire to hull-egress, the first thing on it; see egress/egress.h */
+	HULL_SVC_EGRESS = 33,
 };
 
 /* Tags of args fields; each is used by the services named. str = UTF-8 or raw bytes without NUL. */
@@ -32,8 +35,9 @@ enum hull_tag {
 	HULL_TAG_STATUS = 10,     /* exit: u32 exit code; 128+n when killed by signal n */
 	HULL_TAG_SIGNAL = 11,     /* signal: u32 Linux number; exit: u32 when killed by one */
 	HULL_TAG_PATH = 12,       /* dial unix, tar-in, tar-out: str absolute path */
-	HULL_TAG_PORT = 13,       /* dial tcp: u32 */
-	HULL_TAG_ADDRESS = 14,    /* dial tcp: str, default 127.0.0.1; connect: str literal address or name */
+	HULL_TAG_PORT = 13,       /* dial, connect, datagram: u32 */
+	HULL_TAG_ADDRESS = 14,    /* dial: str, default 127.0.0.1; connect, datagram: str literal address (a synthetic
+				     one stands for its name) or name; resolve ACCEPT: str literal, repeated */
 	HULL_TAG_ERRNO = 15,      /* failures: u32 positive errno */
 	HULL_TAG_TEXT = 16,       /* a message for a person: str */
 	HULL_TAG_TIME_NS = 17,    /* control: u64 CLOCK_REALTIME nanoseconds */
@@ -50,8 +54,11 @@ enum hull_tag {
 	HULL_TAG_UPTIME_MS = 28,  /* stats, events: u64 since the guest kernel started */
 	HULL_TAG_JSON = 29,       /* keeper: str */
 	HULL_TAG_KEEP = 30,       /* exec: u32 1 = a client that goes away does not hang the process up */
-	HULL_TAG_NAME = 31,       /* tar-in: str, unpack the single entry under this name; logs: str name */
+	HULL_TAG_NAME = 31,       /* tar-in: str, unpack the single entry under this name; resolve: str name */
 	HULL_TAG_DISK_BYTES = 32, /* control configure: u64, grow the file system to the disk's size */
+	HULL_TAG_PROTOCOL = 33,   /* dial: u32, 6 = TCP (default), 17 = UDP: DATA is then datagrams, as in datagram */
+	HULL_TAG_QTYPE = 34,      /* resolve: u32, the DNS type: 1 A, 28 AAAA, ...; the name is in NAME */
+	HULL_TAG_TTL = 35,        /* resolve ACCEPT: u32 seconds */
 };
 
 /* Messages, by first byte. */
@@ -80,6 +87,14 @@ enum hull_msg {
 
 /* DATA channels of exec: host to guest 0 = stdin; guest to host 0 = stdout (or the terminal), 1 = stderr. */
 enum { HULL_CHANNEL_MAIN = 0, HULL_CHANNEL_STDERR = 1 };
+
+/* Addresses of the sandbox's make-believe network (docs/wire.md, services 16, 17 and 19). A name is given a number and
+ * has these two addresses; everything else goes to connect as it is. The guest's own link uses the second half. */
+#define HULL_NET_NAMES4   "198.18.0.0/16"       /* synthetic: 198.18.0.0 + the name's number */
+#define HULL_NET_NAMES6   "fd68:756c:6c00::/64" /* synthetic: fd68:756c:6c00:: + the name's number */
+#define HULL_NET_GUEST4   "198.19.0.1/16"       /* hull0, and the DNS server */
+#define HULL_NET_GUEST6   "fd68:756c:6c00:1::1/64"
+#define HULL_NET_DATAGRAM 65507 /* the longest datagram: u16 length, then the bytes, in DATA cut anywhere */
 
 /* Where things are inside the guest (docs/guest.md). */
 #define HULL_GUEST_DOCKER_SOCKET "/run/docker.sock"
