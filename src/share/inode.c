@@ -264,6 +264,39 @@ void share_inode_moved(struct hull_share *sh, struct share_inode *ino, struct sh
 	free_chain(sh, dead);
 }
 
+/* A new record, not hashed, unused yet; NULL when full. Under the lock. */
+static struct share_inode *add_locked(struct hull_share *sh, struct share_inode *parent, const char *name)
+{
+	struct share_inode *ino = calloc(1, sizeof *ino);
+	char *copy = strdup(name);
+	if (ino)
+		ino->id = copy ? share_table_add(&sh->inodes, ino) : 0;
+	if (!ino || ino->id == 0) {
+		free(copy);
+		free(ino);
+		return NULL;
+	}
+	ino->fd = -1;
+	ino->name = copy;
+	ino->parent = parent;
+	parent->refs++;
+	return ino;
+}
+
+struct share_inode *share_inode_phantom(struct hull_share *sh, struct share_inode *parent, const char *name,
+					uint32_t type)
+{
+	pthread_mutex_lock(&sh->lock);
+	struct share_inode *ino = add_locked(sh, parent, name);
+	if (ino) {
+		ino->key.dev = UINT64_MAX; /* no file is that one, so nothing is ever found under its name */
+		ino->type = type;
+		ino->lookups = ino->refs = 1;
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return ino;
+}
+
 struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode *parent, const char *name,
 				      const struct statx *st)
 {
@@ -280,22 +313,13 @@ struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode 
 	if (ino) {
 		dead = move_locked(sh, ino, parent, name);
 	} else {
-		ino = calloc(1, sizeof *ino);
-		char *copy = strdup(name);
-		if (ino)
-			ino->id = copy ? share_table_add(&sh->inodes, ino) : 0;
-		if (!ino || ino->id == 0) {
+		ino = add_locked(sh, parent, name);
+		if (!ino) {
 			pthread_mutex_unlock(&sh->lock);
-			free(copy);
-			free(ino);
 			return NULL;
 		}
 		ino->key = key;
 		ino->type = st->stx_mode & S_IFMT;
-		ino->fd = -1;
-		ino->name = copy;
-		ino->parent = parent;
-		parent->refs++;
 		hash_add(sh, ino);
 	}
 	ino->ro |= ro;

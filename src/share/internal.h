@@ -182,6 +182,9 @@ void share_inode_put(struct hull_share *sh, struct share_inode *ino);
 /* The guest learns that (parent, name) is what st describes: one more lookup; ref'd for the caller. NULL when full. */
 struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode *parent, const char *name,
 				      const struct statx *st);
+/* An inode that stands for something gone, for the announcer to remove; as share_inode_enter. */
+struct share_inode *share_inode_phantom(struct hull_share *sh, struct share_inode *parent, const char *name,
+					uint32_t type);
 /* The inode st describes if the guest knows it (ref'd), else NULL. */
 struct share_inode *share_inode_find(struct hull_share *sh, const struct statx *st);
 void share_inode_forget(struct hull_share *sh, uint64_t id, uint64_t n);
@@ -235,8 +238,9 @@ void share_watch_drop(struct hull_share *sh, struct share_watch *w, int fd);
 /* Have the guest drop the cached content of an inode, soon. */
 void share_notify_content(struct hull_share *sh, uint64_t id);
 bool share_watched(const struct hull_share *sh, const struct share_inode *dir);
-/* True once for a name the guest's announcer is about to make appear. */
-bool share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool take);
+/* A name of dir's that the guest's announcer is about to make appear (created) or disappear there. */
+enum share_pending { SHARE_NOT_PENDING, SHARE_PENDING_FILE, SHARE_PENDING_DIR };
+enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool take);
 
 /* --- lock.c --- */
 void share_owners_drop(struct hull_share *sh, struct share_inode *ino); /* under lock, inode going away */

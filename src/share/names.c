@@ -48,6 +48,30 @@ static int pin_for_change(struct share_req *r, struct share_inode *dir, const ch
 	return e < 0 ? e : share_pin(r->sh, dir);
 }
 
+/* What the announcer is to find under a name that came or went: for it, the change is yet to happen. */
+static bool pretend(struct share_req *r, struct share_inode *dir, const char *name)
+{
+	enum share_pending gone = share_announced(r->sh, dir->id, name, false, false);
+	if (gone) {
+		uint32_t type = gone == SHARE_PENDING_DIR ? S_IFDIR : S_IFREG;
+		struct share_inode *ino = share_inode_phantom(r->sh, dir, name, type);
+		struct fuse_entry_out out = {.attr = {.mode = type | 0700, .nlink = 1}};
+		if (ino) {
+			out.nodeid = ino->id;
+			out.attr.ino = ino->id;
+			share_reply(r, 0, &out, sizeof out);
+			share_inode_put(r->sh, ino);
+		} else {
+			share_reply(r, -ENFILE, NULL, 0);
+		}
+		return true;
+	}
+	if (!share_announced(r->sh, dir->id, name, true, false))
+		return false;
+	share_reply(r, -ENOENT, NULL, 0);
+	return true;
+}
+
 void share_op_lookup(struct share_req *r, struct share_inode *dir)
 {
 	int e = 0;
@@ -57,8 +81,8 @@ void share_op_lookup(struct share_req *r, struct share_inode *dir)
 		return share_reply(r, e, NULL, 0);
 	if (dir->type != S_IFDIR)
 		return share_reply(r, -ENOTDIR, NULL, 0);
-	if (r->announcer && share_announced(r->sh, dir->id, name, false))
-		return share_reply(r, -ENOENT, NULL, 0);
+	if (r->announcer && pretend(r, dir, name))
+		return;
 	int fd = share_pin(r->sh, dir);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
@@ -107,11 +131,11 @@ static void make(struct share_req *r, struct share_inode *dir, const char *name,
 {
 	struct statx st;
 	int e;
-	bool pretend = r->announcer && share_announced(r->sh, dir->id, name, true);
-	int fd = pretend ? share_pin(r->sh, dir) : pin_for_change(r, dir, name);
+	bool exists = r->announcer && share_announced(r->sh, dir->id, name, true, true);
+	int fd = exists ? share_pin(r->sh, dir) : pin_for_change(r, dir, name);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
-	e = pretend ? 0 : r->announcer ? -EPERM : make_it(r->sh, fd, name, m);
+	e = exists ? 0 : r->announcer ? -EPERM : make_it(r->sh, fd, name, m);
 	if (e == 0)
 		e = share_statx(fd, name, &st);
 	share_unpin(r->sh, dir);
@@ -177,17 +201,15 @@ void share_op_link(struct share_req *r, struct share_inode *dir)
 static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
 {
 	int e = 0;
-	struct statx st;
 	const char *name = share_name(r, &e);
 	if (!name)
 		return share_reply(r, e, NULL, 0);
+	if (r->announcer)
+		return share_reply(r, share_announced(r->sh, dir->id, name, false, true) ? 0 : -EPERM, NULL, 0);
 	int fd = pin_for_change(r, dir, name);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
-	if (r->announcer)
-		e = share_statx(fd, name, &st) == -ENOENT ? 0 : -EBUSY;
-	else
-		e = unlinkat(fd, name, flags) < 0 ? -errno : 0;
+	e = unlinkat(fd, name, flags) < 0 ? -errno : 0;
 	share_unpin(r->sh, dir);
 	share_reply(r, e, NULL, 0);
 }

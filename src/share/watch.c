@@ -27,7 +27,7 @@ enum {
 	KEY_MAX = 8 + 4 + MAX_HANDLE_SZ,
 	BUCKETS = 16384,
 	QUEUE = 1024,
-	PENDING = 256,
+	PENDING = 1024,
 	WATCHED = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO | FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB |
 		  FAN_EVENT_ON_CHILD | FAN_ONDIR,
 	NAMES = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO,
@@ -44,6 +44,7 @@ struct share_watch {
 struct pending {
 	uint64_t dir;
 	char *name;
+	bool created, directory;
 };
 
 struct share_notifier {
@@ -244,15 +245,17 @@ static void changed(struct hull_share *sh, enum hull_share_event event, struct s
 
 /* --- names about to be made to appear --- */
 
-bool share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool take)
+enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool take)
 {
 	struct share_notifier *n = sh->notifier;
-	bool found = false;
+	enum share_pending found = SHARE_NOT_PENDING;
 	pthread_mutex_lock(&n->lock);
 	for (size_t i = 0; i < PENDING && !found; i++) {
 		struct pending *p = &n->pending[i];
-		found = p->name && p->dir == dir && !strcmp(p->name, name);
-		if (found && take) {
+		if (!p->name || p->dir != dir || p->created != created || strcmp(p->name, name) != 0)
+			continue;
+		found = p->directory ? SHARE_PENDING_DIR : SHARE_PENDING_FILE;
+		if (take) {
 			free(p->name);
 			p->name = NULL;
 		}
@@ -261,15 +264,15 @@ bool share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool
 	return found;
 }
 
-static void announce(struct hull_share *sh, uint64_t dir, const char *name)
+static void announce(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool directory)
 {
 	struct share_notifier *n = sh->notifier;
-	if (!atomic_load(&sh->announcer) || share_announced(sh, dir, name, false))
+	if (!atomic_load(&sh->announcer) || share_announced(sh, dir, name, created, false))
 		return;
 	pthread_mutex_lock(&n->lock);
 	struct pending *p = &n->pending[n->pending_at++ % PENDING];
 	free(p->name);
-	*p = (struct pending){.dir = dir, .name = strdup(name)};
+	*p = (struct pending){.dir = dir, .name = strdup(name), .created = created, .directory = directory};
 	pthread_mutex_unlock(&n->lock);
 }
 
@@ -288,8 +291,10 @@ static void on_name(struct hull_share *sh, struct share_inode *dir, const char *
 	if (here)
 		drop_attr(sh, dir->id, false);
 	if (mask & NAMES) {
+		if (mask & (FAN_DELETE | FAN_MOVED_FROM))
+			announce(sh, dir->id, name, false, directory);
 		if (e == 0 && mask & (FAN_CREATE | FAN_MOVED_TO))
-			announce(sh, dir->id, name);
+			announce(sh, dir->id, name, true, directory);
 		drop_attr(sh, dir->id, true);
 		expire_name(sh, dir->id, name);
 	}

@@ -1,0 +1,241 @@
+/* share-coherence [-w] GUEST HOST: the same directory from both sides; what one does, the other sees.
+ *
+ * Everything the host changes is first read through the share, so that the guest's kernel has it cached for ever. Then
+ * it is looked at again and again until it is new; a change that never shows fails. What showed late is printed, not
+ * judged: machines are slow at times. With -w, file watchers on the guest's side have to fire (needs an announcer). */
+#include "tests/share/check.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <time.h>
+
+static char guest[PATH_MAX], host[PATH_MAX];
+static char path_a[PATH_MAX], path_b[PATH_MAX];
+static double worst;
+
+static const char *g(const char *name)
+{
+	snprintf(path_a, sizeof path_a, "%.2000s/%s", guest, name);
+	return path_a;
+}
+
+static const char *h(const char *name)
+{
+	snprintf(path_b, sizeof path_b, "%.2000s/%s", host, name);
+	return path_b;
+}
+
+static double now(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* Wait for the guest to see it. */
+#define SEES(cond, ...)                                         \
+	do {                                                    \
+		double start_ = now();                          \
+		bool seen_ = false;                             \
+		while (!(seen_ = (cond)) && now() - start_ < 5) \
+			usleep(500);                            \
+		double took_ = now() - start_;                  \
+		worst = took_ > worst ? took_ : worst;          \
+		CHECK(seen_, __VA_ARGS__);                      \
+	} while (0)
+
+static bool exists(const char *path)
+{
+	struct stat st;
+	return lstat(path, &st) == 0;
+}
+
+static off_t size_of(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) == 0 ? st.st_size : -1;
+}
+
+static int entries(const char *path)
+{
+	int n = 0;
+	_cleanup_closedir_ DIR *d = opendir(path);
+	for (struct dirent *e; d && (e = readdir(d));)
+		n += e->d_name[0] != '.';
+	return n;
+}
+
+static void files(void)
+{
+	struct stat st;
+	char buf[64];
+	CHECK(put_file(h("f1"), "first") == 0, "the host writes");
+	SEES(has_text(g("f1"), "first"), "the guest reads");
+	CHECK(put_file(h("f1"), "other") == 0, "same length");
+	SEES(has_text(g("f1"), "other"), "new content");
+	CHECK(put_file(h("f1"), "much longer than before") == 0, "longer");
+	SEES(size_of(g("f1")) == 23 && has_text(g("f1"), "much longer than before"), "new size");
+	CHECK(put_file(h("f1"), "") == 0, "empty");
+	SEES(size_of(g("f1")) == 0, "truncated");
+	int fd = open(g("f1"), O_RDONLY);
+	char *p = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+	CHECK(put_file(h("f1"), "mapped") == 0, "under a mapping");
+	SEES(pread(fd, buf, 6, 0) == 6 && !memcmp(buf, "mapped", 6) && !memcmp(p, "mapped", 6),
+	     "an open file and its mapping");
+	munmap(p, 4096);
+	/* Editors write another file and rename it over. */
+	char from[PATH_MAX];
+	snprintf(from, sizeof from, "%.2000s/f1.tmp", host);
+	CHECK(put_file(from, "replaced") == 0 && rename(from, h("f1")) == 0, "replace by rename");
+	SEES(has_text(g("f1"), "replaced"), "the new file by the old name");
+	CHECK(pread(fd, buf, 6, 0) == 6 && !memcmp(buf, "mapped", 6), "the open one is the old file");
+	close(fd);
+	CHECK(stat(g("f1"), &st) == 0 && chmod(h("f1"), 0600) == 0, "chmod on the host");
+	SEES(stat(g("f1"), &st) == 0 && (st.st_mode & 0777) == 0600, "new mode");
+	CHECK(!exists(g("f2")) && put_file(h("f2"), "x") == 0, "a name known not to exist");
+	SEES(exists(g("f2")), "exists");
+	CHECK(unlink(h("f2")) == 0, "unlink on the host");
+	SEES(!exists(g("f2")), "is gone");
+	CHECK(symlink("one", h("s")) == 0, "a symlink");
+	SEES(readlink(g("s"), buf, sizeof buf) == 3, "is read");
+	CHECK(unlink(h("s")) == 0 && symlink("three", h("s")) == 0, "made anew");
+	SEES(readlink(g("s"), buf, sizeof buf) == 5, "is read anew");
+}
+
+static void directories(void)
+{
+	char from[PATH_MAX];
+	CHECK(mkdir(h("d"), 0755) == 0, "mkdir on the host");
+	SEES(entries(g("d")) == 0 && exists(g("d")), "seen");
+	CHECK(put_file(h("d/a"), "a") == 0 && put_file(h("d/b"), "b") == 0, "files in it");
+	SEES(entries(g("d")) == 2, "listed");
+	CHECK(unlink(h("d/a")) == 0, "one removed");
+	SEES(entries(g("d")) == 1 && !exists(g("d/a")), "listed no more");
+	snprintf(from, sizeof from, "%.2000s/d", host);
+	CHECK(rename(from, h("d2")) == 0, "the directory renamed");
+	SEES(!exists(g("d")) && has_text(g("d2/b"), "b"), "found by the new name");
+	CHECK(put_file(g("d2/c"), "from the guest") == 0 && has_text(h("d2/c"), "from the guest"),
+	      "the guest writes there");
+	CHECK(put_file(h("d2/c"), "from the host!") == 0, "both write");
+	SEES(has_text(g("d2/c"), "from the host!"), "the later one counts");
+	CHECK(unlink(h("d2/b")) == 0 && unlink(h("d2/c")) == 0 && rmdir(h("d2")) == 0, "removed");
+	SEES(!exists(g("d2")), "and gone");
+	CHECK(mkdir(h("d2"), 0755) == 0 && put_file(h("d2/z"), "z") == 0, "one of the same name");
+	SEES(has_text(g("d2/z"), "z"), "is another");
+}
+
+/* Both write the same file in turns, each sees the other's last. */
+static void turns(void)
+{
+	char text[64];
+	bool good = true;
+	for (int i = 0; i < 200 && good; i++) {
+		snprintf(text, sizeof text, "turn %d", i);
+		good = put_file(i % 2 ? g("t") : h("t"), text) == 0;
+		double start = now();
+		while (good && !has_text(i % 2 ? h("t") : g("t"), text) && now() - start < 5)
+			usleep(200);
+		good = good && has_text(i % 2 ? h("t") : g("t"), text);
+	}
+	CHECK(good, "two hundred turns (%s)", text);
+	/* Appending from both sides loses nothing. */
+	int a = open(g("ap"), O_WRONLY | O_CREAT | O_APPEND, 0644), b = open(h("ap"), O_WRONLY | O_APPEND);
+	for (int i = 0; i < 200; i++)
+		good = good && write(i % 3 ? a : b, "line\n", 5) == 5;
+	close(a);
+	close(b);
+	CHECK(good && size_of(h("ap")) == 1000, "appended from both sides");
+	SEES(size_of(g("ap")) == 1000, "and the guest has the size");
+	char buf[1001] = "";
+	a = open(g("ap"), O_RDONLY);
+	SEES(pread(a, buf, 1000, 0) == 1000 && !memchr(buf, 0, 1000) && !memcmp(buf + 995, "line\n", 5),
+	     "and the content");
+	close(a);
+	/* Many changes at once. */
+	char name[64];
+	for (int i = 0; i < 2000; i++) {
+		snprintf(name, sizeof name, "many-%d", i);
+		good = good && put_file(h(name), "1") == 0;
+	}
+	SEES(entries(g(".")) >= 2000, "two thousand files");
+	for (int i = 0; i < 2000; i++) {
+		snprintf(name, sizeof name, "many-%d", i);
+		good = good && size_of(g(name)) == 1;
+	}
+	for (int i = 0; i < 2000; i++) {
+		snprintf(name, sizeof name, "many-%d", i);
+		good = good && put_file(h(name), "22") == 0;
+	}
+	for (int i = 0; i < 2000 && good; i++) {
+		snprintf(name, sizeof name, "many-%d", i);
+		double start = now();
+		while (size_of(g(name)) != 2 && now() - start < 5)
+			usleep(200);
+		good = size_of(g(name)) == 2;
+	}
+	CHECK(good, "and their changes");
+}
+
+/* True when an event with all of `mask` for `name` comes. */
+static bool fires(int in, uint32_t mask, const char *name)
+{
+	_Alignas(struct inotify_event) char buf[4096];
+	struct pollfd p = {.fd = in, .events = POLLIN};
+	while (poll(&p, 1, 5000) > 0) {
+		ssize_t n = read(in, buf, sizeof buf);
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *e = (void *)(buf + at);
+			if (e->mask & mask && e->len && !strcmp(e->name, name))
+				return true;
+			at += (ssize_t)(sizeof *e + e->len);
+		}
+	}
+	return false;
+}
+
+static void watchers(void)
+{
+	CHECK(mkdir(h("w"), 0755) == 0 && put_file(h("w/old"), "old") == 0, "set up");
+	SEES(has_text(g("w/old"), "old"), "seen");
+	int in = inotify_init1(IN_CLOEXEC);
+	CHECK(inotify_add_watch(in, g("w"), IN_ALL_EVENTS) >= 0, "a watcher in the guest");
+	CHECK(put_file(h("w/old"), "new") == 0 && fires(in, IN_MODIFY, "old"), "IN_MODIFY");
+	CHECK(put_file(h("w/old"), "newer") == 0 && fires(in, IN_CLOSE_WRITE, "old"), "IN_CLOSE_WRITE");
+	CHECK(has_text(g("w/old"), "newer") && has_text(h("w/old"), "newer"), "the content is the host's");
+	CHECK(put_file(h("w/made"), "made") == 0 && fires(in, IN_CREATE, "made"), "IN_CREATE");
+	SEES(has_text(g("w/made"), "made") && has_text(h("w/made"), "made"), "with its content");
+	CHECK(chmod(h("w/old"), 0604) == 0 && fires(in, IN_ATTRIB, "old"), "IN_ATTRIB");
+	CHECK(mkdir(h("w/sub"), 0755) == 0 && fires(in, IN_CREATE, "sub"), "a directory");
+	CHECK(unlink(h("w/made")) == 0 && fires(in, IN_DELETE, "made"), "IN_DELETE");
+	CHECK(rmdir(h("w/sub")) == 0 && fires(in, IN_DELETE, "sub"), "of a directory");
+	char from[PATH_MAX];
+	snprintf(from, sizeof from, "%.2000s/w/tmp", host);
+	CHECK(put_file(from, "saved") == 0 && fires(in, IN_CREATE, "tmp") && rename(from, h("w/old")) == 0 &&
+		      fires(in, IN_DELETE | IN_CREATE | IN_MODIFY, "tmp"),
+	      "an editor's rename");
+	SEES(has_text(g("w/old"), "saved"), "and its content");
+	close(in);
+}
+
+int main(int argc, char **argv)
+{
+	bool watch = argc > 1 && !strcmp(argv[1], "-w");
+	if (argc < 3 + watch) {
+		fprintf(stderr, "usage: share-coherence [-w] GUEST HOST\n");
+		return 2;
+	}
+	snprintf(guest, sizeof guest, "%s", argv[1 + watch]);
+	snprintf(host, sizeof host, "%s", argv[2 + watch]);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	files();
+	directories();
+	turns();
+	if (watch)
+		watchers();
+	printf("# the longest wait was %.1f ms\n", worst * 1000);
+	return check_done();
+}
