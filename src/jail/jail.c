@@ -116,6 +116,10 @@ __attribute__((noreturn)) static void enter(const struct entering *in)
 		give_up(in, RECORD_FAILED, &err);
 	reset_signals();
 	umask(077);
+	if (chdir("/") < 0) { /* with Landlock it is still where the caller stands */
+		hull_fail_errno(&err, "jail: chdir /");
+		give_up(in, RECORD_FAILED, &err);
+	}
 	/* Said before the caller's filter is in place: that one need not allow the write. */
 	report(in->report_fd, RECORD_READY, 0, NULL);
 	if (jail->seccomp && jail->seccomp(jail->arg, &err) < 0) {

@@ -277,6 +277,9 @@ static int regain(void *arg)
 	struct rlimit l;
 	if (getrlimit(RLIMIT_CORE, &l) < 0 || l.rlim_max != 0)
 		return 7;
+	char cwd[8];
+	if (!getcwd(cwd, sizeof(cwd)) || strcmp(cwd, "/") != 0)
+		return 9;
 	return getsid(0) == getpid() ? 0 : 8;
 }
 
