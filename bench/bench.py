@@ -310,7 +310,6 @@ def main():
     benches = {"boot": bench_boot, "exec": bench_exec, "idle": bench_idle}
     if len(sys.argv) < 2 or any(b not in benches for b in sys.argv[2:]):
         raise SystemExit(f"usage: bench.py HULL [{'] ['.join(benches)}]")
-    os.environ["HULL_NO_NOTICE"] = "1"
     hull = Hull(sys.argv[1])
     begun = time.monotonic()
     if not json.loads(hull("image", "ls", "--json")):

@@ -4,6 +4,7 @@
 setup_file() {
 	load lib
 	shared_sandbox
+	LIMIT=300 hull wait shared
 }
 setup() { load lib; }
 teardown() { remove_own; }
@@ -75,17 +76,19 @@ YML
 	[ "$(echo through | LIMIT=240 hull docker shared run --rm -i localhost/debian:trixie cat)" = through ]
 }
 
-@test "docker: hull docker without a client says what to do" {
-	run env PATH="$BATS_TEST_TMPDIR" "$HULL" docker shared ps
-	assert_refused 127 'docker'
+@test "docker: hull docker without a client here takes the sandbox's" {
+	[[ "$(PATH=$BATS_TEST_TMPDIR /usr/bin/timeout 240 "$HULL" docker shared images)" == *localhost/debian* ]]
+	PATH=$BATS_TEST_TMPDIR run /usr/bin/timeout 240 "$HULL" docker shared run no-such-image:none
+	[ "$status" = 125 ]
 }
 
 @test "docker: images, volumes and containers survive stop and start" {
 	own_sandbox
+	LIMIT=300 hull start --wait docker "$name"
 	LIMIT=300 hull exec "$name" docker run --name c1 -v data:/data localhost/debian:trixie sh -c 'echo kept >/data/file'
 	LIMIT=300 hull exec "$name" docker commit c1 committed
 	hull stop "$name"
-	hull start "$name"
+	hull start --wait docker "$name"
 	[ "$(LIMIT=300 hull exec "$name" docker run --rm -v data:/data committed cat /data/file)" = kept ]
 	[[ "$(hull exec "$name" docker ps -a --format '{{.Names}}')" == *c1* ]]
 	hull rm -f "$name"
@@ -93,7 +96,7 @@ YML
 
 @test "docker: a daemon that is killed comes back" {
 	own_sandbox
-	LIMIT=300 hull exec "$name" docker info >/dev/null
+	LIMIT=300 hull start --wait docker "$name"
 	as_root "$name" pkill -9 -x dockerd
 	eventually 120 docker_answers "$name"
 	hull logs "$name" --docker | grep -q .

@@ -8,11 +8,11 @@ teardown() { remove_own; }
 	run hull strat
 	assert_refused 125 'start'
 	run hull exec --evn A=1 x true
-	assert_refused 125 -- '--env'
+	assert_refused 125 '--env'
 	run hull create --memroy 1g
-	assert_refused 125 -- '--memory'
+	assert_refused 125 '--memory'
 	run hull ls --jsn
-	assert_refused 125 -- '--json'
+	assert_refused 125 '--json'
 	run hull ps
 	assert_refused 125 'ls'
 	run hull start --no-such-flag-at-all x
@@ -101,10 +101,13 @@ teardown() { remove_own; }
 	[ ! -e "$HULL_HOME/sandboxes/$name" ]
 }
 
-@test "input: a directory without a sandbox.json, left by a death in create, is swept" {
-	mkdir "$HULL_HOME/sandboxes/half-made"
+@test "input: what a death in create left is swept; a directory that is no sandbox is said to be damaged" {
+	mkdir "$HULL_HOME/sandboxes/.new-0123456789ab" "$HULL_HOME/sandboxes/not-one"
 	own_sandbox
-	[ ! -e "$HULL_HOME/sandboxes/half-made" ]
+	[ ! -e "$HULL_HOME/sandboxes/.new-0123456789ab" ]
+	state_is not-one damaged
+	hull rm -f not-one
+	[ ! -e "$HULL_HOME/sandboxes/not-one" ]
 }
 
 @test "input: a stale socket and runtime directory are no obstacle" {

@@ -33,8 +33,8 @@ shared_sandbox() {
 		flock 9
 		if [ "$("$HULL" ls --json | jq -r '.[] | select(.name == "shared") | .state')" != running ]; then
 			if [ -e "$HULL_HOME/sandboxes/shared" ]; then LIMIT=180 hull rm -f shared; fi
-			LIMIT=300 hull create --name shared --cpus 2 -m 1g -e FROM_SANDBOX=yes shell
-			LIMIT=300 hull start shared
+			LIMIT=300 hull create -q --name shared --cpus 2 -m 1g -e FROM_SANDBOX=yes shell
+			LIMIT=300 hull start -q shared
 		fi
 	) 9>"$XDG_RUNTIME_DIR/shared.lock"
 }
@@ -43,7 +43,7 @@ shared_sandbox() {
 own_sandbox() {
 	name=t$BATS_SUITE_TEST_NUMBER-$RANDOM
 	echo "$name" >>"$BATS_TEST_TMPDIR/own"
-	LIMIT=300 hull create --name "$name" --cpus 1 -m 768m "$@" shell
+	LIMIT=300 hull create -q --name "$name" --cpus 1 -m 768m "$@" shell
 }
 # What teardown() of a file that uses own_sandbox calls.
 remove_own() {
@@ -151,18 +151,22 @@ assert_stopped() { # NAME PID...
 	return $status
 }
 
-# The run before ended with this code, and its output has these words (a pattern for grep -E) on one line.
+# The run before ended with this code, and its output is one line that has these words (a pattern for grep -E).
 assert_refused() { # CODE PATTERN
+	assert_says "$@" || return 1
+	if [ "$(grep -c . <<<"$output")" != 1 ]; then
+		echo "not one line: $output" >&2
+		return 1
+	fi
+}
+# The same, however many lines.
+assert_says() { # CODE PATTERN
 	if [ "$status" != "$1" ]; then
 		echo "exit code $status instead of $1; output: $output" >&2
 		return 1
 	fi
 	if ! grep -qiE -- "$2" <<<"$output"; then
 		echo "no /$2/ in: $output" >&2
-		return 1
-	fi
-	if [ "$(grep -c . <<<"$output")" != 1 ]; then
-		echo "not one line: $output" >&2
 		return 1
 	fi
 }

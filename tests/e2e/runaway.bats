@@ -4,7 +4,7 @@
 setup_file() {
 	load lib
 	shared_sandbox
-	LIMIT=300 hull create --name runaway --cpus 1 -m 768m --disk 6g shell
+	LIMIT=300 hull create -q --name runaway --cpus 1 -m 768m --disk 6g shell
 	LIMIT=300 hull start runaway
 }
 teardown_file() {
