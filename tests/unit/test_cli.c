@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/create.h"
 #include "cli/filter.h"
@@ -275,6 +277,44 @@ static void test_help_and_completion(void **state)
 	}
 }
 
+/* Every command and every flag has its place in docs/cli.md. __FILE__ is relative to the build directory, in which
+ * the test runs. */
+static void in_docs(const struct cli_verb *v, const struct cli_verb *above, const char *docs)
+{
+	char want[128];
+	if (above)
+		snprintf(want, sizeof want, "### %s %s", above->name, v->name);
+	else
+		snprintf(want, sizeof want, "\n## %s\n", v->name);
+	const char *section = strstr(docs, want);
+	assert_non_null(section);
+	const char *next = strstr(section + 3, "\n## ");
+	const char *sub = strstr(section + 3, "\n### ");
+	if (above && sub && (!next || sub < next))
+		next = sub;
+	_cleanup_free_ char *page = next ? strndup(section, (size_t)(next - section)) : strdup(section);
+	for (const struct cli_opt *o = v->options; o && o->name; o++) {
+		snprintf(want, sizeof want, "--%s", o->name);
+		assert_non_null(strstr(page, want));
+		snprintf(want, sizeof want, "`-%c`", o->letter);
+		if (o->letter)
+			assert_non_null(strstr(page, want));
+	}
+	for (const struct cli_verb *const *w = v->verbs; w && *w; w++)
+		in_docs(*w, v, docs);
+}
+
+static void test_docs(void **state)
+{
+	_cleanup_free_ char *path = hull_fmt("%.*s../../docs/cli.md", (int)(strrchr(__FILE__, '/') + 1 - __FILE__),
+					     __FILE__);
+	_cleanup_(hull_buf_free) struct hull_buf page = {0};
+	if (hull_read_file(AT_FDCWD, path, 1 << 20, &page, NULL) < 0)
+		skip();
+	for (const struct cli_verb *const *v = cli_verbs; *v; v++)
+		in_docs(*v, NULL, (const char *)hull_buf_bytes(&page));
+}
+
 /* --- sizes --- */
 
 #define MIB ((uint64_t)1 << 20)
@@ -441,6 +481,7 @@ int main(void)
 		cmocka_unit_test(test_verbs),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_help_and_completion),
+		cmocka_unit_test(test_docs),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_cpus),
 		cmocka_unit_test(test_env),
