@@ -178,7 +178,10 @@ static int in_home(const struct hull_paths *p, const char *runtime_parent, const
 		   const char *seed_img, const char *tar, struct cli_progress *progress, struct hull_error *err)
 {
 	_cleanup_free_ char *digest = NULL;
-	int r = hull_mkdir_all(p->runtime, 0700, err);
+	_cleanup_free_ char *sandboxes = hull_fmt("%s/sandboxes", p->home);
+	int r = sandboxes ? hull_mkdir_all(p->runtime, 0700, err) : hull_fail(err, -ENOMEM, "out of memory");
+	if (r >= 0)
+		r = hull_mkdir_all(sandboxes, 0700, err);
 	if (r >= 0)
 		r = lay_out_image(unfinished, p->home, seed_img, &digest, err);
 	if (r >= 0)
