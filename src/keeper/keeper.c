@@ -47,8 +47,9 @@ static void deadline(struct keeper *k, uv_timer_cb cb, uint64_t ms)
 
 static void on_boot_timeout(uv_timer_t *timer)
 {
-	keeper_fault(timer->data, "the guest did not start within %d s; see `hull logs NAME serial`",
-		     BOOT_TIMEOUT_MS / 1000);
+	struct keeper *k = timer->data;
+	keeper_fault(k, "the guest did not start within %d s; see `hull logs --serial %s`", BOOT_TIMEOUT_MS / 1000,
+		     k->sb.name);
 }
 
 static void on_sigterm(uv_signal_t *handle, int signum)

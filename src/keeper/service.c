@@ -172,7 +172,7 @@ static void look(struct request *q)
 	} else if (g->configured && strcmp(g->docker, "ready") == 0) {
 		answer(q, json_pack("{s:b}", "ready", 1));
 	} else if (g->docker_failures >= DOCKER_FAILURES) {
-		snprintf(text, sizeof(text), "dockerd failed %u times%s%s; see `hull logs %s dockerd`",
+		snprintf(text, sizeof(text), "dockerd failed %u times%s%s; see `hull logs --docker %s`",
 			 g->docker_failures, g->docker_text[0] ? ": " : "", g->docker_text, k->sb.name);
 		answer_error(q, EIO, text);
 	}
