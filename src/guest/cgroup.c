@@ -3,24 +3,42 @@
  *     /init           hull-init
  *     /dockerd        dockerd, containerd and the shims
  *     /work           everything the user starts; bounded in processes and memory, so that the two above keep room
- *       sessions      exec
+ *       sessions/N    one for each exec: an equal share of the processors for each
  *       docker        containers and builds
  *
- * A fork bomb or a memory bomb in /work meets the limit of /work: exec still answers and can clean up. */
+ * A fork bomb or a memory bomb in /work meets the limits of /work: the next exec has its share of the processors and
+ * can clean up. Only the cpu controller goes below sessions: a memory cgroup would outlive its session for as long as
+ * a page of cache is charged to it, and thousands of them would be a leak.
+ *
+ * A session's cgroup goes with the session, unless something it left in the background still lives there: then it is
+ * tried again when later sessions end. */
 #include "guest/guest.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 
-int hull_cg_sessions = -1;
 int hull_cg_dockerd = -1;
 
-enum { RESERVED_PIDS_PERCENT = 20, RESERVED_MEMORY_MAX = 192 << 20 };
+enum {
+	RESERVED_PIDS_PERCENT = 20,
+	RESERVED_MEMORY_MAX = 192 << 20,
+	PROCESS_BYTES = 384 << 10, /* what one more small process costs: so many that they cannot use up the memory */
+	PROCS_MAX = 4 << 20,
+	RETRY = 4, /* left-over cgroups tried again per session that ends */
+};
+
+static int sessions_dir = -1;
+static uint32_t last_number;
+static uint32_t *leftover; /* numbers of cgroups that were not empty yet */
+static size_t leftover_count, leftover_cap, leftover_next;
 
 static void enable_controllers(const char *dir)
 {
@@ -63,14 +81,88 @@ void hull_cgroup_setup(void)
 	mkdir(HULL_CG_ROOT "/work/sessions", 0755);
 	mkdir(HULL_CG_ROOT "/work/docker", 0755);
 
-	put_number(HULL_CG_ROOT "/work/pids.max", threads_max() / 100 * (100 - RESERVED_PIDS_PERCENT));
+	hull_put(HULL_CG_ROOT "/work/sessions/cgroup.subtree_control", "+cpu");
+
+	unsigned long long pids = threads_max() / 100 * (100 - RESERVED_PIDS_PERCENT);
 	if (sysinfo(&si) == 0) {
 		unsigned long long total = (unsigned long long)si.totalram * si.mem_unit;
 		unsigned long long reserve = total / 4 < RESERVED_MEMORY_MAX ? total / 4 : RESERVED_MEMORY_MAX;
 		put_number(HULL_CG_ROOT "/work/memory.max", total - reserve);
+		if (pids > (total - reserve) / PROCESS_BYTES)
+			pids = (total - reserve) / PROCESS_BYTES;
 	}
+	put_number(HULL_CG_ROOT "/work/pids.max", pids);
 	hull_put(HULL_CG_ROOT "/init/cpu.weight", "10000");
 	hull_put(HULL_CG_ROOT "/dockerd/cpu.weight", "400");
-	hull_cg_sessions = open(HULL_CG_ROOT "/work/sessions", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	sessions_dir = open(HULL_CG_ROOT "/work/sessions", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	hull_cg_dockerd = open(HULL_CG_ROOT "/dockerd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int hull_cgroup_make(uint32_t *number)
+{
+	char name[16];
+	*number = 0;
+	if (sessions_dir < 0)
+		return -1;
+	snprintf(name, sizeof(name), "%u", ++last_number);
+	if (mkdirat(sessions_dir, name, 0755) < 0)
+		return -1;
+	*number = last_number;
+	return openat(sessions_dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool removed(uint32_t number)
+{
+	char name[16];
+	snprintf(name, sizeof(name), "%u", number);
+	return unlinkat(sessions_dir, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
+}
+
+void hull_cgroup_drop(uint32_t number)
+{
+	if (number == 0)
+		return;
+	for (int i = 0; i < RETRY && leftover_count > 0; i++) {
+		leftover_next = leftover_next % leftover_count;
+		if (removed(leftover[leftover_next]))
+			leftover[leftover_next] = leftover[--leftover_count];
+		else
+			leftover_next++;
+	}
+	if (removed(number))
+		return;
+	if (leftover_count == leftover_cap) {
+		size_t cap = leftover_cap ? 2 * leftover_cap : 16;
+		uint32_t *more = reallocarray(leftover, cap, sizeof(*more));
+		if (!more)
+			return; /* an empty directory stays behind */
+		leftover = more;
+		leftover_cap = cap;
+	}
+	leftover[leftover_count++] = number;
+}
+
+/* kill(2) for every process of one cgroup. */
+static void signal_cgroup(int dir, const char *name, const int *signals)
+{
+	_cleanup_(hull_buf_free) struct hull_buf procs = {0};
+	char path[300];
+	char *save = NULL;
+	snprintf(path, sizeof(path), "%s/cgroup.procs", name);
+	if (hull_read_file(dir, path, PROCS_MAX, &procs, NULL) < 0 || procs.len == 0)
+		return;
+	for (char *l = strtok_r((char *)hull_buf_bytes(&procs), "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
+		pid_t pid = atoi(l);
+		for (const int *s = signals; pid > 1 && *s; s++)
+			kill(pid, *s);
+	}
+}
+
+void hull_cgroup_signal_sessions(const int *signals)
+{
+	_cleanup_closedir_ DIR *d = opendir(HULL_CG_ROOT "/work/sessions");
+	struct dirent *e;
+	while (d && (e = readdir(d)))
+		if (e->d_type == DT_DIR && e->d_name[0] != '.')
+			signal_cgroup(dirfd(d), e->d_name, signals);
 }

@@ -45,7 +45,8 @@ struct session {
 	struct hull_in in;
 	struct hull_out out[2]; /* stdout or the terminal, stderr */
 	struct hull_timer grace;
-	pid_t group; /* the process group, while the process has not been reaped */
+	uint32_t cgroup; /* its number; see hull_cgroup_make() */
+	pid_t group;     /* the process group, while the process has not been reaped */
 	bool tty, keep;
 	bool started;  /* accepted or refused */
 	bool ended;    /* the process has */
@@ -76,6 +77,7 @@ static void session_free(struct session *s)
 	hull_out_close(&s->out[0]);
 	hull_out_close(&s->out[1]);
 	hull_timer_stop(&s->grace);
+	hull_cgroup_drop(s->cgroup);
 	free(s->program);
 	free(s->cwd);
 	free(s);
@@ -341,7 +343,8 @@ static int session_start(struct session *s, const struct hull_request *r, const 
 	if (e < 0)
 		return e;
 	struct launch l = {.request = r, .user = u, .fd = {c0, c1, c2}};
-	e = hull_spawn(&s->child, hull_cg_sessions, run, &l, &s->status_fd, child_ended, err);
+	_cleanup_close_ int cgroup = hull_cgroup_make(&s->cgroup);
+	e = hull_spawn(&s->child, cgroup, run, &l, &s->status_fd, child_ended, err);
 	if (e < 0)
 		return e;
 	s->group = s->child.pid;

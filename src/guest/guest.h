@@ -41,8 +41,13 @@ int hull_grow_disk(struct hull_error *err);
 /* Where processes live. The root of the hierarchy keeps only kernel threads. */
 #define HULL_CG_ROOT "/sys/fs/cgroup"
 void hull_cgroup_setup(void);
-extern int hull_cg_sessions; /* directory descriptor of /sessions, for CLONE_INTO_CGROUP; -1 without cgroups */
-extern int hull_cg_dockerd;
+extern int hull_cg_dockerd; /* directory descriptor, for hull_spawn(); -1 without cgroups */
+/* A cgroup for one session: its directory descriptor (-1 when there is none to be had; that is no failure) and the
+ * number to drop it by (0 = none). */
+int hull_cgroup_make(uint32_t *number);
+void hull_cgroup_drop(uint32_t number);
+/* Send these signals (0 ends the list) to every process of every session. */
+void hull_cgroup_signal_sessions(const int *signals);
 
 /* --- the wire's port and the streams on it --- */
 struct hull_wire;

@@ -250,7 +250,7 @@ void hull_leave_root(void)
 	/* Everything but the root goes while the root can still be named; then the root itself, from outside. */
 	static const char out[] = "/run/hull/out";
 	/* Our own open files (a log, the wire) keep their file systems busy like anybody's. */
-	syscall(SYS_close_range, 3U, ~0U, 0U);
+	syscall(SYS_close_range, 0U, ~0U, 0U);
 	mkdir(out, 0700);
 	if (mount("tmpfs", out, "tmpfs", 0, "mode=0700") < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mkdir("/run/hull/out/old", 0700) < 0 || mkdir("/run/hull/out/proc", 0555) < 0 ||

@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { FLUSH_MS = 500, KILL_WAIT_S = 5, GRACE_MAX_MS = 10 * 60 * 1000, PROCS_MAX = 4 * 1024 * 1024 };
+enum { FLUSH_MS = 500, KILL_WAIT_S = 5, GRACE_MAX_MS = 10 * 60 * 1000 };
 
 static bool under_way, docker_gone, sessions_gone;
 static struct hull_timer grace;
@@ -107,27 +107,9 @@ static void sessions_changed(struct hull_watch *w, uint32_t events)
 	settle();
 }
 
-static void signal_sessions(void)
-{
-	_cleanup_(hull_buf_free) struct hull_buf procs = {0};
-	if (hull_read_file(AT_FDCWD, HULL_CG_ROOT "/work/sessions/cgroup.procs", PROCS_MAX, &procs, NULL) < 0)
-		return;
-	char *save = NULL;
-	char *l = procs.len ? strtok_r((char *)hull_buf_bytes(&procs), "\n", &save) : NULL;
-	for (; l; l = strtok_r(NULL, "\n", &save)) {
-		pid_t pid = atoi(l);
-		if (pid > 1) {
-			kill(pid, SIGTERM);
-			kill(pid, SIGHUP);
-			kill(pid, SIGCONT);
-		}
-	}
-}
-
 void hull_shutdown(const char *why, uint32_t grace_ms)
 {
-	if (under_way) /* asked again: with less patience, perhaps */
-	{
+	if (under_way) { /* asked again: with less patience, perhaps */
 		hull_timer_start(&grace, grace_ms < GRACE_MAX_MS ? grace_ms : GRACE_MAX_MS, grace_over);
 		return;
 	}
@@ -138,7 +120,8 @@ void hull_shutdown(const char *why, uint32_t grace_ms)
 	events_fd = open(HULL_CG_ROOT "/work/sessions/cgroup.events", O_RDONLY | O_CLOEXEC);
 	if (events_fd >= 0)
 		hull_watch_add(&events_watch, events_fd, EPOLLPRI, sessions_changed);
-	signal_sessions();
+	/* Interactive shells heed HUP only; what is stopped must go on to hear of it. */
+	hull_cgroup_signal_sessions((const int[]){SIGTERM, SIGHUP, SIGCONT, 0});
 	look_at_sessions();
 	hull_docker_stop(docker_stopped);
 }

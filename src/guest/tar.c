@@ -30,6 +30,7 @@ struct job {
 	struct hull_out out;
 	struct hull_watch err_watch;
 	int err_fd; /* tar's stderr; -1 once it ended */
+	uint32_t cgroup;
 	bool ended, reported;
 	int status;
 	char words[WORDS_MAX + 1]; /* the last of its stderr */
@@ -44,6 +45,7 @@ static void job_free(struct job *j)
 	hull_watch_del(&j->err_watch);
 	if (j->err_fd >= 0)
 		close(j->err_fd);
+	hull_cgroup_drop(j->cgroup);
 	free(j);
 }
 
@@ -239,7 +241,8 @@ static int start(struct job *j, bool in, struct launch *l, struct hull_error *er
 	l->fd[0] = in ? theirs : null;
 	l->fd[1] = in ? null : theirs;
 	l->fd[2] = err_theirs;
-	int r = hull_spawn(&j->child, hull_cg_sessions, run, l, NULL, child_ended, err);
+	_cleanup_close_ int cgroup = hull_cgroup_make(&j->cgroup);
+	int r = hull_spawn(&j->child, cgroup, run, l, NULL, child_ended, err);
 	if (r < 0)
 		return r;
 	r = hull_watch_add(&j->err_watch, j->err_fd, EPOLLIN, err_ready);
