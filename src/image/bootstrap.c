@@ -26,10 +26,11 @@
 
 enum { FD_EROFS = 107, FD_KERNEL = 108, FD_MODULES_DEP = 109 };
 
-#define GIB        ((uint64_t)1 << 30)
-#define HOME_NEEDS (2 * GIB + GIB / 2) /* base.erofs 1.3 GiB, disk and kernel, the small Debian while it is imported \
-					*/
-#define SCRATCH_NEEDS (2 * GIB)        /* the tree and the downloaded packages, while building */
+#define GIB ((uint64_t)1 << 30)
+#define HOME_NEEDS                                                                                            \
+	(2 * GIB + GIB / 2)     /* base.erofs 1.3 GiB, disk and kernel, the small Debian while it is imported \
+				 */
+#define SCRATCH_NEEDS (2 * GIB) /* the tree and the downloaded packages, while building */
 #define SBIN          "/usr/local/sbin:/usr/sbin:/sbin"
 
 struct trouble {
@@ -46,6 +47,7 @@ struct watcher {
 	unsigned total, fetched, handled;
 	bool essential; /* before "installing remaining packages" */
 	struct trouble trouble;
+	char cause[HULL_LINE_SHOWN];                 /* the first line that calls itself an error */
 	char last[HULL_LAST_LINES][HULL_LINE_SHOWN]; /* a ring */
 	unsigned lines;
 };
@@ -68,6 +70,8 @@ char *hull_build_tool(const char *name)
 
 static void remember(struct watcher *w, const char *line)
 {
+	if (!w->cause[0] && (hull_starts(line, "E: ") || hull_starts(line, "dpkg: error")))
+		snprintf(w->cause, sizeof(w->cause), "%s", line);
 	char *to = w->last[w->lines++ % HULL_LAST_LINES];
 	size_t n = strnlen(line, HULL_LINE_SHOWN - 1);
 	memcpy(to, line, n);
@@ -156,14 +160,26 @@ static void on_line(void *ctx, const char *line)
 	}
 }
 
-/* The last lines, oldest first, as one; owned. */
+/* What went wrong in the tool's words: its first error when it called one so, and the last lines, oldest first. Owned.
+ */
 static char *last_words(const struct watcher *w)
 {
 	_cleanup_(hull_buf_free) struct hull_buf all = {0};
+	if (w->cause[0])
+		hull_buf_addf(&all, "%s", w->cause);
 	unsigned n = w->lines < HULL_LAST_LINES ? w->lines : HULL_LAST_LINES;
 	for (unsigned i = w->lines - n; i < w->lines; i++)
 		hull_buf_addf(&all, "%s%s", all.len ? " | " : "", w->last[i % HULL_LAST_LINES]);
 	return hull_printable(all.len ? (const char *)hull_buf_bytes(&all) : "it said nothing", all.len ? all.len : 15);
+}
+
+static const char *scratch_dir(const struct hull_builder *b)
+{
+	/* In a user namespace the tree's root is not us, and may not pass through our home. */
+	const char *tmpdir = getenv("TMPDIR");
+	if (geteuid() == 0)
+		return b->tmp ? b->tmp : b->images;
+	return tmpdir && *tmpdir ? tmpdir : "/var/tmp";
 }
 
 static int explain(const struct watcher *w, const char *tool, int status, struct hull_error *err)
@@ -171,8 +187,10 @@ static int explain(const struct watcher *w, const char *tool, int status, struct
 	const struct trouble *t = &w->trouble;
 	const struct hull_builder *b = w->b;
 	if (t->no_space)
-		return hull_fail(err, -ENOSPC, "no space left while building the image; %s needs about 5 GiB free",
-				 b->paths->home);
+		return hull_fail(
+			err, -ENOSPC,
+			"no space left while building the image, which needs about 2.5 GiB in %s and 2 GiB in %s",
+			b->images, scratch_dir(b));
 	if (t->keyring)
 		return hull_fail(err, -ENOKEY,
 				 "the packages of %s are not signed by a key in %s; update it: apt-get install "
@@ -290,13 +308,6 @@ static int check_ids(struct hull_error *err)
 		"%s has no subordinate ids in /etc/subuid and /etc/subgid, which building an image needs; as root: "
 		"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s",
 		user ? user : "this user", user ? user : "USER");
-}
-
-static const char *scratch_dir(const struct hull_builder *b)
-{
-	/* In a user namespace the tree's root is not us, and may not pass through our home. */
-	const char *tmpdir = getenv("TMPDIR");
-	return geteuid() == 0 ? b->tmp ? b->tmp : b->images : tmpdir && *tmpdir ? tmpdir : "/var/tmp";
 }
 
 static int check_space(const char *dir, uint64_t needed, struct hull_error *err)

@@ -313,15 +313,15 @@ static int publish(struct hull_builder *b, const char *key, const json_t *about,
 	return r < 0 ? r : hull_image_find(b->paths, digest, out, err);
 }
 
-/* Nothing of a failed build stays but its log. */
-static void discard(struct hull_builder *b, bool failed)
+/* Nothing of a failed build stays but its log, of one called off not even that. */
+static void discard(struct hull_builder *b, bool keep_log)
 {
 	if (!b->tmp)
 		return;
 	_cleanup_close_ int images_fd = open(b->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (images_fd < 0)
 		return;
-	if (failed && b->tmp_fd >= 0)
+	if (keep_log && b->tmp_fd >= 0)
 		(void)renameat(b->tmp_fd, "build.log", images_fd, "failed-build.log");
 	(void)hull_remove_tree(images_fd, strrchr(b->tmp, '/') + 1, NULL);
 }
@@ -354,7 +354,7 @@ static int build(struct hull_builder *b, const sigset_t *theirs, struct hull_ima
 		r = publish(b, key, about, out, err);
 	if (r == -EIO && b->tmp)
 		(void)hull_wrap(err, "building the image failed (log: %s/failed-build.log)", b->images);
-	discard(b, r < 0);
+	discard(b, r < 0 && r != -ECANCELED);
 	return r;
 }
 

@@ -264,9 +264,12 @@ int hull_image_list(const struct hull_paths *p, struct hull_image **list, size_t
 static int users(const struct hull_paths *p, const char *digest, struct hull_buf *out, struct hull_error *err)
 {
 	char **names = NULL;
-	int r = hull_sandbox_list(p, &names, err);
+	struct hull_error why = {0};
+	int r = hull_sandbox_list(p, &names, &why);
 	if (r == -ENOENT) /* no sandbox was ever made here */
 		return 0;
+	if (r < 0)
+		return hull_fail(err, r, "%s", why.msg);
 	for (char **n = names; r == 0 && n && *n; n++) {
 		struct hull_sandbox s = {0};
 		if (hull_sandbox_load(p, *n, &s, NULL) == 0 && hull_streq(s.image, digest))
