@@ -1,0 +1,166 @@
+/* Exec requests: what OPEN's arguments become, and what is refused. */
+#include "guest/request.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "wire/args.h"
+#include "wire/service.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static int read_it(const struct hull_buf *b, struct hull_request *r)
+{
+	struct hull_error err = {0};
+	int e = hull_request_read(hull_buf_bytes(b), b->len, r, &err);
+	if (e < 0)
+		assert_string_not_equal(err.msg, "");
+	return e;
+}
+
+static int read_one(uint16_t tag, const char *value, size_t n)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	_cleanup_(hull_request_free) struct hull_request r = {0};
+	hull_args_put(&b, tag, value, n);
+	return read_it(&b, &r);
+}
+
+static const char *get(const struct hull_request *r, const char *name)
+{
+	const char *found = NULL;
+	size_t n = strlen(name);
+	for (size_t i = 0; i < r->envc; i++) {
+		if (strncmp(r->env[i], name, n) == 0 && r->env[i][n] == '=') {
+			assert_null(found);
+			found = r->env[i] + n + 1;
+		}
+	}
+	assert_null(r->env[r->envc]);
+	return found;
+}
+
+static struct hull_user agent(void)
+{
+	static char name[] = "agent", home[] = "/home/agent", shell[] = "/usr/bin/zsh";
+	return (struct hull_user){.uid = 1000, .gid = 1000, .name = name, .home = home, .shell = shell};
+}
+
+static void test_command(void **state)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	_cleanup_(hull_request_free) struct hull_request r = {0};
+	struct hull_user u = agent();
+	hull_args_put_str(&b, HULL_TAG_ARGV, "make");
+	hull_args_put_str(&b, HULL_TAG_ENV, "A=1");
+	hull_args_put_str(&b, HULL_TAG_ARGV, "");
+	hull_args_put_str(&b, 60000, "from a newer peer");
+	hull_args_put_str(&b, HULL_TAG_ENV, "PATH=/opt/bin");
+	hull_args_put_str(&b, HULL_TAG_ENV, "A=2=3");
+	hull_args_put_str(&b, HULL_TAG_ENV, "AB=x");
+	hull_args_put_str(&b, HULL_TAG_ENV, "A=");
+	hull_args_put_str(&b, HULL_TAG_CWD, "/work");
+	hull_args_put_str(&b, HULL_TAG_USER, "agent:docker");
+	assert_int_equal(read_it(&b, &r), 0);
+	assert_int_equal(hull_request_complete(&r, &u, NULL), 0);
+	assert_int_equal(r.argc, 2);
+	assert_string_equal(r.argv[0], "make");
+	assert_string_equal(r.argv[1], "");
+	assert_null(r.argv[2]);
+	assert_string_equal(r.program, "make");
+	assert_string_equal(r.cwd, "/work");
+	assert_string_equal(r.user, "agent:docker");
+	assert_false(r.tty);
+	assert_string_equal(get(&r, "A"), "");
+	assert_string_equal(get(&r, "AB"), "x");
+	assert_string_equal(get(&r, "PATH"), "/opt/bin");
+	assert_string_equal(get(&r, "HOME"), "/home/agent");
+	assert_string_equal(get(&r, "USER"), "agent");
+	assert_string_equal(get(&r, "LOGNAME"), "agent");
+	assert_string_equal(get(&r, "SHELL"), "/usr/bin/zsh");
+	assert_string_equal(get(&r, "LANG"), "C.UTF-8");
+	assert_null(get(&r, "TERM"));
+}
+
+static void test_login_shell(void **state)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	_cleanup_(hull_request_free) struct hull_request r = {0};
+	struct hull_user u = agent();
+	hull_args_put_u32(&b, HULL_TAG_TTY, 1);
+	hull_args_put_u32(&b, HULL_TAG_ROWS, 30);
+	hull_args_put_u32(&b, HULL_TAG_COLS, 100);
+	hull_args_put_u32(&b, HULL_TAG_LOGIN, 1);
+	assert_int_equal(read_it(&b, &r), 0);
+	assert_int_equal(hull_request_complete(&r, &u, NULL), 0);
+	assert_int_equal(r.argc, 1);
+	assert_string_equal(r.argv[0], "-zsh");
+	assert_string_equal(r.program, "/usr/bin/zsh");
+	assert_int_equal(r.rows, 30);
+	assert_int_equal(r.cols, 100);
+	assert_string_equal(get(&r, "TERM"), "xterm-256color");
+}
+
+static void test_refused(void **state)
+{
+	assert_int_equal(read_one(HULL_TAG_ARGV, "", 0), -EINVAL);
+	assert_int_equal(read_one(HULL_TAG_ARGV, "a\0b", 3), -EINVAL);
+	assert_int_equal(read_one(HULL_TAG_ENV, "NOVALUE", 7), -EINVAL);
+	assert_int_equal(read_one(HULL_TAG_ENV, "=x", 2), -EINVAL);
+	assert_int_equal(read_one(HULL_TAG_CWD, "relative", 8), -EINVAL);
+	assert_int_equal(read_one(HULL_TAG_CWD, "", 0), -EINVAL);
+	assert_int_equal(read_one(HULL_TAG_USER, "a\0", 2), -EINVAL);
+}
+
+/* Every prefix of a good request is either refused or a shorter good request; none is read past its end. */
+static void test_every_prefix(void **state)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	hull_args_put_str(&b, HULL_TAG_ARGV, "sh");
+	hull_args_put_str(&b, HULL_TAG_ENV, "KEY=value");
+	hull_args_put_u32(&b, HULL_TAG_TTY, 1);
+	hull_args_put_str(&b, HULL_TAG_CWD, "/");
+	for (size_t n = 0; n <= b.len; n++) {
+		_cleanup_free_ uint8_t *copy = malloc(n ? n : 1); /* of exactly this size: a sanitizer sees its end */
+		_cleanup_(hull_request_free) struct hull_request r = {0};
+		assert_non_null(copy);
+		memcpy(copy, hull_buf_bytes(&b), n);
+		int e = hull_request_read(copy, n, &r, NULL);
+		assert_true(e == 0 || e == -EINVAL);
+		if (n == b.len)
+			assert_int_equal(e, 0);
+	}
+}
+
+static void test_many(void **state)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	_cleanup_(hull_request_free) struct hull_request r = {0};
+	struct hull_user u = agent();
+	for (int i = 0; i < 60000; i++) {
+		char text[32];
+		snprintf(text, sizeof(text), "K%d=%d", i % 1000, i);
+		hull_args_put_str(&b, HULL_TAG_ENV, text);
+	}
+	assert_int_equal(read_it(&b, &r), 0);
+	assert_int_equal(hull_request_complete(&r, &u, NULL), 0);
+	assert_int_equal(r.envc, 1000 + 6);
+	assert_string_equal(get(&r, "K7"), "59007");
+	for (int i = 0; i < 6000; i++)
+		hull_args_put_str(&b, HULL_TAG_ARGV, "x");
+	_cleanup_(hull_request_free) struct hull_request more = {0};
+	assert_int_equal(read_it(&b, &more), -E2BIG);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_command),      cmocka_unit_test(test_login_shell), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_every_prefix), cmocka_unit_test(test_many),
+	};
+	return cmocka_run_group_tests_name("guest_request", tests, NULL, NULL);
+}
