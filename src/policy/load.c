@@ -283,7 +283,7 @@ static int syntax_error(struct load *l, struct fy_diag *diag, const char *text)
 	if (!e)
 		return hull_fail(l->err, -EINVAL, "%s:1:1: this is not YAML", l->label);
 	const char *line = text;
-	for (int i = 0; i < e->line && line; i++) {
+	for (int i = 1; i < e->line && line; i++) {
 		line = strchr(line, '\n');
 		line = line ? line + 1 : NULL;
 	}
@@ -291,7 +291,7 @@ static int syntax_error(struct load *l, struct fy_diag *diag, const char *text)
 	size_t blank = line ? strspn(line, " -\t") : 0;
 	bool star = blank < n && line[blank] == '*';
 	_cleanup_free_ char *msg = hull_printable(e->msg ? e->msg : "", e->msg ? strcspn(e->msg, "\n") : 0);
-	return hull_fail(l->err, -EINVAL, "%s:%d:%d: %s%s", l->label, e->line + 1, e->column + 1, msg ? msg : "",
+	return hull_fail(l->err, -EINVAL, "%s:%d:%d: %s%s", l->label, e->line, e->column, msg ? msg : "",
 			 star ? "; a pattern that begins with * has to stand in quotes" : "");
 }
 
