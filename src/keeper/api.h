@@ -17,7 +17,7 @@
  *
  * Start: `hull-keeper NAME` with descriptor 3 a pipe. It takes the sandbox's lock, writes JSON lines to the pipe:
  *   {"stage": "starting the machine"}   for a person who waits
- *   {"ready": true}                     the control socket answers; the keeper is in the background from here on
+ *   {"ready": true}                     the machine runs and the control socket answers
  *   {"error": "...", "code": n}         it did not start
  * and closes it. It has left the caller's session and terminal by then. */
 #ifndef HULL_KEEPER_API_H

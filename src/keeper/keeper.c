@@ -109,6 +109,19 @@ void keeper_save(struct keeper *k, const char *state, const char *reason)
 
 /* --- what happens --- */
 
+static void report(struct keeper *k, const struct hull_error *err)
+{
+	void (*to)(struct keeper *, const struct hull_error *) = k->report;
+	k->report = NULL;
+	if (to)
+		to(k, err);
+}
+
+void keeper_machine_runs(struct keeper *k)
+{
+	report(k, NULL);
+}
+
 void keeper_configured(struct keeper *k)
 {
 	hull_log("the guest is up after %llu ms", (unsigned long long)k->guest.configured_ms);
@@ -262,6 +275,10 @@ static void finish(struct keeper *k)
 	if (k->lock_fd >= 0)
 		close(k->lock_fd);
 	k->runtime_fd = k->lock_fd = -1;
+	struct hull_error why = {0};
+	hull_fail(&why, k->end_code ? k->end_code : -ECANCELED, "%s",
+		  k->end_reason[0] ? k->end_reason : "the sandbox was stopped before it had started");
+	report(k, &why);
 	service_ended(k);
 	deadline(k, on_drain_timeout, DRAIN_TIMEOUT_MS);
 }

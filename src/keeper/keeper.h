@@ -266,7 +266,9 @@ struct keeper {
 	bool ended;            /* the machine is off; the next prepare does the rest */
 	int end_code;          /* 0 = clean */
 	char end_reason[1024]; /* why it did not end cleanly; what clients are told */
-	char trouble[512];     /* the last the device model reported */
+	/* Called once: the machine runs (err NULL), or it has ended without getting that far. */
+	void (*report)(struct keeper *k, const struct hull_error *err);
+	char trouble[512]; /* the last the device model reported */
 	bool removed;
 
 	const struct machine_ops *machine_ops;
@@ -291,6 +293,7 @@ void keeper_run(struct keeper *k);
 /* Write state and reason into sandbox.json. */
 void keeper_save(struct keeper *k, const char *state, const char *reason);
 
+void keeper_machine_runs(struct keeper *k);
 void keeper_configured(struct keeper *k); /* the guest takes commands */
 void keeper_docker_changed(struct keeper *k);
 void keeper_guest_stopping(struct keeper *k); /* it shuts down, asked or not */

@@ -37,6 +37,8 @@ static void stop_polls(struct machine *m)
 static void on_state(void *ctx, enum hull_engine_state state)
 {
 	struct machine *m = ctx;
+	if (state == HULL_ENGINE_RUNNING)
+		keeper_machine_runs(m->k);
 	if (state != HULL_ENGINE_STOPPED || !m->engine)
 		return;
 	struct hull_error err = {0};

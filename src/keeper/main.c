@@ -42,12 +42,17 @@ static void stage(const char *text)
 	tell(json_pack("{s:s}", "stage", text));
 }
 
-static int fail(const struct hull_error *err)
+static void tell_error(const struct hull_error *err)
 {
-	hull_log("%s", err->msg);
 	tell(json_pack("{s:s+,s:i}", "error", err->msg, "", "code", err->code < 0 ? -err->code : EIO));
 	if (status_fd < 0)
 		fprintf(stderr, "hull-keeper: %s\n", err->msg);
+}
+
+static int fail(const struct hull_error *err)
+{
+	hull_log("%s", err->msg);
+	tell_error(err);
 	return 125;
 }
 
@@ -156,6 +161,19 @@ static void give_up(struct keeper *k, const struct hull_error *err)
 		hull_sandbox_runtime_remove(&k->paths, k->sb.name);
 }
 
+/* Ready means that the engine has answered, not only that its process was started: what is wrong with an engine shows
+ * in its first moments, and whoever waits is to have its last words. */
+static void on_report(struct keeper *k, const struct hull_error *err)
+{
+	if (err)
+		tell_error(err);
+	else
+		tell(json_pack("{s:b}", "ready", 1));
+	if (status_fd >= 0)
+		close(status_fd);
+	status_fd = -1;
+}
+
 static struct keeper keeper;
 
 int main(int argc, char **argv)
@@ -171,14 +189,11 @@ int main(int argc, char **argv)
 	if (!foreground && leave(&err) < 0)
 		return fail(&err);
 	harden();
+	keeper.report = on_report;
 	if (start(&keeper, name, &err) < 0) {
 		give_up(&keeper, &err);
 		return fail(&err);
 	}
-	tell(json_pack("{s:b}", "ready", 1));
-	if (status_fd >= 0)
-		close(status_fd);
-	status_fd = -1;
 	keeper_run(&keeper);
 	return keeper.end_code ? 1 : 0;
 }

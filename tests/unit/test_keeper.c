@@ -272,9 +272,28 @@ static void test_remove_at_the_end(void **state)
 	assert_int_equal(hull_sandbox_load(&w->k->paths, "box", &s, NULL), -ENOENT);
 }
 
+static char reported[256];
+
+static void on_report(struct keeper *k, const struct hull_error *err)
+{
+	snprintf(reported, sizeof(reported), "%s", err ? err->msg : "ready");
+}
+
+static void test_engine_dies_at_start(void **state)
+{
+	struct world *w = *state;
+	w->k->report = on_report;
+	keeper_machine_ended(w->k, -EIO, "qemu says boom");
+	until(w, w->over);
+	assert_string_equal(reported, "qemu says boom");
+	saved_state(w, "crashed", "boom");
+}
+
 static void test_engine_dies(void **state)
 {
 	struct world *w = *state;
+	w->k->report = on_report;
+	keeper_machine_runs(w->k);
 	struct peer *c = client(w, 0);
 	struct end *e = exec(c, "hang");
 	until(w, e->accepted);
@@ -282,6 +301,7 @@ static void test_engine_dies(void **state)
 	until(w, e->closed);
 	assert_true(e->code < 0);
 	assert_non_null(strstr(e->message, "signal 9"));
+	assert_string_equal(reported, "ready");
 	until(w, w->over);
 	saved_state(w, "crashed", "signal 9");
 }
@@ -597,6 +617,7 @@ int main(void)
 		T(test_stop),
 		T(test_kill),
 		cmocka_unit_test_setup_teardown(test_remove_at_the_end, setup_remove, teardown),
+		T(test_engine_dies_at_start),
 		T(test_engine_dies),
 		T(test_guest_off_without_goodbye),
 		T(test_guest_powers_off_by_itself),
