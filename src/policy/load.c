@@ -288,11 +288,22 @@ static int syntax_error(struct load *l, struct fy_diag *diag, const char *text)
 		line = line ? line + 1 : NULL;
 	}
 	size_t n = line ? strcspn(line, "\n") : 0;
-	size_t blank = line ? strspn(line, " -\t") : 0;
-	bool star = blank < n && line[blank] == '*';
+	size_t lead = line ? strspn(line, " -\t") : 0;
+	bool star = lead < n && line[lead] == '*';
 	_cleanup_free_ char *msg = hull_printable(e->msg ? e->msg : "", e->msg ? strcspn(e->msg, "\n") : 0);
 	return hull_fail(l->err, -EINVAL, "%s:%d:%d: %s%s", l->label, e->line, e->column, msg ? msg : "",
 			 star ? "; a pattern that begins with * has to stand in quotes" : "");
+}
+
+static bool blank(const char *text)
+{
+	while (*text) {
+		text += strspn(text, " \t\r\n");
+		if (*text && *text != '#')
+			return false;
+		text += strcspn(text, "\n");
+	}
+	return true;
 }
 
 static const char *keep_source(struct hull_policy *p, const char *source)
@@ -330,7 +341,7 @@ int hull_policy_add(struct hull_policy *p, const char *source, const char *label
 	_cleanup_(free_doc) struct fy_document *doc = fy_document_build_from_string(&cfg, text, n);
 	int r = doc ? read_top(&l, fy_document_root(doc)) : 0;
 	/* A text without a document in it (empty, only comments) is a policy without rules. */
-	if (!doc && text[strspn(text, " \t\r\n")] && (fy_diag_got_error(diag)))
+	if (!doc && !blank(text))
 		r = syntax_error(&l, diag, text);
 	if (r < 0) {
 		while (p->count > before)
