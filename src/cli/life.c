@@ -225,7 +225,7 @@ int life_connect(struct cli *cli, const char *name, struct cli_progress *progres
 		if (fd < 0)
 			return fd;
 		if (progress)
-			cli_progress_stage(progress, "waiting for the guest to boot");
+			cli_progress_stage(progress, "waiting for the guest");
 		return fd;
 	}
 }

@@ -166,7 +166,8 @@ static void check_image(struct cli *cli, struct finding *f)
 				: hull_fail(&err, -ENOENT, "no data directory to look in");
 	if (r < 0) {
 		say(f, r == -ENOENT ? WARN : FAIL, "%s", err.msg);
-		advise(f, "hull image build");
+		if (r != -ENOENT) /* that one's message says it */
+			advise(f, "hull image build --rebuild");
 		return;
 	}
 	const char *kernel = json_string_value(json_object_get(image.about, "kernel"));
