@@ -272,7 +272,7 @@ static void test_remove_at_the_end(void **state)
 	assert_int_equal(hull_sandbox_load(&w->k->paths, "box", &s, NULL), -ENOENT);
 }
 
-static char reported[256];
+static char reported[1024];
 
 static void on_report(struct keeper *k, const struct hull_error *err)
 {
