@@ -30,26 +30,26 @@ static bool own_group(const struct hull_share *sh, gid_t gid)
 	return false;
 }
 
-void share_fill_attr(struct hull_share *sh, const struct statx *st, struct fuse_attr *out)
+void share_fill_attr(struct hull_share *sh, const struct share_stat *st, struct fuse_attr *out)
 {
 	struct share_key key;
 	share_key_of(st, &key);
 	*out = (struct fuse_attr){
 		.ino = share_guest_ino(sh, key.dev, key.ino),
-		.size = st->stx_size,
-		.blocks = st->stx_blocks,
-		.atime = (uint64_t)st->stx_atime.tv_sec,
-		.mtime = (uint64_t)st->stx_mtime.tv_sec,
-		.ctime = (uint64_t)st->stx_ctime.tv_sec,
-		.atimensec = st->stx_atime.tv_nsec,
-		.mtimensec = st->stx_mtime.tv_nsec,
-		.ctimensec = st->stx_ctime.tv_nsec,
-		.mode = st->stx_mode,
-		.nlink = st->stx_nlink,
-		.uid = st->stx_uid == sh->uid ? sh->config.guest_uid : SHARE_NOBODY,
-		.gid = own_group(sh, st->stx_gid) ? sh->config.guest_gid : SHARE_NOBODY,
+		.size = st->x.stx_size,
+		.blocks = st->x.stx_blocks,
+		.atime = (uint64_t)st->x.stx_atime.tv_sec,
+		.mtime = (uint64_t)st->x.stx_mtime.tv_sec,
+		.ctime = (uint64_t)st->x.stx_ctime.tv_sec,
+		.atimensec = st->x.stx_atime.tv_nsec,
+		.mtimensec = st->x.stx_mtime.tv_nsec,
+		.ctimensec = st->x.stx_ctime.tv_nsec,
+		.mode = st->x.stx_mode,
+		.nlink = st->x.stx_nlink,
+		.uid = st->x.stx_uid == sh->uid ? sh->config.guest_uid : SHARE_NOBODY,
+		.gid = own_group(sh, st->x.stx_gid) ? sh->config.guest_gid : SHARE_NOBODY,
 		.rdev = 0, /* devices are inert: nothing in the guest gets a number to use */
-		.blksize = st->stx_blksize,
+		.blksize = st->x.stx_blksize,
 	};
 }
 
@@ -61,7 +61,7 @@ void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, boo
 	*nsec = watched ? 0 : UNWATCHED_NSEC;
 }
 
-void share_attr_valid(struct hull_share *sh, const struct share_inode *ino, const struct statx *st, uint64_t *sec,
+void share_attr_valid(struct hull_share *sh, const struct share_inode *ino, const struct share_stat *st, uint64_t *sec,
 		      uint32_t *nsec)
 {
 	pthread_mutex_lock(&sh->lock);
@@ -72,7 +72,7 @@ void share_attr_valid(struct hull_share *sh, const struct share_inode *ino, cons
 	if (!watched)
 		*sec = 0;
 	else
-		*sec = ino->type != S_IFDIR && st->stx_nlink > 1 ? LINKED_SEC : FOREVER_SEC;
+		*sec = ino->type != S_IFDIR && st->x.stx_nlink > 1 ? LINKED_SEC : FOREVER_SEC;
 }
 
 bool share_is_ro(const struct hull_share *sh, const struct share_inode *ino)
@@ -103,7 +103,7 @@ int share_guards_init(struct hull_share *sh, struct hull_error *err)
 		if (!part)
 			return hull_fail(err, -EINVAL, "share: '%s' is no path below the root", path);
 		while (part) {
-			struct statx st;
+			struct share_stat st;
 			struct share_key key;
 			char *next = strtok_r(NULL, "/", &save);
 			int e = share_statx(dir, "", &st);
@@ -137,7 +137,7 @@ void share_guards_free(struct hull_share *sh)
 		free(sh->guards[i].name);
 }
 
-static void reply_attr(struct share_req *r, struct share_inode *ino, const struct statx *st)
+static void reply_attr(struct share_req *r, struct share_inode *ino, const struct share_stat *st)
 {
 	struct fuse_attr_out out = {0};
 	share_fill_attr(r->sh, st, &out.attr);
@@ -148,7 +148,7 @@ static void reply_attr(struct share_req *r, struct share_inode *ino, const struc
 void share_op_getattr(struct share_req *r, struct share_inode *ino)
 {
 	const struct fuse_getattr_in *in = share_args(r, sizeof *in);
-	struct statx st;
+	struct share_stat st;
 	int e = in ? 0 : -EINVAL;
 	struct share_handle *h = in && in->getattr_flags & FUSE_GETATTR_FH ? share_handle_get(r->sh, in->fh) : NULL;
 	if (h && h->inode == ino)
@@ -204,7 +204,7 @@ void share_op_setattr(struct share_req *r, struct share_inode *ino)
 	struct hull_share *sh = r->sh;
 	const struct fuse_setattr_in *in = share_args(r, sizeof *in);
 	struct share_at at;
-	struct statx st;
+	struct share_stat st;
 	if (!in)
 		return share_reply(r, -EINVAL, NULL, 0);
 	int e = share_aim_exact(sh, ino, &at);
@@ -221,8 +221,8 @@ void share_op_setattr(struct share_req *r, struct share_inode *ino)
 			e = set_size(sh, ino, in);
 		if (e == 0 && in->valid & FATTR_KILL_SUIDGID && sh->privileged) {
 			e = share_statx(at.fd, "", &st);
-			if (e == 0 && st.stx_mode & (S_ISUID | S_ISGID) && ino->type == S_IFREG)
-				e = set_mode(sh, ino, at.fd, st.stx_mode);
+			if (e == 0 && st.x.stx_mode & (S_ISUID | S_ISGID) && ino->type == S_IFREG)
+				e = set_mode(sh, ino, at.fd, st.x.stx_mode);
 		}
 		if (e == 0 && in->valid & (FATTR_ATIME | FATTR_MTIME)) {
 			struct timespec ts[2] = {

@@ -119,8 +119,8 @@ static ssize_t fill(struct share_req *r, struct share_handle *h, size_t size, bo
 			return (ssize_t)at;
 		uint64_t ino = share_guest_ino(r->sh, h->inode->key.dev, e.ino);
 		if (plus && !dots(e.name)) {
-			struct statx st;
-			int failed = share_statx(h->fd, e.name, &st);
+			struct share_stat st;
+			int failed = share_identify(r->sh, h->fd, e.name, &st);
 			if (failed == -ENOENT) {
 				step(h, &e);
 				continue;

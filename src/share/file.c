@@ -35,13 +35,13 @@ static int access_flags(const struct hull_share *sh, uint32_t flags)
 
 /* May the guest keep the pages it has? Yes where changes are notified; else if the file did not change since it was
  * last opened. */
-static bool keep_pages(struct hull_share *sh, struct share_inode *ino, const struct statx *st)
+static bool keep_pages(struct hull_share *sh, struct share_inode *ino, const struct share_stat *st)
 {
 	pthread_mutex_lock(&sh->lock);
-	bool told = ino->parent && ino->parent->watch && st->stx_nlink == 1;
-	bool same = ino->ctime_sec == st->stx_ctime.tv_sec && ino->ctime_nsec == st->stx_ctime.tv_nsec;
-	ino->ctime_sec = st->stx_ctime.tv_sec;
-	ino->ctime_nsec = st->stx_ctime.tv_nsec;
+	bool told = ino->parent && ino->parent->watch && st->x.stx_nlink == 1;
+	bool same = ino->ctime_sec == st->x.stx_ctime.tv_sec && ino->ctime_nsec == st->x.stx_ctime.tv_nsec;
+	ino->ctime_sec = st->x.stx_ctime.tv_sec;
+	ino->ctime_nsec = st->x.stx_ctime.tv_nsec;
 	pthread_mutex_unlock(&sh->lock);
 	return told || same;
 }
@@ -58,7 +58,7 @@ void share_op_open(struct share_req *r, struct share_inode *ino)
 {
 	struct hull_share *sh = r->sh;
 	const struct fuse_open_in *in = share_args(r, sizeof *in);
-	struct statx st;
+	struct share_stat st;
 	if (!in)
 		return share_reply(r, -EINVAL, NULL, 0);
 	if (ino->type != S_IFREG)
@@ -92,14 +92,14 @@ void share_op_open(struct share_req *r, struct share_inode *ino)
 static void reply_created(struct share_req *r, struct share_inode *dir, const char *name, int fd, uint32_t flags)
 {
 	struct hull_share *sh = r->sh;
-	struct statx st;
+	struct share_stat st;
 	struct {
 		struct fuse_entry_out entry;
 		struct fuse_open_out open;
 	} out = {0};
-	int e = share_statx(fd, "", &st);
-	if (e == 0 && !S_ISREG(st.stx_mode))
-		e = S_ISDIR(st.stx_mode) ? -EISDIR : -EPERM;
+	int e = share_identify(sh, fd, "", &st);
+	if (e == 0 && !S_ISREG(st.x.stx_mode))
+		e = S_ISDIR(st.x.stx_mode) ? -EISDIR : -EPERM;
 	if (e == 0)
 		e = share_fill_entry(r, dir, name, &st, &out.entry);
 	if (e < 0) {
@@ -113,7 +113,7 @@ static void reply_created(struct share_req *r, struct share_inode *dir, const ch
 		close(fd);
 		e = -EROFS;
 	} else if (ino) {
-		if (flags & O_TRUNC && st.stx_size > 0 && ftruncate(fd, 0) < 0)
+		if (flags & O_TRUNC && st.x.stx_size > 0 && ftruncate(fd, 0) < 0)
 			e = -errno;
 		h = share_handle_new(sh, ino, fd, true, false);
 		keep_pages(sh, ino, &st);

@@ -2,9 +2,9 @@
  *
  * An inode is kept while the guest remembers it (lookups > 0) or something here uses it (refs > 0). Files have no
  * descriptor of their own: they are reached through their parent's descriptor and last known name, and checked to be
- * the same file; or through an open handle, which works even when the name is gone. Directories get an O_PATH
- * descriptor when they are first used as one; at most max_dirs stay open, least recently used closed first, and a
- * closed one is found again the same way as a file, from the nearest ancestor that is open.
+ * the same file (device, number, generation); or through an open handle, which works even when the name is gone.
+ * Directories get an O_PATH descriptor when they are first used as one; at most max_dirs stay open, least recently used
+ * closed first, and a closed one is found again the same way as a file, from the nearest ancestor that is open.
  *
  * Everything in the tables is guarded by sh->lock; a name is copied out under it before a system call uses it. */
 #include "share/internal.h"
@@ -13,24 +13,67 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-int share_statx(int fd, const char *name, struct statx *st)
+#ifndef AT_HANDLE_FID
+#define AT_HANDLE_FID 0x200
+#endif
+
+int share_statx(int fd, const char *name, struct share_stat *st)
 {
 	int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name ? 0 : AT_EMPTY_PATH);
-	return statx(fd, name, flags, STATX_BASIC_STATS | STATX_BTIME, st) < 0 ? -errno : 0;
+	st->generation = 0;
+	return statx(fd, name, flags, STATX_BASIC_STATS | STATX_BTIME, &st->x) < 0 ? -errno : 0;
 }
 
-void share_key_of(const struct statx *st, struct share_key *key)
+/* The file's handle holds its generation; what else it holds does no harm. 0 when there is none. */
+static uint64_t generation(int fd, const char *name)
 {
-	*key = (struct share_key){.dev = makedev(st->stx_dev_major, st->stx_dev_minor), .ino = st->stx_ino};
-	if (st->stx_mask & STATX_BTIME) {
-		key->birth_sec = st->stx_btime.tv_sec;
-		key->birth_nsec = st->stx_btime.tv_nsec;
+	union {
+		struct file_handle handle;
+		uint8_t room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+	} h;
+	static const int try[] = {0, AT_HANDLE_FID};
+	for (size_t i = 0; i < sizeof try / sizeof *try; i++) {
+		int mount;
+		h.handle.handle_bytes = MAX_HANDLE_SZ;
+		if (name_to_handle_at(fd, name, &h.handle, &mount, try[i] | (*name ? 0 : AT_EMPTY_PATH)) == 0) {
+			uint64_t sum = 0xcbf29ce484222325u + (uint64_t)(uint32_t)h.handle.handle_type;
+			for (unsigned n = 0; n < h.handle.handle_bytes && n < MAX_HANDLE_SZ; n++)
+				sum = (sum ^ h.handle.f_handle[n]) * 0x100000001b3u;
+			return sum | 1;
+		}
+		if (errno != EOPNOTSUPP)
+			break;
 	}
+	return 0;
+}
+
+int share_identify(struct hull_share *sh, int fd, const char *name, struct share_stat *st)
+{
+	int e = share_statx(fd, name, st);
+	if (e < 0)
+		return e;
+	/* Should another file take the name between the two calls, the key is nobody's, and its first use ESTALE. */
+	st->generation = generation(fd, name);
+	if (st->generation == 0) {
+		atomic_store(&sh->no_generations, true);
+		if (st->x.stx_mask & STATX_BTIME)
+			st->generation = (uint64_t)st->x.stx_btime.tv_sec << 32 | st->x.stx_btime.tv_nsec;
+	}
+	return 0;
+}
+
+void share_key_of(const struct share_stat *st, struct share_key *key)
+{
+	*key = (struct share_key){
+		.dev = makedev(st->x.stx_dev_major, st->x.stx_dev_minor),
+		.ino = st->x.stx_ino,
+		.generation = st->generation,
+	};
 }
 
 bool share_same(const struct share_key *a, const struct share_key *b)
 {
-	return a->ino == b->ino && a->dev == b->dev && a->birth_sec == b->birth_sec && a->birth_nsec == b->birth_nsec;
+	return a->ino == b->ino && a->dev == b->dev && a->generation == b->generation;
 }
 
 static uint32_t bucket_of(const struct hull_share *sh, const struct share_key *key)
@@ -104,7 +147,7 @@ static void lru_front(struct hull_share *sh, struct share_inode *ino)
 
 int share_inodes_init(struct hull_share *sh, struct hull_error *err)
 {
-	struct statx st;
+	struct share_stat st;
 	sh->lru.lru_next = sh->lru.lru_prev = &sh->lru;
 	share_table_init(&sh->inodes, sh->config.max_inodes);
 	sh->bucket_count = 1024;
@@ -116,10 +159,10 @@ int share_inodes_init(struct hull_share *sh, struct hull_error *err)
 	root->fd = fcntl(sh->config.root_fd, F_DUPFD_CLOEXEC, 0);
 	if (root->fd < 0)
 		return hull_fail_errno(err, "share: cannot use the root's descriptor");
-	int e = share_statx(root->fd, "", &st);
+	int e = share_identify(sh, root->fd, "", &st);
 	if (e < 0)
 		return hull_fail(err, e, "share: cannot read the root's attributes: %s", strerror(-e));
-	root->type = st.stx_mode & S_IFMT;
+	root->type = st.x.stx_mode & S_IFMT;
 	if (root->type != S_IFDIR && root->type != S_IFREG)
 		return hull_fail(err, -ENOTDIR, "share: only a directory or a regular file can be shared");
 	if (root->type == S_IFREG)
@@ -298,7 +341,7 @@ struct share_inode *share_inode_phantom(struct hull_share *sh, struct share_inod
 }
 
 struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode *parent, const char *name,
-				      const struct statx *st)
+				      const struct share_stat *st)
 {
 	struct share_key key;
 	struct share_inode *dead = NULL;
@@ -306,7 +349,7 @@ struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode 
 	bool ro = parent->ro || share_guarded(sh, parent, name) == -EROFS;
 	pthread_mutex_lock(&sh->lock);
 	struct share_inode *ino = find_key(sh, &key);
-	if (ino && ino->type != (st->stx_mode & S_IFMT)) {
+	if (ino && ino->type != (st->x.stx_mode & S_IFMT)) {
 		hash_remove(sh, ino); /* the number was reused, on a file system that knows no birth times */
 		ino = NULL;
 	}
@@ -319,7 +362,7 @@ struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode 
 			return NULL;
 		}
 		ino->key = key;
-		ino->type = st->stx_mode & S_IFMT;
+		ino->type = st->x.stx_mode & S_IFMT;
 		hash_add(sh, ino);
 	}
 	ino->ro |= ro;
@@ -331,7 +374,18 @@ struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode 
 	return ino;
 }
 
-struct share_inode *share_inode_find(struct hull_share *sh, const struct statx *st)
+void share_inode_gone(struct hull_share *sh, const struct share_stat *st)
+{
+	struct share_key key;
+	share_key_of(st, &key);
+	pthread_mutex_lock(&sh->lock);
+	struct share_inode *ino = find_key(sh, &key);
+	if (ino)
+		hash_remove(sh, ino);
+	pthread_mutex_unlock(&sh->lock);
+}
+
+struct share_inode *share_inode_find(struct hull_share *sh, const struct share_stat *st)
 {
 	struct share_key key;
 	share_key_of(st, &key);
@@ -380,10 +434,10 @@ static int find_again(struct hull_share *sh, struct share_inode *ino, unsigned d
 	int dir = pin_at_depth(sh, parent, depth + 1);
 	int fd = dir;
 	if (dir >= 0) {
-		struct statx st;
+		struct share_stat st;
 		struct share_key key;
 		fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-		int e = fd < 0 ? -errno : share_statx(fd, "", &st);
+		int e = fd < 0 ? -errno : share_identify(sh, fd, "", &st);
 		share_unpin(sh, parent);
 		if (e == 0) {
 			share_key_of(&st, &key);
@@ -521,19 +575,19 @@ void share_at_put(struct hull_share *sh, struct share_at *at)
 }
 
 /* What the tables hold and what the host shows under that name must be the same file. */
-static int verify(const struct share_inode *ino, const struct statx *st)
+static int verify(const struct share_inode *ino, const struct share_stat *st)
 {
 	struct share_key key;
 	share_key_of(st, &key);
 	return share_same(&key, &ino->key) ? 0 : -ESTALE;
 }
 
-int share_stat_inode(struct hull_share *sh, struct share_inode *ino, struct statx *st)
+int share_stat_inode(struct hull_share *sh, struct share_inode *ino, struct share_stat *st)
 {
 	struct share_at at;
 	int e = share_aim(sh, ino, &at);
 	if (e == 0)
-		e = share_statx(at.fd, at.name, st);
+		e = at.name[0] ? share_identify(sh, at.fd, at.name, st) : share_statx(at.fd, "", st);
 	if (e == 0 && at.name[0])
 		e = verify(ino, st);
 	else if (e == -ENOENT && at.name[0])
@@ -550,10 +604,10 @@ int share_reopen(struct hull_share *sh, int fd, int flags)
 	return r < 0 ? -errno : r;
 }
 
-int share_open_inode(struct hull_share *sh, struct share_inode *ino, int flags, struct statx *st)
+int share_open_inode(struct hull_share *sh, struct share_inode *ino, int flags, struct share_stat *st)
 {
 	struct share_at at;
-	struct statx mine;
+	struct share_stat mine;
 	int fd;
 	if (ino->type != S_IFREG && ino->type != S_IFDIR)
 		return -EPERM; /* the guest's kernel serves fifos, sockets and devices itself */
@@ -571,7 +625,7 @@ int share_open_inode(struct hull_share *sh, struct share_inode *ino, int flags, 
 	if (at.name[0] && (fd == -ENOENT || fd == -ELOOP || fd == -ENXIO))
 		fd = -ESTALE;
 	if (fd >= 0 && (at.name[0] || st)) {
-		e = share_statx(fd, "", &mine);
+		e = at.name[0] ? share_identify(sh, fd, "", &mine) : share_statx(fd, "", &mine);
 		if (e == 0 && at.name[0])
 			e = verify(ino, &mine);
 		if (e < 0) {

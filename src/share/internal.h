@@ -28,11 +28,15 @@ enum {
 	SHARE_NOBODY = 65534,
 };
 
-/* The identity of a file for as long as it exists; the birth time tells a reused inode number from the old one. */
+/* The identity of a file for as long as it exists. An inode number is used again soon after its file is gone, often
+ * within one tick of the clock that stamps birth times; the generation tells the two apart. */
 struct share_key {
-	uint64_t dev, ino;
-	int64_t birth_sec;
-	uint32_t birth_nsec;
+	uint64_t dev, ino, generation;
+};
+
+struct share_stat {
+	struct statx x;
+	uint64_t generation; /* from share_identify() */
 };
 
 struct share_handle;
@@ -109,6 +113,7 @@ struct hull_share {
 	int group_count;
 	bool privileged; /* the kernel would not drop setuid bits for us */
 	uint64_t root_dev;
+	atomic_bool no_generations; /* seen a file system that has none */
 
 	struct share_table inodes, handles;
 	struct share_inode *root;
@@ -172,8 +177,10 @@ void *share_table_get(const struct share_table *t, uint64_t id);
 void share_table_remove(struct share_table *t, uint64_t id);
 
 /* --- inode.c --- */
-int share_statx(int fd, const char *name, struct statx *st);
-void share_key_of(const struct statx *st, struct share_key *key);
+/* Attributes of (fd, name), or of fd when name is "". share_identify also tells what share_key_of needs. */
+int share_statx(int fd, const char *name, struct share_stat *st);
+int share_identify(struct hull_share *sh, int fd, const char *name, struct share_stat *st);
+void share_key_of(const struct share_stat *st, struct share_key *key);
 bool share_same(const struct share_key *a, const struct share_key *b);
 int share_inodes_init(struct hull_share *sh, struct hull_error *err);
 void share_inodes_free(struct hull_share *sh);
@@ -181,13 +188,15 @@ struct share_inode *share_inode_get(struct hull_share *sh, uint64_t id); /* ref'
 void share_inode_put(struct hull_share *sh, struct share_inode *ino);
 /* The guest learns that (parent, name) is what st describes: one more lookup; ref'd for the caller. NULL when full. */
 struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode *parent, const char *name,
-				      const struct statx *st);
+				      const struct share_stat *st);
 /* An inode that stands for something gone, for the announcer to remove; as share_inode_enter. */
 struct share_inode *share_inode_phantom(struct hull_share *sh, struct share_inode *parent, const char *name,
 					uint32_t type);
 /* The inode st describes if the guest knows it (ref'd), else NULL. */
-struct share_inode *share_inode_find(struct hull_share *sh, const struct statx *st);
+struct share_inode *share_inode_find(struct hull_share *sh, const struct share_stat *st);
 void share_inode_forget(struct hull_share *sh, uint64_t id, uint64_t n);
+/* The last name of an inode on a file system without generations is gone: its number means another file from now on. */
+void share_inode_gone(struct hull_share *sh, const struct share_stat *st);
 void share_inode_moved(struct hull_share *sh, struct share_inode *ino, struct share_inode *parent, const char *name);
 /* A descriptor of the inode that stays open until unpinned; -errno. */
 int share_pin(struct hull_share *sh, struct share_inode *ino);
@@ -197,9 +206,9 @@ void share_unpin(struct hull_share *sh, struct share_inode *ino);
 int share_aim(struct hull_share *sh, struct share_inode *ino, struct share_at *at);
 int share_aim_exact(struct hull_share *sh, struct share_inode *ino, struct share_at *at);
 void share_at_put(struct hull_share *sh, struct share_at *at);
-int share_stat_inode(struct hull_share *sh, struct share_inode *ino, struct statx *st);
+int share_stat_inode(struct hull_share *sh, struct share_inode *ino, struct share_stat *st);
 /* Open the inode itself with real flags (no creation, no truncation); fd or -errno, st filled when not NULL. */
-int share_open_inode(struct hull_share *sh, struct share_inode *ino, int flags, struct statx *st);
+int share_open_inode(struct hull_share *sh, struct share_inode *ino, int flags, struct share_stat *st);
 int share_reopen(struct hull_share *sh, int fd, int flags);
 /* Path of (dir, name) below the root into out; false when it cannot be told. */
 bool share_path(struct hull_share *sh, struct share_inode *dir, const char *name, char *out, size_t cap);
@@ -215,9 +224,9 @@ void share_handle_drop(struct hull_share *sh, uint64_t id); /* the guest's own r
 void share_handles_free(struct hull_share *sh);
 
 /* --- attr.c --- */
-void share_fill_attr(struct hull_share *sh, const struct statx *st, struct fuse_attr *out);
+void share_fill_attr(struct hull_share *sh, const struct share_stat *st, struct fuse_attr *out);
 /* How long the guest may keep the attributes of ino, and names in dir. */
-void share_attr_valid(struct hull_share *sh, const struct share_inode *ino, const struct statx *st, uint64_t *sec,
+void share_attr_valid(struct hull_share *sh, const struct share_inode *ino, const struct share_stat *st, uint64_t *sec,
 		      uint32_t *nsec);
 void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, bool negative, uint64_t *sec,
 		       uint32_t *nsec);
@@ -262,8 +271,8 @@ share_op share_op_getxattr, share_op_listxattr, share_op_setxattr, share_op_remo
 share_op share_op_getlk, share_op_setlk, share_op_setlkw;                                                  /* lock.c */
 
 /* Enter (parent, name) and answer with its entry. Shared by all that make or find names. */
-void share_reply_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct statx *st);
-int share_fill_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct statx *st,
+void share_reply_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct share_stat *st);
+int share_fill_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct share_stat *st,
 		     struct fuse_entry_out *out);
 
 #endif

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int share_fill_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct statx *st,
+int share_fill_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct share_stat *st,
 		     struct fuse_entry_out *out)
 {
 	struct share_inode *ino = share_inode_enter(r->sh, parent, name, st);
@@ -27,7 +27,7 @@ int share_fill_entry(struct share_req *r, struct share_inode *parent, const char
 	return 0;
 }
 
-void share_reply_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct statx *st)
+void share_reply_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct share_stat *st)
 {
 	struct fuse_entry_out out;
 	int e = share_fill_entry(r, parent, name, st, &out);
@@ -75,7 +75,7 @@ static bool pretend(struct share_req *r, struct share_inode *dir, const char *na
 void share_op_lookup(struct share_req *r, struct share_inode *dir)
 {
 	int e = 0;
-	struct statx st;
+	struct share_stat st;
 	const char *name = share_name(r, &e);
 	if (!name)
 		return share_reply(r, e, NULL, 0);
@@ -87,7 +87,7 @@ void share_op_lookup(struct share_req *r, struct share_inode *dir)
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
 	share_watch_dir(r->sh, dir, fd); /* first watch, then look: nothing can change in between unseen */
-	e = share_statx(fd, name, &st);
+	e = share_identify(r->sh, fd, name, &st);
 	share_unpin(r->sh, dir);
 	if (e == 0)
 		return share_reply_entry(r, dir, name, &st);
@@ -129,7 +129,7 @@ static int make_it(struct hull_share *sh, int fd, const char *name, const struct
 
 static void make(struct share_req *r, struct share_inode *dir, const char *name, const struct making *m)
 {
-	struct statx st;
+	struct share_stat st;
 	int e;
 	bool exists = r->announcer && share_announced(r->sh, dir->id, name, true, true);
 	int fd = exists ? share_pin(r->sh, dir) : pin_for_change(r, dir, name);
@@ -137,7 +137,7 @@ static void make(struct share_req *r, struct share_inode *dir, const char *name,
 		return share_reply(r, fd, NULL, 0);
 	e = exists ? 0 : r->announcer ? -EPERM : make_it(r->sh, fd, name, m);
 	if (e == 0)
-		e = share_statx(fd, name, &st);
+		e = share_identify(r->sh, fd, name, &st);
 	share_unpin(r->sh, dir);
 	if (e < 0)
 		return share_reply(r, e, NULL, 0);
@@ -198,9 +198,17 @@ void share_op_link(struct share_req *r, struct share_inode *dir)
 	share_inode_put(r->sh, from);
 }
 
+/* Where there are no generations: is this the only name of what it names? */
+static bool last_name(struct hull_share *sh, int fd, const char *name, struct share_stat *st)
+{
+	return atomic_load(&sh->no_generations) && share_identify(sh, fd, name, st) == 0 &&
+	       (S_ISDIR(st->x.stx_mode) || st->x.stx_nlink == 1);
+}
+
 static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
 {
 	int e = 0;
+	struct share_stat st;
 	const char *name = share_name(r, &e);
 	if (!name)
 		return share_reply(r, e, NULL, 0);
@@ -209,7 +217,10 @@ static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
 	int fd = pin_for_change(r, dir, name);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
+	bool last = last_name(r->sh, fd, name, &st);
 	e = unlinkat(fd, name, flags) < 0 ? -errno : 0;
+	if (e == 0 && last)
+		share_inode_gone(r->sh, &st);
 	share_unpin(r->sh, dir);
 	share_reply(r, e, NULL, 0);
 }
@@ -227,8 +238,8 @@ void share_op_rmdir(struct share_req *r, struct share_inode *dir)
 /* Tell the table where an inode the guest knows has gone. */
 static void moved(struct hull_share *sh, int fd, struct share_inode *dir, const char *name)
 {
-	struct statx st;
-	if (share_statx(fd, name, &st) < 0)
+	struct share_stat st;
+	if (share_identify(sh, fd, name, &st) < 0)
 		return;
 	struct share_inode *ino = share_inode_find(sh, &st);
 	if (!ino)
@@ -255,8 +266,12 @@ static void do_rename(struct share_req *r, struct share_inode *from, uint64_t to
 	if (b < 0) {
 		e = b;
 	} else {
+		struct share_stat st;
+		bool last = !(flags & RENAME_EXCHANGE) && last_name(sh, b, to_name, &st);
 		e = renameat2(a, name, b, to_name, flags) < 0 ? -errno : 0;
 		if (e == 0) {
+			if (last)
+				share_inode_gone(sh, &st);
 			moved(sh, b, to, to_name);
 			if (flags & RENAME_EXCHANGE)
 				moved(sh, a, from, name);

@@ -11,7 +11,7 @@
  * No path of the guest's is ever resolved: every operation is a system call on (descriptor of a directory, one name)
  * where the name holds no '/', is not "." or "..", and is never followed when it is a symlink. An inode without an
  * open descriptor is found again by its parent and last known name, and is used only if it is still the same one
- * (device, number, birth time); otherwise the guest gets ESTALE and looks the name up again.
+ * (device, number, generation); otherwise the guest gets ESTALE and looks the name up again.
  *
  * Threads: hull_share_handle() may be called from any number of threads. hull_share_serve() brings its own: a pool
  * that receives and handles (each thread receives one request, lets the next thread receive, and handles its own), and

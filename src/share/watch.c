@@ -280,10 +280,10 @@ static void announce(struct hull_share *sh, uint64_t dir, const char *name, bool
 
 static void on_name(struct hull_share *sh, struct share_inode *dir, const char *name, uint64_t mask)
 {
-	struct statx st;
+	struct share_stat st;
 	bool here = !strcmp(name, ".");
 	int fd = share_pin(sh, dir);
-	int e = fd < 0 ? fd : share_statx(fd, name, &st);
+	int e = fd < 0 ? fd : share_identify(sh, fd, name, &st);
 	if (fd >= 0)
 		share_unpin(sh, dir);
 	struct share_inode *ino = e == 0 && !here ? share_inode_find(sh, &st) : NULL;
