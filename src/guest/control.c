@@ -80,17 +80,16 @@ void hull_control_stopping(void)
 /* Credit what the host gives as entropy, and make the kernel's generator use it at once. */
 static void add_entropy(const uint8_t *p, size_t n)
 {
-	struct {
-		struct rand_pool_info info;
-		uint8_t bytes[ENTROPY_MAX];
-	} pool = {0};
 	if (n > ENTROPY_MAX)
 		n = ENTROPY_MAX;
-	pool.info.entropy_count = (int)(n * 8);
-	pool.info.buf_size = (int)n;
-	memcpy(pool.info.buf, p, n);
+	_cleanup_free_ struct rand_pool_info *pool = calloc(1, sizeof(*pool) + ENTROPY_MAX);
+	if (!pool)
+		return;
+	pool->entropy_count = (int)(n * 8);
+	pool->buf_size = (int)n;
+	memcpy(pool->buf, p, n);
 	_cleanup_close_ int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
-	if (fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) < 0 || ioctl(fd, RNDRESEEDCRNG) < 0)
+	if (fd < 0 || ioctl(fd, RNDADDENTROPY, pool) < 0 || ioctl(fd, RNDRESEEDCRNG) < 0)
 		hull_say("cannot add the host's entropy: %s", strerror(errno));
 }
 
