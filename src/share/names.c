@@ -198,11 +198,20 @@ void share_op_link(struct share_req *r, struct share_inode *dir)
 	share_inode_put(r->sh, from);
 }
 
-/* Where there are no generations: is this the only name of what it names? */
-static bool last_name(struct hull_share *sh, int fd, const char *name, struct share_stat *st)
+/* Before (fd, name) goes: what it names may have other names, by which the guest keeps using the inode, while this is
+ * the one it would be found by. True when it is the last one, on a file system where the inode's number then means
+ * nothing any more. */
+static bool prepare_loss(struct hull_share *sh, int fd, const char *name, struct share_stat *st)
 {
-	return atomic_load(&sh->no_generations) && share_identify(sh, fd, name, st) == 0 &&
-	       (S_ISDIR(st->x.stx_mode) || st->x.stx_nlink == 1);
+	if (share_identify(sh, fd, name, st) < 0)
+		return false;
+	if (S_ISDIR(st->x.stx_mode) || st->x.stx_nlink == 1)
+		return atomic_load(&sh->no_generations);
+	struct share_inode *ino = share_inode_find(sh, st);
+	if (ino && share_pin(sh, ino) >= 0)
+		share_unpin(sh, ino); /* it has a descriptor now, until others need theirs more */
+	share_inode_put(sh, ino);
+	return false;
 }
 
 static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
@@ -217,7 +226,7 @@ static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
 	int fd = pin_for_change(r, dir, name);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
-	bool last = last_name(r->sh, fd, name, &st);
+	bool last = prepare_loss(r->sh, fd, name, &st);
 	e = unlinkat(fd, name, flags) < 0 ? -errno : 0;
 	if (e == 0 && last)
 		share_inode_gone(r->sh, &st);
@@ -267,7 +276,7 @@ static void do_rename(struct share_req *r, struct share_inode *from, uint64_t to
 		e = b;
 	} else {
 		struct share_stat st;
-		bool last = !(flags & RENAME_EXCHANGE) && last_name(sh, b, to_name, &st);
+		bool last = !(flags & RENAME_EXCHANGE) && prepare_loss(sh, b, to_name, &st);
 		e = renameat2(a, name, b, to_name, flags) < 0 ? -errno : 0;
 		if (e == 0) {
 			if (last)
