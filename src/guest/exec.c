@@ -147,15 +147,16 @@ static void session_finish(struct session *s)
 	s->reported = true;
 	hull_timer_stop(&s->grace);
 	hull_in_close(&s->in);
-	if (s->stream.id)
-		send_exit(s);
 	for (int i = 0; i < 2; i++) {
 		if (s->tty)
 			hull_out_close(&s->out[i]);
 		else
 			hull_out_discard(&s->out[i]);
 	}
-	session_settle(s);
+	if (s->stream.id)
+		send_exit(s); /* the last touch: when the host has sent its EOF, `closed` comes from in here */
+	else
+		session_settle(s);
 }
 
 static void grace_over(struct hull_timer *t)
