@@ -35,6 +35,10 @@ void hull_engine_probe_cached(const char *runtime_dir, struct hull_probe *out);
  * -ENOTSUP when it is too old (version is filled all the same), with advice. */
 int hull_engine_qemu_version(char *version, size_t cap, struct hull_error *err);
 
+/* Which program the engine is, without running it: its path, size and date, as one line owned by the caller. The state
+ * of a machine is restored by the very program that saved it. NULL with err filled when there is none. */
+char *hull_engine_identity(struct hull_error *err);
+
 struct hull_disk {
 	int fd; /* open on the image file; the engine dups it, the caller keeps its own */
 	bool readonly;
@@ -42,6 +46,17 @@ struct hull_disk {
 };
 
 enum { HULL_ENGINE_DISKS_MAX = 4 };
+
+/* Goes up whenever the machine that is put together changes in a way that the state of an older one no longer fits. */
+enum { HULL_ENGINE_STATE_VERSION = 1 };
+
+/* What a machine is restored from instead of being booted. Everything else of its configuration must be as it was for
+ * the machine that was saved, and the engine the same program (hull_engine_identity). */
+struct hull_engine_restore {
+	int memory_fd;    /* open for reading only, exactly `memory` bytes: mapped private, never written to */
+	int device_fd;    /* what hull_engine_save_device() wrote, open for reading, at its start */
+	const char *shim; /* path of hull-qemu-shim.so (engine/qemu_shim.c); world-readable */
+};
 
 struct hull_engine_config {
 	enum hull_engine_kind kind;
@@ -59,6 +74,7 @@ struct hull_engine_config {
 			       * under 4 MiB by truncation, and are dup'ed */
 	int stderr_log_fd;    /* the engine's own words */
 	const char *jail_dir; /* an empty directory of this sandbox, on which the jail's root is mounted (private) */
+	const struct hull_engine_restore *restore; /* NULL = boot; else kernel, initrd and cmdline are not looked at */
 	uid_t drop_uid;       /* when the caller is root: the id the engine runs as; else ignored */
 	gid_t drop_gid;
 };
@@ -78,9 +94,11 @@ struct hull_engine_events {
 	void (*state)(void *ctx, enum hull_engine_state state);
 	/* The device model reported a problem the user should hear of (disk error, guest panic). */
 	void (*trouble)(void *ctx, const char *text);
+	/* The answer to hull_engine_save_device(): error is NULL when all is written. May be NULL. */
+	void (*saved)(void *ctx, const char *error);
 };
 
-/* Start the VM cold. Returns once the process is running inside its jail (not once the guest is up). The wire's
+/* Start the VM, or restore it: then it runs on from where it was saved by itself. Returns once the process is running inside its jail (not once the guest is up). The wire's
  * descriptor is ready right away (hull_engine_wire_fd). */
 int hull_engine_start(const struct hull_engine_config *config, const struct hull_engine_events *events, void *ctx,
 		      struct hull_engine **out, struct hull_error *err);
@@ -102,6 +120,9 @@ void hull_engine_dispatch(struct hull_engine *e);
 /* Ask for it; the state event says when it happened. */
 int hull_engine_pause(struct hull_engine *e, struct hull_error *err);
 int hull_engine_resume(struct hull_engine *e, struct hull_error *err);
+/* Write everything of the machine but its memory and its disks to fd, an empty file open for writing only. The
+ * machine must be paused, and stays so. The `saved` event tells when it is done. */
+int hull_engine_save_device(struct hull_engine *e, int fd, struct hull_error *err);
 /* Pull the plug: SIGKILL. (A clean end is the guest's power-off, asked for over the wire.) */
 void hull_engine_kill(struct hull_engine *e);
 /* How it ended, one line, with the engine's last words when it failed; 0 = guest powered off, -ECANCELED =

@@ -155,11 +155,16 @@ static void on_event(void *ctx, const char *name, const json_t *data)
 static void on_reply(void *ctx, uint64_t id, const json_t *result, const char *error)
 {
 	struct hull_engine *e = ctx;
-	(void)id;
 	(void)result;
+	_cleanup_free_ char *why = error ? hull_printable(error, strnlen(error, 200)) : NULL;
+	if (id == e->save_id) {
+		e->save_id = 0;
+		if (e->events.saved)
+			e->events.saved(e->ctx, error ? why ? why : "?" : NULL);
+		return;
+	}
 	if (!error)
 		return;
-	_cleanup_free_ char *why = hull_printable(error, strnlen(error, 200));
 	char text[320];
 	snprintf(text, sizeof(text), "QEMU refused a command: %s", why ? why : "?");
 	trouble(e, text);
@@ -325,7 +330,7 @@ static int command(struct hull_engine *e, const char *name, struct hull_error *e
 {
 	if (e->state == HULL_ENGINE_STOPPED || e->qmp_fd < 0)
 		return hull_fail(err, -ESRCH, "the machine is not running");
-	if (hull_qmp_command(e->qmp, name, NULL) < 0)
+	if (hull_qmp_command(e->qmp, name, NULL, NULL) < 0)
 		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
 	flush_qmp(e);
 	return 0;
@@ -339,6 +344,45 @@ int hull_engine_pause(struct hull_engine *e, struct hull_error *err)
 int hull_engine_resume(struct hull_engine *e, struct hull_error *err)
 {
 	return command(e, "cont", err);
+}
+
+/* Send what is queued, and fd with it: QEMU keeps a descriptor that came along until a command takes it. */
+static int send_with_fd(struct hull_engine *e, int fd)
+{
+	const uint8_t *p;
+	size_t n = hull_qmp_output(e->qmp, &p);
+	char space[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)p, .iov_len = n};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	ssize_t sent = sendmsg(e->qmp_fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (sent < 0)
+		return -errno;
+	hull_qmp_sent(e->qmp, (size_t)sent);
+	return 0;
+}
+
+int hull_engine_save_device(struct hull_engine *e, int fd, struct hull_error *err)
+{
+	if (e->state != HULL_ENGINE_PAUSED || e->save_id)
+		return hull_fail(err, -EBUSY, "the machine is not paused, or is being saved already");
+	if (hull_qmp_command(e->qmp, "add-fd", "{\"fdset-id\": 100}", NULL) < 0)
+		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
+	int r = send_with_fd(e, fd);
+	if (r < 0)
+		return hull_fail(err, r, "cannot give QEMU the file for its state: %s", strerror(-r));
+	/* Made for another hypervisor, it is the command that writes the devices' state and nothing else; what it does
+	 * to the machine is to stop it, which it is already. */
+	if (hull_qmp_command(e->qmp, "xen-save-devices-state",
+			     "{\"filename\": \"/dev/fdset/100\", \"live\": false}", &e->save_id) < 0 ||
+	    hull_qmp_command(e->qmp, "remove-fd", "{\"fdset-id\": 100}", NULL) < 0)
+		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
+	flush_qmp(e);
+	return 0;
 }
 
 void hull_engine_kill(struct hull_engine *e)

@@ -62,9 +62,18 @@ static char *escaped(const char *s)
 static void machine_args(struct vec *a, const struct hull_engine_config *config)
 {
 	add(a, "-M");
-	add(a, "q35,usb=off,sata=off,smbus=off,vmport=off,graphics=off,hpet=off,i8042=off,smm=off,memory-backend=ram");
+	add(a, "q35,usb=off,sata=off,smbus=off,vmport=off,graphics=off,hpet=off,i8042=off,smm=off,suppress-vmdesc=on,"
+	       "memory-backend=ram");
+	/* The device state is written and read without the section that describes the machine, which would demand
+	 * that memory comes with it. */
+	add(a, "-global");
+	add(a, "migration.send-configuration=off");
 	add(a, "-object");
-	add(a, "memory-backend-ram,id=ram,size=%llu,merge=off,dump=off", (unsigned long long)config->memory);
+	if (config->restore)
+		add(a, "memory-backend-file,id=ram,size=%llu,mem-path=" HULL_QEMU_MEMORY_PATH ",share=off,merge=off,dump=off",
+		    (unsigned long long)config->memory);
+	else
+		add(a, "memory-backend-ram,id=ram,size=%llu,merge=off,dump=off", (unsigned long long)config->memory);
 	add(a, "-m");
 	add(a, "size=%lluM", (unsigned long long)(config->memory >> 20));
 	add(a, "-smp");
@@ -135,6 +144,9 @@ static void device_args(struct vec *a, const struct hull_qemu_fds *fds)
 	add(a, "rng-builtin,id=rng");
 	add(a, "-device");
 	add(a, "virtio-rng-pci,rng=rng,disable-legacy=on");
+	/* A new number at every start: a restored guest's kernel sees that it is a copy, and reseeds its generator. */
+	add(a, "-device");
+	add(a, "vmgenid,guid=auto");
 	add(a, "-device");
 	add(a, "virtio-balloon-pci,id=balloon,free-page-reporting=on,disable-legacy=on");
 }
@@ -157,7 +169,12 @@ char **hull_qemu_args(const char *qemu, const struct hull_engine_config *config,
 	add(&a, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	accel_args(&a, kvm);
 	machine_args(&a, config);
-	kernel_args(&a, config, kvm);
+	if (config->restore) {
+		add(&a, "-incoming");
+		add(&a, "fd:%d", fds->device);
+	} else {
+		kernel_args(&a, config, kvm);
+	}
 	for (size_t i = 0; i < config->disk_count; i++)
 		disk_args(&a, &config->disks[i], i, fds->disks[i]);
 	device_args(&a, fds);

@@ -60,6 +60,23 @@ int hull_qemu_find(char **path, struct hull_error *err)
 	return *path ? 0 : hull_fail_errno(err, "cannot resolve %s", found ? found : "qemu-system-x86_64");
 }
 
+char *hull_engine_identity(struct hull_error *err)
+{
+	_cleanup_free_ char *path = NULL;
+	struct stat st;
+	if (hull_qemu_find(&path, err) < 0)
+		return NULL;
+	if (stat(path, &st) < 0) {
+		hull_fail_errno(err, "%s", path);
+		return NULL;
+	}
+	char *id = hull_fmt("qemu %s %lld bytes of %lld.%09ld, state %d", path, (long long)st.st_size,
+			    (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, HULL_ENGINE_STATE_VERSION);
+	if (!id)
+		hull_fail(err, -ENOMEM, "out of memory");
+	return id;
+}
+
 int hull_qemu_check_version(int major, int minor, struct hull_error *err)
 {
 	if (major > MIN_MAJOR || (major == MIN_MAJOR && minor >= MIN_MINOR))

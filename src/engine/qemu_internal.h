@@ -35,6 +35,7 @@ struct hull_engine {
 	char panic[160];          /* the guest kernel's words, printable; empty = none */
 	char line[160];           /* the serial console's current line, as far as it fits */
 	size_t line_len;
+	uint64_t save_id;          /* of the command that writes the device state; 0 = none under way */
 	unsigned troubles;         /* told since the last resume */
 	struct hull_error failure; /* why we killed it; code 0 = we did not */
 };
@@ -43,12 +44,17 @@ enum hull_engine_watch { WATCH_QMP, WATCH_SERIAL, WATCH_STDERR, WATCH_TIMER, WAT
 /* Watch for reading; `what` comes back from epoll_wait. */
 int hull_engine_watch(struct hull_engine *e, int fd, enum hull_engine_watch what);
 
+/* What QEMU is told its memory's file is called; engine/qemu_shim.c gives it the descriptor in this variable instead. */
+#define HULL_QEMU_MEMORY_PATH "/hull/memory"
+#define HULL_QEMU_MEMORY_ENV  "HULL_MEMORY_FD"
+
 /* The descriptors QEMU inherits, each at the number it has in the caller. */
 struct hull_qemu_fds {
 	int wire;
 	int qmp;
 	int serial;
 	int disks[HULL_ENGINE_DISKS_MAX];
+	int memory, device; /* when restoring; else -1 */
 };
 
 /* qemu_args.c: the command line, a NULL-terminated vector owned by the caller (hull_argv_free); NULL when out of

@@ -27,6 +27,8 @@ static void close_fds(struct hull_qemu_fds *f)
 	hull_closep(&f->serial);
 	for (size_t i = 0; i < HULL_ENGINE_DISKS_MAX; i++)
 		hull_closep(&f->disks[i]);
+	hull_closep(&f->memory);
+	hull_closep(&f->device);
 }
 
 static int make_pair(int *ours, int *theirs, const char *what, struct hull_error *err)
@@ -109,12 +111,21 @@ static int run_in_jail(struct hull_engine *e, const struct hull_engine_config *c
 	bind_same(&b, "/nix/store", true);
 	if (!hull_starts(qemu, "/usr/") && bind_foreign_qemu(&b, qemu, err) < 0)
 		return err->code;
-	bind_same(&b, config->kernel, false);
-	bind_same(&b, config->initrd, false);
-	int keep[3 + HULL_ENGINE_DISKS_MAX] = {fds->wire, fds->qmp, fds->serial};
+	bind_same(&b, config->restore ? config->restore->shim : config->kernel, false);
+	bind_same(&b, config->restore ? NULL : config->initrd, false);
+	_cleanup_(hull_argv_free) char **env = NULL;
+	int keep[5 + HULL_ENGINE_DISKS_MAX] = {fds->wire, fds->qmp, fds->serial};
 	size_t n = 3;
 	for (size_t i = 0; i < config->disk_count; i++)
 		keep[n++] = fds->disks[i];
+	if (config->restore) {
+		keep[n++] = fds->memory;
+		keep[n++] = fds->device;
+		env = calloc(3, sizeof(*env));
+		if (!env || !(env[0] = hull_fmt("LD_PRELOAD=%s", config->restore->shim)) ||
+		    !(env[1] = hull_fmt(HULL_QEMU_MEMORY_ENV "=%d", fds->memory)))
+			return hull_fail(err, -ENOMEM, "out of memory");
+	}
 	struct hull_jail jail = {.dir = config->jail_dir,
 				 .binds = b.list,
 				 .bind_count = b.n,
@@ -125,6 +136,7 @@ static int run_in_jail(struct hull_engine *e, const struct hull_engine_config *c
 				 .stdout_fd = -1,
 				 .stderr_fd = stderr_fd,
 				 .argv = argv,
+				 .envp = env,
 				 .drop_uid = config->drop_uid,
 				 .drop_gid = config->drop_gid};
 	struct hull_jailed child;
@@ -183,6 +195,12 @@ static int prepare(struct hull_engine *e, const struct hull_engine_config *confi
 		r = open_disk(&config->disks[i], &theirs->disks[i], err);
 	if (r < 0)
 		return r;
+	if (config->restore) {
+		theirs->memory = fcntl(config->restore->memory_fd, F_DUPFD_CLOEXEC, 3);
+		theirs->device = fcntl(config->restore->device_fd, F_DUPFD_CLOEXEC, 3);
+		if (theirs->memory < 0 || theirs->device < 0)
+			return hull_fail_errno(err, "cannot hand over the saved state");
+	}
 	hull_capped_log_open(&e->serial, config->serial_log_fd);
 	hull_capped_log_open(&e->words, config->stderr_log_fd);
 	e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -201,23 +219,35 @@ static int watch_all(struct hull_engine *e, struct hull_error *err)
 	return 0;
 }
 
+static int resolve(const char *what, const char *path, char **out, struct hull_error *err)
+{
+	*out = realpath(path, NULL);
+	return *out ? 0 : hull_fail_errno(err, "%s %s", what, path);
+}
+
 static int start(struct hull_engine *e, const struct hull_engine_config *config, struct hull_error *err)
 {
 	_cleanup_free_ char *qemu = NULL;
-	_cleanup_free_ char *kernel = realpath(config->kernel, NULL);
-	if (!kernel)
-		return hull_fail_errno(err, "kernel %s", config->kernel);
-	_cleanup_free_ char *initrd = realpath(config->initrd, NULL);
-	if (!initrd)
-		return hull_fail_errno(err, "initrd %s", config->initrd);
-	int r = hull_qemu_find(&qemu, err);
+	_cleanup_free_ char *kernel = NULL;
+	_cleanup_free_ char *initrd = NULL;
+	_cleanup_free_ char *shim = NULL;
+	int r = config->restore ? resolve("QEMU's shim", config->restore->shim, &shim, err)
+				: resolve("kernel", config->kernel, &kernel, err);
+	if (r == 0 && !config->restore)
+		r = resolve("initrd", config->initrd, &initrd, err);
+	if (r == 0)
+		r = hull_qemu_find(&qemu, err);
 	if (r < 0)
 		return r;
 	struct hull_engine_config resolved = *config;
+	struct hull_engine_restore restore = config->restore ? *config->restore : (struct hull_engine_restore){0};
 	resolved.kernel = kernel;
 	resolved.initrd = initrd;
+	restore.shim = shim;
+	if (config->restore)
+		resolved.restore = &restore;
 	_cleanup_(close_fds) struct hull_qemu_fds theirs = {
-		.wire = -1, .qmp = -1, .serial = -1, .disks = {-1, -1, -1, -1}};
+		.wire = -1, .qmp = -1, .serial = -1, .disks = {-1, -1, -1, -1}, .memory = -1, .device = -1};
 	r = prepare(e, config, &theirs, err);
 	if (r < 0)
 		return r;

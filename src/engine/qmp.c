@@ -147,7 +147,7 @@ bool hull_qmp_ready(const struct hull_qmp *q)
 	return q->state == READY;
 }
 
-int hull_qmp_command(struct hull_qmp *q, const char *name, uint64_t *id)
+int hull_qmp_command(struct hull_qmp *q, const char *name, const char *arguments, uint64_t *id)
 {
 	if (q->state == DEAD)
 		return -EPIPE;
@@ -155,7 +155,8 @@ int hull_qmp_command(struct hull_qmp *q, const char *name, uint64_t *id)
 	uint64_t this = ++q->last_id;
 	if (id)
 		*id = this;
-	return hull_buf_addf(to, "{\"execute\": \"%s\", \"id\": %llu}\n", name, (unsigned long long)this);
+	return hull_buf_addf(to, "{\"execute\": \"%s\", \"id\": %llu%s%s}\n", name, (unsigned long long)this,
+			     arguments ? ", \"arguments\": " : "", arguments ? arguments : "");
 }
 
 size_t hull_qmp_output(struct hull_qmp *q, const uint8_t **p)

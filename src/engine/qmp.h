@@ -35,8 +35,9 @@ void hull_qmp_free(struct hull_qmp *q);
 /* 0, or -EPROTO / -ENOMEM: the session is over, further input is ignored. */
 int hull_qmp_feed(struct hull_qmp *q, const void *p, size_t n, struct hull_error *err);
 bool hull_qmp_ready(const struct hull_qmp *q);
-/* Queue a command without arguments (held back until the session is ready). Its id in *id (may be NULL). */
-int hull_qmp_command(struct hull_qmp *q, const char *name, uint64_t *id);
+/* Queue a command (held back until the session is ready). arguments: a JSON object as text, NULL = none. Its id in *id
+ * (may be NULL). */
+int hull_qmp_command(struct hull_qmp *q, const char *name, const char *arguments, uint64_t *id);
 /* What to send now; 0 when nothing. Borrowed until the next call. */
 size_t hull_qmp_output(struct hull_qmp *q, const uint8_t **p);
 void hull_qmp_sent(struct hull_qmp *q, size_t n);

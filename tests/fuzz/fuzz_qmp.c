@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		hull_qmp_feed(q, hello, sizeof(hello) - 1, NULL);
 	data++;
 	size--;
-	hull_qmp_command(q, "stop", NULL);
+	hull_qmp_command(q, "stop", NULL, NULL);
 	while (size > 0) {
 		size_t n = size < piece ? size : piece;
 		const uint8_t *out;

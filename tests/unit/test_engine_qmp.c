@@ -75,7 +75,7 @@ static void test_session(void **state)
 				   "{\"return\": {}, \"id\": 1}\n"
 				   "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}, \"id\": 2}\n";
 	uint64_t id;
-	assert_int_equal(hull_qmp_command(q, "stop", &id), 0);
+	assert_int_equal(hull_qmp_command(q, "stop", NULL, &id), 0);
 	assert_int_equal(id, 1);
 	expect_output(q, ""); /* held back */
 	assert_int_equal(hull_qmp_feed(q, greeting, strlen(greeting), NULL), 0);
@@ -113,7 +113,7 @@ static void test_nonsense(void **state)
 		/* Dead: nothing more is heard, nothing more is said. */
 		assert_int_equal(hull_qmp_feed(q, greeting, strlen(greeting), &err), 0);
 		assert_int_equal(h.major, 0);
-		assert_int_equal(hull_qmp_command(q, "stop", NULL), -EPIPE);
+		assert_int_equal(hull_qmp_command(q, "stop", NULL, NULL), -EPIPE);
 		expect_output(q, "");
 		hull_qmp_free(q);
 	}
