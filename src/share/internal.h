@@ -254,6 +254,7 @@ enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const ch
 /* --- lock.c --- */
 void share_owners_drop(struct hull_share *sh, struct share_inode *ino); /* under lock, inode going away */
 void share_owner_flush(struct hull_share *sh, struct share_inode *ino, uint64_t owner);
+void share_owner_release(struct hull_share *sh, struct share_inode *ino, uint64_t fh);
 bool share_waits_interrupt(struct hull_share *sh, uint64_t unique);
 void share_waits_init(struct hull_share *sh);
 void share_waits_stop(struct hull_share *sh);

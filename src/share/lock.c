@@ -21,6 +21,7 @@ struct share_owner {
 	bool dropped; /* flushed while a lock was waiting; the last user closes */
 	uint32_t refs;
 	uint32_t pid;
+	uint64_t fh; /* the handle it last locked by */
 	struct share_owner *next;
 };
 
@@ -79,26 +80,40 @@ static struct share_owner *owner_find(struct share_inode *ino, uint64_t owner)
 	return o;
 }
 
-void share_owner_flush(struct hull_share *sh, struct share_inode *ino, uint64_t owner)
+/* Drop the owners of an inode that are `owner`, or that locked by handle `fh` (0 = none). */
+static void drop_owners(struct hull_share *sh, struct share_inode *ino, const uint64_t *owner, uint64_t fh)
 {
+	struct share_owner *gone = NULL;
 	pthread_mutex_lock(&sh->lock);
-	struct share_owner **at = &ino->owners;
-	while (*at && (*at)->owner != owner)
-		at = &(*at)->next;
-	struct share_owner *o = *at;
-	bool dead = false;
-	if (o) {
+	for (struct share_owner **at = &ino->owners; *at;) {
+		struct share_owner *o = *at;
+		if (!(owner && o->owner == *owner) && !(fh && o->fh == fh)) {
+			at = &o->next;
+			continue;
+		}
 		*at = o->next;
+		o->refs++;
 		o->dropped = true;
-		dead = o->refs == 0;
+		o->next = gone;
+		gone = o;
 	}
 	pthread_mutex_unlock(&sh->lock);
-	if (dead) {
-		owner_free(o);
-	} else if (o) {
+	for (struct share_owner *next; gone; gone = next) {
+		next = gone->next;
 		struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-		fcntl(o->fd, F_OFD_SETLK, &all);
+		fcntl(gone->fd, F_OFD_SETLK, &all); /* one still waiting keeps the description open */
+		owner_put(sh, gone);
 	}
+}
+
+void share_owner_flush(struct hull_share *sh, struct share_inode *ino, uint64_t owner)
+{
+	drop_owners(sh, ino, &owner, 0);
+}
+
+void share_owner_release(struct hull_share *sh, struct share_inode *ino, uint64_t fh)
+{
+	drop_owners(sh, ino, NULL, fh);
 }
 
 /* The owner's description of this inode, made when there is none; ref'd. NULL with *error. */
@@ -280,6 +295,7 @@ static void set_lock(struct share_req *r, struct share_inode *ino, bool block)
 			e = 0;
 			pthread_mutex_lock(&sh->lock);
 			w->owner->pid = in->lk.pid;
+			w->owner->fh = in->fh;
 			pthread_mutex_unlock(&sh->lock);
 		}
 	}

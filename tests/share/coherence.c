@@ -3,7 +3,7 @@
  * Everything the host changes is first read through the share, so that the guest's kernel has it cached for ever. Then
  * it is looked at again and again until it is new; a change that never shows fails. What showed late is printed, not
  * judged: machines are slow at times. With -w, file watchers on the guest's side have to fire (needs an announcer). */
-#include "tests/share/check.h"
+#include "check.h"
 
 #include <dirent.h>
 #include <limits.h>

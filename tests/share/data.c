@@ -1,5 +1,5 @@
 /* share-data DIR: content, mappings, holes and locks as POSIX and Linux have them. */
-#include "tests/share/check.h"
+#include "check.h"
 
 #include <pthread.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 /* share-names DIR: names and metadata as POSIX and Linux have them. */
-#include "tests/share/check.h"
+#include "check.h"
 
 #include <dirent.h>
 #include <limits.h>

@@ -4,8 +4,8 @@
  * directories and files of the share for symlinks that lead outside, and move directories about; threads of hostile
  * guests issue raw requests all the while, with every kind of name and id. Nothing they read may hold the marker, no
  * name of outside's may be answered, and in the end outside must be byte for byte, mode for mode, what it was. */
-#include "tests/share/check.h"
-#include "tests/share/raw.h"
+#include "check.h"
+#include "raw.h"
 
 #include <dirent.h>
 #include <pthread.h>

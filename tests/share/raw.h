@@ -64,7 +64,7 @@ static inline void raw_begin(struct raw *c, uint32_t opcode, uint64_t node)
 
 static inline void raw_add(struct raw *c, const void *p, size_t n)
 {
-	if (n <= HULL_SHARE_REQUEST_MAX - c->n) {
+	if (n > 0 && n <= HULL_SHARE_REQUEST_MAX - c->n) {
 		memcpy(c->request + c->n, p, n);
 		c->n += n;
 	}

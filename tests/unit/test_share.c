@@ -1,0 +1,300 @@
+/* The share server without a kernel: requests by hand, right and wrong, and the byte-stream transport. */
+#include "../share/raw.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+struct fixture {
+	char dir[64];
+	int fd;
+	struct hull_share *sh;
+	struct raw c;
+};
+
+static void put(int dir, const char *name, const char *text)
+{
+	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void begin(struct fixture *f, struct hull_share_config config)
+{
+	struct hull_error err = {0};
+	snprintf(f->dir, sizeof f->dir, "/tmp/hull-share-test-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	put(f->fd, "file", "content");
+	assert_int_equal(mkdirat(f->fd, "dir", 0755), 0);
+	put(f->fd, "dir/inner", "inner");
+	config.root_fd = f->fd;
+	config.guest_uid = config.guest_gid = 1000;
+	assert_int_equal(hull_share_new(&config, &f->sh, &err), 0);
+	assert_true(raw_init(&f->c, f->sh));
+	assert_int_equal(raw_hello(&f->c), 0);
+}
+
+static void end(struct fixture *f)
+{
+	char command[128];
+	raw_free(&f->c);
+	hull_share_free(f->sh);
+	close(f->fd);
+	snprintf(command, sizeof command, "rm -rf %s", f->dir);
+	assert_int_equal(system(command), 0);
+}
+
+static void test_read_and_write(void **state)
+{
+	struct fixture f;
+	uint64_t fh = 0;
+	begin(&f, (struct hull_share_config){0});
+	uint64_t id = raw_lookup(&f.c, FUSE_ROOT_ID, "file");
+	assert_true(id > FUSE_ROOT_ID);
+	assert_int_equal(raw_lookup(&f.c, FUSE_ROOT_ID, "file"), id);
+	assert_int_equal(raw_open(&f.c, id, FUSE_OPEN, O_RDWR, &fh), 0);
+	assert_int_equal(raw_read(&f.c, id, FUSE_READ, fh, 3, 100), 0);
+	assert_int_equal(f.c.reply_len, 4);
+	assert_memory_equal(f.c.reply, "tent", 4);
+	assert_int_equal(raw_write(&f.c, id, fh, "CON"), 0);
+	assert_int_equal(raw_read(&f.c, id, FUSE_READ, fh, 0, 100), 0);
+	assert_memory_equal(f.c.reply, "CONtent", 7);
+	/* A handle is good for its own inode only, and only until released. */
+	uint64_t dir = raw_lookup(&f.c, FUSE_ROOT_ID, "dir");
+	assert_int_equal(raw_read(&f.c, dir, FUSE_READ, fh, 0, 100), -EBADF);
+	assert_int_equal(raw_read(&f.c, id, FUSE_READDIR, fh, 0, 100), -EBADF);
+	assert_int_equal(raw_read(&f.c, id, FUSE_READ, fh, 0, UINT32_MAX), -EINVAL);
+	assert_int_equal(raw_read(&f.c, id, FUSE_READ, fh, UINT64_MAX, 1), -EINVAL);
+	assert_int_equal(raw_release(&f.c, id, FUSE_RELEASE, fh), 0);
+	assert_int_equal(raw_read(&f.c, id, FUSE_READ, fh, 0, 100), -EBADF);
+	end(&f);
+}
+
+static void test_names_that_are_refused(void **state)
+{
+	static const char *const bad[] = {"", ".", "..", "/", "dir/inner", "../file", "/etc", "dir/"};
+	struct fixture f;
+	char longest[NAME_MAX + 2];
+	begin(&f, (struct hull_share_config){0});
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		struct fuse_mkdir_in in = {.mode = 0755};
+		assert_int_equal(raw_named(&f.c, FUSE_LOOKUP, FUSE_ROOT_ID, NULL, 0, bad[i], NULL), -EINVAL);
+		assert_int_equal(raw_named(&f.c, FUSE_MKDIR, FUSE_ROOT_ID, &in, sizeof in, bad[i], NULL), -EINVAL);
+		assert_int_equal(raw_named(&f.c, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, bad[i], NULL), -EINVAL);
+	}
+	memset(longest, 'x', sizeof longest);
+	longest[NAME_MAX + 1] = '\0';
+	assert_int_equal(raw_named(&f.c, FUSE_LOOKUP, FUSE_ROOT_ID, NULL, 0, longest, NULL), -ENAMETOOLONG);
+	/* A name without its end. */
+	raw_begin(&f.c, FUSE_LOOKUP, FUSE_ROOT_ID);
+	raw_add(&f.c, "file", 4);
+	assert_int_equal(raw_go(&f.c), -EINVAL);
+	end(&f);
+}
+
+static void test_ids_that_are_not(void **state)
+{
+	struct fixture f;
+	begin(&f, (struct hull_share_config){0});
+	uint64_t id = raw_lookup(&f.c, FUSE_ROOT_ID, "file");
+	for (uint64_t bad = 0; bad < 100; bad++)
+		if (bad != FUSE_ROOT_ID) {
+			raw_begin(&f.c, FUSE_READLINK, bad);
+			assert_int_equal(raw_go(&f.c), -ESTALE);
+		}
+	struct fuse_forget_in forget = {.nlookup = UINT64_MAX};
+	raw_begin(&f.c, FUSE_FORGET, id);
+	raw_add(&f.c, &forget, sizeof forget);
+	assert_int_equal(raw_go(&f.c), 1);
+	raw_begin(&f.c, FUSE_READLINK, id);
+	assert_int_equal(raw_go(&f.c), -ESTALE);
+	assert_int_not_equal(raw_lookup(&f.c, FUSE_ROOT_ID, "file"), id);
+	/* The root cannot be forgotten. */
+	raw_begin(&f.c, FUSE_FORGET, FUSE_ROOT_ID);
+	raw_add(&f.c, &forget, sizeof forget);
+	raw_go(&f.c);
+	assert_true(raw_lookup(&f.c, FUSE_ROOT_ID, "file") != 0);
+	end(&f);
+}
+
+/* Every opcode, cut short at every length, is answered or dropped, and the server still serves. */
+static void test_short_requests(void **state)
+{
+	struct fixture f;
+	uint8_t junk[128];
+	begin(&f, (struct hull_share_config){0});
+	memset(junk, 0x41, sizeof junk);
+	for (uint32_t op = 0; op < 70; op++) {
+		for (size_t n = 0; n <= sizeof junk; n += 4) {
+			if (op == FUSE_INIT)
+				continue;
+			raw_begin(&f.c, op, FUSE_ROOT_ID);
+			raw_add(&f.c, junk, n);
+			raw_go(&f.c);
+		}
+	}
+	raw_begin(&f.c, FUSE_LOOKUP, FUSE_ROOT_ID);
+	hull_share_handle(f.sh, &f.c.t, f.c.request, 7, f.c.scratch);
+	assert_true(raw_lookup(&f.c, FUSE_ROOT_ID, "file") != 0);
+	end(&f);
+}
+
+static void test_readonly_and_guarded(void **state)
+{
+	static const char *const guarded[] = {"file", "dir/inner"};
+	struct fixture f;
+	uint64_t fh = 0;
+	struct fuse_rename2_in rename_in = {.newdir = FUSE_ROOT_ID};
+	begin(&f, (struct hull_share_config){.guarded = guarded, .guarded_count = 2});
+	uint64_t file = raw_lookup(&f.c, FUSE_ROOT_ID, "file");
+	uint64_t dir = raw_lookup(&f.c, FUSE_ROOT_ID, "dir");
+	uint64_t inner = raw_lookup(&f.c, dir, "inner");
+	struct fuse_link_in link_in = {.oldnodeid = inner};
+	struct fuse_setattr_in set = {.valid = FATTR_SIZE};
+	assert_int_equal(raw_open(&f.c, file, FUSE_OPEN, O_RDONLY, &fh), 0);
+	assert_int_equal(raw_open(&f.c, file, FUSE_OPEN, O_RDWR, &fh), -EROFS);
+	assert_int_equal(raw_open(&f.c, inner, FUSE_OPEN, O_RDONLY | O_TRUNC, &fh), -EROFS);
+	assert_int_equal(raw_named(&f.c, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "file", NULL), -EROFS);
+	assert_int_equal(raw_named(&f.c, FUSE_RENAME2, FUSE_ROOT_ID, &rename_in, sizeof rename_in, "dir", "gone"),
+			 -EBUSY);
+	assert_int_equal(raw_named(&f.c, FUSE_RENAME2, dir, &rename_in, sizeof rename_in, "inner", "gone"), -EROFS);
+	assert_int_equal(raw_named(&f.c, FUSE_LINK, FUSE_ROOT_ID, &link_in, sizeof link_in, "alias", NULL), -EROFS);
+	raw_begin(&f.c, FUSE_SETATTR, inner);
+	raw_add(&f.c, &set, sizeof set);
+	assert_int_equal(raw_go(&f.c), -EROFS);
+	struct fuse_mkdir_in mk = {.mode = 0755};
+	assert_int_equal(raw_named(&f.c, FUSE_MKDIR, dir, &mk, sizeof mk, "fine", NULL), 0);
+	end(&f);
+	begin(&f, (struct hull_share_config){.readonly = true});
+	assert_int_equal(raw_named(&f.c, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, "no", NULL), -EROFS);
+	assert_int_equal(raw_named(&f.c, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "file", NULL), -EROFS);
+	end(&f);
+}
+
+static void test_limits(void **state)
+{
+	struct fixture f;
+	char name[32];
+	uint64_t fh = 0;
+	int opened = 0, entered = 0;
+	begin(&f, (struct hull_share_config){.max_inodes = 10, .max_handles = 5});
+	uint64_t file = raw_lookup(&f.c, FUSE_ROOT_ID, "file");
+	while (opened < 20 && raw_open(&f.c, file, FUSE_OPEN, O_RDONLY, &fh) == 0)
+		opened++;
+	assert_int_equal(opened, 5);
+	assert_int_equal(f.c.error, -ENFILE);
+	assert_int_equal(raw_release(&f.c, file, FUSE_RELEASE, fh), 0);
+	assert_int_equal(raw_open(&f.c, file, FUSE_OPEN, O_RDONLY, &fh), 0);
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof name, "n%d", i);
+		put(f.fd, name, "x");
+		entered += raw_lookup(&f.c, FUSE_ROOT_ID, name) != 0;
+	}
+	assert_int_equal(entered, 9);
+	end(&f);
+}
+
+static void test_one_file(void **state)
+{
+	struct fixture f;
+	struct hull_error err = {0};
+	uint64_t fh = 0;
+	begin(&f, (struct hull_share_config){0});
+	struct hull_share_config config = {.root_fd = openat(f.fd, "file", O_PATH | O_CLOEXEC)};
+	struct hull_share *sh;
+	struct raw c;
+	assert_int_equal(hull_share_new(&config, &sh, &err), 0);
+	close(config.root_fd);
+	assert_true(raw_init(&c, sh));
+	assert_int_equal(raw_hello(&c), 0);
+	assert_int_equal(raw_open(&c, FUSE_ROOT_ID, FUSE_OPEN, O_RDONLY, &fh), 0);
+	assert_int_equal(raw_read(&c, FUSE_ROOT_ID, FUSE_READ, fh, 0, 100), 0);
+	assert_memory_equal(c.reply, "content", 7);
+	assert_int_equal(raw_open(&c, FUSE_ROOT_ID, FUSE_OPEN, O_RDWR, &fh), -EROFS);
+	assert_int_equal(raw_named(&c, FUSE_LOOKUP, FUSE_ROOT_ID, NULL, 0, "file", NULL), -ENOTDIR);
+	raw_free(&c);
+	hull_share_free(sh);
+	end(&f);
+}
+
+struct served {
+	struct hull_share *sh;
+	int fd;
+	int result;
+};
+
+static void *serve(void *arg)
+{
+	struct served *s = arg;
+	struct hull_share_stream *stream = hull_share_stream_new(s->fd, s->fd);
+	struct hull_share_transport t = hull_share_stream_transport(stream);
+	s->result = hull_share_serve(s->sh, &t, 3, NULL);
+	hull_share_stream_free(stream);
+	return NULL;
+}
+
+static void test_stream(void **state)
+{
+	struct fixture f;
+	pthread_t t;
+	int fds[2];
+	begin(&f, (struct hull_share_config){0});
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	struct served s = {.sh = f.sh, .fd = fds[1]};
+	pthread_create(&t, NULL, serve, &s);
+	/* Two requests in one write, cut in the middle of the second. */
+	uint8_t out[256];
+	size_t n = 0;
+	for (int i = 0; i < 2; i++) {
+		struct fuse_in_header h = {
+			.len = sizeof h + 5, .opcode = FUSE_LOOKUP, .nodeid = 1, .unique = 7u + (unsigned)i};
+		memcpy(out + n, &h, sizeof h);
+		memcpy(out + n + sizeof h, "file", 5);
+		n += h.len;
+	}
+	assert_int_equal(write(fds[0], out, 50), 50);
+	assert_int_equal(write(fds[0], out + 50, n - 50), (ssize_t)(n - 50));
+	unsigned seen = 0;
+	for (int i = 0; i < 2; i++) {
+		uint8_t in[sizeof(struct fuse_out_header) + sizeof(struct fuse_entry_out)];
+		struct fuse_out_header h;
+		assert_int_equal(recv(fds[0], in, sizeof in, MSG_WAITALL), sizeof in);
+		memcpy(&h, in, sizeof h);
+		assert_int_equal(h.error, 0);
+		assert_int_equal(h.len, sizeof in);
+		seen |= 1u << (h.unique - 7);
+	}
+	assert_int_equal(seen, 3);
+	/* A length that cannot be: the stream ends, the process does not. */
+	struct fuse_in_header bad = {.len = UINT32_MAX};
+	assert_int_equal(write(fds[0], &bad, sizeof bad), sizeof bad);
+	pthread_join(t, NULL);
+	assert_int_equal(s.result, -EPROTO);
+	close(fds[0]);
+	close(fds[1]);
+	end(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_read_and_write),
+		cmocka_unit_test(test_names_that_are_refused),
+		cmocka_unit_test(test_ids_that_are_not),
+		cmocka_unit_test(test_short_requests),
+		cmocka_unit_test(test_readonly_and_guarded),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_one_file),
+		cmocka_unit_test(test_stream),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
