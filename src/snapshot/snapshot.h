@@ -1,0 +1,129 @@
+/* Saved machines on disk: templates, snapshots, and the frozen memory of paused sandboxes. The contract.
+ *
+ * A saved machine is a directory that appears by one rename and is never changed after that:
+ *
+ *   snapshot.json   what it is (struct hull_snapshot), the format's version, and size and SHA-256 of every file
+ *   memory          the guest's RAM, sparse: what is zero is a hole
+ *   device          the state of everything else of the machine, as the engine writes it
+ *   disk.img        the sandbox's disk of the same instant; absent where the sandbox's own disk is that (a pause)
+ *   verified        which files were found good when: remembered so that a start does not read gigabytes
+ *
+ *   $HULL_HOME/templates/KEY/                   made by Hull; KEY = 32 hex digits, see hull_template_key()
+ *   $HULL_HOME/templates/NAME/                  made by a person; never 32 hex digits
+ *   $HULL_HOME/templates/.tmp-*                 being made; holds a flock, leftovers are swept
+ *   $HULL_HOME/sandboxes/NAME/snapshots/TAG/
+ *   $HULL_HOME/sandboxes/NAME/frozen/           a paused sandbox
+ *
+ * Damage. A file is used only when its SHA-256 has been seen to be right since the host booted, and neither its inode,
+ * its size, its mtime nor its ctime has changed since: no program can write to a file without changing its ctime, and
+ * none can set it back. Otherwise it is read in full first (about 1.5 GB/s with the CPU's SHA instructions, and only
+ * the data, not the holes). What is checked is the open descriptor that is then used. */
+#ifndef HULL_SNAPSHOT_SNAPSHOT_H
+#define HULL_SNAPSHOT_SNAPSHOT_H
+
+#include "base/error.h"
+#include "store/store.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum { HULL_SNAPSHOT_FORMAT = 1, HULL_KEY_HEX = 32 };
+
+#define HULL_SNAPSHOT_MEMORY "memory"
+#define HULL_SNAPSHOT_DEVICE "device"
+#define HULL_SNAPSHOT_DISK   "disk.img"
+
+/* Strings owned. */
+struct hull_snapshot {
+	char *image;    /* digest of the base image */
+	char *identity; /* of the engine that saved it: hull_engine_identity() */
+	char *engine;   /* "qemu 10.0.2 (tcg)", for people */
+	char *accel;    /* "tcg" or "kvm" */
+	char *source;   /* the sandbox it was made of; NULL for Hull's own templates */
+	unsigned cpus;
+	uint64_t memory, disk; /* bytes */
+	bool no_docker;
+	uint64_t created; /* seconds since 1970 */
+	json_t *files;    /* {NAME: {"size", "stored", "sha256"}}; set by finish and load */
+};
+void hull_snapshot_free(struct hull_snapshot *s); /* members; fit for _cleanup_ */
+
+/* Make a directory of files a saved machine: hash them, fsync them, write snapshot.json last. */
+int hull_snapshot_finish(const char *dir, struct hull_snapshot *s, struct hull_error *err);
+/* Read and check snapshot.json, and that the files are there with their sizes. -ENOENT there is none; -EBADMSG
+ * damaged; -ENOTSUP written by another version of Hull. */
+int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_error *err);
+/* Open one of its files for reading, known to be undamaged; the descriptor. -EBADMSG when it is damaged. `slow`, when
+ * not NULL, is called before a file has to be read in full. */
+int hull_snapshot_open(const char *dir, const struct hull_snapshot *s, const char *file,
+		       void (*slow)(const char *text), struct hull_error *err);
+/* Can the engine that is installed now restore it? -ENOTSUP with what to do when it can not. */
+int hull_snapshot_fits(const struct hull_snapshot *s, const char *identity, struct hull_error *err);
+
+/* digest.c: the SHA-256 of a sparse file's content, in 64 hex digits and a NUL: of every chunk that is not all zero, its
+ * offset and its bytes, and of the file's size. Where the holes lie makes no difference. *stored = bytes in those. */
+int hull_snapshot_digest(int fd, char hex[65], uint64_t *stored, struct hull_error *err);
+
+/* --- memory.c --- */
+
+/* Copy the RAM of a machine that stands still, process `pid`, to the file `to`. base_fd < 0: it was booted, and `to` is
+ * empty. Else it maps base_fd private, and `to` is a copy of that: only pages of its own are written. *copied counts
+ * the bytes. */
+int hull_memory_save(pid_t pid, uint64_t size, int base_fd, int to, uint64_t *copied, struct hull_error *err);
+
+/* --- scratch.c: directories that appear by one rename --- */
+
+struct hull_scratch {
+	char *path; /* PARENT/.tmp-XXXXXX */
+	int fd;     /* holds its flock */
+};
+/* Make one below parent (made when missing), after sweeping what interrupted others left there. */
+int hull_scratch_make(const char *parent, struct hull_scratch *out, struct hull_error *err);
+/* Give it its name; -EEXIST when that is taken. With `replace` what has the name goes away. */
+int hull_scratch_commit(struct hull_scratch *s, const char *parent, const char *name, bool replace,
+			struct hull_error *err);
+/* Remove it unless it was committed. Fit for _cleanup_. */
+void hull_scratch_drop(struct hull_scratch *s);
+/* Remove parent/name, at once as far as anybody can see. A missing one is -ENOENT. */
+int hull_saved_remove(const char *parent, const char *name, struct hull_error *err);
+void hull_scratch_sweep(const char *parent);
+
+/* --- template.c --- */
+
+/* What a template is made for; everything that shapes the machine's memory. Borrowed. */
+struct hull_template_shape {
+	const char *image;     /* digest */
+	const char *initramfs; /* file name of it, which has hull-init's hash in it */
+	const char *identity;  /* of the engine */
+	const char *accel;
+	unsigned cpus;
+	uint64_t memory, disk;
+	bool no_docker;
+};
+/* key has HULL_KEY_HEX + 1 bytes. */
+int hull_template_key(const struct hull_template_shape *shape, char *key, struct hull_error *err);
+bool hull_template_is_key(const char *name);
+/* A name that a person may give one. */
+int hull_template_name_check(const char *name, struct hull_error *err);
+/* "<home>/templates[/NAME]", owned by the caller. */
+char *hull_template_path(const struct hull_paths *p, const char *name);
+/* Names, sorted; *names NULL-terminated, free with hull_strv_free(). */
+int hull_template_list(const struct hull_paths *p, char ***names, struct hull_error *err);
+/* By name, key or unique prefix of a key (at least 4 digits): its full name, owned by the caller. -ENOENT. */
+int hull_template_find(const struct hull_paths *p, const char *word, char **name, struct hull_error *err);
+/* Remember that it is used now. */
+void hull_template_touch(const struct hull_paths *p, const char *name);
+/* When it was used last, seconds since 1970; 0 = unknown. */
+uint64_t hull_template_used(const struct hull_paths *p, const char *name);
+/* Held by whoever builds `key`: the descriptor, waiting for others when `wait`. -EAGAIN when it is held. */
+int hull_template_build_lock(const struct hull_paths *p, const char *key, bool wait, struct hull_error *err);
+
+/* --- archive.c: one file, zstd, checksummed --- */
+
+int hull_archive_export(const char *dir, int to, struct hull_error *err);
+/* Into an empty directory, which is a saved machine after that. -EBADMSG when anything is wrong with it. */
+int hull_archive_import(int from, const char *dir, struct hull_error *err);
+
+#endif
