@@ -344,13 +344,13 @@ __attribute__((unused)) static void step(struct world *w)
 		peer_step(&w->clients[i]);
 }
 
-#define until(w, condition)                                                                                            \
-	do {                                                                                                           \
-		bool so_ = false;                                                                                      \
-		for (int left_ = 200000; left_ > 0 && !(so_ = (condition)); left_--)                                   \
-			step(w);                                                                                       \
-		if (!so_)                                                                                              \
-			fail_msg("never so: %s", #condition);                                                          \
+#define until(w, condition)                                                          \
+	do {                                                                         \
+		bool so_ = false;                                                    \
+		for (int left_ = 200000; left_ > 0 && !(so_ = (condition)); left_--) \
+			step(w);                                                     \
+		if (!so_)                                                            \
+			fail_msg("never so: %s", #condition);                        \
 	} while (0)
 
 __attribute__((unused)) static void settle(struct world *w)
