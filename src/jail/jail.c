@@ -131,7 +131,11 @@ __attribute__((noreturn)) static void enter(const struct entering *in)
 		_exit(jail->entry(jail->arg));
 	}
 	static char *const no_env[] = {NULL};
-	execve(jail->argv[0], jail->argv, jail->envp ? jail->envp : no_env);
+	char *const *env = jail->envp ? jail->envp : no_env;
+	if (jail->program_fd > 0)
+		syscall(SYS_execveat, jail->program_fd, "", jail->argv, env, AT_EMPTY_PATH);
+	else
+		execve(jail->argv[0], jail->argv, env);
 	hull_fail_errno(&err, "cannot run %s in its jail", jail->argv[0]);
 	give_up(in, RECORD_FAILED, &err);
 }
@@ -297,9 +301,9 @@ static int check(const struct hull_jail *jail, struct hull_error *err)
 {
 	if (!jail->argv == !jail->entry)
 		return hull_fail(err, -EINVAL, "jail: give it a program or a function, one of the two");
-	if (jail->argv && (!jail->argv[0] || jail->argv[0][0] != '/'))
+	if (jail->argv && (!jail->argv[0] || (jail->argv[0][0] != '/' && jail->program_fd <= 0)))
 		return hull_fail(err, -EINVAL, "jail: the program's path must be absolute");
-	if (geteuid() == 0 && (jail->drop_uid == 0 || jail->drop_gid == 0))
+	if (geteuid() == 0 && !jail->drop_to_root && (jail->drop_uid == 0 || jail->drop_gid == 0))
 		return hull_fail(err, -EINVAL,
 				 "jail: started as root it needs an unprivileged user and group to run as");
 	for (size_t i = 0; i < jail->bind_count; i++) {

@@ -33,13 +33,17 @@ struct hull_jail {
 	const char *dir; /* empty directory to mount the root on; private to the child's namespace */
 	const struct hull_bind *binds;
 	size_t bind_count;
-	bool need_kvm;  /* give it /dev/kvm */
-	bool need_proc; /* give it a /proc of its own pid namespace, where the host allows that */
-	bool need_net;  /* keep the host's network namespace (the egress child only) */
-	const int *fds; /* descriptors to keep, besides 0 1 2; they keep their numbers */
+	bool need_kvm;      /* give it /dev/kvm */
+	bool need_proc;     /* give it a /proc of its own pid namespace, where the host allows that */
+	bool need_fanotify; /* may watch its files for changes */
+	bool need_net;      /* keep the host's network namespace (the egress child only) */
+	const int *fds;     /* descriptors to keep, besides 0 1 2; they keep their numbers */
 	size_t fd_count;
 	int stdin_fd, stdout_fd, stderr_fd; /* -1 = /dev/null */
 	char *const *argv;                  /* argv[0] = absolute path inside the jail; NULL = call entry instead */
+	/* The program itself, open for reading: executed by this descriptor, so that it need not be visible in the
+	 * jail (a static program then sees nothing but the binds). argv[0] is only its name. 0 = go by argv[0]. */
+	int program_fd;
 	char *const *envp;
 	int (*entry)(void *arg); /* runs in the jailed child when argv is NULL; its result is the exit code */
 	void *arg;
@@ -48,6 +52,9 @@ struct hull_jail {
 	uint64_t rlimit_fsize;  /* bytes, 0 = no limit */
 	uid_t drop_uid;         /* used when geteuid() == 0 */
 	gid_t drop_gid;
+	/* drop_uid or drop_gid may be 0: no capability is left all the same, but what belongs to root is its own. For a
+	 * child that serves files of root's. */
+	bool drop_to_root;
 	/* Install a seccomp filter, last thing before exec/entry; NULL = none (QEMU brings its own). */
 	int (*seccomp)(void *arg, struct hull_error *err);
 };

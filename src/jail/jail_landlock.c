@@ -101,6 +101,12 @@ int hull_jail_landlock_rules(const struct hull_jail *jail, int *ruleset, struct 
 	int r = jail->need_kvm ? allow(fd, "/dev/kvm", device, false, err) : 0;
 	if (r == 0 && jail->need_proc)
 		r = allow(fd, "/proc/self", readable | FS_WRITE_FILE, true, err);
+	if (r == 0 && jail->program_fd > 0) {
+		struct landlock_path_beneath_attr rule = {.allowed_access = FS_EXECUTE | FS_READ_FILE,
+							  .parent_fd = jail->program_fd};
+		if (syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
+			r = hull_fail_errno(err, "jail: Landlock rule for the program");
+	}
 	if (r < 0)
 		return r;
 	*ruleset = hull_steal_fd(&fd);

@@ -65,7 +65,7 @@ int hull_jail_set_fds(const struct hull_jail *jail, int report_fd, int parent_pi
 {
 	(void)parent_pidfd; /* it has told what it had to tell, and is closed with the others */
 	size_t n = 0;
-	_cleanup_free_ int *keep = calloc(jail->fd_count + 4, sizeof(*keep));
+	_cleanup_free_ int *keep = calloc(jail->fd_count + 5, sizeof(*keep));
 	if (!keep)
 		return hull_fail(err, -ENOMEM, "jail: out of memory");
 	for (size_t i = 0; i < jail->fd_count; i++) {
@@ -82,6 +82,11 @@ int hull_jail_set_fds(const struct hull_jail *jail, int report_fd, int parent_pi
 	for (int i = 0; i < 3; i++)
 		keep[n++] = i;
 	keep[n++] = report_fd;
+	if (jail->program_fd > 0) {
+		if (jail->program_fd < 3 || fcntl(jail->program_fd, F_SETFD, FD_CLOEXEC) < 0)
+			return hull_fail(err, -EBADF, "jail: descriptor %d is no program", jail->program_fd);
+		keep[n++] = jail->program_fd;
+	}
 	qsort(keep, n, sizeof(*keep), by_number);
 	return close_others(keep, n, err);
 }

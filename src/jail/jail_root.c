@@ -120,12 +120,13 @@ static int make_devices(const char *root, const struct hull_jail *jail, bool own
 
 /* A /proc of the jail's own pid namespace. The kernel refuses it where the host's is partly covered (containers):
  * then there is none. */
-static void make_proc(const char *root)
+static void make_proc(const char *root, bool readonly)
 {
 	char at[PATH_MAX];
 	if ((size_t)snprintf(at, sizeof(at), "%s/proc", root) >= sizeof(at) || mkdir(at, 0555) < 0)
 		return;
-	unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+	/* Settings of the kernel belong to uid 0, capabilities or not. */
+	unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | (readonly ? MS_RDONLY : 0);
 	if (mount("proc", at, "proc", flags, "hidepid=2,subset=pid") < 0)
 		mount("proc", at, "proc", flags, NULL);
 }
@@ -175,7 +176,7 @@ int hull_jail_make_root(const struct hull_jail *jail, bool root, struct hull_err
 	if (r < 0)
 		return r;
 	if (jail->need_proc)
-		make_proc(jail->dir);
+		make_proc(jail->dir, jail->drop_to_root);
 	umask(mask);
 	if (sethostname("hull", 4) < 0)
 		return hull_fail_errno(err, "jail: sethostname");

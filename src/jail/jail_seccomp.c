@@ -46,7 +46,6 @@ static const int refused[] = {
 	SCMP_SYS(keyctl),
 	SCMP_SYS(modify_ldt),
 	SCMP_SYS(personality),
-	SCMP_SYS(fanotify_init),
 	/* the machine */
 	SCMP_SYS(init_module),
 	SCMP_SYS(finit_module),
@@ -91,6 +90,8 @@ static int add_rules(scmp_filter_ctx ctx, const struct hull_jail *jail, bool nam
 	/* Its flags are behind a pointer, out of a filter's sight; libc falls back to clone. */
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	if (r == 0 && !jail->need_fanotify)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(fanotify_init), 0);
 	if (r < 0 || namespaces)
 		return r;
 	uint64_t self = (uint64_t)getpid();

@@ -1,0 +1,242 @@
+/* hull-share: one mount of a sandbox, served. Started by hull-keeper in a jail that holds nothing but what it serves.
+ *
+ *     hull-share --root PATH [--ro] [--guard PATH]... [--uid N] [--gid N]
+ *
+ * Its standard input is a socket that carries the FUSE messages both ways (share.h, the stream transport); it ends
+ * when the socket does. Before it reads a byte from it, it takes away from itself all system calls but those that
+ * serving takes. It is linked statically and executed by descriptor, so the jail need not show it any program or
+ * library. What it has to say goes to standard error, the keeper's log.
+ *
+ * The filter: what is not listed fails with EPERM (not a signal: a libc that tries a newer call first goes on with the
+ * older one). Opening, changing and renaming work on whatever path the process can name, and the jail's root is what
+ * limits that; no call here makes a socket, a process, a mapping that is executable, or reaches another process. */
+#include "share/share.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+enum { GUARDS_MAX = 64, THREADS = 8 };
+
+static const int allowed[] = {
+	/* the stream, waiting */
+	SCMP_SYS(read),
+	SCMP_SYS(readv),
+	SCMP_SYS(write),
+	SCMP_SYS(writev),
+	SCMP_SYS(poll),
+	SCMP_SYS(ppoll),
+	SCMP_SYS(futex),
+	SCMP_SYS(clock_gettime),
+	SCMP_SYS(clock_nanosleep),
+	SCMP_SYS(nanosleep),
+	SCMP_SYS(gettimeofday),
+	SCMP_SYS(restart_syscall),
+	SCMP_SYS(sched_yield),
+	SCMP_SYS(shutdown),
+	/* names */
+	SCMP_SYS(openat),
+	SCMP_SYS(openat2),
+	SCMP_SYS(close),
+	SCMP_SYS(dup),
+	SCMP_SYS(newfstatat),
+	SCMP_SYS(fstat),
+	SCMP_SYS(statx),
+	SCMP_SYS(mkdirat),
+	SCMP_SYS(mknodat),
+	SCMP_SYS(unlinkat),
+	SCMP_SYS(renameat2),
+	SCMP_SYS(linkat),
+	SCMP_SYS(symlinkat),
+	SCMP_SYS(readlinkat),
+	SCMP_SYS(faccessat),
+	SCMP_SYS(faccessat2),
+	SCMP_SYS(getdents64),
+	SCMP_SYS(name_to_handle_at),
+	SCMP_SYS(fanotify_init),
+	SCMP_SYS(fanotify_mark),
+	SCMP_SYS(eventfd2),
+	/* content and attributes */
+	SCMP_SYS(lseek),
+	SCMP_SYS(pread64),
+	SCMP_SYS(preadv),
+	SCMP_SYS(pwrite64),
+	SCMP_SYS(pwritev),
+	SCMP_SYS(pwritev2),
+	SCMP_SYS(ftruncate),
+	SCMP_SYS(fallocate),
+	SCMP_SYS(copy_file_range),
+	SCMP_SYS(fsync),
+	SCMP_SYS(fdatasync),
+	SCMP_SYS(syncfs),
+	SCMP_SYS(flock),
+	SCMP_SYS(fcntl),
+	SCMP_SYS(fchmod),
+	SCMP_SYS(fchmodat),
+	SCMP_SYS(fchown),
+	SCMP_SYS(fchownat),
+	SCMP_SYS(utimensat),
+	SCMP_SYS(getxattr),
+	SCMP_SYS(setxattr),
+	SCMP_SYS(listxattr),
+	SCMP_SYS(removexattr),
+	SCMP_SYS(lgetxattr),
+	SCMP_SYS(lsetxattr),
+	SCMP_SYS(llistxattr),
+	SCMP_SYS(lremovexattr),
+	SCMP_SYS(fgetxattr),
+	SCMP_SYS(fsetxattr),
+	SCMP_SYS(flistxattr),
+	SCMP_SYS(fremovexattr),
+	SCMP_SYS(statfs),
+	SCMP_SYS(fstatfs),
+	SCMP_SYS(umask),
+	/* itself */
+	SCMP_SYS(brk),
+	SCMP_SYS(munmap),
+	SCMP_SYS(mremap),
+	SCMP_SYS(madvise),
+	SCMP_SYS(getrlimit),
+	SCMP_SYS(setrlimit),
+	SCMP_SYS(prlimit64),
+	SCMP_SYS(getrandom),
+	SCMP_SYS(getpid),
+	SCMP_SYS(gettid),
+	SCMP_SYS(geteuid),
+	SCMP_SYS(getegid),
+	SCMP_SYS(getuid),
+	SCMP_SYS(getgid),
+	SCMP_SYS(getgroups),
+	SCMP_SYS(clone), /* threads; the jail's filter refuses namespaces */
+	SCMP_SYS(set_robust_list),
+	SCMP_SYS(rseq),
+	SCMP_SYS(sched_getaffinity),
+	SCMP_SYS(sigaltstack),
+	SCMP_SYS(rt_sigaction),
+	SCMP_SYS(rt_sigprocmask),
+	SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(tgkill),
+	SCMP_SYS(exit),
+	SCMP_SYS(exit_group),
+};
+
+static int add_rules(scmp_filter_ctx ctx)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < sizeof(allowed) / sizeof(allowed[0]); i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
+	/* Memory that can be written cannot be executed, now or later. */
+	static const int mapping[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
+	for (size_t i = 0; r == 0 && i < 2; i++) {
+		const struct scmp_arg_cmp plain = {
+			.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0};
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, mapping[i], 1, &plain);
+	}
+	/* Not EPERM: libc then falls back to clone. */
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	return r;
+}
+
+static int confine(struct hull_error *err)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	if (!ctx)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	if (r == 0)
+		r = add_rules(ctx);
+	if (r == 0)
+		r = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return r < 0 ? hull_fail(err, r, "cannot install the system call filter: %s", strerror(-r)) : 0;
+}
+
+struct arguments {
+	const char *root;
+	const char *guards[GUARDS_MAX];
+	struct hull_share_config config;
+};
+
+static int number(const char *text, uint32_t *out, struct hull_error *err)
+{
+	uint64_t v;
+	if (hull_parse_u64(text, UINT32_MAX - 1, &v) < 0)
+		return hull_fail(err, -EINVAL, "%s is not an id", text);
+	*out = (uint32_t)v;
+	return 0;
+}
+
+static int parse(char **argv, struct arguments *a, struct hull_error *err)
+{
+	for (char **p = argv + 1; *p; p++) {
+		int r = 0;
+		if (!strcmp(*p, "--ro")) {
+			a->config.readonly = true;
+			continue;
+		}
+		if (!p[1])
+			return hull_fail(err, -EINVAL, "%s needs a value", *p);
+		const char *value = p[1];
+		if (!strcmp(*p, "--root"))
+			a->root = value;
+		else if (!strcmp(*p, "--guard") && a->config.guarded_count < GUARDS_MAX)
+			a->guards[a->config.guarded_count++] = value;
+		else if (!strcmp(*p, "--uid"))
+			r = number(value, &a->config.guest_uid, err);
+		else if (!strcmp(*p, "--gid"))
+			r = number(value, &a->config.guest_gid, err);
+		else
+			r = hull_fail(err, -EINVAL, "unknown argument %s", *p);
+		if (r < 0)
+			return r;
+		p++;
+	}
+	return a->root ? 0 : hull_fail(err, -EINVAL, "usage: hull-share --root PATH [--ro] [--guard PATH]...");
+}
+
+static int serve(char **argv, struct hull_error *err)
+{
+	static struct arguments a;
+	int r = parse(argv, &a, err);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int root = open(a.root, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+	if (root < 0)
+		return hull_fail_errno(err, "cannot open %s", a.root);
+	a.config.root_fd = root;
+	a.config.guarded = a.guards;
+	struct hull_share *share = NULL;
+	r = hull_share_new(&a.config, &share, err);
+	struct hull_share_stream *stream = r < 0 ? NULL : hull_share_stream_new(0, 0);
+	if (r == 0 && !stream)
+		r = hull_fail(err, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = confine(err);
+	if (r == 0) {
+		struct hull_share_transport t = hull_share_stream_transport(stream);
+		r = hull_share_serve(share, &t, THREADS, err);
+	}
+	hull_share_free(share);
+	hull_share_stream_free(stream);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	struct hull_error err = {0};
+	signal(SIGPIPE, SIG_IGN);
+	if (argc < 2)
+		hull_fail(&err, -EINVAL, "hull-share is started by hull-keeper; see docs/architecture.md");
+	else if (serve(argv, &err) == 0)
+		return 0;
+	fprintf(stderr, "hull-share: %s\n", err.msg);
+	return 1;
+}
