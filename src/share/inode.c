@@ -350,7 +350,7 @@ struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode 
 	pthread_mutex_lock(&sh->lock);
 	struct share_inode *ino = find_key(sh, &key);
 	if (ino && ino->type != (st->x.stx_mode & S_IFMT)) {
-		hash_remove(sh, ino); /* the number was reused, on a file system that knows no birth times */
+		hash_remove(sh, ino); /* the number was reused, on a file system that tells no generations */
 		ino = NULL;
 	}
 	if (ino) {
@@ -365,7 +365,8 @@ struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode 
 		ino->type = st->x.stx_mode & S_IFMT;
 		hash_add(sh, ino);
 	}
-	ino->ro |= ro;
+	if (ro)
+		atomic_store(&ino->ro, true);
 	if (ino != sh->root)
 		ino->lookups++;
 	ino->refs++;

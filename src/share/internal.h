@@ -47,7 +47,7 @@ struct share_inode {
 	uint64_t id; /* the guest's node id */
 	struct share_key key;
 	uint32_t type;              /* S_IFMT bits */
-	bool ro;                    /* guarded itself or below something guarded */
+	atomic_bool ro;             /* guarded itself or below something guarded */
 	bool hashed;                /* found by its key; not once the number was seen reused */
 	uint64_t lookups;           /* what the guest has to forget */
 	uint32_t refs;              /* requests, handles, waits and children using it */

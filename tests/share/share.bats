@@ -1,0 +1,51 @@
+#!/usr/bin/env bats
+# The share server under real file system workloads, mounted by the host's own /dev/fuse. Needs root and a build:
+#     SHARE_BUILD=build/tests/share bats tests/share/share.bats
+
+setup()
+{
+	[ "$(id -u)" = 0 ] && [ -c /dev/fuse ] || skip "needs root and /dev/fuse"
+	bin=$(realpath "${SHARE_BUILD:-build/tests/share}")
+	here=$(realpath "$BATS_TEST_DIRNAME")
+	top=$(mktemp -d)
+	mkdir "$top/host" "$top/guest"
+	# As an ordinary user's files, served by that user.
+	chown 1000:1000 "$top/host"
+	chmod 755 "$top"
+	user="setpriv --reuid 1000 --regid 1000 --clear-groups"
+}
+
+teardown()
+{
+	[ -z "${top:-}" ] || rm -rf --one-file-system "$top"
+}
+
+mounted() { "$bin/share-mount" --uid 1000 "$@"; }
+
+@test "names and metadata" { mounted "$top/host" "$top/guest" "$bin/share-names" "$top/guest"; }
+@test "names and metadata over a stream, few descriptors" {
+	mounted --stream --dirs 16 "$top/host" "$top/guest" "$bin/share-names" "$top/guest"
+}
+@test "content, mappings and locks" { mounted "$top/host" "$top/guest" "$bin/share-data" "$top/guest"; }
+@test "content, mappings and locks over a stream" {
+	mounted --stream "$top/host" "$top/guest" "$bin/share-data" "$top/guest"
+}
+@test "random operations" {
+	mounted "$top/host" "$top/guest" "$bin/share-fsx" -s 1 -n 20000 "$top/guest/f"
+}
+@test "random operations from both sides, over a stream" {
+	mounted --stream "$top/host" "$top/guest" "$bin/share-fsx" -s 2 -n 10000 -o "$top/host/f" "$top/guest/f"
+}
+@test "both sides see each other's changes, and watchers fire" {
+	# shellcheck disable=SC2086
+	mounted --announce --stream "$top/host" "$top/guest" $user "$bin/share-coherence" -w "$top/guest" "$top/host"
+}
+@test "without watching, changes show all the same" {
+	# shellcheck disable=SC2086
+	mounted --no-watch "$top/host" "$top/guest" $user "$bin/share-coherence" "$top/guest" "$top/host"
+}
+@test "parallel git" {
+	# shellcheck disable=SC2086
+	mounted "$top/host" "$top/guest" $user "$here/git.sh" "$top/guest"
+}
+@test "the boundary holds under races" { "$bin/share-race" -s 1 -n 30000 "$top"; }
