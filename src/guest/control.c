@@ -93,6 +93,16 @@ static void add_entropy(const uint8_t *p, size_t n)
 		hull_say("cannot add the host's entropy: %s", strerror(errno));
 }
 
+/* What waits for CONFIGURED may count on a network. */
+static void now_configured(void)
+{
+	if (!control.id)
+		return;
+	configured = true;
+	send_plain(HULL_MSG_CONFIGURED);
+	hull_docker_announce();
+}
+
 static void configure(struct hull_cur *cur)
 {
 	struct hull_arg a;
@@ -116,9 +126,7 @@ static void configure(struct hull_cur *cur)
 		}
 	}
 	hull_machine_id();
-	configured = true;
-	send_plain(HULL_MSG_CONFIGURED);
-	hull_docker_announce();
+	hull_net_when_ready(now_configured);
 }
 
 /* "MemAvailable:   12345 kB" -> bytes */

@@ -2,7 +2,8 @@
  *
  * One process, one thread, PID 1 of the guest. boot (main.c, modules.c, uevent.c, disks.c, mounts.c, setup.c) runs
  * straight through once; then everything is events on the loop: the wire's port (port.c), the services opened on it
- * (exec.c, dial.c, tar.c, control.c), children (child.c), dockerd (docker.c) and the end (shutdown.c). */
+ * (exec.c, dial.c, tar.c, control.c), the network's side in here (net.h), children (child.c), dockerd (docker.c) and
+ * the end (shutdown.c). */
 #ifndef HULL_GUEST_GUEST_H
 #define HULL_GUEST_GUEST_H
 
@@ -37,6 +38,12 @@ int hull_set_hostname(const char *name, struct hull_error *err); /* setup.c */
 /* Grow the sandbox disk's file system to its device (mounts.c). */
 int hull_grow_disk(struct hull_error *err);
 
+/* --- net.c (the rest of the network's side: net.h) --- */
+/* Start it all, before the root's programs. It goes on beside the rest of the boot. */
+void hull_net_start(void);
+/* Call `ready` once the network is up, or has failed to be: at once when that is so already. */
+void hull_net_when_ready(void (*ready)(void));
+
 /* --- cgroup.c --- */
 /* Where processes live. The root of the hierarchy keeps only kernel threads. */
 #define HULL_CG_ROOT "/sys/fs/cgroup"
@@ -54,6 +61,7 @@ struct hull_wire;
 extern struct hull_wire *hull_wire; /* never NULL once the port is set up (port.c) */
 
 struct hull_stream_ops {
+	void (*accepted)(void *user, const uint8_t *args, size_t len); /* of streams that we open */
 	void (*data)(void *user, unsigned channel, const uint8_t *p, size_t n);
 	void (*message)(void *user, const uint8_t *p, size_t n);
 	void (*writable)(void *user);

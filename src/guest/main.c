@@ -68,6 +68,7 @@ static int boot(struct hull_error *err)
 		return r;
 	hull_cgroup_setup();
 	hull_setup();
+	hull_net_start();
 	/* Docker first: it takes seconds, the host's HELLO takes none. */
 	if (o.docker)
 		hull_docker_start();

@@ -60,6 +60,13 @@ static void on_open(void *ctx, uint32_t stream, uint8_t service, const uint8_t *
 	}
 }
 
+static void on_accepted(void *ctx, uint32_t stream, void *user, const uint8_t *args, size_t len)
+{
+	struct hull_stream *s = user;
+	if (s && s->ops->accepted)
+		s->ops->accepted(s, args, len);
+}
+
 static void on_data(void *ctx, uint32_t stream, void *user, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct hull_stream *s = user;
@@ -102,6 +109,7 @@ static int new_wire(struct hull_error *err)
 	static const struct hull_wire_config config = {.side = HULL_WIRE_GUEST, .max_inbound = STREAMS_MAX};
 	static const struct hull_wire_ops ops = {
 		.open = on_open,
+		.accepted = on_accepted,
 		.data = on_data,
 		.message = on_message,
 		.writable = on_writable,

@@ -1,0 +1,58 @@
+/* The rules of the network that is not there. Loaded once at boot by the image's `nft -f -`.
+ *
+ * The VM has no network card; hull0 is a dummy link that holds the default routes and throws away what reaches it.
+ * Before anything does, these rules turn it around: a packet that would leave by hull0, made here or forwarded for a
+ * container (docker0, compose bridges), goes to hull-init's own sockets on hull0's address, and conntrack remembers
+ * where it was going (relay.c asks it). What stays inside, container to container or to a published port, never
+ * matches: the route decides, so bridges that are made later need no rule.
+ *
+ * Our chains come just before Docker's (dstnat is -100). Port 53 of hull0's address is answered on a port of ours, so
+ * that a sandbox may have a DNS server of its own; questions to servers elsewhere are answered by us as well.
+ *
+ * What is left (ICMP, SCTP, multicast) is rejected, so that programs hear of it at once. The reject in `out` must let
+ * pass what `local` has turned around: that hook still sees the old route's link, but the new address. */
+#include "guest/net.h"
+
+#define STR(x)   STR_(x)
+#define STR_(x)  #x
+#define SELF4    HULL_LINK_ADDRESS4
+#define SELF6    HULL_LINK_ADDRESS6
+#define DNS      STR(HULL_PORT_DNS)
+#define RELAY    STR(HULL_PORT_RELAY)
+#define DATAGRAM STR(HULL_PORT_UDP)
+
+const char hull_nft_rules[] =
+	"table inet hull {\n"
+	"	chain turn {\n"
+	"		ip daddr " SELF4 " return\n"
+	"		ip6 daddr " SELF6 " return\n"
+	"		meta nfproto ipv4 udp dport 53 dnat ip to " SELF4 ":" DNS "\n"
+	"		meta nfproto ipv6 udp dport 53 dnat ip6 to [" SELF6 "]:" DNS "\n"
+	"		meta nfproto ipv4 meta l4proto tcp dnat ip to " SELF4 ":" RELAY "\n"
+	"		meta nfproto ipv6 meta l4proto tcp dnat ip6 to [" SELF6 "]:" RELAY "\n"
+	"		meta nfproto ipv4 ip daddr != 224.0.0.0/3 meta l4proto udp dnat ip to " SELF4 ":" DATAGRAM "\n"
+	"		meta nfproto ipv6 ip6 daddr != ff00::/8 meta l4proto udp dnat ip6 to [" SELF6 "]:" DATAGRAM "\n"
+	"	}\n"
+	"	chain pre {\n"
+	"		type nat hook prerouting priority dstnat - 10;\n"
+	"		ip daddr " SELF4 " meta l4proto { tcp, udp } th dport 53 dnat ip to " SELF4 ":" DNS "\n"
+	"		ip6 daddr " SELF6 " meta l4proto { tcp, udp } th dport 53 dnat ip6 to [" SELF6 "]:" DNS "\n"
+	"		fib daddr oifname \"" HULL_LINK "\" jump turn\n"
+	"	}\n"
+	"	chain local {\n"
+	"		type nat hook output priority dstnat - 10;\n"
+	"		ip daddr " SELF4 " meta l4proto { tcp, udp } th dport 53 dnat ip to " SELF4 ":" DNS "\n"
+	"		ip6 daddr " SELF6 " meta l4proto { tcp, udp } th dport 53 dnat ip6 to [" SELF6 "]:" DNS "\n"
+	"		oifname \"" HULL_LINK "\" jump turn\n"
+	"	}\n"
+	"	chain through {\n"
+	"		type filter hook forward priority filter - 10;\n"
+	"		oifname \"" HULL_LINK "\" reject with icmpx admin-prohibited\n"
+	"	}\n"
+	"	chain out {\n"
+	"		type filter hook output priority filter - 10;\n"
+	"		oifname \"" HULL_LINK "\" ip daddr != " SELF4 " reject with icmpx admin-prohibited\n"
+	"		oifname \"" HULL_LINK "\" ip6 daddr != " SELF6
+	" ip6 daddr != ff00::/8 reject with icmpx admin-prohibited\n"
+	"	}\n"
+	"}\n";

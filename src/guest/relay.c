@@ -1,0 +1,285 @@
+/* The transparent TCP relay: a connection that would leave the sandbox becomes a stream `connect` to the host.
+ *
+ * The rules (nft.c) bring the connection here; conntrack knows where it was going, and that, as a literal, is what the
+ * host is asked for. The program was answered by our kernel and believes itself connected at once; a refusal reaches it
+ * as a reset.
+ *
+ *     accept -> OPEN -> bytes both ways -> EOF each way, in any order -> gone
+ *                 \-> REFUSE or RESET of the host: RST (SO_LINGER of 0)     an error of the socket: RESET to the host
+ *
+ * Back-pressure: we read only what the stream takes (credit, and room in the wire's queue), and grant credit only for
+ * what the socket took, so that a connection holds at most one window of bytes here. The socket is watched
+ * edge-triggered, once for its whole life: what can be read or written is remembered, a hang-up costs one event, and a
+ * reset is seen while the stream is stalled too.
+ *
+ * A relay outlives its stream when the host has sent all and the program has not read it yet.
+ *
+ * Nothing loops: a connection made to our own port or address has nowhere to go and is reset. */
+#include "guest/net.h"
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "guest/guest.h"
+#include "guest/loop.h"
+#include "wire/args.h"
+#include "wire/service.h"
+#include "wire/wire.h"
+
+#include <netinet/tcp.h>
+#include <string.h>
+
+#define ORIGINAL_DST 80 /* SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST; the kernel's headers of them want others */
+
+enum {
+	RELAYS_MAX = 8192,
+	ACCEPTS_MAX = 64,
+	CHUNK = 64 * 1024,
+	ALIVE_IDLE_S = 120,
+	ALIVE_EVERY_S = 20,
+	ALIVE_TRIES = 6
+};
+
+struct relay {
+	struct hull_stream stream;
+	struct hull_watch watch;
+	int fd;
+	bool can_read, can_write; /* as far as the last event or call told */
+	bool read_done;           /* the program has sent its FIN, and we EOF */
+	bool host_done;           /* the host's EOF came */
+	struct hull_buf pending;  /* from the host, not taken by the socket yet */
+};
+
+static struct hull_watch listeners[2];
+static size_t relays;
+
+static void relay_free(struct relay *r, bool reset)
+{
+	static const struct linger now = {.l_onoff = 1, .l_linger = 0};
+	hull_watch_del(&r->watch);
+	if (reset)
+		setsockopt(r->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(r->fd);
+	hull_buf_free(&r->pending);
+	free(r);
+	relays--;
+}
+
+/* The socket broke: tell the host. Frees r. */
+static void broke(struct relay *r, int error)
+{
+	if (r->stream.id)
+		hull_wire_reset(hull_wire, r->stream.id, error == EPIPE ? ECONNRESET : error, strerror(error));
+	else
+		relay_free(r, true);
+}
+
+static void grant(struct relay *r, size_t n)
+{
+	if (r->stream.id && n > 0)
+		hull_wire_grant(hull_wire, r->stream.id, n);
+}
+
+/* From the program to the host. False: r is gone. */
+static bool pump_up(struct relay *r)
+{
+	static uint8_t chunk[CHUNK];
+	while (r->can_read && !r->read_done && r->stream.id) {
+		size_t room = hull_wire_writable(hull_wire, r->stream.id);
+		if (room == 0)
+			return true; /* on_writable() goes on */
+		ssize_t n = read(r->fd, chunk, room < sizeof(chunk) ? room : sizeof(chunk));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			r->can_read = false;
+		} else if (n < 0) {
+			broke(r, errno);
+			return false;
+		} else if (n > 0) {
+			hull_wire_write(hull_wire, r->stream.id, HULL_CHANNEL_MAIN, chunk, (size_t)n);
+		} else {
+			/* The last EOF of the two closes the stream, and r with it unless something is pending. */
+			bool last = r->host_done;
+			bool stays = r->pending.len > 0;
+			r->read_done = true;
+			hull_wire_eof(hull_wire, r->stream.id);
+			return !last || stays;
+		}
+	}
+	return true;
+}
+
+/* From the host to the program. Bytes taken, or -1: r is gone. */
+static ssize_t put(struct relay *r, const uint8_t *p, size_t n)
+{
+	size_t done = 0;
+	while (r->can_write && done < n) {
+		ssize_t w = write(r->fd, p + done, n - done);
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w < 0 && errno == EAGAIN) {
+			r->can_write = false;
+		} else if (w < 0) {
+			broke(r, errno);
+			return -1;
+		} else {
+			done += (size_t)w;
+		}
+	}
+	grant(r, done);
+	return (ssize_t)done;
+}
+
+/* All the host sent is written: pass its end on. False: r is gone. */
+static bool finish(struct relay *r)
+{
+	if (!r->host_done || r->pending.len > 0)
+		return true;
+	if (!r->stream.id) {
+		relay_free(r, false);
+		return false;
+	}
+	shutdown(r->fd, SHUT_WR);
+	return true;
+}
+
+static void ready(struct hull_watch *w, uint32_t events)
+{
+	struct relay *r = hull_container_of(w, struct relay, watch);
+	if (events & EPOLLERR) {
+		int error = 0;
+		socklen_t n = sizeof(error);
+		if (getsockopt(r->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0 || error == 0)
+			error = ECONNRESET;
+		broke(r, error);
+		return;
+	}
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP))
+		r->can_read = true;
+	if (events & EPOLLOUT)
+		r->can_write = true;
+	if (r->pending.len > 0) {
+		ssize_t n = put(r, hull_buf_bytes(&r->pending), r->pending.len);
+		if (n < 0)
+			return;
+		hull_buf_drain(&r->pending, (size_t)n);
+		if (!finish(r))
+			return;
+	}
+	pump_up(r);
+}
+
+/* --- the stream's events --- */
+
+static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
+{
+	struct relay *r = user;
+	ssize_t done = r->pending.len == 0 ? put(r, p, n) : 0;
+	if (done >= 0 && (size_t)done < n && hull_buf_add(&r->pending, p + done, n - (size_t)done) < 0)
+		broke(r, ENOMEM);
+}
+
+static void on_writable(void *user)
+{
+	pump_up(user);
+}
+
+static void on_eof(void *user)
+{
+	struct relay *r = user;
+	r->host_done = true;
+	finish(r); /* the stream is still there: `closed` comes after this when it was the last EOF */
+}
+
+static void on_closed(void *user, int code, const char *message)
+{
+	struct relay *r = user;
+	r->stream.id = 0;
+	if (code == 0 && r->pending.len > 0)
+		return; /* ready() writes the rest */
+	relay_free(r, code != 0);
+}
+
+static const struct hull_stream_ops relay_ops = {
+	.data = on_data,
+	.writable = on_writable,
+	.eof = on_eof,
+	.closed = on_closed,
+};
+
+/* --- new connections --- */
+
+/* Where the program wanted to go. */
+static int original(int fd, int family, union hull_sockaddr *to)
+{
+	union hull_sockaddr self;
+	socklen_t n = sizeof(*to);
+	memset(to, 0, sizeof(*to));
+	if (getsockopt(fd, family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP, ORIGINAL_DST, to, &n) < 0)
+		return -errno;
+	hull_link_address(family, 0, &self);
+	return to->any.sa_family != family || hull_sockaddr_same(to, &self) ? -ECONNREFUSED : 0;
+}
+
+static int ask_host(struct relay *r, const union hull_sockaddr *to)
+{
+	_cleanup_(hull_buf_free) struct hull_buf args = {0};
+	char text[INET6_ADDRSTRLEN];
+	int e = hull_args_put_str(&args, HULL_TAG_ADDRESS, hull_sockaddr_text(to, text));
+	if (e == 0)
+		e = hull_args_put_u32(&args, HULL_TAG_PORT, hull_sockaddr_port(to));
+	if (e < 0)
+		return e;
+	if (!hull_wire || hull_shutting_down())
+		return -ENETDOWN;
+	return hull_wire_open(hull_wire, HULL_SVC_CONNECT, hull_buf_bytes(&args), args.len, r, &r->stream.id);
+}
+
+static void take(int fd, int family)
+{
+	static const int one = 1, idle = ALIVE_IDLE_S, every = ALIVE_EVERY_S, tries = ALIVE_TRIES;
+	union hull_sockaddr to;
+	struct relay *r = calloc(1, sizeof(*r));
+	if (!r) {
+		close(fd);
+		return;
+	}
+	relays++;
+	r->stream.ops = &relay_ops;
+	r->fd = fd;
+	r->watch.fd = -1;
+	/* A container that is killed takes its half of the connection along without a word. */
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof(tries));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (relays > RELAYS_MAX || original(fd, family, &to) < 0 || ask_host(r, &to) < 0) {
+		relay_free(r, true);
+		return;
+	}
+	if (hull_watch_add(&r->watch, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, ready) < 0)
+		hull_wire_reset(hull_wire, r->stream.id, ENOMEM, "out of memory in the sandbox"); /* frees r */
+}
+
+static void accept_ready(struct hull_watch *w, uint32_t events)
+{
+	int family = w == &listeners[0] ? AF_INET : AF_INET6;
+	for (int i = 0; i < ACCEPTS_MAX; i++) {
+		int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0)
+			return;
+		take(fd, family);
+	}
+}
+
+void hull_relay_start(void)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+	for (int i = 0; i < 2; i++) {
+		struct hull_error err = {0};
+		int fd = hull_link_socket(families[i], SOCK_STREAM, HULL_PORT_RELAY, &err);
+		if (fd < 0 || hull_watch_add(&listeners[i], fd, EPOLLIN, accept_ready) < 0)
+			hull_say("network: %s", err.msg);
+	}
+}
