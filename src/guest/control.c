@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "guest/child.h"
 #include "guest/setup.h"
 #include "wire/args.h"
 #include "wire/service.h"
@@ -75,6 +76,39 @@ void hull_control_log(const char *text)
 void hull_control_stopping(void)
 {
 	send_plain(HULL_MSG_STOPPING);
+}
+
+void hull_control_mounted(bool mounted, const char *path, int error, const char *text)
+{
+	_cleanup_(hull_buf_free) struct hull_buf m = {0};
+	start(&m, mounted ? HULL_MSG_MOUNTED : HULL_MSG_UNMOUNTED);
+	if (strlen(path) < 3072) /* a longer one does not fit a message, nor came in one */
+		hull_args_put_str(&m, HULL_TAG_PATH, path);
+	hull_args_put_u32(&m, HULL_TAG_ERRNO, (uint32_t)error);
+	if (text)
+		put_text(&m, text);
+	send(&m);
+}
+
+/* sync(2) writes to the workspace too, which takes answers that only we can fetch: so it is not done here. */
+static struct hull_child sync_child;
+
+static void sync_run(void *ctx, int status_fd)
+{
+	sync();
+	_exit(0);
+}
+
+static void sync_ended(struct hull_child *c, int status)
+{
+	send_plain(HULL_MSG_SYNCED);
+}
+
+static void begin_sync(void)
+{
+	struct hull_error err;
+	if (sync_child.pid == 0 && hull_spawn(&sync_child, -1, sync_run, NULL, NULL, sync_ended, &err) < 0)
+		hull_say("%s", err.msg);
 }
 
 /* Credit what the host gives as entropy, and make the kernel's generator use it at once. */
@@ -175,9 +209,11 @@ static void on_message(void *user, const uint8_t *p, size_t n)
 		stats();
 		break;
 	case HULL_MSG_SYNC:
-		/* Blocks everything for as long as the disk takes; the host asks when it wants just that. */
-		sync();
-		send_plain(HULL_MSG_SYNCED);
+		begin_sync();
+		break;
+	case HULL_MSG_MOUNT:
+	case HULL_MSG_UNMOUNT:
+		hull_share_message(p[0] == HULL_MSG_MOUNT, p + 1, n - 1);
 		break;
 	default:
 		break;

@@ -82,6 +82,12 @@ void hull_dial_open(uint32_t stream, const uint8_t *args, size_t len);
 void hull_tar_open(uint32_t stream, bool in, const uint8_t *args, size_t len);
 void hull_control_open(uint32_t stream, const uint8_t *args, size_t len);
 
+/* --- share.c: the workspace --- */
+/* MOUNT or UNMOUNT came over control; the answer goes out by hull_control_mounted(). */
+void hull_share_message(bool mount_it, const uint8_t *args, size_t len);
+/* Everything of the sessions has been killed: let it end, and take the mounts away. Runs the loop. */
+void hull_shares_stop(void);
+
 /* --- exec.c --- */
 unsigned hull_exec_sessions(void);
 
@@ -89,6 +95,8 @@ unsigned hull_exec_sessions(void);
 void hull_control_service(const char *service, const char *state, const char *text);
 void hull_control_log(const char *text);
 void hull_control_stopping(void);
+/* MOUNTED or UNMOUNTED; error is a positive errno or 0, text may be NULL. */
+void hull_control_mounted(bool mounted, const char *path, int error, const char *text);
 
 /* --- docker.c --- */
 void hull_docker_start(void);

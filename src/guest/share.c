@@ -78,6 +78,7 @@ struct op {
 	bool readonly, force;
 	uint32_t mode;
 	struct share *share; /* OP_CLEAN: no longer in the list */
+	struct share *made;  /* OP_MOUNT: in the list, unless it was lost meanwhile */
 	struct op *next;
 };
 
@@ -496,9 +497,14 @@ static void finish(int error)
 		share_free(s);
 	} else if (op->kind == OP_MOUNT) {
 		/* Its stream may have ended while the child mounted: then its cleaning is queued behind us. */
-		if (!error && !s)
-			error = ECONNABORTED, text = "the host has closed its end";
-		if (error && s && error != EBUSY) {
+		if (s != op->made)
+			s = NULL;
+		if (!error && s)
+			error = -hull_watch_add(&s->watch, s->device, EPOLLIN, device_ready);
+		else if (!error)
+			error = ECONNABORTED;
+		text = error ? strerror(error) : NULL;
+		if (error && s) {
 			detach(s);
 			share_free(s);
 		}
@@ -535,13 +541,10 @@ static int begin(struct op *op)
 		if (r < 0)
 			return r;
 		m.device = s->device;
+		op->made = s;
 	}
-	int r = hull_spawn(&op_child, -1, mount_run, &m, NULL, op_ended, &err);
-	/* Only now: before it is mounted the device knows no requests, and says so as an error. The kernel's first
-	 * one wakes us. */
-	if (r == 0 && op->kind == OP_MOUNT)
-		r = hull_watch_add(&s->watch, s->device, EPOLLIN | EPOLLET, device_ready);
-	return r;
+	/* The device is watched once it is mounted (finish); before, it only has errors to tell. */
+	return hull_spawn(&op_child, -1, mount_run, &m, NULL, op_ended, &err);
 }
 
 static void run_next(void)
@@ -558,7 +561,8 @@ static void request_op(enum op_kind kind, const char *path, bool readonly, bool 
 {
 	struct op *op = calloc(1, sizeof(*op));
 	if (op)
-		*op = (struct op){.kind = kind, .readonly = readonly, .force = force, .mode = mode, .path = strdup(path)};
+		*op = (struct op){
+			.kind = kind, .readonly = readonly, .force = force, .mode = mode, .path = strdup(path)};
 	if (op && op->path) {
 		enqueue(op);
 		return;
@@ -592,13 +596,20 @@ void hull_share_message(bool mount_it, const uint8_t *args, size_t len)
 
 /* --- the end --- */
 
+static bool anybody_left(void)
+{
+	char text[128] = "";
+	_cleanup_close_ int fd = open(HULL_CG_ROOT "/work/cgroup.events", O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strstr(text, "populated 1");
+}
+
 void hull_shares_stop(void)
 {
 	if (!shares && !busy)
 		return;
 	uint64_t deadline = hull_uptime_ms() + STOP_MS;
 	/* Who is killed still closes its files, and that takes answers from the host. */
-	while (hull_cgroup_sessions_populated() && hull_uptime_ms() < deadline)
+	while (anybody_left() && hull_uptime_ms() < deadline)
 		hull_loop_once(100);
 	for (struct share *s = shares, *next; s; s = next) {
 		next = s->next;

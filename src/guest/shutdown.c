@@ -67,8 +67,15 @@ static void kill_all(void)
 	}
 }
 
-static _Noreturn void finish(void)
+/* Comes here once, also when the loop turns on in hull_shares_stop(). */
+static void finish(void)
 {
+	static bool going;
+	if (going)
+		return;
+	going = true;
+	hull_put(HULL_CG_ROOT "/work/cgroup.kill", "1");
+	hull_shares_stop();
 	hull_port_flush(FLUSH_MS);
 	kill_all();
 	sync();

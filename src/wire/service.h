@@ -13,7 +13,7 @@ enum hull_service {
 	/* opened by the guest side (egress and workspace) */
 	HULL_SVC_CONNECT = 16, /* a TCP connection out of the sandbox */
 	HULL_SVC_RESOLVE = 17, /* one DNS question */
-	HULL_SVC_SHARE = 18,
+	HULL_SVC_SHARE = 18,   /* the messages of one mounted workspace: PATH; DATA is FUSE's, both ways */
 	HULL_SVC_DATAGRAM = 19, /* a UDP flow out of the sandbox: one stream per local port and destination */
 	/* answered by hull-keeper itself on control.sock; never relayed to the guest */
 	HULL_SVC_KEEPER = 32, /* request: JSON in HULL_TAG_JSON; the answer is JSON as DATA, then EOF */
@@ -59,6 +59,10 @@ enum hull_tag {
 	HULL_TAG_PROTOCOL = 33,   /* dial: u32, 6 = TCP (default), 17 = UDP: DATA is then datagrams, as in datagram */
 	HULL_TAG_QTYPE = 34,      /* resolve: u32, the DNS type: 1 A, 28 AAAA, ...; the name is in NAME */
 	HULL_TAG_TTL = 35,        /* resolve ACCEPT: u32 seconds */
+	HULL_TAG_RENEW = 36,      /* control configure: u32 1 = this is a copy of another machine: renew identities */
+	HULL_TAG_READONLY = 40,   /* mount: u32 1 = nothing can be changed */
+	HULL_TAG_MODE = 41,       /* mount: u32, the type and mode bits of what is mounted (a directory or a file) */
+	HULL_TAG_FORCE = 42,      /* unmount: u32 1 = also while it is in use */
 };
 
 /* Messages, by first byte. */
@@ -68,6 +72,9 @@ enum hull_msg {
 	HULL_MSG_SHUTDOWN = 2,  /* GRACE_MS: TERM everyone, wait, KILL, unmount, power off */
 	HULL_MSG_STATS_ASK = 3,
 	HULL_MSG_SYNC = 4, /* sync(2); answered with SYNCED */
+	/* PATH, READONLY, MODE: open a SHARE stream and mount what it serves at PATH; answered with MOUNTED */
+	HULL_MSG_MOUNT = 8,
+	HULL_MSG_UNMOUNT = 9, /* PATH, FORCE: answered with UNMOUNTED */
 	/* control, guest to host */
 	HULL_MSG_CONFIGURED = 16, /* the guest answers exec from now on; UPTIME_MS */
 	HULL_MSG_SERVICE = 17,    /* SERVICE, STATE, UPTIME_MS, TEXT: dockerd changed state */
@@ -75,6 +82,8 @@ enum hull_msg {
 	HULL_MSG_SYNCED = 19,
 	HULL_MSG_LOG = 20,      /* TEXT: a line for the keeper's log */
 	HULL_MSG_STOPPING = 21, /* shutdown has begun (also when the guest itself asked for it) */
+	HULL_MSG_MOUNTED = 24,   /* PATH, ERRNO (0 = it is there), TEXT */
+	HULL_MSG_UNMOUNTED = 25, /* PATH, ERRNO, TEXT */
 	/* exec, host to guest */
 	HULL_MSG_RESIZE = 32, /* ROWS, COLS */
 	HULL_MSG_SIGNAL = 33, /* SIGNAL: to the session's process group (foreground group on a terminal) */
@@ -86,6 +95,9 @@ enum hull_msg {
 };
 
 /* DATA channels of exec: host to guest 0 = stdin; guest to host 0 = stdout (or the terminal), 1 = stderr. */
+/* The user and group "agent" of the images, whom the files in a workspace belong to inside. */
+enum { HULL_GUEST_UID = 1000, HULL_GUEST_GID = 1000 };
+
 enum { HULL_CHANNEL_MAIN = 0, HULL_CHANNEL_STDERR = 1 };
 
 /* Addresses of the sandbox's make-believe network (docs/wire.md, services 16, 17 and 19). A name is given a number and
