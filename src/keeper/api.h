@@ -13,6 +13,9 @@
  *   kill      as stop without asking the guest
  *   job       {"argv": [...], "env": [...], "cwd": , "user": , "tty": false}: start a detached job; {"id": "..."}
  *   jobs      {"jobs": [{id, argv, state, exit, started}]}
+ *   save      {"dir": PATH, "end": false}: save the running machine (snapshot/snapshot.h) into this directory, which
+ *             the caller made; with "end" the machine is off then. {"paused_ms", "memory_bytes"}
+ *   pause     save its memory as sandboxes/NAME/frozen and end it: its state is "paused"
  * Any failure: {"error": "one line", "code": positive errno}.
  *
  * Start: `hull-keeper NAME` with descriptor 3 a pipe. It takes the sandbox's lock, writes JSON lines to the pipe:
@@ -24,7 +27,7 @@
 #define HULL_KEEPER_API_H
 
 #define HULL_KEEPER_STATUS_FD 3
-#define HULL_CONTROL_SOCKET "control.sock"
-#define HULL_DOCKER_SOCKET "docker.sock"
+#define HULL_CONTROL_SOCKET   "control.sock"
+#define HULL_DOCKER_SOCKET    "docker.sock"
 
 #endif

@@ -117,6 +117,7 @@ static void control_message(struct stream *s, const uint8_t *p, size_t n)
 			break;
 		g->configured = true;
 		g->configured_ms = keeper_ms(k);
+		g->configured_ns = uv_hrtime();
 		keeper_configured(k);
 		break;
 	case HULL_MSG_SERVICE:
@@ -127,6 +128,12 @@ static void control_message(struct stream *s, const uint8_t *p, size_t n)
 		break;
 	case HULL_MSG_LOG:
 		on_log(k, &cur);
+		break;
+	case HULL_MSG_SYNCED:
+		if (g->freezing && k->machine_ops->synced) {
+			g->freezing = false;
+			k->machine_ops->synced(k);
+		}
 		break;
 	case HULL_MSG_STOPPING:
 		if (!g->stopping)
@@ -167,6 +174,7 @@ static void guest_hello(struct link *l, uint64_t epoch)
 	struct guest *g = &k->guest;
 	if (g->control.id)
 		return;
+	g->hello_ns = uv_hrtime();
 	g->control.ops = &CONTROL_OPS;
 	int r = stream_open(&g->control, l, HULL_SVC_CONTROL, NULL);
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
@@ -184,6 +192,8 @@ static void guest_hello(struct link *l, uint64_t epoch)
 		r = hull_args_put(&b, HULL_TAG_ENTROPY, entropy, sizeof(entropy));
 	if (r == 0)
 		r = hull_args_put_u64(&b, HULL_TAG_DISK_BYTES, k->sb.disk);
+	if (r == 0 && k->fresh)
+		r = hull_args_put_u32(&b, HULL_TAG_RENEW, 1);
 	explicit_bzero(entropy, sizeof(entropy));
 	if (r == 0)
 		stream_message(&g->control, hull_buf_bytes(&b), b.len);
@@ -203,6 +213,25 @@ void guest_ask_stats(struct keeper *k)
 {
 	uint8_t kind = HULL_MSG_STATS_ASK;
 	stream_message(&k->guest.control, &kind, 1);
+}
+
+int guest_freeze(struct keeper *k)
+{
+	struct guest *g = &k->guest;
+	uint8_t kind = HULL_MSG_SYNC;
+	if (!g->open || !g->configured || !g->control.id)
+		return -ENOTCONN;
+	g->freezing = true;
+	stream_message(&g->control, &kind, 1);
+	link_hold(&g->link);
+	return 0;
+}
+
+void guest_thaw(struct keeper *k)
+{
+	k->guest.freezing = false;
+	if (k->guest.open)
+		link_release(&k->guest.link);
 }
 
 /* --- the wire itself --- */
@@ -227,12 +256,17 @@ int guest_open(struct keeper *k, int fd, struct hull_error *err)
 	g->docker = k->sb.no_docker ? "off" : "starting";
 	g->link.gone = guest_gone;
 	g->link.hello = guest_hello;
+	g->link.resync = k->restore != NULL;
 	/* Nothing that a guest may open is offered yet: egress and workspace will be. */
 	int r = link_open(k, &g->link, fd, false, HULL_WIRE_HOST, 16, err);
 	if (r < 0)
 		return r;
 	g->open = true;
-	r = hull_wire_hello(g->link.wire, realtime_ns());
+	/* A restored guest must not be able to have said this one before. */
+	uint64_t epoch = 0;
+	if (getrandom(&epoch, sizeof(epoch), 0) != (ssize_t)sizeof(epoch))
+		return hull_fail(err, -EIO, "the host has no random numbers");
+	r = hull_wire_hello(g->link.wire, epoch);
 	return r < 0 ? hull_fail(err, r, "cannot greet the guest: %s", strerror(-r)) : 0;
 }
 

@@ -11,8 +11,10 @@
 #include "keeper/api.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -107,6 +109,21 @@ void keeper_save(struct keeper *k, const char *state, const char *reason)
 		hull_log("%s", err.msg);
 }
 
+bool keeper_frozen(const char *restore)
+{
+	const char *slash = restore ? strrchr(restore, '/') : NULL;
+	return slash && strcmp(slash, "/frozen") == 0;
+}
+
+/* The memory of a pause is used up once the guest runs again: its disk goes on from there. */
+static void drop_frozen(struct keeper *k)
+{
+	_cleanup_free_ char *home = keeper_frozen(k->restore) ? hull_sandbox_path(&k->paths, k->sb.name, NULL) : NULL;
+	_cleanup_close_ int dir = home ? open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (dir >= 0)
+		hull_remove_tree(dir, "frozen", NULL);
+}
+
 /* --- what happens --- */
 
 static void report(struct keeper *k, const struct hull_error *err)
@@ -132,6 +149,7 @@ void keeper_configured(struct keeper *k)
 	uv_timer_stop(&k->timer);
 	relay_start_pending(k);
 	dockerlog_start(k);
+	drop_frozen(k);
 	service_changed(k);
 	docker_changed(k);
 }
@@ -227,6 +245,7 @@ void keeper_machine_ended(struct keeper *k, int code, const char *reason)
 {
 	if (k->ended)
 		return;
+	service_saved(k, -ESHUTDOWN, "the machine ended while it was being saved", NULL);
 	k->ended = true;
 	/* What we decided ourselves stands; otherwise only a guest that said goodbye, and whose machine then went off
 	 * in good order, has stopped cleanly. */
@@ -262,9 +281,9 @@ static void finish(struct keeper *k)
 	guest_close(k);
 	k->machine_ops->close(k);
 	logfile_close(&k->docker_log);
-	keeper_save(k, k->end_code ? "crashed" : "stopped", k->end_reason);
+	keeper_save(k, k->parked ? "paused" : k->end_code ? "crashed" : "stopped", k->parked ? NULL : k->end_reason);
 	hull_sandbox_runtime_remove(&k->paths, k->sb.name);
-	if (k->sb.remove) {
+	if (k->sb.remove && !k->parked) {
 		struct hull_error err;
 		k->removed = hull_sandbox_remove_held(&k->paths, k->sb.name, &err) == 0;
 		if (!k->removed)

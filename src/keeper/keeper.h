@@ -103,6 +103,9 @@ struct link {
 	bool owns_fd;
 	bool dirty;
 	int watching; /* UV_READABLE | UV_WRITABLE */
+	bool resync;     /* set before link_open(): the peer was restored, perhaps amid a frame */
+	bool held;       /* nothing but the next may_send bytes goes out */
+	size_t may_send;
 	struct hull_wire *wire;
 	struct node in_dirty;
 	/* Called from the top of the loop: the peer closed (code 0), or the wire or the socket failed. Closes the link.
@@ -119,6 +122,9 @@ int link_open(struct keeper *k, struct link *l, int fd, bool owns_fd, enum hull_
 void link_close(struct link *l);
 /* Write what the socket takes now; from the top of the loop only. True when nothing is left. */
 bool link_flush(struct link *l);
+/* Send what is queued now and then nothing more, until it is let go. */
+void link_hold(struct link *l);
+void link_release(struct link *l);
 /* Of every link with output. Called when the loop is about to sleep. */
 void links_flush(struct keeper *k);
 
@@ -138,18 +144,24 @@ struct guest {
 	bool open;
 	struct stream control;
 	bool configured;
+	bool freezing;                     /* guest_freeze() waits for its answer */
 	bool stopping;                     /* it said so */
 	const char *docker;                /* "off" "starting" "ready" "failed" "stopped" */
 	unsigned docker_failures;          /* since it was last ready */
 	char docker_text[256];             /* what it said about its last failure */
 	json_t *stats;                     /* the last it told, NULL = never */
 	uint64_t configured_ms, docker_ms; /* since the keeper started; 0 = not yet */
+	uint64_t hello_ns, configured_ns;  /* uv_hrtime */
 };
 /* Start speaking to the guest on fd (borrowed until guest_close). */
 int guest_open(struct keeper *k, int fd, struct hull_error *err);
 void guest_close(struct keeper *k);
 void guest_shutdown(struct keeper *k, uint32_t grace_ms);
 void guest_ask_stats(struct keeper *k);
+/* Have the guest write its disk, and make sure that it has read all that was sent: keeper_guest_synced() is called
+ * then, and nothing is sent to it until guest_thaw(). -ENOTCONN when it is not up. */
+int guest_freeze(struct keeper *k);
+void guest_thaw(struct keeper *k);
 
 /* --- machine.c: the engine and what it starts from --- */
 
@@ -159,6 +171,11 @@ struct machine_ops {
 	const char *(*describe)(struct keeper *k);
 	const char *(*accel)(struct keeper *k);
 	pid_t (*pid)(struct keeper *k);
+	/* The guest has read all there was (guest_freeze). May be NULL, as the next. */
+	void (*synced)(struct keeper *k);
+	/* Save it: into `dir` (NULL = as this sandbox's frozen memory, which ends it), with its disk or without; `end` it
+	 * then, or let it run on. service_saved() tells how it went. -EBUSY when a save is under way. */
+	int (*save)(struct keeper *k, const char *dir, bool disk, bool end, struct hull_error *err);
 	/* kill() and close() may be called at any time and again; the end is told by keeper_machine_ended(). */
 	void (*close)(struct keeper *k); /* ended or not: nothing is left of it after this */
 };
@@ -207,6 +224,8 @@ void service_open(struct keeper *k, struct link *client, uint32_t stream, const 
 void service_changed(struct keeper *k);
 /* The guest told its figures, or did not in time. */
 void service_stats(struct keeper *k);
+/* A save is over; error is NULL when it went well. figures (may be NULL) is borrowed. */
+void service_saved(struct keeper *k, int code, const char *error, json_t *figures);
 /* Everything is gone but the clients: answer those who wait for that. */
 void service_ended(struct keeper *k);
 
@@ -270,6 +289,10 @@ struct keeper {
 	void (*report)(struct keeper *k, const struct hull_error *err);
 	char trouble[512]; /* the last the device model reported */
 	bool removed;
+	char *restore;         /* what this run was restored from, relative to home; NULL = booted */
+	bool fresh;            /* of another sandbox */
+	bool parked;           /* its memory is on disk: it ends paused, not stopped */
+	uint64_t begin_ns, machine_ns; /* uv_hrtime: the keeper began; the engine was started */
 
 	const struct machine_ops *machine_ops;
 	struct machine *machine;
@@ -294,6 +317,8 @@ void keeper_run(struct keeper *k);
 void keeper_save(struct keeper *k, const char *state, const char *reason);
 
 void keeper_machine_runs(struct keeper *k);
+/* Is this what a pause left, "sandboxes/NAME/frozen"? NULL is not. */
+bool keeper_frozen(const char *restore);
 void keeper_configured(struct keeper *k); /* the guest takes commands */
 void keeper_docker_changed(struct keeper *k);
 void keeper_guest_stopping(struct keeper *k); /* it shuts down, asked or not */

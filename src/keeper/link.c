@@ -161,6 +161,8 @@ bool link_flush(struct link *l)
 			l->gone(l, -EPROTO, "too much waits to be read by the other end");
 			return true;
 		}
+		if (l->held && n > l->may_send)
+			n = l->may_send;
 		if (n == 0) {
 			watch(l, UV_READABLE);
 			return true;
@@ -168,6 +170,7 @@ bool link_flush(struct link *l)
 		ssize_t w = send(l->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (w > 0) {
 			hull_wire_sent(l->wire, (size_t)w);
+			l->may_send -= l->held ? (size_t)w : 0;
 			continue;
 		}
 		if (w < 0 && errno == EINTR)
@@ -177,6 +180,22 @@ bool link_flush(struct link *l)
 		return w < 0 && errno != EAGAIN;
 	}
 	return true;
+}
+
+void link_hold(struct link *l)
+{
+	const uint8_t *p;
+	if (l->fd < 0)
+		return;
+	l->may_send = hull_wire_output(l->wire, &p);
+	l->held = true;
+}
+
+void link_release(struct link *l)
+{
+	l->held = false;
+	if (l->fd >= 0)
+		wire_output(l);
 }
 
 void links_flush(struct keeper *k)
@@ -189,7 +208,7 @@ void links_flush(struct keeper *k)
 int link_open(struct keeper *k, struct link *l, int fd, bool owns_fd, enum hull_wire_side side, uint32_t max_inbound,
 	      struct hull_error *err)
 {
-	struct hull_wire_config config = {.side = side, .max_inbound = max_inbound};
+	struct hull_wire_config config = {.side = side, .max_inbound = max_inbound, .resync = l->resync};
 	l->k = k;
 	l->fd = fd;
 	l->owns_fd = owns_fd;

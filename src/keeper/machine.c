@@ -2,7 +2,7 @@
  *
  * The engine's descriptors are watched in the loop and handed to it; its events only record (keeper_machine_ended,
  * trouble), so that it is never freed from inside its own dispatch. */
-#include "keeper/keeper.h"
+#include "keeper/machine.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -15,15 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-enum { FDS_MAX = 16 };
-
-struct machine {
-	struct keeper *k;
-	struct hull_engine *engine;
-	uv_poll_t polls[FDS_MAX];
-	size_t poll_count;
-};
 
 /* --- events --- */
 
@@ -39,6 +30,7 @@ static void on_state(void *ctx, enum hull_engine_state state)
 	struct machine *m = ctx;
 	if (state == HULL_ENGINE_RUNNING)
 		keeper_machine_runs(m->k);
+	save_state(m->k, state);
 	if (state != HULL_ENGINE_STOPPED || !m->engine)
 		return;
 	struct hull_error err = {0};
@@ -53,6 +45,12 @@ static void on_trouble(void *ctx, const char *text)
 	_cleanup_free_ char *shown = hull_printable(text, strlen(text));
 	snprintf(m->k->trouble, sizeof(m->k->trouble), "%s", shown ? shown : "");
 	keeper_log_guest(m->k, "engine: %s", m->k->trouble);
+}
+
+static void on_saved(void *ctx, const char *error)
+{
+	struct machine *m = ctx;
+	save_device_saved(m->k, error);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -111,6 +109,8 @@ static const struct machine_ops OPS = {
 	.accel = machine_accel,
 	.pid = machine_pid,
 	.close = machine_close,
+	.synced = save_synced,
+	.save = save_begin,
 };
 
 int machine_wire_fd(const struct keeper *k)
@@ -188,8 +188,9 @@ static int open_log(const struct keeper *k, const char *file, struct hull_error 
 
 int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull_error *err)
 {
-	static const struct hull_engine_events events = {.state = on_state, .trouble = on_trouble};
+	static const struct hull_engine_events events = {.state = on_state, .trouble = on_trouble, .saved = on_saved};
 	_cleanup_(hull_image_free) struct hull_image image = {0};
+	_cleanup_(restore_close) struct restore restore = {.memory_fd = -1, .device_fd = -1};
 	_cleanup_free_ char *init = NULL;
 	_cleanup_free_ char *initrd = NULL;
 	_cleanup_free_ char *jail = hull_runtime_path(&k->paths, k->sb.name, "jail");
@@ -202,11 +203,25 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 		return hull_fail(err, -ENOMEM, "out of memory");
 	struct machine *m = k->machine;
 	m->k = k;
-	stage("preparing the image");
-	int r = hull_image_find(&k->paths, k->sb.image, &image, err);
-	if (r == 0)
+	m->memory_fd = -1;
+	struct hull_probe probe;
+	hull_engine_probe_cached(k->paths.runtime, &probe);
+	m->identity = hull_engine_identity(NULL);
+	int r = k->restore ? restore_open(k, m->identity ? m->identity : "", probe.kvm_usable ? "kvm" : "tcg", stage,
+					  &restore, err)
+			   : 1;
+	if (r < 0)
+		return r;
+	bool restoring = r == 0;
+	if (!restoring) {
+		free(k->restore);
+		k->restore = NULL;
+	}
+	stage(restoring ? "restoring" : "preparing the image");
+	r = hull_image_find(&k->paths, k->sb.image, &image, err);
+	if (r == 0 && !restoring)
 		r = find_init(&init, err);
-	if (r == 0)
+	if (r == 0 && !restoring)
 		r = hull_image_initramfs(&image, init, &initrd, err);
 	if (r < 0)
 		return r;
@@ -225,9 +240,8 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	_cleanup_close_ int complaints = open_log(k, "engine.log", err);
 	if (complaints < 0)
 		return complaints;
-	struct hull_probe probe;
-	hull_engine_probe_cached(k->paths.runtime, &probe);
-
+	struct hull_engine_restore from = {
+		.memory_fd = restore.memory_fd, .device_fd = restore.device_fd, .shim = restore.shim};
 	uid_t drop = hull_sandbox_uid(&k->paths, k->sb.name);
 	struct hull_engine_config config = {
 		.kind = kind_of(k->sb.engine),
@@ -243,13 +257,18 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 		.serial_log_fd = serial,
 		.stderr_log_fd = complaints,
 		.jail_dir = jail,
+		.restore = restoring ? &from : NULL,
 		.drop_uid = drop,
 		.drop_gid = drop,
 	};
-	stage("starting the machine");
+	if (!restoring)
+		stage("starting the machine");
 	r = hull_engine_start(&config, &events, m, &m->engine, err);
 	if (r < 0)
 		return r;
+	k->machine_ns = uv_hrtime();
+	m->memory = config.memory;
+	m->memory_fd = restoring ? hull_steal_fd(&restore.memory_fd) : -1;
 	hull_log("started %s, pid %d", hull_engine_describe(m->engine), (int)hull_engine_pid(m->engine));
 	return watch(k, m, err);
 }

@@ -23,6 +23,7 @@
 #include <time.h>
 
 static int status_fd = -1;
+static uint64_t begin_ns;
 
 static void tell(json_t *j)
 {
@@ -113,6 +114,15 @@ static void harden(void)
 
 /* --- start --- */
 
+/* The machine never ran: what it was to be restored from is as good as before. */
+static void put_back_restore(struct keeper *k)
+{
+	if (!k->restore || k->machine_ns)
+		return;
+	k->sb.restore = hull_steal_ptr(k->restore);
+	k->sb.fresh = k->fresh;
+}
+
 static int start(struct keeper *k, const char *name, struct hull_error *err)
 {
 	int r = hull_paths_open(&k->paths, err);
@@ -138,9 +148,17 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 		return k->runtime_fd;
 	hull_log("hull %s starts sandbox %s", HULL_VERSION, name);
 	jobs_recover(k);
+	k->begin_ns = begin_ns;
 	k->sb.started = (uint64_t)time(NULL);
+	/* Once the guest has run, its disk is no longer the one that the saved memory belongs to: that must not be
+	 * restored again, whatever happens. So it is taken out of the file, for good, before the start. */
+	k->restore = hull_steal_ptr(k->sb.restore);
+	k->fresh = k->restore && k->sb.fresh;
+	k->sb.fresh = false;
 	keeper_save(k, "starting", NULL);
 	r = machine_start(k, stage, err);
+	if (r < 0)
+		put_back_restore(k);
 	if (r == 0)
 		r = guest_open(k, machine_wire_fd(k), err);
 	if (r == 0)
@@ -156,7 +174,7 @@ static void give_up(struct keeper *k, const struct hull_error *err)
 	if (k->machine_ops)
 		k->machine_ops->close(k);
 	if (k->sb.name)
-		keeper_save(k, "stopped", err->msg);
+		keeper_save(k, keeper_frozen(k->sb.restore) ? "paused" : "stopped", err->msg);
 	if (k->runtime_fd >= 0)
 		hull_sandbox_runtime_remove(&k->paths, k->sb.name);
 }
@@ -184,6 +202,7 @@ int main(int argc, char **argv)
 		return 125;
 	}
 	const char *name = argv[argc - 1];
+	begin_ns = uv_hrtime();
 	struct hull_error err = {0};
 	take_descriptors();
 	if (!foreground && leave(&err) < 0)

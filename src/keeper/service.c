@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum wait_for { FOR_NOTHING, FOR_EXEC, FOR_DOCKER, FOR_STATS, FOR_END };
+enum wait_for { FOR_NOTHING, FOR_EXEC, FOR_DOCKER, FOR_STATS, FOR_SAVE, FOR_END };
 
 struct request {
 	struct keeper *k;
@@ -114,6 +114,13 @@ static json_t *status(struct keeper *k)
 		set(boot, "exec_ms", json_integer((json_int_t)g->configured_ms));
 	if (boot && g->docker_ms)
 		set(boot, "docker_ms", json_integer((json_int_t)g->docker_ms));
+	set(boot, "restored", json_boolean(k->restore != NULL));
+	if (boot && g->configured_ns && k->machine_ns) {
+		/* From the start of hull-keeper on: each stage's own time. */
+		set(boot, "spawn_ms", json_real((double)(k->machine_ns - k->begin_ns) / 1e6));
+		set(boot, "wire_ms", json_real((double)(g->hello_ns - k->machine_ns) / 1e6));
+		set(boot, "identity_ms", json_real((double)(g->configured_ns - g->hello_ns) / 1e6));
+	}
 	set(j, "boot", boot);
 	return j;
 }
@@ -235,6 +242,44 @@ static void do_stop(struct request *q, const json_t *j)
 		keeper_stop(k, (uint32_t)ms);
 }
 
+static void do_save(struct request *q, const json_t *j)
+{
+	struct keeper *k = q->k;
+	const char *dir = json_string_value(json_object_get(j, "dir"));
+	bool pause = hull_streq(json_string_value(json_object_get(j, "do")), "pause");
+	struct hull_error err = {0};
+	if (!pause && (!dir || dir[0] != '/')) {
+		answer_error(q, EINVAL, "save: \"dir\" is missing");
+		return;
+	}
+	if (k->phase != PHASE_RUNNING || !k->machine_ops->save) {
+		answer_error(q, EAGAIN, "only a sandbox that is up can be saved");
+		return;
+	}
+	int r = k->machine_ops->save(k, pause ? NULL : dir, !pause, pause || json_is_true(json_object_get(j, "end")),
+				     &err);
+	if (r < 0)
+		answer_error(q, r, err.msg);
+	else
+		wait_until(q, FOR_SAVE);
+}
+
+void service_saved(struct keeper *k, int code, const char *error, json_t *figures)
+{
+	list_each(n, &k->waiters)
+	{
+		struct request *q = container_of(n, struct request, in_list);
+		if (q->waits != FOR_SAVE)
+			continue;
+		if (error)
+			answer_error(q, code, error);
+		else if (k->parked || k->killed)
+			q->waits = FOR_END; /* it was to end then: answered when it has */
+		else
+			answer(q, figures ? json_incref(figures) : json_object());
+	}
+}
+
 static void do_job(struct request *q, const json_t *j)
 {
 	char id[9];
@@ -262,7 +307,9 @@ static void handle(struct request *q, const char *text, size_t n)
 	else if (strcmp(what, "kill") == 0) {
 		if (wait_for_end(q))
 			keeper_kill(k);
-	} else if (strcmp(what, "job") == 0)
+	} else if (strcmp(what, "save") == 0 || strcmp(what, "pause") == 0)
+		do_save(q, j);
+	else if (strcmp(what, "job") == 0)
 		do_job(q, j);
 	else if (strcmp(what, "jobs") == 0)
 		answer(q, json_pack("{s:o}", "jobs", jobs_list(k)));

@@ -343,6 +343,8 @@ const char *hull_sandbox_truth(const struct hull_sandbox *s, bool lock_held)
 		return strcmp(last, "running") == 0 ? "running" : "starting";
 	if (strcmp(last, "created") == 0)
 		return "created";
+	if (strcmp(last, "paused") == 0)
+		return "paused";
 	return strcmp(last, "stopped") == 0 ? "stopped" : "crashed";
 }
 

@@ -25,7 +25,7 @@ static const uint64_t MEMORY_MAX = 16ull << 40;
 static const uint64_t DISK_MIN = 1ull << 20;
 static const uint64_t DISK_MAX = 64ull << 40;
 
-static const char *const STATES[] = {"created", "starting", "running", "stopped", "crashed"};
+static const char *const STATES[] = {"created", "starting", "running", "paused", "stopped", "crashed"};
 static const char *const ENGINES[] = {"auto", "qemu", "kvm"};
 
 void hull_sandbox_free(struct hull_sandbox *s)
@@ -37,6 +37,7 @@ void hull_sandbox_free(struct hull_sandbox *s)
 	hull_strv_free(s->env);
 	hull_strv_free(s->paths);
 	free(s->state);
+	free(s->restore);
 	free(s->last_error);
 	*s = (struct hull_sandbox){0};
 }
@@ -55,6 +56,20 @@ static bool token(const char *s)
 	if (!s || !s[0] || s[0] == '.' || strlen(s) > 128)
 		return false;
 	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-") == strlen(s);
+}
+
+/* A path below home: plain components, none of them a step up. */
+static bool below_home(const char *s)
+{
+	if (!s[0] || s[0] == '/' || strlen(s) > 512)
+		return false;
+	for (const char *part = s; part; part = strchr(part, '/') ? strchr(part, '/') + 1 : NULL) {
+		size_t n = strcspn(part, "/");
+		if (n == 0 || (part[0] == '.' && !hull_starts(part, ".tmp-")) ||
+		    strspn(part, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") < n)
+			return false;
+	}
+	return true;
 }
 
 static int check_lists(const struct hull_sandbox *s, struct hull_error *err)
@@ -101,6 +116,8 @@ static int check(const struct hull_sandbox *s, struct hull_error *err)
 		return hull_fail(err, -EINVAL, "unknown engine; use auto, qemu or kvm");
 	if (!one_of(s->state, STATES, sizeof(STATES) / sizeof(*STATES)))
 		return hull_fail(err, -EINVAL, "unknown state");
+	if (s->restore && !below_home(s->restore))
+		return hull_fail(err, -EINVAL, "\"restore\" names no directory below HULL_HOME");
 	return check_lists(s, err);
 }
 
@@ -188,6 +205,8 @@ static int from_json(const json_t *j, struct hull_sandbox *s, const char **bad)
 	s->created = get_uint(j, "created", true, INT64_MAX, bad);
 	s->started = get_uint(j, "started", false, INT64_MAX, bad);
 	s->state = get_str(j, "state", true, bad);
+	s->restore = get_str(j, "restore", false, bad);
+	s->fresh = get_bool(j, "fresh", bad);
 	s->last_error = get_str(j, "last_error", false, bad);
 	return *bad ? -EBADMSG : 0;
 }
@@ -274,6 +293,9 @@ static json_t *to_json(const struct hull_sandbox *s)
 		  json_object_set_new(j, "created", json_integer((json_int_t)s->created)) == 0 &&
 		  json_object_set_new(j, "started", json_integer((json_int_t)s->started)) == 0 &&
 		  json_object_set_new(j, "state", json_string(s->state)) == 0;
+	if (ok && s->restore)
+		ok = json_object_set_new(j, "restore", json_string(s->restore)) == 0 &&
+		     json_object_set_new(j, "fresh", json_boolean(s->fresh)) == 0;
 	if (ok && s->last_error) {
 		/* May quote a guest or an engine: when it is not UTF-8, escaped is better than lost. */
 		json_t *text = json_string(s->last_error);

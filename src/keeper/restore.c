@@ -1,0 +1,91 @@
+/* What a sandbox is restored from: found, checked, opened; see machine.h.
+ *
+ * It must be undamaged, made by this engine, and made for a machine like this one. A template that is not all of that
+ * is passed over: the disk is a copy of the template's own, taken between two writes like after a power failure, and
+ * boots. What a person saved (a snapshot, a pause) is not passed over silently: the start fails and says why, and
+ * `hull start --cold` boots. */
+#include "keeper/machine.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "snapshot/snapshot.h"
+
+#include <limits.h>
+#include <string.h>
+
+void restore_close(struct restore *r)
+{
+	hull_closep(&r->memory_fd);
+	hull_closep(&r->device_fd);
+	free(r->shim);
+	*r = (struct restore){.memory_fd = -1, .device_fd = -1};
+}
+
+/* hull-qemu-shim.so lies beside this program, or where it is installed. */
+static char *find_shim(struct hull_error *err)
+{
+	static const char *const places[] = {"hull-qemu-shim.so", "../libexec/hull/hull-qemu-shim.so"};
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	self[n > 0 ? n : 0] = '\0';
+	char *slash = strrchr(self, '/');
+	if (slash)
+		*slash = '\0';
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		_cleanup_free_ char *path = hull_fmt("%s/%s", self, places[i]);
+		if (path && access(path, R_OK) == 0)
+			return hull_steal_ptr(path);
+	}
+	hull_fail(err, -ENOENT, "hull-qemu-shim.so is missing beside hull-keeper in %s; build or install Hull again", self);
+	return NULL;
+}
+
+static int check_shape(const struct keeper *k, const struct hull_snapshot *s, const char *accel, struct hull_error *err)
+{
+	const struct hull_sandbox *sb = &k->sb;
+	if (hull_streq(s->image, sb->image) && s->cpus == sb->cpus && s->memory == (sb->memory & ~((2ull << 20) - 1)) &&
+	    s->disk == sb->disk && s->no_docker == sb->no_docker && hull_streq(s->accel, accel))
+		return 0;
+	return hull_fail(err, -ENOTSUP, "it was saved from another machine than this one: %s", s->engine);
+}
+
+static int open_all(struct keeper *k, const char *dir, const char *identity, const char *accel,
+		    void (*stage)(const char *text), struct restore *out, struct hull_error *err)
+{
+	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
+	int r = hull_snapshot_load(dir, &s, err);
+	if (r == 0)
+		r = hull_snapshot_fits(&s, identity, err);
+	if (r == 0)
+		r = check_shape(k, &s, accel, err);
+	if (r < 0)
+		return r;
+	out->memory_fd = hull_snapshot_open(dir, &s, HULL_SNAPSHOT_MEMORY, stage, err);
+	if (out->memory_fd < 0)
+		return out->memory_fd;
+	out->device_fd = hull_snapshot_open(dir, &s, HULL_SNAPSHOT_DEVICE, stage, err);
+	if (out->device_fd < 0)
+		return out->device_fd;
+	out->shim = find_shim(err);
+	return out->shim ? 0 : err->code;
+}
+
+int restore_open(struct keeper *k, const char *identity, const char *accel, void (*stage)(const char *text),
+		 struct restore *out, struct hull_error *err)
+{
+	_cleanup_free_ char *dir = hull_fmt("%s/%s", k->paths.home, k->restore);
+	struct hull_error why = {0};
+	if (!dir)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	int r = open_all(k, dir, identity, accel, stage, out, &why);
+	if (r == 0)
+		return 0;
+	restore_close(out);
+	if (!hull_starts(k->restore, "templates/"))
+		return hull_fail(err, r, "%s cannot be restored: %.600s; `hull start --cold %s` boots it from its disk",
+				 k->sb.name, why.msg, k->sb.name);
+	hull_log("%s; booting instead", why.msg);
+	stage("the template cannot be used: booting");
+	return 1;
+}
