@@ -1,0 +1,156 @@
+/* The EGRESS stream: what the keeper says and is told, a JSON object a line; see egress.h. */
+#include "egress/internal.h"
+
+#include <string.h>
+
+enum { LOG_WAITING_MAX = 1 << 20 };
+
+static void free_json(json_t **j)
+{
+	json_decref(*j);
+}
+
+static struct egress *of(struct stream *s)
+{
+	return container_of(s, struct egress, control);
+}
+
+/* --- saying --- */
+
+static void pump(struct egress *g)
+{
+	while (g->control.id && g->control_out.len > 0) {
+		ssize_t n = hull_wire_write(g->wire, g->control.id, 0, hull_buf_bytes(&g->control_out),
+					    g->control_out.len);
+		if (n <= 0)
+			return;
+		hull_buf_drain(&g->control_out, (size_t)n);
+	}
+}
+
+void control_send(struct egress *g, json_t *j, bool may_be_lost)
+{
+	_cleanup_(free_json) json_t *own = j;
+	if (may_be_lost && g->control_out.len > LOG_WAITING_MAX) {
+		g->log_lost++;
+		return;
+	}
+	char *text = own ? json_dumps(own, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+	size_t n = text ? strlen(text) : 0;
+	if (n) {
+		text[n] = '\n';
+		hull_buf_add(&g->control_out, text, n + 1);
+	}
+	free(text);
+	pump(g);
+}
+
+/* --- hearing --- */
+
+static void take_proxy(const json_t *j, const char *key, struct proxy *out)
+{
+	const char *url = json_string_value(json_object_get(j, key));
+	proxy_free(out);
+	if (url && url[0])
+		proxy_parse(url, out);
+}
+
+static void on_start(struct egress *g, const json_t *j)
+{
+	const char *name = json_string_value(json_object_get(j, "sandbox"));
+	const json_t *proxy = json_object_get(j, "proxy"), *names = json_object_get(j, "names");
+	free(g->sandbox);
+	g->sandbox = strdup(name ? name : "");
+	take_proxy(proxy, "http", &g->http_proxy);
+	take_proxy(proxy, "https", &g->https_proxy);
+	take_proxy(proxy, "all", &g->all_proxy);
+	const char *no = json_string_value(json_object_get(proxy, "no"));
+	free(g->no_proxy);
+	g->no_proxy = no ? strdup(no) : NULL;
+	for (size_t i = 0; i < json_array_size(names); i++) {
+		const json_t *pair = json_array_get(names, i);
+		json_int_t number = json_integer_value(json_array_get(pair, 0));
+		const char *text = json_string_value(json_array_get(pair, 1));
+		if (text && number > 0 && number < UINT32_MAX)
+			name_restore(g, (uint32_t)number, text);
+	}
+}
+
+static void on_policy(struct egress *g, const json_t *j)
+{
+	struct hull_policy p = {0};
+	struct hull_error err = {0};
+	if (!json_object_get(j, "closed") &&
+	    hull_policy_build(json_string_value(json_object_get(j, "global")),
+			      json_string_value(json_object_get(j, "sandbox")), &p, NULL, &err) < 0) {
+		control_send(g, json_pack("{s:{s:s}}", "policy", "error", err.msg), false);
+		return;
+	}
+	hull_policy_free(&g->policy);
+	g->policy = p;
+	size_t cut = connect_recheck(g) + datagram_recheck(g);
+	control_send(g, json_pack("{s:{s:b,s:I}}", "policy", "ok", 1, "cut", (json_int_t)cut), false);
+}
+
+static void on_line(struct egress *g, const char *line, size_t n)
+{
+	_cleanup_(free_json) json_t *j = json_loadb(line, n, 0, NULL);
+	json_t *v;
+	if ((v = json_object_get(j, "start")))
+		on_start(g, v);
+	else if ((v = json_object_get(j, "policy")))
+		on_policy(g, v);
+	else if ((v = json_object_get(j, "publish")))
+		port_publish(g, v);
+	else if ((v = json_object_get(j, "unpublish")))
+		port_unpublish(g, json_integer_value(json_object_get(v, "id")));
+}
+
+static void on_data(struct stream *s, const uint8_t *p, size_t n)
+{
+	struct egress *g = of(s);
+	hull_wire_grant(g->wire, s->id, n);
+	if (g->control_in.len + n > EGRESS_LINE_MAX || hull_buf_add(&g->control_in, p, n) < 0) {
+		hull_buf_free(&g->control_in);
+		return;
+	}
+	for (;;) {
+		const uint8_t *b = hull_buf_bytes(&g->control_in);
+		const uint8_t *nl = g->control_in.len ? memchr(b, '\n', g->control_in.len) : NULL;
+		if (!nl)
+			return;
+		on_line(g, (const char *)b, (size_t)(nl - b));
+		hull_buf_drain(&g->control_in, (size_t)(nl - b) + 1);
+	}
+}
+
+static void on_writable(struct stream *s)
+{
+	struct egress *g = of(s);
+	pump(g);
+	if (g->log_lost && g->control_out.len == 0) {
+		unsigned lost = g->log_lost;
+		g->log_lost = 0;
+		control_send(g, json_pack("{s:{s:i}}", "log", "lost", (int)lost), false);
+	}
+}
+
+static void on_closed(struct stream *s, int code)
+{
+	struct egress *g = of(s);
+	g->over = true;
+	uv_stop(&g->loop);
+}
+
+void control_open(struct egress *g, uint32_t id)
+{
+	static const struct stream_ops ops = {.data = on_data, .writable = on_writable, .closed = on_closed};
+	if (g->control.id) {
+		hull_wire_refuse(g->wire, id, EBUSY, "opened already");
+		return;
+	}
+	g->control.ops = &ops;
+	stream_take(g, &g->control, id);
+	hull_wire_accept(g->wire, id, NULL, 0);
+	pump(g);
+}

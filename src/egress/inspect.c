@@ -1,0 +1,304 @@
+/* What the guest says on a connection, looked at before it goes out; see internal.h.
+ *
+ * The first bytes tell what it is. TLS: the server name must be the name that was asked for; then everything passes,
+ * untouched. Plain HTTP: every request on the connection is found, its Host must be the name, and the policy is asked
+ * about method and path. Anything else passes when no rule wants to look at requests. Nothing waits that need not: who
+ * speaks neither TLS nor HTTP is known by the first bytes that could not be either, and bytes that may yet become a
+ * request line go out at once (a server does nothing with half a line) but are remembered. */
+#include "egress/internal.h"
+
+#include "egress/http.h"
+#include "egress/sni.h"
+
+#include <string.h>
+
+static bool give(struct conn *c, const void *p, size_t n)
+{
+	if (n == 0 || hull_buf_add(&c->out, p, n) == 0)
+		return true;
+	conn_reset(c, ENOMEM, "out of memory");
+	return false;
+}
+
+/* Everything that has come may go, from here on unseen. */
+static bool pass(struct conn *c)
+{
+	size_t skip = c->ahead;
+	c->mode = MODE_PASS;
+	c->ahead = 0;
+	if (!give(c, hull_buf_bytes(&c->in) + skip, c->in.len - skip))
+		return false;
+	hull_buf_free(&c->in);
+	return true;
+}
+
+static bool deny(struct conn *c, const char *why)
+{
+	conn_deny(c, NULL, why, false);
+	return false;
+}
+
+/* --- saying no in HTTP --- */
+
+static bool page(struct conn *c, const char *method, const char *path, const char *why)
+{
+	char command[900];
+	allow_command(c, path && strcmp(why, "a rule denies it") != 0 && c->verdict == HULL_ALLOW_HTTP ? method : NULL,
+		      path, command, sizeof(command));
+	bool by_deny = c->rule && strstr(c->rule, ": deny ");
+	_cleanup_free_ char *shown = hull_printable(path ? path : "", path ? strnlen(path, 300) : 0);
+	_cleanup_free_ char *body = hull_fmt(
+		"Hull's network policy refuses this request.\n\n"
+		"  request:  %s http://%s:%u%s\n"
+		"  reason:   %s\n"
+		"  rule:     %s\n"
+		"  to allow: %s\n"
+		"%s",
+		method ? method : "", c->host, c->target.port, shown ? shown : "", why,
+		c->rule ? c->rule : "none allows it", command,
+		by_deny ? "            (a rule that denies beats every rule that allows: remove it first, with "
+			  "`hull policy rm`)\n"
+			: "");
+	_cleanup_free_ char *text =
+		body ? hull_fmt("HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\n"
+				"Content-Length: %zu\r\nConnection: close\r\nX-Hull-Policy: denied\r\n\r\n%s",
+				strlen(body), body)
+		     : NULL;
+	if (!text) {
+		conn_reset(c, EACCES, why);
+		return false;
+	}
+	conn_log(c);
+	conn_say(c, text);
+	return false;
+}
+
+/* A request that is not to go out. */
+static bool no_request(struct conn *c, const struct hull_answer *a, const char *why)
+{
+	/* An answer to an earlier request may be on its way, in the middle of which no page can be put. */
+	bool first = c->sent == 0 && c->out.len == 0;
+	bool quiet = first || (c->answered && c->out.len == 0);
+	_cleanup_free_ char *method = c->http->method ? strdup(c->http->method) : NULL;
+	_cleanup_free_ char *path = c->http->path ? strdup(c->http->path) : NULL;
+	if (c->method) {
+		conn_log(c); /* the request before */
+		c->logged = false;
+	}
+	c->refused = why;
+	conn_set_rule(c, a ? a->rule : NULL);
+	free(c->method);
+	free(c->path);
+	c->method = method ? strdup(method) : NULL;
+	c->path = path ? strdup(path) : NULL;
+	if (c->ahead && first)
+		quiet = true;
+	if (quiet)
+		return page(c, method, path, why);
+	conn_reset(c, EACCES, why);
+	return false;
+}
+
+/* The connection is refused already: only the head of the first request is wanted, for the page. */
+static bool refused(struct conn *c)
+{
+	if (!c->http && c->in.len) {
+		enum http_look look = http_look(hull_buf_bytes(&c->in), c->in.len);
+		if (look == HTTP_MAYBE)
+			return true;
+		c->http = look == HTTP_YES ? calloc(1, sizeof(*c->http)) : NULL;
+		if (!c->http) {
+			conn_reset(c, EACCES, c->refused);
+			return false;
+		}
+	}
+	while (c->in.len) {
+		size_t used;
+		enum http_event e = http_feed(c->http, hull_buf_bytes(&c->in), c->in.len, &used);
+		hull_buf_drain(&c->in, used);
+		if (e == HTTP_MORE)
+			break;
+		if (e == HTTP_HEAD) {
+			c->method = strdup(c->http->method);
+			c->path = strdup(c->http->path);
+			return page(c, c->method, c->path, c->refused);
+		}
+		conn_reset(c, EACCES, c->refused);
+		return false;
+	}
+	return true;
+}
+
+/* --- requests --- */
+
+/* The head as an HTTP proxy wants it: the whole URL, and who we are. */
+static bool give_absolute(struct conn *c)
+{
+	struct http *h = c->http;
+	const uint8_t *b = hull_buf_bytes(&h->head);
+	_cleanup_free_ char *auth = proxy_authorization(c->shake.proxy);
+	const uint8_t *lf = memchr(b, '\n', h->head.len);
+	if (!auth || !lf)
+		return deny(c, "out of memory");
+	size_t line = (size_t)(lf - b) + 1;
+	char front[HULL_HOST_MAX + 16] = "";
+	bool six = c->literal && c->target.addr.family == AF_INET6;
+	if (h->target[0] == '/')
+		snprintf(front, sizeof(front), "http://%s%s%s", six ? "[" : "", c->host, six ? "]" : "");
+	return give(c, b, h->target_at) && give(c, front, strlen(front)) &&
+	       give(c, b + h->target_at, line - h->target_at) && give(c, auth, strlen(auth)) &&
+	       give(c, b + line, h->head.len - line);
+}
+
+static bool request(struct conn *c)
+{
+	struct http *h = c->http;
+	const char *name = c->literal ? NULL : c->host;
+	uint16_t port = c->target.port;
+	if (name && h->host && !http_authority_is(h->host, name, port))
+		return no_request(c, NULL, "the Host of the request is not the name that was connected to");
+	if (name && h->authority && !http_authority_is(h->authority, name, port))
+		return no_request(c, NULL, "the target of the request is not the name that was connected to");
+	if (h->connect && (name || c->absolute))
+		return no_request(c, NULL, "CONNECT would reach what no rule can see");
+	struct hull_answer a = hull_policy_request(&c->g->policy, &c->target, h->method, h->path);
+	if (a.verdict != HULL_ALLOW)
+		return no_request(c, &a, a.why);
+	/* One line in the log for each request. */
+	if (c->method)
+		conn_log(c);
+	c->logged = false;
+	conn_set_rule(c, a.rule);
+	free(c->method);
+	free(c->path);
+	c->method = strdup(h->method);
+	c->path = strdup(h->path);
+	size_t skip = c->ahead;
+	bool upgrade = h->upgrade, tunnel = h->connect;
+	c->two = h->upgrade_h2;
+	if (c->absolute) {
+		if (!give_absolute(c))
+			return false;
+	} else {
+		c->ahead = 0;
+		if (!give(c, hull_buf_bytes(&h->head) + skip, h->head.len - skip))
+			return false;
+	}
+	http_go_on(h);
+	c->answered = false;
+	if (tunnel)
+		return pass(c);
+	if (upgrade)
+		c->mode = MODE_SWITCH;
+	return true;
+}
+
+static bool requests(struct conn *c)
+{
+	while (c->in.len && c->mode == MODE_HTTP) {
+		size_t used;
+		const uint8_t *p = hull_buf_bytes(&c->in);
+		enum http_event e = http_feed(c->http, p, c->in.len, &used);
+		if (e == HTTP_BAD)
+			return deny(c, c->http->bad);
+		if (e == HTTP_BODY && !give(c, p, used))
+			return false;
+		hull_buf_drain(&c->in, used);
+		if (e == HTTP_HEAD && !request(c))
+			return false;
+	}
+	return true;
+}
+
+bool conn_switched(struct conn *c, const uint8_t *p, size_t n)
+{
+	static const char want[] = "HTTP/1.1 101";
+	size_t need = sizeof(want) - 1 - c->heard.len;
+	if (hull_buf_add(&c->heard, p, n < need ? n : need) < 0) {
+		conn_reset(c, ENOMEM, "out of memory");
+		return false;
+	}
+	if (c->heard.len < sizeof(want) - 1 && memcmp(hull_buf_bytes(&c->heard), want, c->heard.len) == 0)
+		return conn_flush(c);
+	bool yes = c->heard.len == sizeof(want) - 1 && memcmp(hull_buf_bytes(&c->heard), want, sizeof(want) - 1) == 0;
+	hull_buf_free(&c->heard);
+	if (yes && c->two) {
+		conn_reset(c, EACCES, "the requests of this protocol cannot be looked at");
+		return false;
+	}
+	c->mode = yes ? MODE_PASS : MODE_HTTP;
+	c->judged = yes;
+	return (yes ? pass(c) : requests(c)) && conn_flush(c);
+}
+
+/* --- the first bytes --- */
+
+static bool first_tls(struct conn *c)
+{
+	char name[HULL_HOST_MAX + 1];
+	switch (sni_parse(hull_buf_bytes(&c->in), c->in.len, name)) {
+	case SNI_MORE:
+		return c->in.len < SNI_INPUT_MAX && !c->guest_eof ? true : deny(c, "this is not a TLS handshake");
+	case SNI_NAME:
+		if (!c->literal && strcmp(name, c->host) != 0 && !(c->own && hull_host_is_host(name)))
+			return deny(c, "the TLS server name is not the name that was connected to");
+		break;
+	case SNI_NONE:
+		break;
+	default:
+		return deny(c, "this is not a TLS handshake");
+	}
+	if (c->verdict == HULL_ALLOW_HTTP)
+		return deny(c, "a rule looks at methods or paths, which TLS hides");
+	if (c->absolute)
+		return deny(c, "the upstream proxy takes only HTTP on port 80");
+	return pass(c);
+}
+
+static bool first(struct conn *c)
+{
+	const uint8_t *p = hull_buf_bytes(&c->in);
+	size_t n = c->in.len;
+	if (p[0] == 0x16 && (n < 2 || p[1] == 3))
+		return n < 2 && !c->guest_eof ? true : first_tls(c);
+	enum http_look look = http_look(p, n);
+	bool strict = c->verdict == HULL_ALLOW_HTTP || c->absolute || (c->target.port == 80 && !c->literal && !c->own);
+	if (look == HTTP_MAYBE && !c->guest_eof) {
+		size_t skip = c->ahead;
+		bool line = p[0] != '\r' && p[0] != '\n';
+		/* Only to a peer that is there: before, a handshake with a proxy may come first. */
+		if (strict || !line || c->state != CONN_OPEN)
+			return true;
+		c->ahead = n;
+		return give(c, p + skip, n - skip);
+	}
+	if (look == HTTP_YES) {
+		c->http = calloc(1, sizeof(*c->http));
+		if (!c->http)
+			return deny(c, "out of memory");
+		c->mode = MODE_HTTP;
+		return requests(c);
+	}
+	if (look == HTTP_TWO && !c->literal && !c->own)
+		return deny(c, "HTTP/2 without TLS cannot be looked at");
+	if (strict)
+		return deny(c, c->verdict == HULL_ALLOW_HTTP ? "a rule looks at methods or paths, and this is not HTTP"
+							     : "only HTTP is spoken on port 80");
+	return pass(c);
+}
+
+bool conn_inspect(struct conn *c)
+{
+	if (c->state == CONN_REFUSED)
+		return refused(c);
+	if (c->state == CONN_ENDING || c->in.len == 0)
+		return true;
+	/* Behind a proxy's handshake: nothing is judged before the connection stands. */
+	if (c->via_proxy && c->state != CONN_OPEN)
+		return true;
+	if (c->mode == MODE_FIRST)
+		return first(c);
+	if (c->mode == MODE_HTTP)
+		return requests(c);
+	return c->mode == MODE_PASS ? pass(c) : true;
+}

@@ -1,0 +1,304 @@
+/* Inside hull-egress: what its files share. The contract to the outside is egress/egress.h.
+ *
+ *   link.c     the wire on its socket, and the table of services
+ *   config.c   the EGRESS stream: lines from and to the keeper
+ *   names.c    synthetic addresses, and looking names up
+ *   resolve.c  RESOLVE streams
+ *   dial.c     connecting to the first of several addresses that answers; proxies
+ *   connect.c  CONNECT streams: their life;  inspect.c  their first bytes, and HTTP requests
+ *   datagram.c DATAGRAM streams
+ *   ports.c    published ports
+ *
+ * One thread and one libuv loop; only getaddrinfo(3) runs in libuv's threads. The guest is hostile: all it can make us
+ * hold is bounded by the limits in egress.h and a window for each stream. */
+#ifndef HULL_EGRESS_INTERNAL_H
+#define HULL_EGRESS_INTERNAL_H
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "egress/egress.h"
+#include "policy/policy.h"
+#include "wire/wire.h"
+
+#include <jansson.h>
+#include <uv.h>
+
+#define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
+
+struct node {
+	struct node *prev, *next;
+};
+static inline void list_init(struct node *n)
+{
+	n->prev = n->next = n;
+}
+static inline void list_add(struct node *head, struct node *n)
+{
+	n->prev = head->prev;
+	n->next = head;
+	head->prev->next = n;
+	head->prev = n;
+}
+static inline void list_del(struct node *n)
+{
+	n->prev->next = n->next;
+	n->next->prev = n->prev;
+	list_init(n);
+}
+/* Safe when the body removes `n` itself, and only then. */
+#define list_each(n, head) for (struct node *n = (head)->next, *n##_ = n->next; n != (head); n = n##_, n##_ = n->next)
+
+enum { SCRATCH = 128 * 1024, ADDRS_MAX = 16 };
+
+/* --- link.c --- */
+
+struct stream;
+struct stream_ops {
+	void (*accepted)(struct stream *s);
+	void (*data)(struct stream *s, const uint8_t *p, size_t n);
+	void (*writable)(struct stream *s);
+	void (*eof)(struct stream *s);
+	/* Gone (id is 0 already); s may be freed. */
+	void (*closed)(struct stream *s, int code);
+};
+struct stream {
+	const struct stream_ops *ops;
+	uint32_t id; /* 0 = not open */
+};
+
+struct names;
+struct proxy {
+	bool set, socks;
+	char *host;
+	uint16_t port;
+	char *user, *password; /* NULL = none */
+};
+
+struct egress {
+	uv_loop_t loop;
+	uv_poll_t poll;
+	uv_prepare_t prepare;
+	int fd;
+	int watching;
+	bool output, over;
+	int exit_code;
+	struct hull_wire *wire;
+	const struct egress_hooks *hooks;
+
+	struct stream control;
+	struct hull_buf control_in, control_out;
+	unsigned log_lost;
+
+	char *sandbox;
+	struct hull_policy policy;
+	struct proxy http_proxy, https_proxy, all_proxy;
+	char *no_proxy;
+	struct names *names;
+	struct node conns, flows, questions, ports;
+	size_t conn_count, flow_count, question_count, port_count;
+	uint8_t scratch[SCRATCH];
+};
+
+int link_open(struct egress *g, int fd);
+/* What to do about a stream that is opened; each answers it. */
+void connect_open(struct egress *g, uint32_t id, const uint8_t *args, size_t len);
+void resolve_open(struct egress *g, uint32_t id, const uint8_t *args, size_t len);
+void datagram_open(struct egress *g, uint32_t id, const uint8_t *args, size_t len);
+void control_open(struct egress *g, uint32_t id);
+void stream_take(struct egress *g, struct stream *s, uint32_t id);
+
+/* ADDRESS, PORT, NAME, QTYPE of an OPEN. Texts owned; false when malformed. */
+struct request {
+	char *address, *name;
+	uint32_t port, qtype;
+};
+bool request_read(const uint8_t *args, size_t len, struct request *out);
+void request_free(struct request *r);
+
+/* A socket in the loop. */
+struct sock {
+	uv_poll_t poll;
+	int fd;
+	int watching;
+	void *owner;
+	void (*ready)(struct sock *s, int events); /* UV_READABLE, UV_WRITABLE; on an error both */
+};
+struct sock *sock_new(struct egress *g, int fd, void *owner, void (*ready)(struct sock *s, int events)); /* takes fd */
+void sock_watch(struct sock *s, int events);
+void sock_close(struct sock *s); /* NULL is fine */
+void sock_reset(struct sock *s); /* as sock_close, with an RST */
+
+struct alarm {
+	uv_timer_t timer;
+	void *owner;
+	void (*ring)(void *owner);
+};
+struct alarm *alarm_new(struct egress *g, uint64_t ms, void *owner, void (*ring)(void *owner));
+void alarm_free(struct alarm *a); /* NULL is fine */
+
+/* --- config.c --- */
+
+/* Queue a line to the keeper; takes j. A line that may be lost is dropped while too many wait. */
+void control_send(struct egress *g, json_t *j, bool may_be_lost);
+/* Cut what the policy does not allow any more; how many. */
+size_t connect_recheck(struct egress *g);
+size_t datagram_recheck(struct egress *g);
+
+/* --- names.c --- */
+
+struct name {
+	char *text;
+	uint32_t number;
+	unsigned refs;       /* connections that use it */
+	uint64_t until_ms;   /* given out until then */
+	struct node in_lru;  /* least recently used first */
+	struct name *next;   /* in its bucket */
+	struct node waiters; /* of the lookup under way */
+	bool looking;
+	uint64_t looked_ms; /* 0 = never */
+	int error;          /* of the last lookup: 0, or -errno */
+	struct hull_addr *addrs;
+	size_t addr_count;
+};
+enum { NAME_TTL = 60 };
+
+int names_open(struct egress *g);
+/* The name's entry, made when there is none: NULL when the table is full. */
+struct name *name_get(struct egress *g, const char *text);
+/* Its answers were given out just now. */
+void name_given(struct egress *g, struct name *n);
+/* What a synthetic address stands for. *synthetic: the address is of that kind at all. */
+struct name *name_of(struct egress *g, const struct hull_addr *a, bool *synthetic);
+void name_hold(struct name *n);
+void name_release(struct name *n);
+void name_restore(struct egress *g, uint32_t number, const char *text);
+struct hull_addr name_addr4(const struct name *n);
+struct hull_addr name_addr6(const struct name *n);
+
+struct lookup {
+	struct node in_list;
+	void (*done)(struct lookup *l, int error, const struct hull_addr *addrs, size_t n); /* error: 0 or -errno */
+};
+/* Calls done now or later. lookup_cancel() before it is harmless at any time after lookup_init(). */
+void lookup_init(struct lookup *l);
+void lookup_start(struct egress *g, struct name *n, struct lookup *l);
+void lookup_cancel(struct lookup *l);
+/* Is it an address of this host's own interfaces? */
+bool addr_is_local(const struct hull_addr *a);
+
+/* --- dial.c --- */
+
+enum { DIAL_AGAIN_MS = 250 }; /* RFC 8305, 5 */
+
+struct dial {
+	struct egress *g;
+	struct hull_addr addrs[ADDRS_MAX];
+	size_t count, next;
+	uint16_t port;
+	struct sock *tries[ADDRS_MAX];
+	size_t under_way;
+	int error; /* the first */
+	struct alarm *alarm;
+	bool active;
+	void *owner;
+	/* fd connected (the callee's), or -errno. addr: which. */
+	void (*done)(struct dial *d, int fd, const struct hull_addr *addr);
+};
+/* Addresses of both families are tried in turn. */
+void dial_start(struct egress *g, struct dial *d, const struct hull_addr *addrs, size_t n, uint16_t port);
+void dial_cancel(struct dial *d);
+
+/* --- proxy.c --- */
+
+/* The proxy for this destination, or NULL. */
+const struct proxy *proxy_for(const struct egress *g, const char *host, uint16_t port);
+int proxy_parse(const char *url, struct proxy *out);
+void proxy_free(struct proxy *p);
+/* What is said to it and what must come back, for host:port; state starts at 0. Appends to `say`; reads from the front
+ * of `heard` what belongs to the proxy. 1 = done, 0 = more is needed, -errno with why filled. */
+struct handshake {
+	const struct proxy *proxy;
+	const char *host;
+	uint16_t port;
+	int state;
+	char why[256];
+};
+int proxy_step(struct handshake *h, struct hull_buf *heard, struct hull_buf *say);
+/* "Proxy-Authorization: ...\r\n", or an empty string; owned. */
+char *proxy_authorization(const struct proxy *p);
+
+/* --- connect.c --- */
+
+enum conn_state {
+	CONN_LOOKUP,  /* looking the name up */
+	CONN_DIAL,    /* connecting */
+	CONN_PROXY,   /* speaking with the proxy */
+	CONN_OPEN,    /* connected */
+	CONN_REFUSED, /* not connected: waiting whether it is HTTP, to say no in a page */
+	CONN_ENDING,  /* our side is done: discarding until the guest closes */
+};
+enum conn_mode {
+	MODE_FIRST,  /* the first bytes decide */
+	MODE_PASS,   /* pass everything */
+	MODE_HTTP,   /* look at each request */
+	MODE_SWITCH, /* a request asked for another protocol: wait for the answer */
+};
+
+struct conn {
+	struct egress *g;
+	struct stream stream;
+	struct node in_list;
+	enum conn_state state;
+	enum conn_mode mode;
+	enum hull_verdict verdict;
+	char *host;               /* the name, or the literal address as text */
+	bool literal, own;        /* own: a service of the host's */
+	bool via_proxy, absolute; /* absolute: requests go to an HTTP proxy as they are */
+	bool accepted, guest_eof, sent_eof, peer_eof, two;
+	struct hull_target target; /* name points to host */
+	struct name *name, *proxy_name;
+	struct lookup lookup;
+	struct dial dial;
+	struct handshake shake;
+	struct sock *sock;
+	struct alarm *alarm;
+	struct hull_buf in;    /* from the guest, not judged */
+	struct hull_buf out;   /* judged, on its way to the peer */
+	struct hull_buf heard; /* from a proxy, before the connection is open */
+	size_t owed;           /* bytes received from the guest and not granted */
+	struct http *http;
+	size_t ahead;  /* bytes of `in` that may be a request line and went out already */
+	bool judged;   /* MODE_PASS after a request that was allowed (WebSocket) */
+	bool answered; /* the peer said something since the last request */
+	/* for the log */
+	uint64_t begin_ms, sent, received, sent_before, received_before;
+	char *rule, *method, *path;
+	const char *refused; /* a phrase; NULL = allowed */
+	struct hull_addr peer;
+	bool logged, failed;
+};
+
+/* inspect.c: judge c->in and move it to c->out. May end the connection (then the stream is gone or ending): false. */
+bool conn_inspect(struct conn *c);
+/* The peer said something while a request waits for another protocol. False when c is gone, or ending. */
+bool conn_switched(struct conn *c, const uint8_t *p, size_t n);
+/* Say no: a page when it is HTTP (page), else a reset. */
+void conn_deny(struct conn *c, const struct hull_answer *a, const char *why, bool page);
+void conn_set_rule(struct conn *c, const struct hull_rule *r);
+void conn_log(struct conn *c);
+void conn_reset(struct conn *c, int code, const char *text);
+/* Send what is in c->out as far as it goes, and give credit. False when c is gone. */
+bool conn_flush(struct conn *c);
+/* Bytes of our own to the guest, then the end. */
+void conn_say(struct conn *c, const char *text);
+/* The command that would allow this: into out. */
+void allow_command(const struct conn *c, const char *method, const char *path, char *out, size_t cap);
+
+/* --- ports.c --- */
+
+void port_publish(struct egress *g, const json_t *j);
+void port_unpublish(struct egress *g, json_int_t id);
+
+#endif

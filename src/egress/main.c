@@ -1,0 +1,28 @@
+/* hull-egress, the program; see egress.h. Started by hull-keeper in a jail that has the host's network and little else
+ * (resolver configuration, libraries). First it gives up every system call that it does not need. */
+#include "egress/egress.h"
+
+#include "base/error.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+	if (argc != 1) {
+		fputs("usage: hull-egress   (started by hull-keeper; see docs/network.md)\n", stderr);
+		return 125;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	mallopt(M_ARENA_MAX, 2);
+	setenv("UV_THREADPOOL_SIZE", "16", 1);
+	int r = egress_confine();
+	if (r < 0) {
+		fprintf(stderr, "hull-egress: no system call filter: %s\n", strerror(-r));
+		return 125;
+	}
+	return egress_main(EGRESS_WIRE_FD, NULL);
+}

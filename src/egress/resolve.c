@@ -1,0 +1,154 @@
+/* RESOLVE streams: a DNS question of the guest's; see docs/wire.md.
+ *
+ * The answer is a synthetic address; what decides between it and an error:
+ *   - the policy allows the name on some port: the real resolver is asked whether the name exists (not when a proxy
+ * will look it up);
+ *   - it does not: nobody is asked, so that nothing leaves by asking. The address is given all the same, and the
+ * refusal comes with the connection, where there is a page to say it in. Names without a dot, and those that never
+ * belong to anybody, do not exist then: they are what containers ask for. */
+#include "egress/internal.h"
+
+#include "wire/args.h"
+#include "wire/service.h"
+
+#include <string.h>
+
+enum { TYPE_A = 1, TYPE_AAAA = 28 };
+
+struct ask {
+	struct egress *g;
+	struct stream stream;
+	struct node in_list;
+	struct name *name;
+	struct lookup lookup;
+	uint32_t type;
+};
+
+static void on_closed(struct stream *s, int code)
+{
+	struct ask *q = container_of(s, struct ask, stream);
+	lookup_cancel(&q->lookup);
+	list_del(&q->in_list);
+	q->g->question_count--;
+	name_release(q->name);
+	free(q);
+}
+
+static const struct stream_ops OPS = {.closed = on_closed};
+
+/* The question may be gone when this returns. */
+static void refuse(struct ask *q, int code, const char *text)
+{
+	hull_wire_refuse(q->g->wire, q->stream.id, code, text);
+}
+
+static void give(struct ask *q)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	char text[HULL_ADDR_TEXT];
+	struct egress *g = q->g;
+	uint32_t id = q->stream.id;
+	struct hull_addr a = q->type == TYPE_A ? name_addr4(q->name) : name_addr6(q->name);
+	int r = 0;
+	if (q->type == TYPE_A || q->type == TYPE_AAAA) {
+		r = hull_args_put_str(&b, HULL_TAG_ADDRESS, hull_addr_text(&a, text));
+		name_given(g, q->name);
+	}
+	if (r == 0)
+		r = hull_args_put_u32(&b, HULL_TAG_TTL, NAME_TTL);
+	if (r < 0) {
+		refuse(q, ENOMEM, "out of memory");
+		return;
+	}
+	hull_wire_accept(g->wire, id, hull_buf_bytes(&b), b.len);
+	hull_wire_eof(g->wire, id);
+}
+
+static void on_looked(struct lookup *l, int error, const struct hull_addr *addrs, size_t n)
+{
+	struct ask *q = container_of(l, struct ask, lookup);
+	if (error)
+		refuse(q, -error, error == -ENOENT ? "no such name" : "the name could not be looked up");
+	else
+		give(q);
+}
+
+static bool below(const char *name, const char *tail)
+{
+	size_t n = strlen(name), t = strlen(tail);
+	return n > t && name[n - t - 1] == '.' && strcmp(name + n - t, tail) == 0;
+}
+
+/* Is some connection to this name thinkable? */
+static bool allowed_somewhere(const struct hull_policy *p, const char *name)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		const struct hull_rule *r = &p->rules[i];
+		struct hull_target t = {.name = name, .port = r->ports ? r->ports[0].lo : 443, .proto = HULL_PROTO_TCP};
+		if (!r->allow)
+			continue;
+		if (!(r->protos & HULL_PROTO_TCP))
+			t.proto = HULL_PROTO_UDP;
+		struct hull_policy one = {.rules = (struct hull_rule *)r, .count = 1};
+		if (hull_policy_connect(&one, &t).verdict != HULL_DENY &&
+		    hull_policy_connect(p, &t).verdict != HULL_DENY)
+			return true;
+	}
+	return false;
+}
+
+static void decide(struct ask *q, const char *name)
+{
+	struct egress *g = q->g;
+	bool address = q->type == TYPE_A || q->type == TYPE_AAAA;
+	bool host = hull_host_is_host(name) && strcmp(name, "localhost") != 0;
+	bool allowed = !host && allowed_somewhere(&g->policy, name);
+	if (strcmp(name, "localhost") == 0 || below(name, "localhost") ||
+	    (!allowed && !host &&
+	     (!strchr(name, '.') || below(name, "local") || below(name, "invalid") || below(name, "onion") ||
+	      below(name, "arpa")))) {
+		refuse(q, ENOENT, "no such name");
+		return;
+	}
+	if (!address && !allowed && !host) {
+		refuse(q, EACCES, "the policy does not allow this name");
+		return;
+	}
+	q->name = name_get(g, name);
+	if (!q->name) {
+		refuse(q, EAGAIN, "too many names are in use");
+		return;
+	}
+	name_hold(q->name);
+	if (!allowed || host || proxy_for(g, name, 443))
+		give(q);
+	else
+		lookup_start(g, q->name, &q->lookup);
+}
+
+void resolve_open(struct egress *g, uint32_t id, const uint8_t *args, size_t len)
+{
+	_cleanup_(request_free) struct request r = {0};
+	char name[HULL_HOST_MAX + 1];
+	if (!request_read(args, len, &r) || !r.name || r.qtype == 0 || r.qtype > 65535 ||
+	    !hull_host_name(r.name, strlen(r.name), name)) {
+		/* A name that is no host name (an address, wild bytes) has no address. */
+		bool malformed = !r.name || r.qtype == 0 || r.qtype > 65535;
+		hull_wire_refuse(g->wire, id, malformed ? EINVAL : ENOENT, "not a host name");
+		return;
+	}
+	struct ask *q = g->question_count < EGRESS_QUESTIONS_MAX ? calloc(1, sizeof(*q)) : NULL;
+	if (!q) {
+		hull_wire_refuse(g->wire, id, EAGAIN, "too many questions at once");
+		return;
+	}
+	q->g = g;
+	q->type = r.qtype;
+	q->stream.ops = &OPS;
+	q->lookup.done = on_looked;
+	lookup_init(&q->lookup);
+	list_add(&g->questions, &q->in_list);
+	g->question_count++;
+	stream_take(g, &q->stream, id);
+	decide(q, name);
+}
