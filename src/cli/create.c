@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "cli/saved.h"
 #include "image/image.h"
 
 #include <fcntl.h>
@@ -25,7 +26,8 @@ enum { NAME_TRIES = 1000 };
 
 static const char *flag_name, *flag_cpus, *flag_memory, *flag_disk, *flag_image, *flag_engine;
 static char **flag_env, **flag_env_file;
-static bool flag_no_docker, flag_quiet;
+static const char *flag_template;
+static bool flag_no_docker, flag_cold, flag_quiet;
 
 const struct cli_opt create_options[] = {
 	{0, "name", "NAME", "its name (default: AGENT-DIRECTORY)", .text = &flag_name},
@@ -44,6 +46,9 @@ const struct cli_opt create_options[] = {
 	{0, "engine", "ENGINE", "auto, kvm or qemu (default auto: the fastest that works here)", .text = &flag_engine,
 	 .complete = CLI_ENGINE},
 	{0, "no-docker", NULL, "do not start Docker in it", .flag = &flag_no_docker},
+	{0, "template", "TEMPLATE", "start from a template of yours (hull template save), its cpus, memory and disk",
+	 .text = &flag_template},
+	{0, "cold", NULL, "boot instead of starting from a template", .flag = &flag_cold},
 	{'q', "quiet", NULL, "no progress and no notices", .flag = &flag_quiet},
 	{0},
 };
@@ -255,6 +260,28 @@ static char *default_name(const struct create_place *place, unsigned n)
 	return hull_fmt("%s%s", name, tail);
 }
 
+/* Which saved machine it starts from, relative to home; *rel = NULL when it boots. Owned by the caller. */
+static int choose_start(struct cli *cli, const struct hull_sandbox *s, char **rel, struct hull_error *err)
+{
+	_cleanup_free_ char *name = NULL;
+	const char *never = getenv("HULL_COLD");
+	int r = 0;
+	*rel = NULL;
+	if (flag_template && flag_cold)
+		return hull_fail(err, -EINVAL, "--template and --cold exclude each other");
+	if (flag_template && (flag_cpus || flag_memory || flag_disk || flag_image || flag_no_docker))
+		return hull_fail(err, -EINVAL,
+				 "--template decides about cpus, memory, disk, image and Docker: leave out those flags");
+	if (flag_template)
+		r = hull_template_find(&cli->paths, flag_template, &name, err);
+	else if (getenv("HULL_WARM") && !flag_cold && !(never && *never && strcmp(never, "0") != 0))
+		r = template_for(cli, s, flag_quiet, &name, err);
+	if (r < 0 || !name)
+		return r;
+	*rel = hull_fmt("templates/%s", name);
+	return *rel ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+}
+
 int create_make(struct cli *cli, const struct create_place *place, bool remove, char **name, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
@@ -281,12 +308,16 @@ int create_make(struct cli *cli, const struct create_place *place, bool remove, 
 	s.image = strdup(image.digest);
 	if (!s.image)
 		return hull_fail(err, -ENOMEM, "out of memory");
+	_cleanup_free_ char *rel = NULL;
+	r = choose_start(cli, &s, &rel, err);
+	if (r < 0)
+		return r;
 	for (unsigned n = 1; n <= NAME_TRIES; n++) {
 		free(s.name);
 		s.name = flag_name ? strdup(flag_name) : default_name(place, n);
 		if (!s.name)
 			return hull_fail(err, -ENOMEM, "out of memory");
-		r = hull_sandbox_create(&cli->paths, &s, seed, err);
+		r = rel ? saved_sandbox(&cli->paths, rel, &s, err) : hull_sandbox_create(&cli->paths, &s, seed, err);
 		if (r != -EEXIST || flag_name)
 			break;
 	}

@@ -124,7 +124,7 @@ static int import(const struct hull_paths *p, const char *tar, struct cli_progre
 }
 
 /* The environment of a keeper that lives in p. */
-static char **keeper_env(const struct hull_paths *p, const char *runtime_parent)
+char **seed_keeper_env(const struct hull_paths *p, const char *runtime_parent)
 {
 	char **env = hull_strv_copy(NULL);
 	_cleanup_free_ char *home = hull_fmt("HULL_HOME=%s", p->home);
@@ -188,7 +188,7 @@ static int in_home(const struct hull_paths *p, const char *runtime_parent, const
 		r = make_sandbox(p, digest, seed_img, err);
 	if (r < 0)
 		return r;
-	char **env = keeper_env(p, runtime_parent);
+	char **env = seed_keeper_env(p, runtime_parent);
 	r = env ? fill(p, env, tar, progress, err) : hull_fail(err, -ENOMEM, "out of memory");
 	hull_strv_free(env);
 	if (r >= 0)

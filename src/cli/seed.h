@@ -8,4 +8,8 @@
 int seed_disk(void *ctx, const struct hull_image *unfinished, const char *seed_img, const char *rootfs_tar,
 	      struct hull_error *err);
 
+/* The environment of a keeper that lives in p, whose runtime directory is runtime_parent/hull; free with
+ * hull_strv_free(). */
+char **seed_keeper_env(const struct hull_paths *p, const char *runtime_parent);
+
 #endif

@@ -37,7 +37,8 @@ static char *find_shim(struct hull_error *err)
 		if (path && access(path, R_OK) == 0)
 			return hull_steal_ptr(path);
 	}
-	hull_fail(err, -ENOENT, "hull-qemu-shim.so is missing beside hull-keeper in %s; build or install Hull again", self);
+	hull_fail(err, -ENOENT, "hull-qemu-shim.so is missing beside hull-keeper in %s; build or install Hull again",
+		  self);
 	return NULL;
 }
 

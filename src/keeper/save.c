@@ -43,7 +43,7 @@ struct save {
 	uint64_t size, copied;
 	uint64_t paused_ns, resumed_ns;
 	bool copying, devicing; /* COPY waits for both to be false */
-	bool failed;    /* err says how */
+	bool failed;            /* err says how */
 	bool worker_failed;
 	struct hull_error err, worker_err;
 	struct hull_snapshot about;

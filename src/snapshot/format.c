@@ -79,10 +79,10 @@ int hull_snapshot_finish(const char *dir, struct hull_snapshot *s, struct hull_e
 	if (!s->created)
 		s->created = (uint64_t)time(NULL);
 	_cleanup_(json_putp) json_t *j = json_pack(
-		"{s:i, s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:b, s:I, s:O}", "format", HULL_SNAPSHOT_FORMAT, "image",
-		s->image, "identity", s->identity, "engine", s->engine, "accel", s->accel, "source", s->source, "cpus",
-		(int)s->cpus, "memory", (json_int_t)s->memory, "disk", (json_int_t)s->disk, "no_docker", s->no_docker,
-		"created", (json_int_t)s->created, "files", s->files);
+		"{s:i, s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:b, s:I, s:O}", "format", HULL_SNAPSHOT_FORMAT,
+		"image", s->image, "identity", s->identity, "engine", s->engine, "accel", s->accel, "source", s->source,
+		"cpus", (int)s->cpus, "memory", (json_int_t)s->memory, "disk", (json_int_t)s->disk, "no_docker",
+		s->no_docker, "created", (json_int_t)s->created, "files", s->files);
 	char hex[65];
 	if (!j)
 		return hull_fail(err, -ENOMEM, "out of memory");
@@ -111,8 +111,7 @@ static bool get_str(const json_t *j, const char *key, bool required, char **out)
 	const json_t *v = json_object_get(j, key);
 	if (!v)
 		return !required;
-	if (!json_is_string(v) || json_string_length(v) > 4096 ||
-	    strlen(json_string_value(v)) != json_string_length(v))
+	if (!json_is_string(v) || json_string_length(v) > 4096 || strlen(json_string_value(v)) != json_string_length(v))
 		return false;
 	*out = strdup(json_string_value(v));
 	return *out != NULL;
@@ -202,8 +201,8 @@ int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_e
 	if (r < 0)
 		return r == -EFBIG || r == -EISDIR ? bad(dir, "snapshot.json is no such thing", err)
 						   : hull_fail(err, r, "%s", why.msg);
-	_cleanup_(json_putp) json_t *j =
-		json_loadb((const char *)hull_buf_bytes(&text), text.len, JSON_REJECT_DUPLICATES, NULL);
+	_cleanup_(json_putp)
+		json_t *j = json_loadb((const char *)hull_buf_bytes(&text), text.len, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *format = json_object_get(j, "format");
 	if (json_is_integer(format) && json_integer_value(format) != HULL_SNAPSHOT_FORMAT)
 		return hull_fail(err, -ENOTSUP,
@@ -228,8 +227,9 @@ int hull_snapshot_fits(const struct hull_snapshot *s, const char *identity, stru
 {
 	if (strcmp(s->identity, identity) == 0)
 		return 0;
-	return hull_fail(err, -ENOTSUP,
-			 "it was saved by another engine (%s) than the one installed now, which cannot be trusted to read "
-			 "it: saved by \"%s\", now \"%s\"",
-			 s->engine, s->identity, identity);
+	return hull_fail(
+		err, -ENOTSUP,
+		"it was saved by another engine (%s) than the one installed now, which cannot be trusted to read "
+		"it: saved by \"%s\", now \"%s\"",
+		s->engine, s->identity, identity);
 }

@@ -57,13 +57,14 @@ int hull_snapshot_finish(const char *dir, struct hull_snapshot *s, struct hull_e
 int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_error *err);
 /* Open one of its files for reading, known to be undamaged; the descriptor. -EBADMSG when it is damaged. `slow`, when
  * not NULL, is called before a file has to be read in full. */
-int hull_snapshot_open(const char *dir, const struct hull_snapshot *s, const char *file,
-		       void (*slow)(const char *text), struct hull_error *err);
+int hull_snapshot_open(const char *dir, const struct hull_snapshot *s, const char *file, void (*slow)(const char *text),
+		       struct hull_error *err);
 /* Can the engine that is installed now restore it? -ENOTSUP with what to do when it can not. */
 int hull_snapshot_fits(const struct hull_snapshot *s, const char *identity, struct hull_error *err);
 
-/* digest.c: the SHA-256 of a sparse file's content, in 64 hex digits and a NUL: of every chunk that is not all zero, its
- * offset and its bytes, and of the file's size. Where the holes lie makes no difference. *stored = bytes in those. */
+/* digest.c: the SHA-256 of a sparse file's content, in 64 hex digits and a NUL: of every chunk that is not all zero,
+ * its offset and its bytes, and of the file's size. Where the holes lie makes no difference. *stored = bytes in those.
+ */
 int hull_snapshot_digest(int fd, char hex[65], uint64_t *stored, struct hull_error *err);
 
 /* --- memory.c --- */

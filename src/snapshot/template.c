@@ -36,11 +36,11 @@ int hull_template_key(const struct hull_template_shape *s, char *key, struct hul
 {
 	bool kvm = hull_streq(s->accel, "kvm");
 	_cleanup_free_ char *cpu = kvm ? host_cpu() : strdup("emulated");
-	_cleanup_free_ char *text =
-		hull_fmt("hull template %d\nimage %s\ninit %s\nengine %s\naccel %s\ncpu %s\ncpus %u\nmemory %llu\n"
-			 "disk %llu\ndocker %d\n",
-			 HULL_SNAPSHOT_FORMAT, s->image, s->initramfs, s->identity, s->accel, cpu ? cpu : "", s->cpus,
-			 (unsigned long long)s->memory, (unsigned long long)s->disk, !s->no_docker);
+	_cleanup_free_ char *text = hull_fmt(
+		"hull template %d\nimage %s\ninit %s\nengine %s\naccel %s\ncpu %s\ncpus %u\nmemory %llu\n"
+		"disk %llu\ndocker %d\n",
+		HULL_SNAPSHOT_FORMAT, s->image, s->initramfs, s->identity, s->accel, cpu ? cpu : "", s->cpus,
+		(unsigned long long)s->memory, (unsigned long long)s->disk, !s->no_docker);
 	char hex[65];
 	if (!cpu || !text)
 		return hull_fail(err, -ENOMEM, "out of memory");
@@ -58,7 +58,8 @@ bool hull_template_is_key(const char *name)
 int hull_template_name_check(const char *name, struct hull_error *err)
 {
 	if (hull_template_is_key(name))
-		return hull_fail(err, -EINVAL, "%d hex digits are how Hull names its own templates: choose another name",
+		return hull_fail(err, -EINVAL,
+				 "%d hex digits are how Hull names its own templates: choose another name",
 				 HULL_KEY_HEX);
 	return hull_name_check(name, err);
 }
@@ -123,7 +124,7 @@ int hull_template_find(const struct hull_paths *p, const char *word, char **name
 		    : near  ? hull_fail(err, -ENOENT, "no template is called %s: did you mean %s?", shown, near)
 			    : hull_fail(err, -ENOENT,
 					"no template is called %s: `hull template ls` lists them, `hull template save` "
-					"makes one",
+					 "makes one",
 					shown);
 	}
 	hull_strv_free(list);

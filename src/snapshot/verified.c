@@ -109,8 +109,8 @@ void hull_snapshot_remember_all(const char *dir, const struct hull_snapshot *s)
 	json_decref(j);
 }
 
-int hull_snapshot_open(const char *dir, const struct hull_snapshot *s, const char *file,
-		       void (*slow)(const char *text), struct hull_error *err)
+int hull_snapshot_open(const char *dir, const struct hull_snapshot *s, const char *file, void (*slow)(const char *text),
+		       struct hull_error *err)
 {
 	_cleanup_free_ char *path = hull_fmt("%s/%s", dir, file);
 	const char *want = sha_of(s, file);
