@@ -7,26 +7,29 @@
  *     /dev/fuse --read: one whole request--> SHARE stream, as far as there is credit; the rest waits in `request`,
  *                                            and nothing more is read meanwhile
  *     SHARE stream --reply--> collected by the length in its header, then one write to /dev/fuse
- *                  --notification--> the notifier: writing one may wait for a lock in the kernel whose holder waits
- *                                    for a reply, so a process of its own writes them, in order
+ *                  --notification-->  the notifier, a process of its own (share_helper.c)
+ *                  --change on the host-->  the announcer, another one
  *
  * hull-init serves these file systems and so must never wait for one. Every path that may lead into a workspace is
  * resolved in a child: mounting and unmounting (here, one at a time, in the order asked for), programs' working
  * directories (exec.c), sync(2) (control.c). At the end the sessions are killed and the mounts taken away before
  * anything is synced or unmounted (hull_shares_stop).
  *
- * A stream that ends takes its mount with it: the connection is aborted, so that everybody who waits gets an error
- * (ECONNABORTED, then ENOTCONN), and the mount point is freed. The host then starts a new server and mounts again; what
- * was open stays broken, what is opened anew works.
+ * When the stream ends (the server was killed), every outstanding request is answered with EIO and the mount stays;
+ * who asks now waits. The host starts another server and asks for the same mount again: it gets a new stream, the
+ * INIT of the first one again, and what the kernel has cached is dropped. Ids of the old server are ESTALE to the new
+ * one, upon which the kernel looks paths up again; files that were open stay broken. A host that gives up unmounts by
+ * force: then all who wait get ECONNABORTED.
  *
- * Memory, per mount: one request (1 MiB), one reply (1 MiB), NOTES_MAX of notifications that the notifier has not
- * taken. Beyond that they are dropped, and what the kernel has cached lives until its time is over. */
+ * Memory, per mount: one request (1 MiB), one reply (1 MiB), the ids of outstanding requests, what the helpers keep. */
 #include "guest/guest.h"
 
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "guest/child.h"
 #include "guest/loop.h"
+#include "guest/share_helper.h"
+#include "share/share.h"
 #include "wire/args.h"
 #include "wire/service.h"
 #include "wire/wire.h"
@@ -34,40 +37,38 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fuse.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum {
-	MESSAGE_MAX = 1024 * 1024 + 8192, /* as the server's HULL_SHARE_REQUEST_MAX */
-	READS_MAX = 64,                   /* per turn of the loop */
-	NOTE_MAX = 8192,
-	NOTES_MAX = 16 * 1024 * 1024,
+	MESSAGE_MAX = HULL_SHARE_REQUEST_MAX,
+	READS_MAX = 64, /* per turn of the loop */
 	SHARES_MAX = 64,
 	STOP_MS = 3000,
+	INIT_MAX = 512,
 	FUSE_MAGIC = 0x65735546,
+	READ_AHEAD_KB = 1024,
 };
 
 struct share {
-	struct hull_stream stream; /* first: what the port finds */
+	struct hull_stream stream; /* first: what the port finds; id 0 = there is no server at the moment */
 	struct share *next;
 	char *path;
 	int device; /* -1 once the connection is given up */
 	struct hull_watch watch;
 	struct hull_buf request; /* of a request, what the stream has not taken yet */
 	struct hull_buf reply;   /* the part of a reply that is there */
-	struct hull_child notifier;
-	int notes_fd; /* to the notifier, -1 = none yet */
-	struct hull_watch notes_watch;
-	struct hull_buf notes;
-	bool notes_lost;
+	uint64_t *outstanding;   /* ids of requests without a reply */
+	size_t outstanding_count, outstanding_cap;
+	uint8_t init[INIT_MAX]; /* the kernel's first request */
+	uint32_t init_len;
+	bool init_again; /* its reply has been given before: swallow it */
+	struct hull_helper notifier, announcer;
+	uint32_t announcer_pid; /* what it was when it was told; it may have ended */
 };
 
 /* What is to be done, one after the other. */
@@ -75,7 +76,8 @@ enum op_kind { OP_MOUNT, OP_UNMOUNT, OP_CLEAN };
 struct op {
 	enum op_kind kind;
 	char *path;
-	bool readonly, force;
+	bool force;
+	bool again; /* OP_MOUNT: it is mounted, and has another server now */
 	uint32_t mode;
 	struct share *share; /* OP_CLEAN: no longer in the list */
 	struct share *made;  /* OP_MOUNT: in the list, unless it was lost meanwhile */
@@ -119,17 +121,15 @@ static void enqueue(struct op *op)
 static void disconnect(struct share *s)
 {
 	hull_watch_del(&s->watch);
-	if (s->notifier.pid > 0)
-		kill(s->notifier.pid, SIGKILL);
-	hull_child_forget(&s->notifier);
-	hull_watch_del(&s->notes_watch);
-	if (s->notes_fd >= 0)
-		close(hull_steal_fd(&s->notes_fd));
+	hull_helper_stop(&s->notifier);
+	hull_helper_stop(&s->announcer);
 	if (s->device >= 0)
 		close(hull_steal_fd(&s->device));
 	hull_buf_free(&s->request);
 	hull_buf_free(&s->reply);
-	hull_buf_free(&s->notes);
+	free(s->outstanding);
+	s->outstanding = NULL;
+	s->outstanding_count = s->outstanding_cap = 0;
 }
 
 static void share_free(struct share *s)
@@ -156,7 +156,7 @@ static void detach(struct share *s)
 	}
 }
 
-/* The server or the kernel is gone: the mount point is to be freed. */
+/* The kernel's side is gone, or cannot be served: the mount point is to be freed. */
 static void lose(struct share *s)
 {
 	struct op *op = calloc(1, sizeof(*op));
@@ -171,6 +171,41 @@ static void lose(struct share *s)
 
 /* --- requests: /dev/fuse to the stream --- */
 
+/* Keep in mind what has to be answered. False when out of memory. */
+static bool remember(struct share *s, const uint8_t *p, size_t n)
+{
+	struct fuse_in_header h;
+	if (n < sizeof(h))
+		return true;
+	memcpy(&h, p, sizeof(h));
+	if (h.opcode == FUSE_FORGET || h.opcode == FUSE_BATCH_FORGET || h.opcode == FUSE_INTERRUPT)
+		return true;
+	if (h.opcode == FUSE_INIT && n <= INIT_MAX) {
+		memcpy(s->init, p, n);
+		s->init_len = (uint32_t)n;
+	}
+	if (s->outstanding_count == s->outstanding_cap) {
+		size_t cap = s->outstanding_cap ? 2 * s->outstanding_cap : 64;
+		uint64_t *more = reallocarray(s->outstanding, cap, sizeof(*more));
+		if (!more)
+			return false;
+		s->outstanding = more;
+		s->outstanding_cap = cap;
+	}
+	s->outstanding[s->outstanding_count++] = h.unique;
+	return true;
+}
+
+/* The latest are answered first, mostly. */
+static void forget(struct share *s, uint64_t unique)
+{
+	for (size_t i = s->outstanding_count; i-- > 0;)
+		if (s->outstanding[i] == unique) {
+			s->outstanding[i] = s->outstanding[--s->outstanding_count];
+			return;
+		}
+}
+
 static void take(struct share *s, const uint8_t *p, size_t n)
 {
 	ssize_t w = hull_wire_write(hull_wire, s->stream.id, HULL_CHANNEL_MAIN, p, n);
@@ -182,8 +217,12 @@ static void take(struct share *s, const uint8_t *p, size_t n)
 static void device_ready(struct hull_watch *w, uint32_t events)
 {
 	struct share *s = hull_container_of(w, struct share, watch);
-	for (int i = 0; i < READS_MAX && s->request.len == 0; i++) {
+	for (int i = 0; i < READS_MAX && s->request.len == 0 && s->stream.id; i++) {
 		ssize_t n = read(s->device, scratch, sizeof(scratch));
+		if (n > 0 && !remember(s, scratch, (size_t)n)) {
+			hull_say("%s: out of memory", s->path);
+			break;
+		}
 		if (n > 0) {
 			take(s, scratch, (size_t)n);
 			continue;
@@ -191,7 +230,7 @@ static void device_ready(struct hull_watch *w, uint32_t events)
 		if (n < 0 && (errno == EINTR || errno == ENOENT))
 			continue;
 		if (n < 0 && errno == EAGAIN)
-			return;
+			break;
 		events |= EPOLLERR; /* ENODEV: unmounted, or aborted */
 		break;
 	}
@@ -212,88 +251,19 @@ static void on_writable(void *user)
 		hull_watch_mod(&s->watch, EPOLLIN);
 }
 
-/* --- notifications --- */
-
-/* A process of its own: message by message from the socket to the device. */
-static void notify_run(void *ctx, int status_fd)
+/* What comes unasked: 0 in the header's id, and a code instead of an error. */
+static void unasked(struct share *s, int code, const uint8_t *p, size_t n)
 {
-	static uint8_t message[NOTE_MAX];
-	const int *fd = ctx;
-	/* Of hull-init's descriptors it keeps these two: others would hold pipes and connections open. */
-	if (dup2(fd[0], 0) < 0 || dup2(fd[1], 1) < 0)
-		_exit(1);
-	syscall(SYS_close_range, 2U, ~0U, 0U);
-	prctl(PR_SET_NAME, "hull-notify");
-	for (;;) {
-		ssize_t n = recv(0, message, sizeof(message), 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			_exit(0);
-		/* Fails for what the kernel does not know, or has forgotten meanwhile: then nothing is cached. */
-		if (write(1, message, (size_t)n) < 0 && errno == ENODEV)
-			_exit(0);
-	}
-}
-
-static void notifier_ended(struct hull_child *c, int status)
-{
-	struct share *s = hull_container_of(c, struct share, notifier);
-	hull_watch_del(&s->notes_watch);
-	if (s->notes_fd >= 0)
-		close(hull_steal_fd(&s->notes_fd)); /* the next notification starts another */
-	hull_buf_free(&s->notes);
-}
-
-static int start_notifier(struct share *s)
-{
-	struct hull_error err;
-	int ends[2];
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-		return -errno;
-	int fds[2] = {ends[1], s->device};
-	int r = hull_spawn(&s->notifier, -1, notify_run, fds, NULL, notifier_ended, &err);
-	close(ends[1]);
-	if (r < 0)
-		close(ends[0]);
-	else
-		s->notes_fd = ends[0];
-	return r;
-}
-
-/* True when the notifier has taken it. */
-static bool pass_note(struct share *s, const uint8_t *p, size_t n)
-{
-	return send(s->notes_fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != EAGAIN;
-}
-
-static void notes_ready(struct hull_watch *w, uint32_t events)
-{
-	struct share *s = hull_container_of(w, struct share, notes_watch);
-	struct fuse_out_header h;
-	while (s->notes.len >= sizeof(h)) {
-		memcpy(&h, hull_buf_bytes(&s->notes), sizeof(h));
-		if (h.len > s->notes.len || !pass_note(s, hull_buf_bytes(&s->notes), h.len))
-			return;
-		hull_buf_drain(&s->notes, h.len);
-	}
-	hull_watch_del(w);
-}
-
-static void note(struct share *s, const uint8_t *p, size_t n)
-{
-	if (n > NOTE_MAX || (s->notes_fd < 0 && start_notifier(s) < 0))
-		return;
-	if (s->notes.len == 0 && pass_note(s, p, n))
-		return;
-	if (s->notes.len + n > NOTES_MAX || hull_buf_add(&s->notes, p, n) < 0) {
-		if (!s->notes_lost)
-			hull_say("%s: too much has changed on the host at once; some of it shows late", s->path);
-		s->notes_lost = true;
+	const size_t head = sizeof(struct fuse_out_header);
+	if (code == HULL_SHARE_CHANGED) {
+		hull_helper_send(&s->announcer, p + head, n - head);
 		return;
 	}
-	if (s->notes_watch.fd < 0)
-		hull_watch_add(&s->notes_watch, s->notes_fd, EPOLLOUT, notes_ready);
+	if (s->notifier.fd < 0)
+		hull_notifier_start(&s->notifier, s->device);
+	bool had_lost = s->notifier.lost;
+	if (!hull_helper_send(&s->notifier, p, n) && !had_lost)
+		hull_say("%s: too much changes on the host at once; some of it shows late", s->path);
 }
 
 /* --- replies: the stream to /dev/fuse --- */
@@ -304,7 +274,12 @@ static bool deliver(struct share *s, const uint8_t *p, size_t n)
 	struct fuse_out_header h;
 	memcpy(&h, p, sizeof(h));
 	if (h.unique == 0) {
-		note(s, p, n);
+		unasked(s, h.error, p, n);
+		return true;
+	}
+	forget(s, h.unique);
+	if (s->init_again && s->init_len && memcmp(s->init + 8, &h.unique, sizeof(h.unique)) == 0) {
+		s->init_again = false;
 		return true;
 	}
 	while (write(s->device, p, n) < 0) {
@@ -364,17 +339,40 @@ static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 	}
 }
 
+/* There is no server any more. */
+static void cut(struct share *s)
+{
+	struct fuse_out_header h = {.len = sizeof(h), .error = -EIO};
+	size_t left = 0;
+	uint64_t init = 0;
+	if (s->init_len)
+		memcpy(&init, s->init + 8, sizeof(init));
+	for (size_t i = 0; i < s->outstanding_count; i++) {
+		h.unique = s->outstanding[i];
+		if (h.unique == init)
+			s->outstanding[left++] = init; /* is asked again */
+		else if (s->device >= 0 && write(s->device, &h, sizeof(h)) < 0)
+			continue; /* whoever asked has gone */
+	}
+	s->outstanding_count = left;
+	s->init_again = s->init_len && left == 0;
+	hull_buf_free(&s->request);
+	hull_buf_free(&s->reply);
+	hull_helper_stop(&s->announcer);
+	hull_watch_mod(&s->watch, 0);
+}
+
 static void on_eof(void *user)
 {
 	struct share *s = user;
-	lose(s);
+	hull_wire_reset(hull_wire, s->stream.id, ECONNRESET, "the server has ended"); /* on_closed follows */
 }
 
 static void on_closed(void *user, int code, const char *message)
 {
 	struct share *s = user;
 	s->stream.id = 0;
-	lose(s);
+	cut(s);
 }
 
 static const struct hull_stream_ops share_ops = {
@@ -388,7 +386,7 @@ static const struct hull_stream_ops share_ops = {
 
 struct mounting {
 	const char *path;
-	bool readonly, umount, force;
+	bool umount, force;
 	uint32_t mode;
 	int device;
 };
@@ -417,6 +415,24 @@ static int make_way(const char *path, uint32_t mode)
 	return mknod(path, S_IFREG | 0444, 0) < 0 && errno != EEXIST ? errno : 0;
 }
 
+/* Of the file system just mounted, by its device number: to read it from the mount itself would take an answer. */
+static void read_ahead(const char *path)
+{
+	char *line = NULL, name[64], where[PATH_MAX];
+	size_t cap = 0;
+	unsigned major, minor, found_major = 0, found_minor = 0;
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
+	while (f && getline(&line, &cap, f) > 0)
+		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &major, &minor, where) == 3 && strcmp(where, path) == 0)
+			found_major = major, found_minor = minor;
+	free(line);
+	snprintf(name, sizeof(name), "/sys/class/bdi/%u:%u/read_ahead_kb", found_major, found_minor);
+	char kb[16];
+	snprintf(kb, sizeof(kb), "%d", READ_AHEAD_KB);
+	if (f)
+		hull_put(name, kb);
+}
+
 static void mount_run(void *ctx, int status_fd)
 {
 	const struct mounting *m = ctx;
@@ -432,8 +448,11 @@ static void mount_run(void *ctx, int status_fd)
 	snprintf(options, sizeof(options),
 		 "fd=%d,rootmode=%o,user_id=0,group_id=0,default_permissions,allow_other,max_read=%d", m->device,
 		 m->mode & S_IFMT, 1024 * 1024);
-	unsigned long flags = MS_NOSUID | MS_NODEV | (m->readonly ? MS_RDONLY : 0);
-	_exit(mount("hull", m->path, "fuse.hull", flags, options) < 0 ? errno : 0);
+	/* Writable here even when it is not: the server refuses, and the announcer is not held up. */
+	if (mount("hull", m->path, "fuse.hull", MS_NOSUID | MS_NODEV, options) < 0)
+		_exit(errno);
+	read_ahead(m->path);
+	_exit(0);
 }
 
 static int open_device(void)
@@ -447,24 +466,33 @@ static int open_device(void)
 	return fd < 0 ? -errno : fd;
 }
 
-/* The server's stream and the device, not mounted yet. */
-static int connect_share(const char *path, struct share **out)
+/* A server, by a stream of its own. With it comes an announcer, which the server has to know. */
+static int connect_server(struct share *s)
 {
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
-	if (find(path))
-		return -EBUSY;
+	if (hull_announcer_start(&s->announcer, s->path) == 0)
+		s->announcer_pid = (uint32_t)s->announcer.child.pid;
+	int r = hull_args_put_str(&args, HULL_TAG_PATH, s->path);
+	if (r == 0 && s->announcer.fd >= 0)
+		r = hull_args_put_u32(&args, HULL_TAG_PID, s->announcer_pid);
+	if (r == 0)
+		r = hull_wire_open(hull_wire, HULL_SVC_SHARE, hull_buf_bytes(&args), args.len, s, &s->stream.id);
+	return r;
+}
+
+/* Everything but the mount itself. */
+static int share_make(const char *path, struct share **out)
+{
 	if (share_count >= SHARES_MAX)
 		return -ENOSPC;
 	struct share *s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
 	s->stream.ops = &share_ops;
-	s->notes_fd = s->watch.fd = s->notes_watch.fd = -1;
+	s->watch.fd = s->notifier.fd = s->announcer.fd = -1;
 	s->path = strdup(path);
 	s->device = open_device();
-	int r = s->device < 0 ? s->device : s->path ? hull_args_put_str(&args, HULL_TAG_PATH, path) : -ENOMEM;
-	if (r == 0)
-		r = hull_wire_open(hull_wire, HULL_SVC_SHARE, hull_buf_bytes(&args), args.len, s, &s->stream.id);
+	int r = s->device < 0 ? s->device : s->path ? connect_server(s) : -ENOMEM;
 	s->next = shares;
 	shares = s;
 	share_count++;
@@ -474,6 +502,43 @@ static int connect_share(const char *path, struct share **out)
 		return r;
 	}
 	*out = s;
+	return 0;
+}
+
+/* The file system is mounted and has a server: it may be used. */
+static void ready(struct share *s)
+{
+	static const uint8_t go = 0;
+	hull_helper_send(&s->announcer, &go, 1);
+	hull_watch_mod(&s->watch, EPOLLIN);
+}
+
+/* What is cached may be older than the new server. */
+static struct hull_child drop_child;
+
+static void drop_run(void *ctx, int status_fd)
+{
+	sync();
+	hull_put("/proc/sys/vm/drop_caches", "2");
+	_exit(0);
+}
+
+static void drop_ended(struct hull_child *c, int status)
+{
+}
+
+static int reconnect(struct share *s)
+{
+	struct hull_error err;
+	int r = connect_server(s);
+	if (r < 0)
+		return r;
+	if (s->init_len)
+		take(s, s->init, s->init_len);
+	if (s->request.len == 0)
+		ready(s);
+	if (drop_child.pid == 0)
+		hull_spawn(&drop_child, -1, drop_run, NULL, NULL, drop_ended, &err);
 	return 0;
 }
 
@@ -500,9 +565,11 @@ static void finish(int error)
 		if (s != op->made)
 			s = NULL;
 		if (!error && s)
-			error = -hull_watch_add(&s->watch, s->device, EPOLLIN, device_ready);
-		else if (!error)
+			error = -hull_watch_add(&s->watch, s->device, 0, device_ready);
+		else if (!error && !op->again)
 			error = ECONNABORTED;
+		if (!error && s)
+			ready(s);
 		text = error ? strerror(error) : NULL;
 		if (error && s) {
 			detach(s);
@@ -529,15 +596,26 @@ static int begin(struct op *op)
 	struct hull_error err;
 	struct share *s = op->share;
 	struct mounting m = {.path = s ? s->path : op->path,
-			     .readonly = op->readonly,
 			     .mode = op->mode,
 			     .umount = op->kind != OP_MOUNT,
 			     .force = op->force || op->kind == OP_CLEAN,
 			     .device = -1};
 	if (op->kind == OP_UNMOUNT && !find(op->path))
 		return -ENOENT;
+	if (op->kind == OP_UNMOUNT)
+		hull_helper_stop(&find(op->path)->announcer); /* it stands in the mount */
 	if (op->kind == OP_MOUNT) {
-		int r = connect_share(op->path, &s);
+		s = find(op->path);
+		if (s && s->stream.id)
+			return -EBUSY;
+		if (s) {
+			int r = reconnect(s);
+			op->again = r == 0;
+			if (r == 0)
+				finish(0);
+			return r;
+		}
+		int r = share_make(op->path, &s);
 		if (r < 0)
 			return r;
 		m.device = s->device;
@@ -557,12 +635,11 @@ static void run_next(void)
 		finish(-r);
 }
 
-static void request_op(enum op_kind kind, const char *path, bool readonly, bool force, uint32_t mode)
+static void request_op(enum op_kind kind, const char *path, bool force, uint32_t mode)
 {
 	struct op *op = calloc(1, sizeof(*op));
 	if (op)
-		*op = (struct op){
-			.kind = kind, .readonly = readonly, .force = force, .mode = mode, .path = strdup(path)};
+		*op = (struct op){.kind = kind, .force = force, .mode = mode, .path = strdup(path)};
 	if (op && op->path) {
 		enqueue(op);
 		return;
@@ -576,13 +653,11 @@ void hull_share_message(bool mount_it, const uint8_t *args, size_t len)
 	struct hull_cur cur = hull_cur_make(args, len);
 	struct hull_arg a;
 	_cleanup_free_ char *path = NULL;
-	bool readonly = false, force = false;
+	bool force = false;
 	uint32_t mode = S_IFDIR | 0755;
 	while (hull_args_next(&cur, &a)) {
 		if (a.tag == HULL_TAG_PATH && !path)
 			path = hull_arg_str(&a);
-		else if (a.tag == HULL_TAG_READONLY)
-			readonly = hull_arg_u32(&a) != 0;
 		else if (a.tag == HULL_TAG_FORCE)
 			force = hull_arg_u32(&a) != 0;
 		else if (a.tag == HULL_TAG_MODE)
@@ -591,7 +666,7 @@ void hull_share_message(bool mount_it, const uint8_t *args, size_t len)
 	if (cur.bad || !path || path[0] != '/' || !path[1] || (!S_ISDIR(mode) && !S_ISREG(mode)))
 		hull_control_mounted(mount_it, path ? path : "", EINVAL, "malformed request");
 	else
-		request_op(mount_it ? OP_MOUNT : OP_UNMOUNT, path, readonly, force, mode);
+		request_op(mount_it ? OP_MOUNT : OP_UNMOUNT, path, force, mode);
 }
 
 /* --- the end --- */

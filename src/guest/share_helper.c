@@ -1,0 +1,215 @@
+/* The two processes that stand beside a mounted workspace. Both read messages from a socket, one per packet, and keep
+ * nothing of hull-init's but that.
+ *
+ * The notifier writes the server's notifications ("drop what you have cached of this") to /dev/fuse. The kernel may
+ * hold such a write until a lock is free whose holder waits for a reply; the replies go through hull-init, which must
+ * therefore not be the one that waits.
+ *
+ * The announcer makes file watchers in the guest fire for what was changed on the host: it repeats each change as an
+ * operation in the mount. The server knows it by its process id and changes nothing on the host for it (docs/
+ * workspace.md, "Watchers"). That id is told once, before the mount exists, so an announcer that ended is never
+ * replaced: another process's unlink(2) would be a real one. It works by relative paths from the mount's own root, so
+ * whatever is at the path later is out of its reach. */
+#include "guest/share_helper.h"
+
+#include "base/cleanup.h"
+#include "guest/guest.h"
+#include "share/share.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fuse.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { MESSAGE_MAX = 8192, NOTES_MAX = 16 * 1024 * 1024, CHANGES_MAX = 512 * 1024, OVERFLOW_TOUCH_S = 1 };
+
+struct start {
+	int in, device;
+	const char *path;
+};
+
+/* Of hull-init's descriptors keep these: any other would hold somebody's pipe or connection open. */
+static void keep_only(int in, int device, const char *name)
+{
+	if (dup2(in, 0) < 0 || (device >= 0 && dup2(device, 1) < 0))
+		_exit(1);
+	syscall(SYS_close_range, device >= 0 ? 2U : 1U, ~0U, 0U);
+	prctl(PR_SET_NAME, name);
+}
+
+static size_t next_message(uint8_t *p)
+{
+	for (;;) {
+		ssize_t n = recv(0, p, MESSAGE_MAX, 0);
+		if (n > 0)
+			return (size_t)n;
+		if (n == 0 || errno != EINTR)
+			_exit(0);
+	}
+}
+
+static void notifier_run(void *ctx, int status_fd)
+{
+	static uint8_t message[MESSAGE_MAX];
+	const struct start *s = ctx;
+	keep_only(s->in, s->device, "hull-notify");
+	for (;;) {
+		size_t n = next_message(message);
+		/* It fails for what the kernel has forgotten meanwhile: then nothing of it is cached. */
+		if (write(1, message, n) < 0 && errno == ENODEV)
+			_exit(0);
+	}
+}
+
+static void announce_content(const char *path)
+{
+	const struct timespec touch[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = OVERFLOW_TOUCH_S}};
+	utimensat(AT_FDCWD, path, touch, AT_SYMLINK_NOFOLLOW);
+	int fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void announce(enum hull_share_event event, bool directory, const char *path)
+{
+	struct stat st;
+	int r = 0;
+	switch (event) {
+	case HULL_SHARE_CREATED:
+		r = directory ? mkdir(path, 0700) : mknod(path, S_IFREG | 0600, 0);
+		/* Somebody has seen the name before us: a change of what is there is the most that can be told. */
+		if (r < 0 && errno == EEXIST && !directory)
+			announce_content(path);
+		break;
+	case HULL_SHARE_DELETED:
+		if (directory)
+			rmdir(path);
+		else
+			unlink(path);
+		break;
+	case HULL_SHARE_MODIFIED:
+		announce_content(path);
+		break;
+	case HULL_SHARE_ATTRIB:
+		if (fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISLNK(st.st_mode))
+			chmod(path, st.st_mode & 07777);
+		break;
+	case HULL_SHARE_OVERFLOW:
+		announce_content(".");
+		break;
+	}
+}
+
+static void announcer_run(void *ctx, int status_fd)
+{
+	static uint8_t message[MESSAGE_MAX + 1];
+	static char path[MESSAGE_MAX + 4];
+	const struct start *s = ctx;
+	bool there = false;
+	keep_only(s->in, -1, "hull-announce");
+	for (;;) {
+		size_t n = next_message(message);
+		message[n] = '\0';
+		if (!there && chdir(s->path) < 0)
+			_exit(1);
+		there = true;
+		if (n < 2)
+			continue; /* the first: the mount is there */
+		snprintf(path, sizeof(path), "./%s", (const char *)message + 2);
+		announce((enum hull_share_event)message[0], message[1] != 0, path);
+	}
+}
+
+static void ended(struct hull_child *c, int status)
+{
+	struct hull_helper *h = hull_container_of(c, struct hull_helper, child);
+	hull_helper_stop(h);
+}
+
+static int start(struct hull_helper *h, void (*run)(void *, int), struct start *s, size_t limit)
+{
+	struct hull_error err;
+	int ends[2];
+	*h = (struct hull_helper){.fd = -1, .watch.fd = -1, .limit = limit};
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	s->in = ends[1];
+	int r = hull_spawn(&h->child, -1, run, s, NULL, ended, &err);
+	close(ends[1]);
+	if (r < 0)
+		close(ends[0]);
+	else
+		h->fd = ends[0];
+	return r;
+}
+
+int hull_notifier_start(struct hull_helper *h, int device)
+{
+	struct start s = {.device = device};
+	return start(h, notifier_run, &s, NOTES_MAX);
+}
+
+int hull_announcer_start(struct hull_helper *h, const char *path)
+{
+	struct start s = {.device = -1, .path = path};
+	return start(h, announcer_run, &s, CHANGES_MAX);
+}
+
+/* True when it was taken, or never can be. */
+static bool pass(struct hull_helper *h, const void *p, size_t n)
+{
+	return send(h->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != EAGAIN;
+}
+
+static void writable(struct hull_watch *w, uint32_t events)
+{
+	struct hull_helper *h = hull_container_of(w, struct hull_helper, watch);
+	uint32_t n;
+	while (h->waiting.len > sizeof(n)) {
+		const uint8_t *p = hull_buf_bytes(&h->waiting);
+		memcpy(&n, p, sizeof(n));
+		if (!pass(h, p + sizeof(n), n))
+			return;
+		hull_buf_drain(&h->waiting, sizeof(n) + n);
+	}
+	hull_watch_del(w);
+	if (h->lost && h->limit == CHANGES_MAX) {
+		static const uint8_t overflow[2] = {HULL_SHARE_OVERFLOW, 1};
+		pass(h, overflow, sizeof(overflow));
+	}
+	h->lost = false;
+}
+
+bool hull_helper_send(struct hull_helper *h, const void *p, size_t n)
+{
+	uint32_t length = (uint32_t)n;
+	if (h->fd < 0 || n > MESSAGE_MAX)
+		return false;
+	if (h->waiting.len == 0 && pass(h, p, n))
+		return true;
+	if (h->waiting.len + n > h->limit || hull_buf_add(&h->waiting, &length, sizeof(length)) < 0 ||
+	    hull_buf_add(&h->waiting, p, n) < 0) {
+		h->lost = true;
+		return false;
+	}
+	if (h->watch.fd < 0)
+		hull_watch_add(&h->watch, h->fd, EPOLLOUT, writable);
+	return true;
+}
+
+void hull_helper_stop(struct hull_helper *h)
+{
+	if (h->child.pid > 0)
+		kill(h->child.pid, SIGKILL);
+	hull_child_forget(&h->child);
+	hull_watch_del(&h->watch);
+	if (h->fd >= 0)
+		close(hull_steal_fd(&h->fd));
+	hull_buf_free(&h->waiting);
+}

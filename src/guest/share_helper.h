@@ -1,0 +1,27 @@
+/* Processes that do for a mounted workspace what hull-init must not wait for: see share_helper.c. */
+#ifndef HULL_GUEST_SHARE_HELPER_H
+#define HULL_GUEST_SHARE_HELPER_H
+
+#include "base/buf.h"
+#include "guest/child.h"
+#include "guest/loop.h"
+
+/* A process and the messages for it, in order. */
+struct hull_helper {
+	struct hull_child child;
+	int fd; /* to the process, -1 = it does not run */
+	struct hull_watch watch;
+	struct hull_buf waiting; /* {u32 length, bytes} that it has not taken yet */
+	size_t limit;            /* of `waiting` */
+	bool lost;               /* something was dropped for it */
+};
+/* Writes the server's notifications to the device. */
+int hull_notifier_start(struct hull_helper *h, int device);
+/* Makes file watchers fire. It waits for its first message before it goes to `path`, which is mounted by then. Messages
+ * are {u8 event, u8 directory, path}, see share/share.h. */
+int hull_announcer_start(struct hull_helper *h, const char *path);
+/* Queue a message. False when it had to be dropped: there is no process, or too much waits already. */
+bool hull_helper_send(struct hull_helper *h, const void *p, size_t n);
+void hull_helper_stop(struct hull_helper *h);
+
+#endif
