@@ -196,6 +196,11 @@ static bool remember(struct share *s, const uint8_t *p, size_t n)
 	return true;
 }
 
+static bool is_init(const struct share *s, uint64_t unique)
+{
+	return s->init_len && memcmp(s->init + offsetof(struct fuse_in_header, unique), &unique, sizeof(unique)) == 0;
+}
+
 /* The latest are answered first, mostly. */
 static void forget(struct share *s, uint64_t unique)
 {
@@ -268,6 +273,25 @@ static void unasked(struct share *s, int code, const uint8_t *p, size_t n)
 
 /* --- replies: the stream to /dev/fuse --- */
 
+/* More than the kernel's default: a round trip costs more than on a disk. Set once the kernel has taken the answer to
+ * INIT, which resets it. By the device number, and that from a list: to ask the mount itself would take an answer. */
+static void read_ahead(const char *path)
+{
+	char *line = NULL, name[64], where[PATH_MAX];
+	size_t cap = 0;
+	unsigned major, minor, found_major = 0, found_minor = 0;
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
+	while (f && getline(&line, &cap, f) > 0)
+		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &major, &minor, where) == 3 && strcmp(where, path) == 0)
+			found_major = major, found_minor = minor;
+	free(line);
+	snprintf(name, sizeof(name), "/sys/class/bdi/%u:%u/read_ahead_kb", found_major, found_minor);
+	char kb[16];
+	snprintf(kb, sizeof(kb), "%d", READ_AHEAD_KB);
+	if (f)
+		hull_put(name, kb);
+}
+
 /* False when s is gone. */
 static bool deliver(struct share *s, const uint8_t *p, size_t n)
 {
@@ -278,7 +302,7 @@ static bool deliver(struct share *s, const uint8_t *p, size_t n)
 		return true;
 	}
 	forget(s, h.unique);
-	if (s->init_again && s->init_len && memcmp(s->init + 8, &h.unique, sizeof(h.unique)) == 0) {
+	if (s->init_again && is_init(s, h.unique)) {
 		s->init_again = false;
 		return true;
 	}
@@ -291,6 +315,8 @@ static bool deliver(struct share *s, const uint8_t *p, size_t n)
 		}
 		break; /* ENOENT: whoever asked was killed. Others: the kernel has answered with EIO. */
 	}
+	if (is_init(s, h.unique))
+		read_ahead(s->path);
 	return true;
 }
 
@@ -344,13 +370,10 @@ static void cut(struct share *s)
 {
 	struct fuse_out_header h = {.len = sizeof(h), .error = -EIO};
 	size_t left = 0;
-	uint64_t init = 0;
-	if (s->init_len)
-		memcpy(&init, s->init + 8, sizeof(init));
 	for (size_t i = 0; i < s->outstanding_count; i++) {
 		h.unique = s->outstanding[i];
-		if (h.unique == init)
-			s->outstanding[left++] = init; /* is asked again */
+		if (is_init(s, h.unique))
+			s->outstanding[left++] = h.unique; /* is asked again */
 		else if (s->device >= 0 && write(s->device, &h, sizeof(h)) < 0)
 			continue; /* whoever asked has gone */
 	}
@@ -415,24 +438,6 @@ static int make_way(const char *path, uint32_t mode)
 	return mknod(path, S_IFREG | 0444, 0) < 0 && errno != EEXIST ? errno : 0;
 }
 
-/* Of the file system just mounted, by its device number: to read it from the mount itself would take an answer. */
-static void read_ahead(const char *path)
-{
-	char *line = NULL, name[64], where[PATH_MAX];
-	size_t cap = 0;
-	unsigned major, minor, found_major = 0, found_minor = 0;
-	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
-	while (f && getline(&line, &cap, f) > 0)
-		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &major, &minor, where) == 3 && strcmp(where, path) == 0)
-			found_major = major, found_minor = minor;
-	free(line);
-	snprintf(name, sizeof(name), "/sys/class/bdi/%u:%u/read_ahead_kb", found_major, found_minor);
-	char kb[16];
-	snprintf(kb, sizeof(kb), "%d", READ_AHEAD_KB);
-	if (f)
-		hull_put(name, kb);
-}
-
 static void mount_run(void *ctx, int status_fd)
 {
 	const struct mounting *m = ctx;
@@ -451,7 +456,6 @@ static void mount_run(void *ctx, int status_fd)
 	/* Writable here even when it is not: the server refuses, and the announcer is not held up. */
 	if (mount("hull", m->path, "fuse.hull", MS_NOSUID | MS_NODEV, options) < 0)
 		_exit(errno);
-	read_ahead(m->path);
 	_exit(0);
 }
 
@@ -509,6 +513,8 @@ static int share_make(const char *path, struct share **out)
 static void ready(struct share *s)
 {
 	static const uint8_t go = 0;
+	if (!s->stream.id)
+		return; /* lost already: the host asks again */
 	hull_helper_send(&s->announcer, &go, 1);
 	hull_watch_mod(&s->watch, EPOLLIN);
 }

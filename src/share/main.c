@@ -3,9 +3,10 @@
  *     hull-share --root PATH [--ro] [--guard PATH]... [--uid N] [--gid N]
  *
  * Its standard input is a socket that carries the FUSE messages both ways (share.h, the stream transport); it ends
- * when the socket does. Before it reads a byte from it, it takes away from itself all system calls but those that
- * serving takes. It is linked statically and executed by descriptor, so the jail need not show it any program or
- * library. What it has to say goes to standard error, the keeper's log.
+ * when the socket does. In front of them come four bytes, little-endian: the process id of the guest's announcer.
+ * Before it reads a byte from it, it takes away from itself all system calls but those that serving takes. It is linked
+ * statically and executed by descriptor, so the jail need not show it any program or library. What it has to say goes
+ * to standard error, the keeper's log.
  *
  * The filter: what is not listed fails with EPERM (not a signal: a libc that tries a newer call first goes on with the
  * older one). Opening, changing and renaming work on whatever path the process can name, and the jail's root is what
@@ -13,9 +14,11 @@
 #include "share/share.h"
 
 #include "base/cleanup.h"
+#include "base/bytes.h"
 #include "base/text.h"
 
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -202,6 +205,40 @@ static int parse(char **argv, struct arguments *a, struct hull_error *err)
 	return a->root ? 0 : hull_fail(err, -EINVAL, "usage: hull-share --root PATH [--ro] [--guard PATH]...");
 }
 
+/* A change on the host, for the guest's file watchers: in the stream, as a notification of our own. From the thread
+ * that sends the notifications too. */
+static void changed(void *ctx, const struct hull_share_change *change)
+{
+	const struct hull_share_transport *t = ctx;
+	uint8_t head[2] = {(uint8_t)change->event, change->directory};
+	size_t n = strlen(change->path);
+	struct fuse_out_header h = {.len = (uint32_t)(sizeof h + sizeof head + n), .error = HULL_SHARE_CHANGED};
+	struct iovec iov[3] = {
+		{.iov_base = &h, .iov_len = sizeof h},
+		{.iov_base = head, .iov_len = sizeof head},
+		{.iov_base = (void *)(uintptr_t)change->path, .iov_len = n},
+	};
+	if (t->send)
+		t->send(t->ctx, iov, n ? 3 : 2);
+}
+
+static int greet(struct hull_share *share, struct hull_error *err)
+{
+	uint8_t b[4];
+	size_t got = 0;
+	while (got < sizeof b) {
+		ssize_t n = read(0, b + got, sizeof b - got);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? hull_fail_errno(err, "reading") : 1;
+		got += (size_t)n;
+	}
+	struct hull_cur cur = hull_cur_make(b, sizeof b);
+	hull_share_set_announcer(share, hull_cur_le32(&cur));
+	return 0;
+}
+
 static int serve(char **argv, struct hull_error *err)
 {
 	static struct arguments a;
@@ -213,6 +250,9 @@ static int serve(char **argv, struct hull_error *err)
 		return hull_fail_errno(err, "cannot open %s", a.root);
 	a.config.root_fd = root;
 	a.config.guarded = a.guards;
+	static struct hull_share_transport t;
+	a.config.changed = changed;
+	a.config.ctx = &t;
 	struct hull_share *share = NULL;
 	r = hull_share_new(&a.config, &share, err);
 	struct hull_share_stream *stream = r < 0 ? NULL : hull_share_stream_new(0, 0);
@@ -220,13 +260,15 @@ static int serve(char **argv, struct hull_error *err)
 		r = hull_fail(err, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = confine(err);
+	if (r == 0)
+		r = greet(share, err);
 	if (r == 0) {
-		struct hull_share_transport t = hull_share_stream_transport(stream);
+		t = hull_share_stream_transport(stream);
 		r = hull_share_serve(share, &t, THREADS, err);
 	}
 	hull_share_free(share);
 	hull_share_stream_free(stream);
-	return r;
+	return r < 0 ? r : 0;
 }
 
 int main(int argc, char **argv)

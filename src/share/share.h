@@ -48,6 +48,10 @@ enum hull_share_event {
 	HULL_SHARE_OVERFLOW,    /* events were lost; anything may have changed. path is "" */
 };
 
+/* hull-share tells its guest of changes in the same stream: a message with unique 0, this in place of an error, and
+ * {u8 event, u8 directory, path}. */
+enum { HULL_SHARE_CHANGED = 0x4c4c5548 };
+
 struct hull_share_change {
 	enum hull_share_event event;
 	const char *path; /* relative to the root, "" = the root itself; borrowed */

@@ -60,7 +60,7 @@ enum hull_tag {
 	HULL_TAG_QTYPE = 34,      /* resolve: u32, the DNS type: 1 A, 28 AAAA, ...; the name is in NAME */
 	HULL_TAG_TTL = 35,        /* resolve ACCEPT: u32 seconds */
 	HULL_TAG_RENEW = 36,      /* control configure: u32 1 = this is a copy of another machine: renew identities */
-	HULL_TAG_READONLY = 40,   /* mount: u32 1 = nothing can be changed */
+	HULL_TAG_READONLY = 40,   /* mount: u32 1 = the server refuses changes */
 	HULL_TAG_MODE = 41,       /* mount: u32, the type and mode bits of what is mounted (a directory or a file) */
 	HULL_TAG_FORCE = 42,      /* unmount: u32 1 = also while it is in use */
 };
