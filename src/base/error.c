@@ -1,5 +1,8 @@
 /* The one place where error messages are put together; see error.h for the rule. */
 #include "base/error.h"
+#undef hull_fail /* the analyzer's, see there */
+#undef hull_fail_errno
+#undef hull_wrap
 
 #include <stdarg.h>
 #include <stdio.h>

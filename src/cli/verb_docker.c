@@ -17,7 +17,8 @@
 /* docker in PATH; owned, NULL when there is none. */
 static char *find_client(void)
 {
-	_cleanup_free_ char *path = strdup(getenv("PATH") ? getenv("PATH") : "/usr/local/bin:/usr/bin:/bin");
+	const char *set = getenv("PATH");
+	_cleanup_free_ char *path = strdup(set ? set : "/usr/local/bin:/usr/bin:/bin");
 	char *rest = path;
 	for (char *dir; rest && (dir = strsep(&rest, ":")) != NULL;) {
 		char *file = hull_fmt("%s/docker", *dir ? dir : ".");

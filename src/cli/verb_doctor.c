@@ -51,7 +51,8 @@ __attribute__((format(printf, 2, 3))) static void advise(struct finding *f, cons
 
 static bool have(const char *tool)
 {
-	_cleanup_free_ char *path = strdup(getenv("PATH") ? getenv("PATH") : "");
+	const char *set = getenv("PATH");
+	_cleanup_free_ char *path = strdup(set ? set : "");
 	char *rest = path;
 	for (char *dir; rest && (dir = strsep(&rest, ":")) != NULL;) {
 		_cleanup_free_ char *file = hull_fmt("%s/%s", dir, tool);

@@ -15,7 +15,7 @@ teardown() { remove_own; }
 	[ -s "$at/share/zsh/site-functions/_hull" ]
 	[ -n "$(find "$at/share/bash-completion/completions" -name 'hull*')" ]
 	[ -s "$at/share/man/man1/hull.1" ]
-	HULL=$at/bin/hull
+	export HULL=$at/bin/hull
 	own_sandbox
 	LIMIT=300 hull start "$name"
 	[ "$(readlink "/proc/$(keeper_pid "$name")/exe")" = "$(realpath "$at/libexec/hull/hull-keeper")" ]
