@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 
-enum { PATIENCE_S = 60, BINDS_MAX = 16 };
+enum { PATIENCE_S = 60, BINDS_MAX = 16, DEVICE_STATE_MAX = 1024 * 1024 };
 
 /* QEMU's own ends, closed in this process once it runs. */
 static void close_fds(struct hull_qemu_fds *f)
@@ -59,6 +59,29 @@ static int open_disk(const struct hull_disk *disk, int *out, struct hull_error *
 		return hull_fail(err, -EBADF, "disk %s must be open for reading and writing", disk->serial);
 	}
 	return *out < 0 ? hull_fail_errno(err, "disk %s cannot be opened again", disk->serial) : 0;
+}
+
+/* QEMU reads the devices' state from a pipe, the one transport that all versions know and that it cannot seek in. The
+ * state fits into the pipe's buffer, so that nobody has to stay and pour; *out = its reading end. */
+static int fill_pipe(int from, int *out, struct hull_error *err)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return hull_fail_errno(err, "cannot make a pipe");
+	*out = ends[0];
+	_cleanup_close_ int in = ends[1];
+	_cleanup_free_ char *block = malloc(DEVICE_STATE_MAX);
+	if (!block)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	ssize_t n = lseek(from, 0, SEEK_SET) < 0 ? -errno : hull_read_full(from, block, DEVICE_STATE_MAX);
+	if (n <= 0 || n == DEVICE_STATE_MAX)
+		return hull_fail(err, n < 0 ? (int)n : -EBADMSG, "cannot read the devices' saved state");
+	if (n > 65536 && fcntl(in, F_SETPIPE_SZ, DEVICE_STATE_MAX) < n)
+		return hull_fail_errno(err, "cannot make a pipe of %d bytes (see /proc/sys/fs/pipe-max-size)",
+				       DEVICE_STATE_MAX);
+	hull_set_nonblock(in, true);
+	int r = hull_write_full(in, block, (size_t)n);
+	return r < 0 ? hull_fail(err, r, "cannot hand over the devices' saved state: %s", strerror(-r)) : 0;
 }
 
 /* --- the jail --- */
@@ -197,9 +220,11 @@ static int prepare(struct hull_engine *e, const struct hull_engine_config *confi
 		return r;
 	if (config->restore) {
 		theirs->memory = fcntl(config->restore->memory_fd, F_DUPFD_CLOEXEC, 3);
-		theirs->device = fcntl(config->restore->device_fd, F_DUPFD_CLOEXEC, 3);
-		if (theirs->memory < 0 || theirs->device < 0)
-			return hull_fail_errno(err, "cannot hand over the saved state");
+		if (theirs->memory < 0)
+			return hull_fail_errno(err, "cannot hand over the saved memory");
+		r = fill_pipe(config->restore->device_fd, &theirs->device, err);
+		if (r < 0)
+			return r;
 	}
 	hull_capped_log_open(&e->serial, config->serial_log_fd);
 	hull_capped_log_open(&e->words, config->stderr_log_fd);

@@ -137,8 +137,15 @@ static void now_configured(void)
 	hull_docker_announce();
 }
 
+static void renewed(void)
+{
+	hull_machine_id();
+	hull_net_when_ready(now_configured);
+}
+
 static void configure(struct hull_cur *cur)
 {
+	bool renew = false;
 	struct hull_arg a;
 	struct hull_error err = {0};
 	while (hull_args_next(cur, &a)) {
@@ -154,13 +161,18 @@ static void configure(struct hull_cur *cur)
 				hull_say("%s", err.msg);
 		} else if (a.tag == HULL_TAG_ENTROPY) {
 			add_entropy(a.p, a.n);
+		} else if (a.tag == HULL_TAG_RENEW) {
+			renew = hull_arg_u32(&a) != 0;
 		} else if (a.tag == HULL_TAG_DISK_BYTES) {
 			if (hull_grow_disk(&err) < 0)
 				hull_say("%s", err.msg);
 		}
 	}
-	hull_machine_id();
-	hull_net_when_ready(now_configured);
+	if (renew) {
+		hull_renew(renewed);
+		return;
+	}
+	renewed();
 }
 
 /* "MemAvailable:   12345 kB" -> bytes */

@@ -104,6 +104,10 @@ void hull_docker_announce(void); /* tell a new CONTROL stream where things stand
 /* TERM it and do not start it again; `stopped` is called once it has gone (at once when it is not running). */
 void hull_docker_stop(void (*stopped)(void));
 
+/* --- renew.c --- */
+/* This machine is a copy: make what has to be unique anew, then call `then` (perhaps at once). */
+void hull_renew(void (*then)(void));
+
 /* --- shutdown.c --- */
 void hull_shutdown(const char *why, uint32_t grace_ms);
 bool hull_shutting_down(void);
