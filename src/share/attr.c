@@ -46,6 +46,7 @@ void share_fill_attr(struct hull_share *sh, const struct share_stat *st, struct 
 		.ctimensec = st->x.stx_ctime.tv_nsec,
 		.mode = st->x.stx_mode,
 		.nlink = st->x.stx_nlink,
+		/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): statx(2) filled it */
 		.uid = st->x.stx_uid == sh->uid ? sh->config.guest_uid : SHARE_NOBODY,
 		.gid = own_group(sh, st->x.stx_gid) ? sh->config.guest_gid : SHARE_NOBODY,
 		.rdev = 0, /* devices are inert: nothing in the guest gets a number to use */

@@ -65,6 +65,7 @@ int share_identify(struct hull_share *sh, int fd, const char *name, struct share
 void share_key_of(const struct share_stat *st, struct share_key *key)
 {
 	*key = (struct share_key){
+		/* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): statx(2) filled it */
 		.dev = makedev(st->x.stx_dev_major, st->x.stx_dev_minor),
 		.ino = st->x.stx_ino,
 		.generation = st->generation,

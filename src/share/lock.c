@@ -198,6 +198,7 @@ void share_op_getlk(struct share_req *r, struct share_inode *ino)
 static int try_lock(const struct share_lock_wait *w, bool block)
 {
 	int e = w->owner ? fcntl(w->owner->fd, block ? F_OFD_SETLKW : F_OFD_SETLK, &w->lock)
+			 /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): without an owner there is a handle */
 			 : flock(w->handle->fd, w->op | (block ? 0 : LOCK_NB));
 	return e < 0 ? -errno : 0;
 }
