@@ -4,7 +4,7 @@
 setup() { load lib; }
 
 nothing_half_done() { # HOME
-	[ -z "$(find "$1/images" -mindepth 1 -maxdepth 1 ! -name '.*' 2>/dev/null)" ]
+	[ -z "$(find "$1/images" -mindepth 1 -maxdepth 1 ! -name '.*' ! -name failed-build.log 2>/dev/null)" ]
 	[ -z "$(find "$1/images" -mindepth 1 -maxdepth 1 -name '.tmp-*' -type d 2>/dev/null)" ]
 }
 

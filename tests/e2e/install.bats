@@ -7,7 +7,9 @@ teardown() { remove_own; }
 @test "install: program, helpers, recipe, completion and man page; the installed hull runs a sandbox" {
 	local root=$BATS_TEST_TMPDIR/root
 	DESTDIR=$root meson install -C "$top/build" --no-rebuild
-	local at=$root/usr/local
+	local at
+	at=$(find "$root" -path '*/bin/hull') # the prefix is the build directory's
+	at=${at%/bin/hull}
 	[ -x "$at/bin/hull" ]
 	[ -x "$at/libexec/hull/hull-keeper" ]
 	[ -x "$at/libexec/hull/hull-init" ]
