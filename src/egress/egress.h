@@ -1,6 +1,6 @@
 /* hull-egress: the only process of a sandbox that has the host's network. The contract with hull-keeper.
  *
- * It is started with its end of a socketpair as descriptor 3 and speaks the wire on it as the guest side. The keeper
+ * It is started with the number of its end of a socketpair as argument, and speaks the wire on it as the guest side. The keeper
  * opens the service EGRESS, once, before all else, and relays what the guest opens (CONNECT, RESOLVE, DATAGRAM;
  * docs/wire.md). For published ports hull-egress opens DIAL, which the keeper relays to the guest.
  *
@@ -27,7 +27,6 @@
 #include <stddef.h>
 
 enum {
-	EGRESS_WIRE_FD = 3,
 	EGRESS_LINE_MAX = 8 << 20,
 	EGRESS_CONNECTIONS_MAX = 1024, /* of a sandbox, at once */
 	EGRESS_FLOWS_MAX = 256,        /* UDP */

@@ -2,7 +2,7 @@
  * (resolver configuration, libraries). First it gives up every system call that it does not need. */
 #include "egress/egress.h"
 
-#include "base/error.h"
+#include "base/text.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -12,8 +12,9 @@
 
 int main(int argc, char **argv)
 {
-	if (argc != 1) {
-		fputs("usage: hull-egress   (started by hull-keeper; see docs/network.md)\n", stderr);
+	uint64_t fd = 0;
+	if (argc != 2 || hull_parse_u64(argv[1], 1023, &fd) < 0) {
+		fputs("usage: hull-egress FD   (started by hull-keeper; see docs/network.md)\n", stderr);
 		return 125;
 	}
 	signal(SIGPIPE, SIG_IGN);
@@ -24,5 +25,5 @@ int main(int argc, char **argv)
 		fprintf(stderr, "hull-egress: no system call filter: %s\n", strerror(-r));
 		return 125;
 	}
-	return egress_main(EGRESS_WIRE_FD, NULL);
+	return egress_main((int)fd, NULL);
 }
