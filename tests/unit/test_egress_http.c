@@ -1,0 +1,575 @@
+/* hull-egress and what passes through it: HTTP requests, TLS names, upstream proxies; and its parsers alone. */
+#include "egress_rig.h"
+
+#include "egress/http.h"
+#include "egress/sni.h"
+
+static int test_resolve(const char *name, struct hull_addr *out, size_t max)
+{
+	bool known = strstr(name, ".test") != NULL;
+	if (known)
+		assert_true(hull_addr_parse("127.0.0.1", out));
+	return known ? 1 : -ENOENT;
+}
+
+static struct rig rig;
+
+/* A ClientHello with this server name (NULL = none), cut into records of `cut` bytes. */
+static size_t hello(const char *name, size_t cut, uint8_t *out)
+{
+	uint8_t h[1024] = {1};
+	size_t n = 4;
+	h[n++] = 3;
+	h[n++] = 3;
+	n += 32;
+	h[n++] = 0;                                        /* session */
+	h[n++] = 0, h[n++] = 2, h[n++] = 0x13, h[n++] = 1; /* ciphers */
+	h[n++] = 1, h[n++] = 0;                            /* compression */
+	size_t ext = n, len = name ? strlen(name) : 0;
+	n += 2;
+	h[n++] = 0, h[n++] = 43, h[n++] = 0, h[n++] = 3, h[n++] = 2, h[n++] = 3, h[n++] = 4;
+	if (name) {
+		h[n++] = 0, h[n++] = 0, h[n++] = 0, h[n++] = (uint8_t)(len + 5), h[n++] = 0,
+		h[n++] = (uint8_t)(len + 3);
+		h[n++] = 0, h[n++] = 0, h[n++] = (uint8_t)len;
+		memcpy(h + n, name, len);
+		n += len;
+	}
+	h[ext] = (uint8_t)((n - ext - 2) >> 8);
+	h[ext + 1] = (uint8_t)(n - ext - 2);
+	h[2] = (uint8_t)((n - 4) >> 8);
+	h[3] = (uint8_t)(n - 4);
+	size_t o = 0;
+	for (size_t i = 0; i < n; i += cut) {
+		size_t part = n - i < cut ? n - i : cut;
+		uint8_t head[5] = {0x16, 3, 1, (uint8_t)(part >> 8), (uint8_t)part};
+		memcpy(out + o, head, 5);
+		memcpy(out + o + 5, h + i, part);
+		o += 5 + part;
+	}
+	return o;
+}
+
+static void server_names(void **state)
+{
+	uint8_t b[8192];
+	char name[HULL_HOST_MAX + 1];
+	static const size_t cuts[] = {1, 2, 5, 60, 4000};
+	for (size_t c = 0; c < sizeof(cuts) / sizeof(*cuts); c++) {
+		size_t n = hello("Web.Test", cuts[c], b);
+		for (size_t i = 0; i < n; i++)
+			assert_int_equal(sni_parse(b, i, name), SNI_MORE);
+		assert_int_equal(sni_parse(b, n, name), SNI_NAME);
+		assert_string_equal(name, "web.test");
+		n = hello(NULL, cuts[c], b);
+		assert_int_equal(sni_parse(b, n, name), SNI_NONE);
+	}
+	/* Every byte changed: never a crash, never another name that passes for good. */
+	size_t n = hello("web.test", 4000, b);
+	for (size_t i = 0; i < n; i++)
+		for (int bit = 0; bit < 8; bit++) {
+			b[i] ^= (uint8_t)(1 << bit);
+			sni_parse(b, n, name);
+			b[i] ^= (uint8_t)(1 << bit);
+		}
+	assert_int_equal(sni_parse((const uint8_t *)"GET /", 5, name), SNI_NOT_TLS);
+	assert_int_equal(sni_parse((const uint8_t *)"\x16\x03\x01\x00\x00", 5, name), SNI_BROKEN);
+	assert_int_equal(sni_parse((const uint8_t *)"\x16\x03\x01\x00\x01\x02", 6, name), SNI_BROKEN);
+	n = hello("127.0.0.1", 4000, b);
+	assert_int_equal(sni_parse(b, n, name), SNI_BROKEN);
+}
+
+/* What becomes of a text: heads as "METHOD path host;", bodies as "+n;", "!" at the end when broken. */
+static void parse(const char *text, size_t step, char *out, size_t cap)
+{
+	struct http h = {0};
+	size_t n = strlen(text), o = 0, body = 0;
+	out[0] = '\0';
+	for (size_t i = 0; i < n;) {
+		size_t used = 0, give = n - i < step ? n - i : step;
+		enum http_event e = http_feed(&h, (const uint8_t *)text + i, give, &used);
+		assert_true(used <= give);
+		i += used;
+		if (e == HTTP_BODY)
+			body += used;
+		if ((e == HTTP_HEAD || e == HTTP_BAD || i == n) && body) {
+			o += (size_t)snprintf(out + o, cap - o, "+%zu;", body);
+			body = 0;
+		}
+		if (e == HTTP_HEAD) {
+			o += (size_t)snprintf(out + o, cap - o, "%s %s %s;", h.method, h.path, h.host ? h.host : "-");
+			http_go_on(&h);
+		}
+		if (e == HTTP_BAD) {
+			o += (size_t)snprintf(out + o, cap - o, "!");
+			break;
+		}
+	}
+	http_free(&h);
+}
+
+#define H "Host: a\r\n"
+
+static void requests(void **state)
+{
+	static const struct {
+		const char *text, *want;
+	} t[] = {
+		{"GET / HTTP/1.1\r\n" H "\r\n", "GET / a;"},
+		{"\r\n\r\nGET /x?y#", ""},
+		{"GET /x?y HTTP/1.1\r\nhOsT:  b \t\r\n\r\nHEAD /z HTTP/1.1\r\n" H "\r\n", "GET /x b;HEAD /z a;"},
+		{"POST / HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n" H "\r\n",
+		 "POST / a;+3;GET / a;"},
+		{"POST / HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\nGET / HTTP/1.1\r\n" H "\r\n", "POST / a;GET / a;"},
+		{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n" H
+		 "\r\n",
+		 "POST / a;+13;GET / a;"},
+		{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: CHUNKED\r\n\r\nA;x=y\r\n0123456789\r\n0\r\nT: x\r\n\r\n",
+		 "POST / a;+30;"},
+		{"GET http://b/c?d HTTP/1.1\r\n" H "\r\n", "GET /c a;"},
+		{"GET http://b HTTP/1.1\r\n" H "\r\n", "GET / a;"},
+		{"OPTIONS * HTTP/1.1\r\n" H "\r\n", "OPTIONS * a;"},
+		{"CONNECT b:443 HTTP/1.1\r\n" H "\r\n", "CONNECT  a;"},
+		{"GET / HTTP/1.0\r\n\r\n", "GET / -;"},
+		/* What servers may read in two ways. */
+		{"GET / HTTP/1.1\r\n\r\n", "!"},
+		{"GET / HTTP/1.1\r\n" H "Host: b\r\n\r\n", "!"},
+		{"GET / HTTP/1.1\n" H "\r\n", "!"},
+		{"GET / HTTP/1.1\r\n" H "x: y\n\r\n", ""},
+		{"GET / HTTP/1.1\r\nHost : a\r\n\r\n", "!"},
+		{"GET / HTTP/1.1\r\n" H " folded\r\n\r\n", "!"},
+		{"GET  / HTTP/1.1\r\n" H "\r\n", "!"},
+		{"GET / x HTTP/1.1\r\n" H "\r\n", "!"},
+		{"GET / HTTP/1.2\r\n" H "\r\n", "!"},
+		{"GET / http/1.1\r\n" H "\r\n", "!"},
+		{"GET b HTTP/1.1\r\n" H "\r\n", "!"},
+		{"GET https://b/ HTTP/1.1\r\n" H "\r\n", "!"},
+		{"GET /\x01 HTTP/1.1\r\n" H "\r\n", "!"},
+		{"GET / HTTP/1.1\r\n" H "x: \x01\r\n\r\n", "!"},
+		{"G\xc3T / HTTP/1.1\r\n" H "\r\n", "!"},
+		{"POST / HTTP/1.1\r\n" H "Content-Length: 3\r\nContent-Length: 3\r\n\r\n", "!"},
+		{"POST / HTTP/1.1\r\n" H "Content-Length: 3, 3\r\n\r\n", "!"},
+		{"POST / HTTP/1.1\r\n" H "Content-Length: +3\r\n\r\n", "!"},
+		{"POST / HTTP/1.1\r\n" H "Content-Length: 99999999999999999999\r\n\r\n", "!"},
+		{"POST / HTTP/1.1\r\n" H "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "!"},
+		{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "!"},
+		{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n", "!"},
+		{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: xchunked\r\n\r\n", "!"},
+		{"POST / HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n", "!"},
+		{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd", "POST / a;!"},
+		{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n", "POST / a;!"},
+		{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n", "POST / a;!"},
+		{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", "POST / a;!"},
+	};
+	static const size_t steps[] = {1, 3, 100000};
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++)
+		for (size_t s = 0; s < 3; s++) {
+			char got[512];
+			parse(t[i].text, steps[s], got, sizeof(got));
+			if (strcmp(got, t[i].want) != 0)
+				fail_msg("%s step %zu: \"%s\", not \"%s\"", t[i].text, steps[s], got, t[i].want);
+		}
+	struct http h = {0};
+	size_t used;
+	static char big[HTTP_HEAD_MAX + 100];
+	memset(big, 'a', sizeof(big));
+	memcpy(big, "GET / HTTP/1.1\r\nx: ", 19);
+	assert_int_equal(http_feed(&h, (uint8_t *)big, sizeof(big), &used), HTTP_BAD);
+	http_free(&h);
+}
+
+static void looks(void **state)
+{
+	static const struct {
+		const char *text;
+		enum http_look want;
+	} t[] = {
+		{"", HTTP_MAYBE},
+		{"G", HTTP_MAYBE},
+		{"GET / HT", HTTP_MAYBE},
+		{"\r\nGET", HTTP_MAYBE},
+		{"GET / HTTP/1.1\r\n", HTTP_YES},
+		{"GET / HTTP/1.0\n", HTTP_YES},
+		{"PRI * HTTP/2.0\r\n", HTTP_TWO},
+		{"GET /\r\n", HTTP_NO},
+		{"EHLO x\r\n", HTTP_NO},
+		{"SSH-2.0-x\r\n", HTTP_NO},
+		{"*1\r\n", HTTP_NO},
+		{"\x16\x03", HTTP_NO},
+		{" GET / HTTP/1.1\r\n", HTTP_NO},
+		{"{\"a\": 1}", HTTP_NO},
+	};
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++)
+		if (http_look((const uint8_t *)t[i].text, strlen(t[i].text)) != t[i].want)
+			fail_msg("%s", t[i].text);
+	assert_true(http_authority_is("A.test", "a.test", 80));
+	assert_true(http_authority_is("a.test:8080", "a.test", 8080));
+	assert_true(http_authority_is("a.test.", "a.test", 80));
+	assert_false(http_authority_is("a.test:81", "a.test", 80));
+	assert_false(http_authority_is("b.test", "a.test", 80));
+	assert_false(http_authority_is("a.test@b.test", "a.test", 80));
+	assert_false(http_authority_is("127.0.0.1", "a.test", 80));
+	assert_false(http_authority_is("", "a.test", 80));
+	assert_true(http_authority_is("127.0.0.1:8080", "host.docker.internal", 8080));
+	assert_true(http_authority_is("localhost", "host.docker.internal", 8080));
+}
+
+#define POLICY                                                                                                         \
+	"preset: locked\nallow: [web.test, 127.0.0.1, {host: api.test, methods: [GET], paths: [/v1/**]}, veto.test]\n" \
+	"deny: [{host: veto.test, paths: [/admin/**]}]\n"
+
+static int l;
+static uint16_t port;
+
+static void begin(const char *policy)
+{
+	port = 0;
+	l = world_listen("127.0.0.1", &port, SOCK_STREAM);
+	rig_start(&rig, policy);
+}
+
+static void finish(void)
+{
+	close(l);
+	rig_end(&rig);
+}
+
+/* A request that has to arrive as it is. */
+static void passes(struct end *e, int fd, const char *text)
+{
+	struct rig *r = &rig;
+	_cleanup_(hull_buf_free) struct hull_buf got = {0};
+	say_text(r, e, text);
+	world_expect(r, fd, &got, text);
+	assert_int_equal(got.len, strlen(text));
+	world_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	until(r, has_text(&e->in, "\r\n\r\nok"));
+	hull_buf_drain(&e->in, e->in.len);
+}
+
+static void http_requests(void **state)
+{
+	struct rig *r = &rig;
+	begin(POLICY);
+	struct end *e = open_tcp(r, "web.test", port);
+	int fd = world_accept(r, l);
+	passes(e, fd, "GET /x?secret=1 HTTP/1.1\r\nHost: web.test\r\n\r\n");
+	passes(e, fd, "POST /y HTTP/1.1\r\nHost: WEB.test\r\nContent-Length: 4\r\n\r\nbody");
+	/* The third on the same connection is for another host. */
+	say_text(r, e, "GET /z HTTP/1.1\r\nHost: evil.test\r\n\r\n");
+	until(r, e->eof);
+	assert_true(has_text(&e->in, "HTTP/1.1 403 Forbidden\r\n"));
+	assert_true(has_text(&e->in, "the Host of the request is not the name that was connected to"));
+	char b[16];
+	until(r, recv(fd, b, sizeof(b), MSG_DONTWAIT) <= 0 && errno != EAGAIN);
+	hull_wire_eof(r->wire, e->id);
+	until(r, e->closed);
+	close(fd);
+	until(r, has_text(&r->lines, "\"path\":\"/z\""));
+	assert_true(has_text(&r->lines, "\"method\":\"GET\",\"path\":\"/x\",\"rule\":\"global: allow web.test\""));
+	assert_true(has_text(&r->lines, "\"method\":\"POST\",\"path\":\"/y\""));
+	assert_false(has_text(&r->lines, "secret"));
+	/* In one piece, or byte by byte, or with empty lines in front: refused, and nothing of it arrives. */
+	static const char *const bad[] = {
+		"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n",
+		"\r\n\r\nGET / HTTP/1.1\r\nHost: evil.test\r\n\r\n",
+		"GET http://evil.test/ HTTP/1.1\r\nHost: web.test\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: web.test\r\nHost: evil.test\r\n\r\n",
+		"GET / HTTP/1.1\nHost: evil.test\n\n",
+		"GET / HTTP/1.1\r\nHost: web.test:1\r\n\r\n",
+		"CONNECT evil.test:443 HTTP/1.1\r\nHost: web.test\r\n\r\n",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+	};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		for (int slow = 0; slow < 2; slow++) {
+			e = open_tcp(r, "web.test", port);
+			fd = world_accept(r, l);
+			until(r, e->accepted);
+			if (slow)
+				for (const char *c = bad[i]; *c && !e->closed && !e->eof; c++) {
+					say(r, e, c, 1);
+					turn(r, 1);
+				}
+			else
+				say_text(r, e, bad[i]);
+			until(r, e->closed || e->eof);
+			_cleanup_(hull_buf_free) struct hull_buf got = {0};
+			ssize_t n;
+			until(r, ((n = recv(fd, b, sizeof(b), MSG_DONTWAIT)) > 0 &&
+				  hull_buf_add(&got, b, (size_t)n) != 0) ||
+					 n == 0 || (n < 0 && errno != EAGAIN));
+			assert_false(has_text(&got, "\n")); /* at most half a line */
+			if (!e->closed)
+				hull_wire_eof(r->wire, e->id);
+			until(r, e->closed);
+			close(fd);
+		}
+	finish();
+}
+
+static void http_rules(void **state)
+{
+	struct rig *r = &rig;
+	begin(POLICY);
+	struct end *e = open_tcp(r, "api.test", port);
+	int fd = world_accept(r, l);
+	passes(e, fd, "GET /v1/a HTTP/1.1\r\nHost: api.test\r\n\r\n");
+	say_text(r, e, "POST /v1/a HTTP/1.1\r\nHost: api.test\r\nContent-Length: 0\r\n\r\n");
+	until(r, e->eof);
+	assert_true(has_text(&e->in, "no rule allows this method and path"));
+	assert_true(has_text(&e->in, "--method POST --path '/v1/a'"));
+	close(fd);
+	/* What cannot be looked into is not for such a host. */
+	uint8_t tls[1024];
+	size_t n = hello("api.test", 4000, tls);
+	e = open_tcp(r, "api.test", port);
+	fd = world_accept(r, l);
+	say(r, e, tls, n);
+	until(r, e->closed);
+	assert_int_equal(e->code, -EACCES);
+	close(fd);
+	e = open_tcp(r, "api.test", port);
+	fd = world_accept(r, l);
+	say_text(r, e, "SSH-2.0-x\r\n");
+	until(r, e->closed);
+	close(fd);
+	e = open_tcp(r, "veto.test", port);
+	fd = world_accept(r, l);
+	passes(e, fd, "GET /ok HTTP/1.1\r\nHost: veto.test\r\n\r\n");
+	say_text(r, e, "GET /x/../%61dmin/y HTTP/1.1\r\nHost: veto.test\r\n\r\n");
+	until(r, e->eof);
+	assert_true(has_text(&e->in, "global: deny veto.test"));
+	close(fd);
+	/* A change of the policy holds for the next request on a connection that stands, and cuts one that it forbids.
+	 */
+	e = open_tcp(r, "web.test", port);
+	fd = world_accept(r, l);
+	passes(e, fd, "GET /v1/x HTTP/1.1\r\nHost: web.test\r\n\r\n");
+	set_policy(r, "preset: locked\nallow: [127.0.0.1, {host: web.test, paths: [/v1/**]}]\n");
+	passes(e, fd, "GET /v1/y HTTP/1.1\r\nHost: web.test\r\n\r\n");
+	set_policy(r, "preset: locked\nallow: [127.0.0.1, {host: web.test, paths: [/v2/**]}]\n");
+	until(r, e->closed);
+	close(fd);
+	finish();
+}
+
+static void denied_page(void **state)
+{
+	struct rig *r = &rig;
+	begin(POLICY);
+	struct end *e = open_tcp(r, "denied.test", 80);
+	say_text(r, e, "GET /a HTTP/1.1\r\nHost: denied.test\r\n\r\n");
+	until(r, e->eof);
+	assert_true(has_text(&e->in, "HTTP/1.1 403 Forbidden"));
+	assert_true(has_text(&e->in, "GET http://denied.test:80/a"));
+	assert_true(has_text(&e->in, "hull policy allow --sandbox box denied.test:80"));
+	hull_wire_eof(r->wire, e->id);
+	until(r, e->closed);
+	assert_int_equal(e->code, 0);
+	/* Anything else is reset. */
+	e = open_tcp(r, "denied.test", 8080);
+	say_text(r, e, "SSH-2.0-x\r\n");
+	until(r, e->closed);
+	assert_int_equal(e->code, -EACCES);
+	e = open_tcp(r, "denied.test", 443);
+	until(r, e->closed);
+	assert_false(e->accepted);
+	assert_int_equal(r->names.len, 0);
+	finish();
+}
+
+static void tls_names(void **state)
+{
+	struct rig *r = &rig;
+	uint8_t tls[2048];
+	begin(POLICY);
+	static const size_t cuts[] = {4000, 7};
+	for (size_t i = 0; i < 2; i++) {
+		size_t n = hello("web.test", cuts[i], tls);
+		struct end *e = open_tcp(r, "web.test", port);
+		int fd = world_accept(r, l);
+		say(r, e, tls, n);
+		size_t got = 0;
+		uint8_t b[2048];
+		ssize_t k;
+		until(r, (k = recv(fd, b + got, sizeof(b) - got, MSG_DONTWAIT)) > 0 && (got += (size_t)k) == n);
+		assert_memory_equal(b, tls, n);
+		/* From here on everything passes. */
+		say_text(r, e, "GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n");
+		until(r, recv(fd, b, sizeof(b), MSG_DONTWAIT) > 0);
+		close(fd);
+		n = hello("evil.test", cuts[i], tls);
+		e = open_tcp(r, "web.test", port);
+		fd = world_accept(r, l);
+		say(r, e, tls, n);
+		until(r, e->closed);
+		assert_int_equal(e->code, -EACCES);
+		assert_true(recv(fd, b, sizeof(b), MSG_DONTWAIT) <= 0);
+		close(fd);
+	}
+	finish();
+}
+
+static void upgrades(void **state)
+{
+	struct rig *r = &rig;
+	begin(POLICY);
+	struct end *e = open_tcp(r, "web.test", port);
+	int fd = world_accept(r, l);
+	_cleanup_(hull_buf_free) struct hull_buf got = {0};
+	say_text(r, e, "GET /ws HTTP/1.1\r\nHost: web.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+	world_expect(r, fd, &got, "Upgrade\r\n\r\n");
+	world_say(fd, "HTTP/1.1 1");
+	until(r, has_text(&e->in, "1.1 1"));
+	world_say(fd, "01 Switching Protocols\r\n\r\n");
+	until(r, has_text(&e->in, "Protocols"));
+	say(r, e, "\x81\x02hi", 4);
+	world_expect(r, fd, &got, "hi");
+	close(fd);
+	/* A server that does not switch: the next request is looked at. */
+	e = open_tcp(r, "web.test", port);
+	fd = world_accept(r, l);
+	hull_buf_drain(&got, got.len);
+	say_text(r, e,
+		 "GET /ws HTTP/1.1\r\nHost: web.test\r\nUpgrade: h2c\r\n\r\nGET / HTTP/1.1\r\nHost: evil.test\r\n\r\n");
+	world_expect(r, fd, &got, "h2c\r\n\r\n");
+	assert_false(has_text(&got, "evil"));
+	world_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	until(r, e->eof || e->closed);
+	close(fd);
+	/* And HTTP/2 is not switched to. */
+	e = open_tcp(r, "web.test", port);
+	fd = world_accept(r, l);
+	say_text(r, e, "GET / HTTP/1.1\r\nHost: web.test\r\nUpgrade: h2c\r\n\r\n");
+	hull_buf_drain(&got, got.len);
+	world_expect(r, fd, &got, "h2c\r\n\r\n");
+	world_say(fd, "HTTP/1.1 101 Switching Protocols\r\n\r\n");
+	until(r, e->closed);
+	close(fd);
+	finish();
+}
+
+/* Bytes that are neither: they pass at once, in both orders, also when they could be the beginning of a request. */
+static void other_protocols(void **state)
+{
+	struct rig *r = &rig;
+	begin(POLICY);
+	static const char *const t[] = {"hello", "PING", "\x01\x02", "EHLO x\r\n", "GET key\r\n", "\x16\x01"};
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		struct end *e = open_tcp(r, "web.test", port);
+		int fd = world_accept(r, l);
+		until(r, e->accepted);
+		_cleanup_(hull_buf_free) struct hull_buf got = {0};
+		say_text(r, e, t[i]);
+		world_expect(r, fd, &got, t[i]);
+		say_text(r, e, "more\r\n");
+		world_expect(r, fd, &got, "more\r\n");
+		assert_int_equal(got.len, strlen(t[i]) + 6);
+		close(fd);
+	}
+	finish();
+}
+
+/* --- proxies --- */
+
+static void start_with_proxy(const char *url, const char *no)
+{
+	port = 0;
+	l = world_listen("127.0.0.1", &port, SOCK_STREAM);
+	_cleanup_free_ char *at = hull_fmt(url, port);
+	rig_start_with(&rig,
+		       json_pack("{s:{s:s,s:{s:s,s:s}}}", "start", "sandbox", "box", "proxy", "all", at, "no", no));
+	set_policy(&rig, "preset: locked\nallow: [web.test, six.test, 8.8.8.8]\n");
+}
+
+static void http_proxy(void **state)
+{
+	struct rig *r = &rig;
+	start_with_proxy("http://me:s%%65cret@127.0.0.1:%u", "six.test");
+	/* The proxy looks names up. */
+	struct end *q = ask_name(r, "web.test", 1);
+	until(r, q->closed);
+	assert_int_equal(q->code, 0);
+	assert_int_equal(r->names.len, 0);
+	_cleanup_(hull_buf_free) struct hull_buf got = {0};
+	struct end *e = open_tcp(r, "web.test", 443);
+	int fd = world_accept(r, l);
+	world_expect(r, fd, &got, "CONNECT web.test:443 HTTP/1.1\r\nHost: web.test:443\r\n");
+	world_expect(r, fd, &got, "Proxy-Authorization: Basic bWU6c2VjcmV0\r\n\r\n");
+	assert_false(e->accepted);
+	world_say(fd, "HTTP/1.1 200 Connection established\r\nX: y\r\n\r\nfirst");
+	until(r, has_text(&e->in, "first"));
+	say_text(r, e, "hello\r\n");
+	world_expect(r, fd, &got, "hello\r\n");
+	close(fd);
+	/* It says no. */
+	e = open_tcp(r, "8.8.8.8", 443);
+	fd = world_accept(r, l);
+	hull_buf_drain(&got, got.len);
+	world_expect(r, fd, &got, "CONNECT 8.8.8.8:443 ");
+	world_say(fd, "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+	until(r, e->closed);
+	assert_non_null(strstr(e->message, "407"));
+	close(fd);
+	/* Plain HTTP: whole URLs. */
+	e = open_tcp(r, "web.test", 80);
+	fd = world_accept(r, l);
+	hull_buf_drain(&got, got.len);
+	say_text(r, e, "GET /a HTTP/1.1\r\nHost: web.test\r\n\r\n");
+	world_expect(
+		r, fd, &got,
+		"GET http://web.test/a HTTP/1.1\r\nProxy-Authorization: Basic bWU6c2VjcmV0\r\nHost: web.test\r\n\r\n");
+	world_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	say_text(r, e, "GET /b HTTP/1.1\r\nHost: evil.test\r\n\r\n");
+	until(r, e->eof || e->closed);
+	close(fd);
+	/* The policy comes before the proxy; and some go past it. */
+	e = open_tcp(r, "denied.test", 443);
+	until(r, e->closed);
+	assert_int_equal(e->code, -EACCES);
+	e = open_tcp(r, "six.test", 443);
+	until(r, e->closed);
+	assert_true(has_text(&r->names, "six.test"));
+	finish();
+}
+
+static void socks_proxy(void **state)
+{
+	struct rig *r = &rig;
+	start_with_proxy("socks5h://me:pw@127.0.0.1:%u", "");
+	struct end *e = open_tcp(r, "web.test", 443);
+	int fd = world_accept(r, l);
+	uint8_t b[64];
+	until(r, recv(fd, b, sizeof(b), MSG_DONTWAIT) == 4);
+	assert_memory_equal(b, "\5\2\0\2", 4);
+	assert_int_equal(send(fd, "\5\2", 2, 0), 2);
+	until(r, recv(fd, b, sizeof(b), MSG_DONTWAIT) == 7);
+	assert_memory_equal(b, "\1\2me\2pw", 7);
+	assert_int_equal(send(fd, "\1\0", 2, 0), 2);
+	until(r, recv(fd, b, sizeof(b), MSG_DONTWAIT) == 15);
+	assert_memory_equal(b, "\5\1\0\3\10web.test\1\273", 15);
+	assert_int_equal(send(fd, "\5\0\0\1\0\0\0\0\0\0hi", 12, 0), 12);
+	until(r, has_text(&e->in, "hi"));
+	say_text(r, e, "hello\r\n");
+	until(r, recv(fd, b, sizeof(b), MSG_DONTWAIT) == 7);
+	close(fd);
+	e = open_tcp(r, "8.8.8.8", 443);
+	fd = world_accept(r, l);
+	until(r, recv(fd, b, sizeof(b), MSG_DONTWAIT) == 4);
+	assert_int_equal(send(fd, "\5\377", 2, 0), 2);
+	until(r, e->closed);
+	close(fd);
+	assert_int_equal(r->names.len, 0);
+	finish();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(server_names),  cmocka_unit_test(requests),    cmocka_unit_test(looks),
+		cmocka_unit_test(http_requests), cmocka_unit_test(http_rules),  cmocka_unit_test(denied_page),
+		cmocka_unit_test(tls_names),     cmocka_unit_test(upgrades),    cmocka_unit_test(other_protocols),
+		cmocka_unit_test(http_proxy),    cmocka_unit_test(socks_proxy),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
