@@ -299,7 +299,8 @@ static void run(void *ctx, int status_fd)
 	if (setgroups(u->group_count, u->groups) < 0 || setgid(u->gid) < 0 || setuid(u->uid) < 0)
 		hull_spawn_fail(status_fd, HULL_STAGE_USER);
 	/* A home that is missing is no reason to fail; a directory that was asked for is. */
-	if (r->cwd ? chdir(r->cwd) < 0 : chdir(u->home) < 0 && chdir("/") < 0)
+	bool there = !r->cwd && r->workdir && chdir(r->workdir) == 0;
+	if (r->cwd ? chdir(r->cwd) < 0 : !there && chdir(u->home) < 0 && chdir("/") < 0)
 		hull_spawn_fail(status_fd, HULL_STAGE_CWD);
 	umask(022);
 	environ = r->env; /* execvp looks PATH up in it */

@@ -57,6 +57,7 @@ static int read_field(struct hull_request *r, const struct hull_arg *a, struct h
 	case HULL_TAG_ARGV:
 	case HULL_TAG_ENV:
 	case HULL_TAG_CWD:
+	case HULL_TAG_WORKDIR:
 	case HULL_TAG_USER:
 		break;
 	default:
@@ -71,6 +72,10 @@ static int read_field(struct hull_request *r, const struct hull_arg *a, struct h
 		set_str(&r->cwd, s);
 		if (s[0] != '/')
 			return hull_fail(err, -EINVAL, "the working directory \"%s\" is not an absolute path", s);
+		return 0;
+	}
+	if (a->tag == HULL_TAG_WORKDIR) {
+		set_str(&r->workdir, s);
 		return 0;
 	}
 	if (a->tag == HULL_TAG_USER) {
@@ -203,6 +208,7 @@ void hull_request_free(struct hull_request *r)
 	free_list(r->argv);
 	free_list(r->env);
 	free(r->cwd);
+	free(r->workdir);
 	free(r->user);
 	free(r->program);
 	*r = (struct hull_request){0};

@@ -14,7 +14,8 @@ struct hull_request {
 	size_t argc;
 	char **env; /* NULL-terminated "K=V", one per key after hull_request_complete() */
 	size_t envc;
-	char *cwd;     /* NULL = the user's home */
+	char *cwd;     /* NULL = workdir */
+	char *workdir; /* when that is not given, or cannot be entered: the user's home */
 	char *user;    /* NULL = agent */
 	char *program; /* what to execute: argv[0], or the shell when argv[0] is "-bash" */
 	bool tty;

@@ -669,6 +669,14 @@ void hull_share_message(bool mount_it, const uint8_t *args, size_t len)
 		else if (a.tag == HULL_TAG_MODE)
 			mode = hull_arg_u32(&a);
 	}
+	if (!mount_it && !path) {
+		for (struct share *s = shares, *next; s; s = next) {
+			next = s->next;
+			if (!s->stream.id)
+				lose(s);
+		}
+		return;
+	}
 	if (cur.bad || !path || path[0] != '/' || !path[1] || (!S_ISDIR(mode) && !S_ISREG(mode)))
 		hull_control_mounted(mount_it, path ? path : "", EINVAL, "malformed request");
 	else

@@ -13,6 +13,8 @@
  *   kill      as stop without asking the guest
  *   job       {"argv": [...], "env": [...], "cwd": , "user": , "tty": false}: start a detached job; {"id": "..."}
  *   jobs      {"jobs": [{id, argv, state, exit, started}]}
+ *   mount     {"path": PATH, "readonly": false}: mount it at the same path; answers {"path"} when it is there
+ *   unmount   {"path": PATH, "force": false}
  *   save      {"dir": PATH, "end": false}: save the running machine (snapshot/snapshot.h) into this directory, which
  *             the caller made; with "end" the machine is off then. {"paused_ms", "memory_bytes"}
  *   pause     save its memory as sandboxes/NAME/frozen and end it: its state is "paused"

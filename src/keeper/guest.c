@@ -113,12 +113,15 @@ static void control_message(struct stream *s, const uint8_t *p, size_t n)
 	struct hull_cur cur = hull_cur_make(p, n);
 	switch (hull_cur_u8(&cur)) {
 	case HULL_MSG_CONFIGURED:
-		if (g->configured)
+		if (g->answered)
 			break;
-		g->configured = true;
-		g->configured_ms = keeper_ms(k);
+		g->answered = true;
 		g->configured_ns = uv_hrtime();
-		keeper_configured(k);
+		shares_configured(k);
+		break;
+	case HULL_MSG_MOUNTED:
+	case HULL_MSG_UNMOUNTED:
+		shares_answered(k, p[0] == HULL_MSG_MOUNTED, &cur);
 		break;
 	case HULL_MSG_SERVICE:
 		on_service(k, &cur);
@@ -165,6 +168,23 @@ static const struct stream_ops CONTROL_OPS = {
 	.data = control_data,
 	.closed = control_closed,
 };
+
+void guest_ready(struct keeper *k)
+{
+	k->guest.configured = true;
+	k->guest.configured_ms = keeper_ms(k);
+	keeper_configured(k);
+}
+
+/* --- what it opens --- */
+
+static void guest_opened(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
+{
+	if (service == HULL_SVC_SHARE)
+		share_opened(l->k, l, stream, args, len);
+	else
+		hull_wire_refuse(l->wire, stream, ENOSYS, "not offered by this host");
+}
 
 /* --- what we say --- */
 
@@ -257,8 +277,8 @@ int guest_open(struct keeper *k, int fd, struct hull_error *err)
 	g->link.gone = guest_gone;
 	g->link.hello = guest_hello;
 	g->link.resync = k->restore != NULL;
-	/* Nothing that a guest may open is offered yet: egress and workspace will be. */
-	int r = link_open(k, &g->link, fd, false, HULL_WIRE_HOST, 16, err);
+	g->link.opened = guest_opened;
+	int r = link_open(k, &g->link, fd, false, HULL_WIRE_HOST, 2 * MOUNTS_MAX, err);
 	if (r < 0)
 		return r;
 	g->open = true;

@@ -63,7 +63,7 @@ static void on_sigterm(uv_signal_t *handle, int signum)
 int keeper_init(struct keeper *k, struct hull_error *err)
 {
 	struct node *heads[] = {&k->links_dirty, &k->clients,      &k->relays, &k->pending,
-				&k->waiters,     &k->docker_conns, &k->jobs};
+				&k->waiters,     &k->docker_conns, &k->jobs, &k->mounts};
 	for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++)
 		list_init(heads[i]);
 	k->lock_fd = k->runtime_fd = -1;
@@ -279,6 +279,7 @@ static void finish(struct keeper *k)
 	docker_close(k);
 	jobs_close(k);
 	guest_close(k);
+	shares_close(k);
 	k->machine_ops->close(k);
 	logfile_close(&k->docker_log);
 	keeper_save(k, k->parked ? "paused" : k->end_code ? "crashed" : "stopped", k->parked ? NULL : k->end_reason);

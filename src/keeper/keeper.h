@@ -6,6 +6,7 @@
  *                             └─ relay.c ───┐  EXEC, DIAL, TAR_*: stream by stream, credit and all
  *   docker.sock ── docker_socket.c ─ DIAL ──┼── guest.c ── link.c ── the engine's wire
  *   jobs.c, dockerlog.c ───────────── EXEC ─┘
+ *   hull-share ── share.c ─ SHARE, for each path ── guest.c
  *   machine.c   the engine and the image;   logs.c   capped files;   keeper.c   the life of the sandbox
  *
  * A `link` is a wire on a socket in the loop. A `stream` is one end of a stream on some wire; whoever opened or took
@@ -19,7 +20,9 @@
 #define HULL_KEEPER_KEEPER_H
 
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "base/error.h"
+#include "jail/jail.h"
 #include "store/store.h"
 #include "wire/wire.h"
 
@@ -49,6 +52,7 @@ enum {
 	DRAIN_TIMEOUT_MS = 2 * 1000,  /* at the end, for clients to take their last answers */
 	LOG_CAP = 4 << 20,            /* of one log file; one older generation is kept (.1) */
 	JOB_LOG_CAP = 32 << 20,
+	MOUNTS_MAX = 32,              /* paths of a sandbox */
 };
 
 #define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
@@ -143,7 +147,8 @@ struct guest {
 	struct link link;
 	bool open;
 	struct stream control;
-	bool configured;
+	bool answered;   /* it is up */
+	bool configured; /* and its workspace is there: it takes commands */
 	bool freezing;                     /* guest_freeze() waits for its answer */
 	bool stopping;                     /* it said so */
 	const char *docker;                /* "off" "starting" "ready" "failed" "stopped" */
@@ -156,6 +161,8 @@ struct guest {
 /* Start speaking to the guest on fd (borrowed until guest_close). */
 int guest_open(struct keeper *k, int fd, struct hull_error *err);
 void guest_close(struct keeper *k);
+/* Everything that commands rely on is there. */
+void guest_ready(struct keeper *k);
 void guest_shutdown(struct keeper *k, uint32_t grace_ms);
 void guest_ask_stats(struct keeper *k);
 /* Have the guest write its disk, and make sure that it has read all that was sent: keeper_guest_synced() is called
@@ -224,6 +231,8 @@ void service_open(struct keeper *k, struct link *client, uint32_t stream, const 
 void service_changed(struct keeper *k);
 /* The guest told its figures, or did not in time. */
 void service_stats(struct keeper *k);
+/* A path was mounted or unmounted, or not. */
+void service_mounted(struct keeper *k, const char *path, int code, const char *error);
 /* A save is over; error is NULL when it went well. figures (may be NULL) is borrowed. */
 void service_saved(struct keeper *k, int code, const char *error, json_t *figures);
 /* Everything is gone but the clients: answer those who wait for that. */
@@ -234,6 +243,38 @@ void service_ended(struct keeper *k);
 void docker_accepted(struct keeper *k, int fd);
 void docker_changed(struct keeper *k);
 void docker_close(struct keeper *k);
+
+/* --- share.c: the workspace --- */
+
+/* What a server is to serve. */
+struct share_spec {
+	const char *path;
+	bool readonly;
+	const char *const *guards; /* below path, relative: read-only all the same */
+	size_t guard_count;
+};
+/* Start the servers of all paths of sandbox.json. */
+int shares_start(struct keeper *k, struct hull_error *err);
+/* The guest is up: have it mount them, and call guest_ready() then. */
+void shares_configured(struct keeper *k);
+void shares_close(struct keeper *k);
+/* The guest opened a SHARE stream; answered MOUNTED, or UNMOUNTED. */
+void share_opened(struct keeper *k, struct link *l, uint32_t stream, const uint8_t *args, size_t len);
+void shares_answered(struct keeper *k, bool mounted, struct hull_cur *cur);
+/* On a running sandbox. 0 = under way, service_mounted() tells how it went; share_unmount: 1 = done. */
+int share_mount(struct keeper *k, const char *path, bool readonly, struct hull_error *err);
+int share_unmount(struct keeper *k, const char *path, bool force, struct hull_error *err);
+json_t *shares_list(struct keeper *k);
+/* sandbox.json's list of paths. */
+bool share_known(struct keeper *k, const char *path);
+void share_remember(struct keeper *k, const char *path, bool readonly);
+void share_forget(struct keeper *k, const char *path);
+
+/* --- share_child.c --- */
+
+/* Start one server in its jail; *fd is our end of its socket. */
+int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, struct hull_jailed *child,
+		      struct hull_error *err);
 
 /* --- jobs.c --- */
 
@@ -298,7 +339,11 @@ struct keeper {
 	struct machine *machine;
 	struct guest guest;
 	struct listener control, docker;
-	struct node links_dirty, clients, relays, pending, waiters, docker_conns, jobs;
+	/* share_child_spawn(), or a test's; NULL = nothing is mounted. */
+	int (*share_spawn)(struct keeper *k, const struct share_spec *spec, int *fd, struct hull_jailed *child,
+			   struct hull_error *err);
+	struct node links_dirty, clients, relays, pending, waiters, docker_conns, jobs, mounts;
+	size_t mount_count;
 	size_t client_count, stream_count, pending_bytes, waiter_count, docker_count, job_count;
 	unsigned sessions; /* exec streams of clients, and jobs */
 

@@ -156,7 +156,10 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 	k->fresh = k->restore && k->sb.fresh;
 	k->sb.fresh = false;
 	keeper_save(k, "starting", NULL);
-	r = machine_start(k, stage, err);
+	k->share_spawn = share_child_spawn;
+	r = shares_start(k, err);
+	if (r == 0)
+		r = machine_start(k, stage, err);
 	if (r < 0)
 		put_back_restore(k);
 	if (r == 0)

@@ -14,13 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum wait_for { FOR_NOTHING, FOR_EXEC, FOR_DOCKER, FOR_STATS, FOR_SAVE, FOR_END };
+enum wait_for { FOR_NOTHING, FOR_EXEC, FOR_DOCKER, FOR_STATS, FOR_SAVE, FOR_MOUNT, FOR_END };
 
 struct request {
 	struct keeper *k;
 	struct stream stream;
 	struct node in_list;
 	enum wait_for waits;
+	char *path; /* FOR_MOUNT */
 	struct hull_buf answer;
 	bool answered, finished;
 };
@@ -107,6 +108,7 @@ static json_t *status(struct keeper *k)
 	set(j, "docker", json_string(g->docker));
 	if (g->docker_text[0] && g->docker_failures)
 		set(j, "docker_error", json_string(g->docker_text));
+	set(j, "mounts", shares_list(k));
 	set(j, "started", json_integer((json_int_t)k->sb.started));
 	set(j, "sessions", json_integer((json_int_t)k->sessions));
 	json_t *boot = json_object();
@@ -164,6 +166,10 @@ static void look(struct request *q)
 {
 	struct keeper *k = q->k;
 	const struct guest *g = &k->guest;
+	if (q->waits == FOR_MOUNT && k->phase >= PHASE_STOPPING) {
+		answer_error(q, ESHUTDOWN, "the sandbox is shutting down");
+		return;
+	}
 	if (q->waits != FOR_EXEC && q->waits != FOR_DOCKER)
 		return;
 	char text[1400];
@@ -291,6 +297,44 @@ static void do_job(struct request *q, const json_t *j)
 		answer(q, json_pack("{s:s}", "id", id));
 }
 
+void service_mounted(struct keeper *k, const char *path, int code, const char *error)
+{
+	list_each(n, &k->waiters)
+	{
+		struct request *q = container_of(n, struct request, in_list);
+		if (q->waits != FOR_MOUNT || strcmp(q->path, path) != 0)
+			continue;
+		if (error)
+			answer_error(q, code, error);
+		else
+			answer(q, json_pack("{s:s+}", "path", path, ""));
+	}
+}
+
+static void do_mount(struct request *q, const json_t *j, bool mount_it)
+{
+	struct hull_error err = {0};
+	struct keeper *k = q->k;
+	const char *path = json_string_value(json_object_get(j, "path"));
+	if (!path || path[0] != '/' || !path[1] || strlen(path) > 3000) {
+		answer_error(q, EINVAL, "\"path\" has to be an absolute path of at most 3000 bytes");
+		return;
+	}
+	q->path = strdup(path);
+	if (!q->path) {
+		answer_error(q, ENOMEM, "out of memory");
+		return;
+	}
+	if (!wait_until(q, FOR_MOUNT))
+		return;
+	int r = mount_it ? share_mount(k, path, json_is_true(json_object_get(j, "readonly")), &err)
+			 : share_unmount(k, path, json_is_true(json_object_get(j, "force")), &err);
+	if (r < 0)
+		answer_error(q, r, err.msg);
+	else if (r > 0)
+		answer(q, json_pack("{s:s+}", "path", path, ""));
+}
+
 static void handle(struct request *q, const char *text, size_t n)
 {
 	_cleanup_(free_json) json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
@@ -311,6 +355,8 @@ static void handle(struct request *q, const char *text, size_t n)
 		do_save(q, j);
 	else if (strcmp(what, "job") == 0)
 		do_job(q, j);
+	else if (strcmp(what, "mount") == 0 || strcmp(what, "unmount") == 0)
+		do_mount(q, j, what[0] == 'm');
 	else if (strcmp(what, "jobs") == 0)
 		answer(q, json_pack("{s:o}", "jobs", jobs_list(k)));
 	else
@@ -337,6 +383,7 @@ static void on_closed(struct stream *s, int code, const char *message)
 		q->k->waiter_count--;
 	}
 	hull_buf_free(&q->answer);
+	free(q->path);
 	free(q);
 }
 

@@ -62,6 +62,7 @@ enum hull_tag {
 	HULL_TAG_RENEW = 36,      /* control configure: u32 1 = this is a copy of another machine: renew identities */
 	HULL_TAG_READONLY = 40,   /* mount: u32 1 = the server refuses changes */
 	HULL_TAG_MODE = 41,       /* mount: u32, the type and mode bits of what is mounted (a directory or a file) */
+	HULL_TAG_WORKDIR = 43,    /* exec: str; where to start when CWD is not given; the user's home if that fails */
 	HULL_TAG_FORCE = 42,      /* unmount: u32 1 = also while it is in use */
 };
 
@@ -74,7 +75,8 @@ enum hull_msg {
 	HULL_MSG_SYNC = 4, /* sync(2); answered with SYNCED */
 	/* PATH, READONLY, MODE: open a SHARE stream and mount what it serves at PATH; answered with MOUNTED */
 	HULL_MSG_MOUNT = 8,
-	HULL_MSG_UNMOUNT = 9, /* PATH, FORCE: answered with UNMOUNTED */
+	/* PATH, FORCE: answered with UNMOUNTED. Without a PATH: whatever has no SHARE stream, without an answer. */
+	HULL_MSG_UNMOUNT = 9,
 	/* control, guest to host */
 	HULL_MSG_CONFIGURED = 16, /* the guest answers exec from now on; UPTIME_MS */
 	HULL_MSG_SERVICE = 17,    /* SERVICE, STATE, UPTIME_MS, TEXT: dockerd changed state */

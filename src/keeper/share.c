@@ -1,0 +1,637 @@
+/* The workspace: one server process (hull-share) for each path of the sandbox, and its bytes to and from the guest's
+ * SHARE stream; see keeper.h.
+ *
+ * A path is a `mount`: NEW (to be asked for), ASKED (the guest was told MOUNT), MOUNTED, LEAVING (it was told UNMOUNT),
+ * GONE (somebody in the guest unmounted it). One is asked for at a time, in the order of sandbox.json, because a path
+ * may lie inside another one. The guest counts as configured when the first round is over; a path that cannot be
+ * mounted then ends the sandbox, so that nobody works in a directory that only looks like theirs.
+ *
+ * Its `server` is a process and a socket. The guest opens a stream for the path, from then on bytes pass as in
+ * docker_socket.c: from the socket only as much as the stream takes, to the socket what it takes at once, the rest kept
+ * (at most the window) and credit granted for what was written. A server serves one stream and ends with it; one that
+ * ends before is replaced, and the guest asked to go on with the new one. RESTARTS_MAX in a row, each within a minute
+ * of the last, and we give up: whatever the guest does to it, it does not get to keep us busy.
+ *
+ * The socket's bytes are not looked at: what they mean is between the guest's kernel and the server. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "wire/args.h"
+#include "wire/service.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+enum { RESTARTS_MAX = 5, CALM_MS = 60 * 1000 };
+
+enum state { NEW, ASKED, MOUNTED, LEAVING, GONE };
+static const char *const states[] = {"mounting", "mounting", "mounted", "unmounting", "unmounted in the sandbox"};
+
+struct mount;
+struct server {
+	struct keeper *k;
+	struct mount *mount; /* NULL once it is no longer its server */
+	uv_poll_t socket, exit;
+	unsigned handles; /* of the loop that hold on to this */
+	int fd;           /* -1 = closed */
+	int watching;
+	struct hull_jailed child;
+	bool exited;
+	bool taken; /* a stream was opened: there is no second */
+	bool over;  /* the stream is to end, by us */
+	struct stream stream;
+	struct hull_buf out;
+};
+
+struct mount {
+	struct keeper *k;
+	struct node in_list;
+	char *path;
+	bool readonly;
+	mode_t mode;
+	enum state state;
+	struct server *server;
+	unsigned restarts;
+	uint64_t restarted_ms;
+};
+
+static void advance(struct keeper *k);
+static void server_lost(struct mount *m);
+static void on_socket(uv_poll_t *poll, int status, int events);
+
+/* --- a server --- */
+
+static void server_free(struct server *sv)
+{
+	if (sv->handles || sv->stream.id)
+		return;
+	hull_buf_free(&sv->out);
+	free(sv);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct server *sv = handle->data;
+	sv->handles--;
+	server_free(sv);
+}
+
+/* Its socket and stream; it ends by itself then. */
+static void server_hang_up(struct server *sv)
+{
+	if (sv->fd < 0)
+		return;
+	int fd = sv->fd;
+	sv->fd = -1;
+	sv->over = true;
+	uv_close((uv_handle_t *)&sv->socket, on_handle_closed);
+	close(fd);
+	stream_reset(&sv->stream, ECONNRESET, "the server of this path has ended");
+}
+
+/* Nobody wants it any more. */
+static void server_drop(struct server *sv)
+{
+	if (sv->mount)
+		sv->mount->server = NULL;
+	sv->mount = NULL;
+	if (!sv->exited && sv->child.pid > 0)
+		kill(sv->child.pid, SIGKILL);
+	server_hang_up(sv);
+}
+
+static void on_ended(uv_poll_t *poll, int status, int events)
+{
+	struct server *sv = poll->data;
+	struct mount *m = sv->mount;
+	int how = 0;
+	if (waitpid(sv->child.pid, &how, WNOHANG) == 0)
+		return;
+	sv->exited = true;
+	uv_close((uv_handle_t *)&sv->exit, on_handle_closed);
+	close(sv->child.pidfd);
+	if (m && WIFSIGNALED(how))
+		keeper_log_guest(sv->k, "the server of %s was killed by signal %d", m->path, WTERMSIG(how));
+	server_drop(sv);
+	if (m)
+		server_lost(m);
+}
+
+/* Write what the server takes; grant the guest as much. */
+static void push(struct server *sv)
+{
+	size_t done = 0;
+	while (sv->fd >= 0 && sv->out.len) {
+		ssize_t n = send(sv->fd, hull_buf_bytes(&sv->out), sv->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n <= 0) {
+			server_hang_up(sv);
+			return;
+		}
+		hull_buf_drain(&sv->out, (size_t)n);
+		done += (size_t)n;
+	}
+	stream_grant(&sv->stream, done);
+}
+
+static void rewatch(struct server *sv)
+{
+	if (sv->fd < 0)
+		return;
+	bool room = sv->stream.id && hull_wire_writable(sv->stream.wire, sv->stream.id) > 0;
+	int events = UV_DISCONNECT | (room ? UV_READABLE : 0) | (sv->out.len ? UV_WRITABLE : 0);
+	if (events == sv->watching)
+		return;
+	sv->watching = events;
+	uv_poll_start(&sv->socket, events, on_socket);
+}
+
+static void pull(struct server *sv)
+{
+	size_t room = sv->stream.id ? hull_wire_writable(sv->stream.wire, sv->stream.id) : 0;
+	if (room == 0)
+		return;
+	ssize_t n = read(sv->fd, sv->k->scratch, room < SCRATCH ? room : SCRATCH);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0 || hull_wire_write(sv->stream.wire, sv->stream.id, 0, sv->k->scratch, (size_t)n) != n)
+		server_hang_up(sv);
+}
+
+static void on_socket(uv_poll_t *poll, int status, int events)
+{
+	struct server *sv = poll->data;
+	if (status < 0) {
+		server_hang_up(sv);
+		return;
+	}
+	if (events & UV_WRITABLE)
+		push(sv);
+	if (sv->fd >= 0 && (events & UV_READABLE))
+		pull(sv);
+	else if (sv->fd >= 0 && (events & UV_DISCONNECT))
+		server_hang_up(sv);
+	rewatch(sv);
+}
+
+static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+{
+	struct server *sv = container_of(s, struct server, stream);
+	if (sv->fd < 0)
+		return;
+	if (sv->out.len == 0) { /* as a rule it takes all at once */
+		ssize_t w = send(sv->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (w > 0) {
+			stream_grant(s, (size_t)w);
+			p += w;
+			n -= (size_t)w;
+		}
+	}
+	if (n > 0 && hull_buf_add(&sv->out, p, n) < 0)
+		server_hang_up(sv);
+	rewatch(sv);
+}
+
+static void on_writable(struct stream *s)
+{
+	rewatch(container_of(s, struct server, stream));
+}
+
+static void on_eof(struct stream *s)
+{
+	stream_reset(s, ECONNRESET, "a share has no half");
+}
+
+static void on_stream_closed(struct stream *s, int code, const char *message)
+{
+	struct server *sv = container_of(s, struct server, stream);
+	/* The guest's word for "nobody has it mounted any more". */
+	if (sv->mount && !sv->over && code == -ECANCELED && sv->mount->state == MOUNTED) {
+		sv->mount->state = GONE;
+		hull_log("%s was unmounted in the sandbox", sv->mount->path);
+	}
+	if (sv->fd >= 0)
+		server_hang_up(sv);
+	else
+		server_free(sv);
+}
+
+static const struct stream_ops OPS = {
+	.data = on_data,
+	.writable = on_writable,
+	.eof = on_eof,
+	.closed = on_stream_closed,
+};
+
+/* Paths below m that have a mount of their own which is read-only: it must not be possible to write to them by way of
+ * m. Relative to m; borrowed from the mounts. */
+static size_t guards_of(const struct mount *m, const char **out, size_t cap)
+{
+	size_t n = 0, len = strlen(m->path);
+	list_each(it, &m->k->mounts)
+	{
+		const struct mount *other = container_of(it, struct mount, in_list);
+		if (!m->readonly && other->readonly && n < cap && strncmp(other->path, m->path, len) == 0 &&
+		    other->path[len] == '/')
+			out[n++] = other->path + len + 1;
+	}
+	return n;
+}
+
+static int server_start(struct mount *m, struct hull_error *err)
+{
+	struct keeper *k = m->k;
+	const char *guards[MOUNTS_MAX];
+	struct share_spec spec = {.path = m->path, .readonly = m->readonly, .guards = guards};
+	spec.guard_count = guards_of(m, guards, MOUNTS_MAX);
+	struct server *sv = calloc(1, sizeof(*sv));
+	if (!sv)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	sv->k = k;
+	sv->stream.ops = &OPS;
+	int r = k->share_spawn(k, &spec, &sv->fd, &sv->child, err);
+	if (r < 0) {
+		free(sv);
+		return r;
+	}
+	sv->socket.data = sv->exit.data = sv;
+	r = uv_poll_init(&k->loop, &sv->exit, sv->child.pidfd);
+	sv->handles = r == 0;
+	if (r == 0 && (r = uv_poll_init(&k->loop, &sv->socket, sv->fd)) == 0)
+		sv->handles++;
+	if (r < 0) {
+		kill(sv->child.pid, SIGKILL);
+		waitpid(sv->child.pid, NULL, 0);
+		close(sv->child.pidfd);
+		close(sv->fd);
+		if (sv->handles)
+			uv_close((uv_handle_t *)&sv->exit, on_handle_closed);
+		else
+			free(sv);
+		return hull_fail(err, r, "cannot watch a server: %s", uv_strerror(r));
+	}
+	uv_poll_start(&sv->exit, UV_READABLE, on_ended);
+	sv->mount = m;
+	m->server = sv;
+	return 0;
+}
+
+/* --- mounts --- */
+
+static struct mount *find(struct keeper *k, const char *path)
+{
+	list_each(n, &k->mounts)
+	{
+		struct mount *m = container_of(n, struct mount, in_list);
+		if (strcmp(m->path, path) == 0)
+			return m;
+	}
+	return NULL;
+}
+
+static void mount_free(struct mount *m)
+{
+	list_del(&m->in_list);
+	m->k->mount_count--;
+	if (m->server)
+		server_drop(m->server);
+	free(m->path);
+	free(m);
+}
+
+static int mount_add(struct keeper *k, const char *path, bool readonly, struct mount **out, struct hull_error *err)
+{
+	struct stat st;
+	if (k->mount_count >= MOUNTS_MAX)
+		return hull_fail(err, -ENOSPC, "a sandbox can have %d paths", MOUNTS_MAX);
+	if (lstat(path, &st) < 0)
+		return hull_fail(err, -errno, "%s: %s", path, strerror(errno));
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return hull_fail(err, -EINVAL, "%s is neither a directory nor a file any more", path);
+	struct mount *m = calloc(1, sizeof(*m));
+	if (!m || !(m->path = strdup(path))) {
+		free(m);
+		return hull_fail(err, -ENOMEM, "out of memory");
+	}
+	m->k = k;
+	m->mode = st.st_mode;
+	m->readonly = readonly || S_ISREG(st.st_mode);
+	list_add(&k->mounts, &m->in_list);
+	k->mount_count++;
+	*out = m;
+	return 0;
+}
+
+/* "PATH" or "PATH:ro" -> the path's length. */
+static size_t split(const char *entry, bool *readonly)
+{
+	size_t n = strlen(entry);
+	*readonly = n > 3 && strcmp(entry + n - 3, ":ro") == 0;
+	return *readonly ? n - 3 : n;
+}
+
+int shares_start(struct keeper *k, struct hull_error *err)
+{
+	for (size_t i = 0; k->share_spawn && k->sb.paths && k->sb.paths[i]; i++) {
+		bool readonly;
+		size_t n = split(k->sb.paths[i], &readonly);
+		_cleanup_free_ char *path = strndup(k->sb.paths[i], n);
+		struct mount *m;
+		if (!path)
+			return hull_fail(err, -ENOMEM, "out of memory");
+		int r = mount_add(k, path, readonly, &m, err);
+		if (r == -ENOENT || r == -EACCES || r == -ENOTDIR)
+			return hull_fail(err, r,
+					 "the workspace %s is not there: %s; put it back, or `hull unmount %s %s`",
+					 path, strerror(-r), k->sb.name, path);
+		if (r < 0)
+			return r;
+	}
+	/* When all are known: each has to know what lies below it. */
+	list_each(it, &k->mounts)
+	{
+		int r = server_start(container_of(it, struct mount, in_list), err);
+		if (r < 0)
+			return hull_wrap(err, "cannot serve %s", container_of(it, struct mount, in_list)->path);
+	}
+	return 0;
+}
+
+static void tell(struct mount *m, uint8_t kind, bool force)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	if (hull_buf_add(&b, &kind, 1) == 0 && hull_args_put_str(&b, HULL_TAG_PATH, m->path) == 0 &&
+	    hull_args_put_u32(&b, HULL_TAG_READONLY, m->readonly) == 0 &&
+	    hull_args_put_u32(&b, HULL_TAG_MODE, m->mode) == 0 && hull_args_put_u32(&b, HULL_TAG_FORCE, force) == 0)
+		stream_message(&m->k->guest.control, hull_buf_bytes(&b), b.len);
+}
+
+/* Ask for the next one, or be done. */
+static void advance(struct keeper *k)
+{
+	struct mount *next = NULL;
+	if (!k->guest.answered || k->phase >= PHASE_STOPPING)
+		return;
+	list_each(n, &k->mounts)
+	{
+		struct mount *m = container_of(n, struct mount, in_list);
+		if (m->state == ASKED)
+			return;
+		if (m->state == NEW && m->server && !next)
+			next = m;
+	}
+	if (next) {
+		next->state = ASKED;
+		tell(next, HULL_MSG_MOUNT, false);
+	} else if (!k->guest.configured) {
+		/* What a restored guest still has mounted and nobody serves any more. */
+		static const uint8_t rest[] = {HULL_MSG_UNMOUNT};
+		stream_message(&k->guest.control, rest, sizeof(rest));
+		guest_ready(k);
+	}
+}
+
+void shares_configured(struct keeper *k)
+{
+	advance(k);
+}
+
+/* Not to be had, now or any more. */
+static void give_up(struct mount *m, int code, const char *why)
+{
+	struct keeper *k = m->k;
+	char text[1200];
+	snprintf(text, sizeof(text), "%s cannot be mounted in the sandbox: %s", m->path, why);
+	if (!k->guest.configured) {
+		keeper_fault(k, "%s", text);
+		return;
+	}
+	keeper_log_guest(k, "%s", text);
+	bool was_there = m->state == MOUNTED || m->restarts > 0;
+	if (was_there)
+		tell(m, HULL_MSG_UNMOUNT, true);
+	service_mounted(k, m->path, code, text);
+	mount_free(m);
+	advance(k);
+}
+
+static void server_lost(struct mount *m)
+{
+	struct keeper *k = m->k;
+	struct hull_error err = {0};
+	if (k->phase >= PHASE_STOPPING || m->state == LEAVING || m->state == GONE)
+		return;
+	uint64_t now = keeper_ms(k);
+	if (now - m->restarted_ms > CALM_MS)
+		m->restarts = 0;
+	m->restarted_ms = now;
+	if (++m->restarts > RESTARTS_MAX) {
+		give_up(m, -EIO, "its server ends again and again");
+		return;
+	}
+	if (server_start(m, &err) < 0) {
+		give_up(m, err.code, err.msg);
+		return;
+	}
+	keeper_log_guest(k, "%s has a new server", m->path);
+	m->state = NEW;
+	advance(k);
+}
+
+void share_opened(struct keeper *k, struct link *l, uint32_t stream, const uint8_t *args, size_t len)
+{
+	struct hull_cur cur = hull_cur_make(args, len);
+	struct hull_arg a;
+	_cleanup_free_ char *path = NULL;
+	uint32_t announcer = 0;
+	while (hull_args_next(&cur, &a)) {
+		if (a.tag == HULL_TAG_PATH && !path)
+			path = hull_arg_str(&a);
+		else if (a.tag == HULL_TAG_PID)
+			announcer = hull_arg_u32(&a);
+	}
+	struct mount *m = path && !cur.bad ? find(k, path) : NULL;
+	struct server *sv = m ? m->server : NULL;
+	if (!sv || sv->taken || sv->fd < 0) {
+		hull_wire_refuse(l->wire, stream, sv ? EBUSY : ENOENT, "this path is not shared");
+		return;
+	}
+	sv->taken = true;
+	stream_take(&sv->stream, l, stream);
+	hull_wire_accept(l->wire, stream, NULL, 0);
+	/* Its socket is empty: it takes these at once. */
+	if (hull_buf_le32(&sv->out, announcer) < 0)
+		server_hang_up(sv);
+	while (sv->fd >= 0 && sv->out.len) {
+		ssize_t n = send(sv->fd, hull_buf_bytes(&sv->out), sv->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n <= 0)
+			server_hang_up(sv);
+		else
+			hull_buf_drain(&sv->out, (size_t)n);
+	}
+	rewatch(sv);
+}
+
+/* --- what the guest answers --- */
+
+void shares_answered(struct keeper *k, bool mounted, struct hull_cur *cur)
+{
+	struct hull_arg a;
+	_cleanup_free_ char *path = NULL;
+	_cleanup_free_ char *text = NULL;
+	uint32_t error = 0;
+	while (hull_args_next(cur, &a)) {
+		if (a.tag == HULL_TAG_PATH && !path)
+			path = hull_arg_str(&a);
+		else if (a.tag == HULL_TAG_ERRNO)
+			error = hull_arg_u32(&a) & 0xfff;
+		else if (a.tag == HULL_TAG_TEXT && !text)
+			text = hull_printable((const char *)a.p, a.n);
+	}
+	struct mount *m = path ? find(k, path) : NULL;
+	if (!m || m->state != (mounted ? ASKED : LEAVING))
+		return;
+	const char *why = text && text[0] ? text : strerror((int)error);
+	if (!mounted && error == EBUSY) {
+		m->state = MOUNTED;
+		char busy[1200];
+		snprintf(busy, sizeof(busy), "%s is in use in the sandbox: end what works in it, or add --force", path);
+		service_mounted(k, path, -EBUSY, busy);
+	} else if (!mounted) {
+		mount_free(m);
+		share_forget(k, path);
+		service_mounted(k, path, 0, NULL);
+	} else if (error) {
+		give_up(m, -(int)error, why);
+	} else {
+		bool known = share_known(k, path);
+		m->state = MOUNTED;
+		if (!known)
+			share_remember(k, m->path, m->readonly);
+		service_mounted(k, path, 0, NULL);
+		advance(k);
+	}
+}
+
+/* --- on a running sandbox --- */
+
+int share_mount(struct keeper *k, const char *path, bool readonly, struct hull_error *err)
+{
+	struct mount *m = find(k, path);
+	if (!k->share_spawn || !k->guest.configured || k->phase >= PHASE_STOPPING)
+		return hull_fail(err, -EAGAIN, "the sandbox is not up");
+	if (m && m->state == GONE) {
+		mount_free(m);
+		m = NULL;
+	}
+	if (m)
+		return hull_fail(err, -EEXIST, "%s is mounted already", path);
+	int r = mount_add(k, path, readonly, &m, err);
+	if (r < 0)
+		return r;
+	size_t len;
+	list_each(n, &k->mounts)
+	{
+		const struct mount *o = container_of(n, struct mount, in_list);
+		len = strlen(o->path);
+		if (m->readonly && !o->readonly && strncmp(path, o->path, len) == 0 && path[len] == '/') {
+			r = hull_fail(
+				err, -EBUSY,
+				"%s lies in %s, which is mounted writable: to make a part of it read-only, stop the "
+				"sandbox first",
+				path, o->path);
+			mount_free(m);
+			return r;
+		}
+	}
+	r = server_start(m, err);
+	if (r < 0) {
+		mount_free(m);
+		return r;
+	}
+	advance(k);
+	return 0;
+}
+
+int share_unmount(struct keeper *k, const char *path, bool force, struct hull_error *err)
+{
+	struct mount *m = find(k, path);
+	if (!m)
+		return hull_fail(err, -ENOENT, "%s is not mounted in this sandbox", path);
+	if (m->state == GONE) {
+		mount_free(m);
+		share_forget(k, path);
+		return 1;
+	}
+	if (m->state != MOUNTED)
+		return hull_fail(err, -EAGAIN, "%s is just being mounted or unmounted", path);
+	m->state = LEAVING;
+	tell(m, HULL_MSG_UNMOUNT, force);
+	return 0;
+}
+
+json_t *shares_list(struct keeper *k)
+{
+	json_t *list = json_array();
+	list_each(n, &k->mounts)
+	{
+		const struct mount *m = container_of(n, struct mount, in_list);
+		json_array_append_new(list, json_pack("{s:s+,s:b,s:s,s:i}", "path", m->path, "", "readonly",
+						      m->readonly, "state", states[m->state], "pid",
+						      m->server ? (int)m->server->child.pid : 0));
+	}
+	return list;
+}
+
+void shares_close(struct keeper *k)
+{
+	list_each(n, &k->mounts) mount_free(container_of(n, struct mount, in_list));
+}
+
+/* --- sandbox.json --- */
+
+static size_t position(struct keeper *k, const char *path)
+{
+	size_t i = 0;
+	for (; k->sb.paths && k->sb.paths[i]; i++) {
+		bool readonly;
+		size_t n = split(k->sb.paths[i], &readonly);
+		if (strlen(path) == n && memcmp(path, k->sb.paths[i], n) == 0)
+			break;
+	}
+	return i;
+}
+
+bool share_known(struct keeper *k, const char *path)
+{
+	return k->sb.paths && k->sb.paths[position(k, path)] != NULL;
+}
+
+void share_remember(struct keeper *k, const char *path, bool readonly)
+{
+	_cleanup_free_ char *entry = hull_fmt("%s%s", path, readonly ? ":ro" : "");
+	if (entry && hull_strv_add(&k->sb.paths, entry) == 0)
+		keeper_save(k, "running", NULL);
+}
+
+void share_forget(struct keeper *k, const char *path)
+{
+	size_t i = k->sb.paths ? position(k, path) : 0;
+	if (!k->sb.paths || !k->sb.paths[i])
+		return;
+	free(k->sb.paths[i]);
+	for (; k->sb.paths[i + 1]; i++)
+		k->sb.paths[i] = k->sb.paths[i + 1];
+	k->sb.paths[i] = NULL;
+	keeper_save(k, "running", NULL);
+}

@@ -1,0 +1,112 @@
+/* Starting hull-share in its jail: what it serves is all that is in there; see share.c and docs/workspace.md.
+ *
+ * It acts as the user who started the sandbox. Started by root it acts as the owner of what it serves; when that is
+ * root as well, as root without a single capability, so that it can do with root's files what their modes allow an
+ * owner. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "wire/service.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SOCKET_BUFFER = 1024 * 1024 };
+
+/* It lies beside this program. */
+static int open_program(struct hull_error *err)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (n <= 0)
+		return hull_fail_errno(err, "cannot tell where hull-keeper lies");
+	self[n] = '\0';
+	char *slash = strrchr(self, '/');
+	if (slash)
+		*slash = '\0';
+	_cleanup_free_ char *path = hull_fmt("%s/hull-share", self);
+	if (!path)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? hull_fail_errno(
+				err, "hull-share is missing beside hull-keeper (%s); build or install Hull again", path)
+		      : fd;
+}
+
+int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, struct hull_jailed *child,
+		      struct hull_error *err)
+{
+	char uid[16], gid[16];
+	char *argv[2 * MOUNTS_MAX + 10];
+	size_t n = 0;
+	struct stat st;
+	int ends[2];
+	_cleanup_close_ int program = open_program(err);
+	if (program < 0)
+		return program;
+	_cleanup_free_ char *dir = hull_runtime_path(&k->paths, k->sb.name, "jail");
+	if (!dir)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return hull_fail_errno(err, "cannot make %s", dir);
+	if (lstat(spec->path, &st) < 0)
+		return hull_fail_errno(err, "%s", spec->path);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return hull_fail_errno(err, "cannot make a socket");
+	_cleanup_close_ int ours = ends[0];
+	_cleanup_close_ int theirs = ends[1];
+	int size = SOCKET_BUFFER;
+	for (int i = 0; i < 2; i++)
+		setsockopt(ends[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	int r = hull_set_nonblock(ours, true);
+	if (r < 0)
+		return hull_fail(err, r, "cannot make a socket");
+	struct rlimit files = {0, 1 << 20};
+	getrlimit(RLIMIT_NOFILE, &files);
+
+	snprintf(uid, sizeof(uid), "%d", HULL_GUEST_UID);
+	snprintf(gid, sizeof(gid), "%d", HULL_GUEST_GID);
+	argv[n++] = "hull-share";
+	argv[n++] = "--root";
+	argv[n++] = (char *)(uintptr_t)spec->path;
+	argv[n++] = "--uid";
+	argv[n++] = uid;
+	argv[n++] = "--gid";
+	argv[n++] = gid;
+	if (spec->readonly)
+		argv[n++] = "--ro";
+	for (size_t i = 0; i < spec->guard_count; i++) {
+		argv[n++] = "--guard";
+		argv[n++] = (char *)(uintptr_t)spec->guards[i];
+	}
+	argv[n] = NULL;
+	struct hull_bind bind = {.source = spec->path, .target = spec->path, .writable = !spec->readonly};
+	struct hull_jail jail = {
+		.dir = dir,
+		.binds = &bind,
+		.bind_count = 1,
+		.need_proc = true,
+		.need_fanotify = true,
+		.stdin_fd = theirs,
+		.stdout_fd = -1,
+		.stderr_fd = k->keeper_log.fd,
+		.argv = argv,
+		.program_fd = program,
+		.rlimit_nofile = files.rlim_max == RLIM_INFINITY ? 1 << 20 : files.rlim_max,
+		.drop_uid = st.st_uid,
+		.drop_gid = st.st_gid,
+		.drop_to_root = true,
+	};
+	r = hull_jail_start(&jail, child, err);
+	if (r < 0)
+		return r;
+	*fd = hull_steal_fd(&ours);
+	return 0;
+}
