@@ -92,7 +92,7 @@ static void parse(const char *text, size_t step, char *out, size_t cap)
 		i += used;
 		if (e == HTTP_BODY)
 			body += used;
-		if ((e == HTTP_HEAD || e == HTTP_BAD || i == n) && body) {
+		if (e != HTTP_BAD && (e == HTTP_HEAD || i == n) && body) {
 			o += (size_t)snprintf(out + o, cap - o, "+%zu;", body);
 			body = 0;
 		}
