@@ -36,6 +36,7 @@ void hull_sandbox_free(struct hull_sandbox *s)
 	free(s->engine);
 	hull_strv_free(s->env);
 	hull_strv_free(s->paths);
+	hull_strv_free(s->ports);
 	free(s->state);
 	free(s->restore);
 	free(s->last_error);
@@ -200,7 +201,9 @@ static int from_json(const json_t *j, struct hull_sandbox *s, const char **bad)
 	s->engine = get_str(j, "engine", true, bad);
 	s->env = get_list(j, "env", bad);
 	s->paths = get_list(j, "paths", bad);
+	s->ports = get_list(j, "ports", bad);
 	s->no_docker = get_bool(j, "no_docker", bad);
+	s->no_network = get_bool(j, "no_network", bad);
 	s->remove = get_bool(j, "remove", bad);
 	s->created = get_uint(j, "created", true, INT64_MAX, bad);
 	s->started = get_uint(j, "started", false, INT64_MAX, bad);
@@ -288,7 +291,9 @@ static json_t *to_json(const struct hull_sandbox *s)
 		  json_object_set_new(j, "engine", json_string(s->engine)) == 0 &&
 		  json_object_set_new(j, "env", list_json(s->env)) == 0 &&
 		  json_object_set_new(j, "paths", list_json(s->paths)) == 0 &&
+		  json_object_set_new(j, "ports", list_json(s->ports)) == 0 &&
 		  json_object_set_new(j, "no_docker", json_boolean(s->no_docker)) == 0 &&
+		  json_object_set_new(j, "no_network", json_boolean(s->no_network)) == 0 &&
 		  json_object_set_new(j, "remove", json_boolean(s->remove)) == 0 &&
 		  json_object_set_new(j, "created", json_integer((json_int_t)s->created)) == 0 &&
 		  json_object_set_new(j, "started", json_integer((json_int_t)s->started)) == 0 &&

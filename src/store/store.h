@@ -52,7 +52,9 @@ struct hull_sandbox {
 	char *engine;    /* "auto" "qemu" "kvm" */
 	char **env;      /* "K=V" */
 	char **paths;    /* workspace paths "PATH" or "PATH:ro", absolute; the first is the working directory */
+	char **ports;    /* published: "[IP:]HOST:PORT/tcp" (policy/port.h) */
 	bool no_docker;
+	bool no_network; /* no gateway at all */
 	bool remove;      /* --rm */
 	uint64_t created; /* seconds since 1970 */
 	uint64_t started; /* 0 = never */

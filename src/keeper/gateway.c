@@ -1,0 +1,642 @@
+/* hull-egress, the sandbox's gateway to the network, as the keeper has it; see keeper.h and egress/egress.h.
+ *
+ * The child is started with the sandbox and again whenever it dies: what went through it is reset, and nothing else
+ * notices. What it must not forget is kept here: the policy, the ports, the names it gave addresses to. The policy's
+ * files are watched by their directories, so that a file put in place by rename is seen, and a new text is sent as soon
+ * as it is read. A file that is wrong changes nothing: the last good texts stay in force, also for a child that is
+ * started again; without any, everything is denied. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "egress/egress.h"
+#include "policy/policy.h"
+#include "policy/port.h"
+#include "wire/service.h"
+
+#include <fcntl.h>
+#include <libfyaml.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+enum { LINE_MAX_OUT = 4 << 20, EGRESS_LOG_CAP = 8 << 20, RESTART_MS = 100, RESTART_MOST_MS = 5000, NUMBERS = 65536 };
+
+/* One life of the child. Freed when the loop has let go of its link. */
+struct child {
+	struct link link;
+	struct stream control;
+	struct hull_buf in, out;
+	uv_poll_t exit_poll;
+	int pidfd;
+	pid_t pid;
+	int handles; /* of the loop's, still to be closed */
+	bool gone;
+};
+
+struct gateway {
+	struct keeper *k;
+	struct child *child; /* NULL = not running at the moment */
+	bool closing;
+	uint64_t started_ms;
+	unsigned failures; /* deaths in a row, soon after the start */
+	uv_timer_t restart;
+	uv_fs_event_t watch_global, watch_sandbox;
+	char *global_path, *sandbox_path;
+	char *global, *sandbox; /* the texts in force; NULL = no file */
+	bool loaded;            /* there are good ones */
+	char policy_error[1024];
+	char **name_table; /* by number */
+	struct logfile log;
+	json_t *ports; /* {"ID": {"spec", "bound", "host", "error", "pending"}} */
+	json_int_t next_port;
+};
+
+static void start_child(struct gateway *g);
+
+static void free_json(json_t **j)
+{
+	json_decref(*j);
+}
+
+/* --- saying --- */
+
+static void pump(struct child *c)
+{
+	while (c->control.id && c->out.len > 0) {
+		ssize_t n = hull_wire_write(c->control.wire, c->control.id, 0, hull_buf_bytes(&c->out), c->out.len);
+		if (n <= 0)
+			return;
+		hull_buf_drain(&c->out, (size_t)n);
+	}
+}
+
+/* Takes the reference to j. Without a child it is not lost: a new one is told everything. */
+static void say(struct gateway *g, json_t *j)
+{
+	_cleanup_(free_json) json_t *own = j;
+	struct child *c = g->child;
+	char *text = c && own ? json_dumps(own, JSON_COMPACT) : NULL;
+	size_t n = text ? strlen(text) : 0;
+	if (n) {
+		text[n] = '\n';
+		hull_buf_add(&c->out, text, n + 1);
+		pump(c);
+	}
+	free(text);
+}
+
+static const char *env_either(const char *upper, const char *lower)
+{
+	const char *v = getenv(lower);
+	return v && v[0] ? v : getenv(upper);
+}
+
+static void free_doc(struct fy_document **d)
+{
+	if (*d)
+		fy_document_destroy(*d);
+}
+
+/* config.yaml's proxy: and no_proxy:, which go before the environment. Owned; NULL = not there. */
+static char *config_word(const struct keeper *k, const char *key)
+{
+	_cleanup_free_ char *path = hull_fmt("%s/config.yaml", k->paths.config);
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	if (!path || hull_read_file(AT_FDCWD, path, 1 << 20, &text, NULL) < 0)
+		return NULL;
+	struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET};
+	_cleanup_(free_doc) struct fy_document *doc = fy_document_build_from_string(&cfg, (char *)hull_buf_bytes(&text),
+										    text.len);
+	struct fy_node *root = doc ? fy_document_root(doc) : NULL;
+	struct fy_node *v = root && fy_node_is_mapping(root) ? fy_node_mapping_lookup_by_string(root, key, (size_t)-1)
+							     : NULL;
+	size_t n = 0;
+	const char *s = v && fy_node_is_scalar(v) ? fy_node_get_scalar(v, &n) : NULL;
+	return s && n ? strndup(s, n) : NULL;
+}
+
+static json_t *proxy_json(const struct keeper *k)
+{
+	_cleanup_free_ char *all = config_word(k, "proxy");
+	_cleanup_free_ char *no = config_word(k, "no_proxy");
+	const char *env_no = env_either("NO_PROXY", "no_proxy");
+	if (all)
+		return json_pack("{s:s,s:s*}", "all", all, "no", no ? no : env_no);
+	return json_pack("{s:s*,s:s*,s:s*,s:s*}", "http", getenv("http_proxy"), "https",
+			 env_either("HTTPS_PROXY", "https_proxy"), "all", env_either("ALL_PROXY", "all_proxy"), "no",
+			 no ? no : env_no);
+}
+
+static json_t *names_json(const struct gateway *g)
+{
+	json_t *a = json_array();
+	for (size_t i = 0; i < NUMBERS; i++)
+		if (g->name_table[i])
+			json_array_append_new(a, json_pack("[I,s]", (json_int_t)i, g->name_table[i]));
+	return a;
+}
+
+static void say_policy(struct gateway *g)
+{
+	if (g->loaded)
+		say(g, json_pack("{s:{s:s?,s:s?}}", "policy", "global", g->global, "sandbox", g->sandbox));
+	else
+		say(g, json_pack("{s:{s:s}}", "policy", "closed", g->policy_error));
+}
+
+static void say_port(struct gateway *g, json_int_t id, const struct hull_port *p)
+{
+	say(g, json_pack("{s:{s:I,s:s,s:i,s:i,s:s}}", "publish", "id", id, "ip", p->ip, "host", p->host, "guest",
+			 p->guest, "proto", p->udp ? "udp" : "tcp"));
+}
+
+/* --- the policy's files --- */
+
+/* A file's text, or NULL when there is none. */
+static int read_policy(const char *path, char **out, struct hull_error *err)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	*out = NULL;
+	int r = hull_policy_read(path, &b, err);
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0 && !(*out = strndup((char *)hull_buf_bytes(&b), b.len)))
+		r = hull_fail(err, -ENOMEM, "out of memory");
+	return r;
+}
+
+static void load_policy(struct gateway *g)
+{
+	_cleanup_free_ char *global = NULL;
+	_cleanup_free_ char *sandbox = NULL;
+	_cleanup_(hull_policy_free) struct hull_policy p = {0};
+	struct hull_error err = {0};
+	int r = read_policy(g->global_path, &global, &err);
+	if (r == 0)
+		r = read_policy(g->sandbox_path, &sandbox, &err);
+	if (r == 0 && g->loaded && hull_streq(global, g->global) && hull_streq(sandbox, g->sandbox)) {
+		g->policy_error[0] = '\0';
+		return;
+	}
+	if (r == 0)
+		r = hull_policy_build(global, sandbox, &p, NULL, &err);
+	if (r < 0) {
+		if (strcmp(g->policy_error, err.msg) != 0)
+			hull_log("policy: %s; %s", err.msg,
+				 g->loaded ? "the old one stays in force" : "everything is denied until it is mended");
+		snprintf(g->policy_error, sizeof(g->policy_error), "%s", err.msg);
+		if (!g->loaded)
+			say_policy(g);
+		return;
+	}
+	free(g->global);
+	free(g->sandbox);
+	g->global = hull_steal_ptr(global);
+	g->sandbox = hull_steal_ptr(sandbox);
+	g->loaded = true;
+	g->policy_error[0] = '\0';
+	say_policy(g);
+}
+
+static void on_file(uv_fs_event_t *w, const char *file, int events, int status)
+{
+	/* Without a name something happened to the directory itself. */
+	if (!file || strcmp(file, "policy.yaml") == 0)
+		load_policy(w->data);
+}
+
+static void watch_directory(struct gateway *g, uv_fs_event_t *w, const char *file)
+{
+	_cleanup_free_ char *dir = strndup(file, strlen(file) - strlen("/policy.yaml"));
+	uv_fs_event_init(&g->k->loop, w);
+	w->data = g;
+	int r = dir ? uv_fs_event_start(w, on_file, dir, 0) : -ENOMEM;
+	if (r < 0)
+		hull_log("cannot watch %s: %s; changes of the policy need a restart", dir ? dir : file, uv_strerror(r));
+}
+
+/* --- hearing --- */
+
+static void on_name(struct gateway *g, const json_t *pair)
+{
+	json_int_t number = json_integer_value(json_array_get(pair, 0));
+	const char *text = json_string_value(json_array_get(pair, 1));
+	if (number <= 0 || number >= NUMBERS || !text || strlen(text) > HULL_HOST_MAX)
+		return;
+	free(g->name_table[number]);
+	g->name_table[number] = strdup(text);
+}
+
+static json_t *port_entry(struct gateway *g, json_int_t id)
+{
+	char key[24];
+	snprintf(key, sizeof(key), "%lld", (long long)id);
+	return json_object_get(g->ports, key);
+}
+
+static void on_port(struct gateway *g, const json_t *j)
+{
+	json_int_t id = json_integer_value(json_object_get(j, "id"));
+	json_t *entry = port_entry(g, id);
+	if (!entry)
+		return;
+	json_object_del(entry, "pending");
+	json_object_del(entry, "error");
+	json_object_del(entry, "bound");
+	json_object_update(entry, (json_t *)j);
+	const char *error = json_string_value(json_object_get(j, "error"));
+	if (error)
+		hull_log("port %s: %s", json_string_value(json_object_get(entry, "spec")), error);
+	service_port(g->k, id);
+}
+
+static void on_line(struct gateway *g, const char *line, size_t n)
+{
+	_cleanup_(free_json) json_t *j = json_loadb(line, n, 0, NULL);
+	const json_t *v;
+	if ((v = json_object_get(j, "log"))) {
+		char *text = json_dumps(v, JSON_COMPACT);
+		size_t len = text ? strlen(text) : 0;
+		if (len) {
+			text[len] = '\n';
+			logfile_write(&g->log, text, len + 1);
+		}
+		free(text);
+	} else if ((v = json_object_get(j, "name"))) {
+		on_name(g, v);
+	} else if ((v = json_object_get(j, "port"))) {
+		on_port(g, v);
+	} else if ((v = json_object_get(j, "policy"))) {
+		const char *error = json_string_value(json_object_get(v, "error"));
+		if (error)
+			hull_log("the gateway does not take the policy: %s", error);
+	}
+}
+
+static void control_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+{
+	struct child *c = container_of(s, struct child, control);
+	struct gateway *g = c->link.k->gateway;
+	stream_grant(s, n);
+	if (c->in.len + n > LINE_MAX_OUT || hull_buf_add(&c->in, p, n) < 0) {
+		hull_buf_free(&c->in);
+		return;
+	}
+	const uint8_t *nl;
+	while (c->in.len && (nl = memchr(hull_buf_bytes(&c->in), '\n', c->in.len))) {
+		size_t len = (size_t)(nl - hull_buf_bytes(&c->in));
+		on_line(g, (char *)hull_buf_bytes(&c->in), len);
+		hull_buf_drain(&c->in, len + 1);
+	}
+}
+
+static void control_writable(struct stream *s)
+{
+	pump(container_of(s, struct child, control));
+}
+
+static void control_closed(struct stream *s, int code, const char *message)
+{
+}
+
+static const struct stream_ops CONTROL_OPS = {
+	.data = control_data, .writable = control_writable, .closed = control_closed};
+
+/* --- the child's life --- */
+
+static void child_handle_closed(struct child *c)
+{
+	if (--c->handles > 0)
+		return;
+	hull_buf_free(&c->in);
+	hull_buf_free(&c->out);
+	free(c);
+}
+
+static void on_link_freed(struct link *l)
+{
+	child_handle_closed(container_of(l, struct child, link));
+}
+
+static void on_poll_closed(uv_handle_t *h)
+{
+	child_handle_closed(container_of((uv_poll_t *)h, struct child, exit_poll));
+}
+
+/* Whatever is left of it. Not from inside an event of its wire. */
+static void end_child(struct gateway *g)
+{
+	struct child *c = g->child;
+	if (!c || c->gone)
+		return;
+	c->gone = true;
+	g->child = NULL;
+	kill(c->pid, SIGKILL);
+	waitpid(c->pid, NULL, 0);
+	link_close(&c->link);
+	uv_close((uv_handle_t *)&c->exit_poll, on_poll_closed);
+	close(c->pidfd);
+}
+
+static void on_restart(uv_timer_t *t)
+{
+	start_child(t->data);
+}
+
+static void child_died(struct gateway *g, const char *why)
+{
+	struct keeper *k = g->k;
+	end_child(g);
+	if (g->closing || k->phase >= PHASE_STOPPING)
+		return;
+	uint64_t lived = keeper_ms(k) - g->started_ms;
+	g->failures = lived > 10000 ? 0 : g->failures + 1;
+	keeper_log_guest(k, "the gateway ended (%s): starting it again", why);
+	/* The first time at once, then with patience. */
+	uint64_t wait = g->failures <= 1 ? 0 : (uint64_t)RESTART_MS << (g->failures < 7 ? g->failures - 2 : 6);
+	uv_update_time(&k->loop);
+	uv_timer_start(&g->restart, on_restart, wait < RESTART_MOST_MS ? wait : RESTART_MOST_MS, 0);
+}
+
+static void on_exit_poll(uv_poll_t *poll, int status, int events)
+{
+	struct child *c = container_of(poll, struct child, exit_poll);
+	child_died(c->link.k->gateway, "it exited");
+}
+
+static void on_gone(struct link *l, int code, const char *why)
+{
+	child_died(l->k->gateway, why);
+}
+
+/* A connection to a published port. */
+static void on_opened(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
+{
+	struct keeper *k = l->k;
+	if (service != HULL_SVC_DIAL)
+		hull_wire_refuse(l->wire, stream, ENOSYS, "not offered");
+	else if (!k->guest.configured || k->phase != PHASE_RUNNING)
+		hull_wire_refuse(l->wire, stream, ECONNREFUSED, "the guest is not up");
+	else
+		pair_open(k, l, stream, &k->guest.link, service, args, len);
+}
+
+static int try_start(struct gateway *g, struct hull_error *err)
+{
+	struct keeper *k = g->k;
+	int pair[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return hull_fail_errno(err, "cannot make a socket pair");
+	_cleanup_close_ int ours = pair[0];
+	_cleanup_close_ int theirs = pair[1];
+	struct child *c = calloc(1, sizeof(*c));
+	if (!c)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	int r = k->gateway_start(k, theirs, &c->pid, &c->pidfd, err);
+	if (r < 0) {
+		free(c);
+		return r;
+	}
+	c->link.gone = on_gone;
+	c->link.opened = on_opened;
+	c->link.freed = on_link_freed;
+	c->handles = 2;
+	r = uv_poll_init(&k->loop, &c->exit_poll, c->pidfd);
+	if (r == 0)
+		r = link_open(k, &c->link, hull_steal_fd(&ours), true, HULL_WIRE_HOST, EGRESS_CONNECTIONS_MAX * 2, err);
+	if (r < 0) {
+		/* Cannot happen but for memory; then the sandbox goes on without a network. */
+		kill(c->pid, SIGKILL);
+		waitpid(c->pid, NULL, 0);
+		return hull_fail(err, r, "cannot watch the gateway: %s", strerror(-r));
+	}
+	uv_poll_start(&c->exit_poll, UV_READABLE, on_exit_poll);
+	g->child = c;
+	c->control.ops = &CONTROL_OPS;
+	r = hull_wire_hello(c->link.wire, uv_hrtime());
+	if (r == 0)
+		r = stream_open(&c->control, &c->link, HULL_SVC_EGRESS, NULL);
+	return r < 0 ? hull_fail(err, r, "cannot speak to the gateway: %s", strerror(-r)) : 0;
+}
+
+static void start_child(struct gateway *g)
+{
+	struct keeper *k = g->k;
+	struct hull_error err = {0};
+	g->started_ms = keeper_ms(k);
+	if (try_start(g, &err) < 0) {
+		hull_log("no network: %s", err.msg);
+		g->failures++;
+		end_child(g);
+		uv_timer_start(&g->restart, on_restart, RESTART_MOST_MS, 0);
+		return;
+	}
+	say(g, json_pack("{s:{s:s,s:o,s:o}}", "start", "sandbox", k->sb.name, "proxy", proxy_json(k), "names",
+			 names_json(g)));
+	say_policy(g);
+	const char *key;
+	json_t *entry;
+	json_object_foreach(g->ports, key, entry)
+	{
+		struct hull_port p;
+		if (hull_port_parse(json_string_value(json_object_get(entry, "spec")), &p, NULL) < 0)
+			continue;
+		/* A number that was free is kept. */
+		json_int_t host = json_integer_value(json_object_get(entry, "host"));
+		if (!p.host && host > 0 && host < 65536)
+			p.host = (uint16_t)host;
+		say_port(g, atoll(key), &p);
+	}
+}
+
+/* --- for the rest of the keeper --- */
+
+static json_int_t add_port(struct gateway *g, const struct hull_port *p)
+{
+	char key[24];
+	_cleanup_free_ char *spec = hull_port_text(p);
+	json_int_t id = ++g->next_port;
+	snprintf(key, sizeof(key), "%lld", (long long)id);
+	if (!spec || json_object_set_new(g->ports, key, json_pack("{s:s,s:b}", "spec", spec, "pending", 1)) < 0)
+		return -ENOMEM;
+	return id;
+}
+
+int gateway_open(struct keeper *k, struct hull_error *err)
+{
+	if (k->sb.no_network || !k->gateway_start)
+		return 0;
+	struct gateway *g = calloc(1, sizeof(*g));
+	k->gateway = g;
+	if (!g)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	g->k = k;
+	g->log.fd = -1;
+	g->name_table = calloc(NUMBERS, sizeof(*g->name_table));
+	g->ports = json_object();
+	g->global_path = hull_fmt("%s/policy.yaml", k->paths.config);
+	g->sandbox_path = hull_sandbox_path(&k->paths, k->sb.name, "policy.yaml");
+	_cleanup_free_ char *log = hull_sandbox_path(&k->paths, k->sb.name, "egress.log");
+	if (!g->name_table || !g->ports || !g->global_path || !g->sandbox_path || !log)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	int r = logfile_open(&g->log, log, EGRESS_LOG_CAP, false, err);
+	if (r < 0)
+		return r;
+	uv_timer_init(&k->loop, &g->restart);
+	g->restart.data = g;
+	watch_directory(g, &g->watch_global, g->global_path);
+	watch_directory(g, &g->watch_sandbox, g->sandbox_path);
+	for (size_t i = 0; k->sb.ports && k->sb.ports[i]; i++) {
+		struct hull_port p;
+		struct hull_error why;
+		if (hull_port_parse(k->sb.ports[i], &p, &why) < 0)
+			hull_log("%s", why.msg);
+		else
+			add_port(g, &p);
+	}
+	load_policy(g);
+	start_child(g);
+	return 0;
+}
+
+void gateway_close(struct keeper *k)
+{
+	struct gateway *g = k->gateway;
+	if (!g || g->closing)
+		return;
+	g->closing = true;
+	end_child(g);
+	if (g->restart.data) {
+		uv_close((uv_handle_t *)&g->restart, NULL);
+		uv_close((uv_handle_t *)&g->watch_global, NULL);
+		uv_close((uv_handle_t *)&g->watch_sandbox, NULL);
+	}
+	logfile_close(&g->log);
+	/* The rest goes with the process: handles of the loop lie in it. */
+}
+
+void gateway_guest_open(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
+{
+	struct keeper *k = l->k;
+	struct gateway *g = k->gateway;
+	if (service != HULL_SVC_CONNECT && service != HULL_SVC_RESOLVE && service != HULL_SVC_DATAGRAM)
+		hull_wire_refuse(l->wire, stream, ENOSYS, "not offered by this host");
+	else if (!g || g->closing)
+		hull_wire_refuse(l->wire, stream, ENETDOWN, "this sandbox has no network");
+	else if (!g->child)
+		hull_wire_refuse(l->wire, stream, ENETDOWN, "the gateway is being started");
+	else
+		pair_open(k, l, stream, &g->child->link, service, args, len);
+}
+
+/* --- published ports --- */
+
+json_t *gateway_port(struct keeper *k, json_int_t id)
+{
+	json_t *entry = k->gateway ? port_entry(k->gateway, id) : NULL;
+	if (!entry || json_object_get(entry, "pending"))
+		return NULL;
+	return json_deep_copy(entry);
+}
+
+json_t *gateway_ports(struct keeper *k)
+{
+	json_t *a = json_array();
+	const char *key;
+	json_t *entry;
+	if (k->gateway)
+		json_object_foreach(k->gateway->ports, key, entry) json_array_append_new(a, json_deep_copy(entry));
+	return a;
+}
+
+/* What is published is written down, so that the next start has it. */
+static void save_ports(struct gateway *g)
+{
+	struct keeper *k = g->k;
+	char **list = hull_strv_copy(NULL);
+	const char *key;
+	json_t *entry;
+	json_object_foreach(g->ports, key, entry)
+	{
+		const char *spec = json_string_value(json_object_get(entry, "spec"));
+		if (list && spec && !json_object_get(entry, "error"))
+			hull_strv_add(&list, spec);
+	}
+	if (!list)
+		return;
+	hull_strv_free(k->sb.ports);
+	k->sb.ports = list;
+	k->save_due = true;
+}
+
+json_int_t gateway_publish(struct keeper *k, const char *spec, struct hull_error *err)
+{
+	struct gateway *g = k->gateway;
+	struct hull_port p;
+	if (!g || g->closing)
+		return hull_fail(err, -ENETDOWN, "this sandbox has no network (--no-network)");
+	int r = hull_port_parse(spec, &p, err);
+	if (r < 0)
+		return r;
+	json_int_t id = add_port(g, &p);
+	if (id < 0)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	say_port(g, id, &p);
+	return id;
+}
+
+void gateway_published(struct keeper *k, json_int_t id)
+{
+	struct gateway *g = k->gateway;
+	json_t *entry = g ? port_entry(g, id) : NULL;
+	char key[24];
+	snprintf(key, sizeof(key), "%lld", (long long)id);
+	if (entry && json_object_get(entry, "error"))
+		json_object_del(g->ports, key);
+	else if (entry)
+		save_ports(g);
+}
+
+/* Same guest port; same host port and address where they are given. */
+static bool means(const json_t *entry, const struct hull_port *want)
+{
+	struct hull_port p;
+	const char *spec = json_string_value(json_object_get(entry, "spec"));
+	json_int_t host = json_integer_value(json_object_get(entry, "host"));
+	return spec && hull_port_parse(spec, &p, NULL) == 0 && p.guest == want->guest && p.udp == want->udp &&
+	       (!want->host || want->host == p.host || want->host == host) &&
+	       (!want->ip[0] || strcmp(want->ip, p.ip) == 0);
+}
+
+int gateway_unpublish(struct keeper *k, const char *spec, struct hull_error *err)
+{
+	struct gateway *g = k->gateway;
+	struct hull_port want;
+	if (!g || g->closing)
+		return hull_fail(err, -ENETDOWN, "this sandbox has no network (--no-network)");
+	int r = hull_port_parse(spec, &want, err);
+	if (r < 0)
+		return r;
+	const char *key;
+	json_t *entry;
+	void *tmp;
+	int found = 0;
+	json_object_foreach_safe(g->ports, tmp, key, entry)
+	{
+		if (!means(entry, &want))
+			continue;
+		say(g, json_pack("{s:{s:I}}", "unpublish", "id", (json_int_t)atoll(key)));
+		json_object_del(g->ports, key);
+		found++;
+	}
+	if (!found)
+		return hull_fail(err, -ENOENT, "no such port is published; `hull ports %s` shows those that are",
+				 k->sb.name);
+	save_ports(g);
+	return 0;
+}

@@ -1,0 +1,83 @@
+/* Starting hull-egress in its jail: the host's network, the resolver's files and the libraries, read-only, and nothing
+ * else. Paths are the same inside and outside, so that it starts where namespaces are not to be had, too. */
+#include "keeper/gateway_child.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "jail/jail.h"
+
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* hull-egress lies beside this program. */
+static char *find_program(struct hull_error *err)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash = n > 0 ? memrchr(self, '/', (size_t)n) : NULL;
+	if (!slash) {
+		hull_fail_errno(err, "cannot tell where hull-keeper lies");
+		return NULL;
+	}
+	*slash = '\0';
+	char *path = hull_fmt("%s/hull-egress", self);
+	if (path && access(path, X_OK) == 0)
+		return path;
+	hull_fail_errno(err, "hull-egress is missing beside hull-keeper (%s); build or install Hull again",
+			path ? path : self);
+	free(path);
+	return NULL;
+}
+
+int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct hull_error *err)
+{
+	_cleanup_free_ char *program = find_program(err);
+	if (!program)
+		return -ENOENT;
+	_cleanup_free_ char *dir = hull_runtime_path(&k->paths, k->sb.name, "egress");
+	if (!dir || (mkdir(dir, 0700) < 0 && errno != EEXIST))
+		return hull_fail_errno(err, "cannot make %s", dir ? dir : "a directory");
+	const struct hull_bind binds[] = {
+		{.source = program, .target = program},
+		{.source = "/usr/lib", .target = "/usr/lib"},
+		{.source = "/usr/lib64", .target = "/usr/lib64", .optional = true},
+		{.source = "/lib", .target = "/lib", .optional = true},
+		{.source = "/lib64", .target = "/lib64", .optional = true},
+		{.source = "/etc/ld.so.cache", .target = "/etc/ld.so.cache", .optional = true},
+		{.source = "/etc/resolv.conf", .target = "/etc/resolv.conf", .optional = true},
+		{.source = "/etc/hosts", .target = "/etc/hosts", .optional = true},
+		{.source = "/etc/nsswitch.conf", .target = "/etc/nsswitch.conf", .optional = true},
+		{.source = "/etc/host.conf", .target = "/etc/host.conf", .optional = true},
+		{.source = "/etc/gai.conf", .target = "/etc/gai.conf", .optional = true},
+	};
+	char number[16];
+	snprintf(number, sizeof(number), "%d", fd);
+	char *argv[] = {program, number, NULL};
+	char *envp[] = {"LANG=C.UTF-8", "UV_THREADPOOL_SIZE=16", NULL};
+	uid_t drop = hull_sandbox_uid(&k->paths, k->sb.name);
+	struct hull_jail jail = {
+		.dir = dir,
+		.binds = binds,
+		.bind_count = sizeof(binds) / sizeof(*binds),
+		.need_net = true,
+		.fds = &fd,
+		.fd_count = 1,
+		.stdin_fd = -1,
+		.stdout_fd = -1,
+		.stderr_fd = k->keeper_log.fd,
+		.argv = argv,
+		.envp = envp,
+		.rlimit_as = 2ull << 30,
+		.rlimit_nofile = 8192,
+		.drop_uid = drop,
+		.drop_gid = drop,
+	};
+	struct hull_jailed child;
+	int r = hull_jail_start(&jail, &child, err);
+	if (r < 0)
+		return hull_wrap(err, "cannot start the gateway");
+	*pid = child.pid;
+	*pidfd = child.pidfd;
+	return 0;
+}

@@ -1,0 +1,129 @@
+/* Streams between the guest and hull-egress; see keeper.h.
+ *
+ * A pair is two streams: `a`, which its opener opened on its wire (the guest's CONNECT, RESOLVE and DATAGRAM, the
+ * gateway's DIAL), and `b`, which we open on the other. As in relay.c, data and credit are passed on at once and never
+ * made here, so that at most a window is on the way in each direction. Neither side waits for anything: when the other
+ * one is not there, the stream is refused. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "wire/args.h"
+#include "wire/service.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAIRS_MAX = 4096 };
+
+struct pair {
+	struct keeper *k;
+	struct stream a, b;
+	bool accepted;
+};
+
+static void pair_free(struct pair *p)
+{
+	p->k->pair_count--;
+	free(p);
+}
+
+static void pass(struct stream *to, struct stream *from, unsigned channel, const uint8_t *p, size_t n)
+{
+	if (to->id && hull_wire_relay(to->wire, to->id, channel, p, n) < 0)
+		stream_reset(to, ENOMEM, "the keeper cannot pass the stream on");
+}
+
+/* --- the opener's half --- */
+
+static void a_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+{
+	pass(&container_of(s, struct pair, a)->b, s, channel, p, n);
+}
+
+static void a_credit(struct stream *s, uint32_t bytes)
+{
+	stream_grant(&container_of(s, struct pair, a)->b, bytes);
+}
+
+static void a_eof(struct stream *s)
+{
+	stream_eof(&container_of(s, struct pair, a)->b);
+}
+
+static void a_closed(struct stream *s, int code, const char *message)
+{
+	struct pair *p = container_of(s, struct pair, a);
+	if (!p->b.id)
+		pair_free(p);
+	else if (code != 0)
+		stream_reset(&p->b, code == -ECANCELED ? -ECONNRESET : code, "");
+}
+
+static const struct stream_ops A_OPS = {.data = a_data, .credit = a_credit, .eof = a_eof, .closed = a_closed};
+
+/* --- the other --- */
+
+static void b_accepted(struct stream *s, const uint8_t *args, size_t len)
+{
+	struct pair *p = container_of(s, struct pair, b);
+	p->accepted = true;
+	if (p->a.id)
+		hull_wire_accept(p->a.wire, p->a.id, args, len);
+}
+
+static void b_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+{
+	pass(&container_of(s, struct pair, b)->a, s, channel, p, n);
+}
+
+static void b_credit(struct stream *s, uint32_t bytes)
+{
+	stream_grant(&container_of(s, struct pair, b)->a, bytes);
+}
+
+static void b_eof(struct stream *s)
+{
+	stream_eof(&container_of(s, struct pair, b)->a);
+}
+
+static void b_closed(struct stream *s, int code, const char *message)
+{
+	struct pair *p = container_of(s, struct pair, b);
+	if (!p->a.id) {
+		pair_free(p);
+		return;
+	}
+	if (code == 0)
+		return; /* both its EOFs have been passed on: the opener's half ends by itself */
+	_cleanup_free_ char *text = hull_printable(message, strlen(message));
+	if (p->accepted)
+		stream_reset(&p->a, code, text);
+	else
+		hull_wire_refuse(p->a.wire, p->a.id, code, text);
+}
+
+static const struct stream_ops B_OPS = {
+	.accepted = b_accepted, .data = b_data, .credit = b_credit, .eof = b_eof, .closed = b_closed};
+
+void pair_open(struct keeper *k, struct link *from, uint32_t stream, struct link *to, uint8_t service,
+	       const uint8_t *args, size_t len)
+{
+	struct pair *p = k->pair_count < PAIRS_MAX ? calloc(1, sizeof(*p)) : NULL;
+	struct hull_buf b = {.data = (uint8_t *)args, .len = len, .cap = len}; /* only read */
+	if (!p) {
+		hull_wire_refuse(from->wire, stream, EAGAIN, "too many connections are open in this sandbox");
+		return;
+	}
+	p->k = k;
+	p->a.ops = &A_OPS;
+	p->b.ops = &B_OPS;
+	int e = stream_open(&p->b, to, service, &b);
+	if (e < 0) {
+		free(p);
+		hull_wire_refuse(from->wire, stream, e == -EAGAIN ? EAGAIN : ENETDOWN, strerror(-e));
+		return;
+	}
+	k->pair_count++;
+	stream_take(&p->a, from, stream);
+}
