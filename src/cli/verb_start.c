@@ -4,16 +4,19 @@
 #include "base/cleanup.h"
 #include "cli/client.h"
 #include "cli/life.h"
+#include "cli/saved.h"
 
 #include <string.h>
 
-static bool all, quiet;
+static bool all, cold, quiet;
 static const char *wait_for;
 
 static const struct cli_opt options[] = {
 	{'a', "all", NULL, "all that are not running", .flag = &all},
 	{0, "wait", "WHAT", "come back when it is so: exec (commands can be run; the default), docker, or none",
 	 .text = &wait_for},
+	{0, "cold", NULL, "boot from the disk, and give up what would be restored (the memory of a paused one)",
+	 .flag = &cold},
 	{'q', "quiet", NULL, "no progress and no notices", .flag = &quiet},
 	{0},
 };
@@ -22,6 +25,8 @@ static int start(struct cli *cli, const char *name, struct cli_progress *progres
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	int r = life_load(cli, name, &sb, err);
+	if (r >= 0 && cold && sb.restore)
+		r = saved_forget(cli, name, err);
 	if (r >= 0)
 		r = life_start(&cli->paths, name, NULL, progress, err);
 	if (r < 0)
@@ -59,7 +64,7 @@ const struct cli_verb verb_start = {
 	.usage = "NAME...",
 	.summary = "start sandboxes",
 	.about = "Prints the name of each one that runs then. One that runs already is left as it is.",
-	.aka = "boot resume",
+	.aka = "boot up",
 	.options = options,
 	.max_words = CLI_WORDS_ANY,
 	.complete = CLI_SANDBOX,

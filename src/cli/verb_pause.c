@@ -1,0 +1,117 @@
+/* hull pause and hull resume: a sandbox's memory to disk and back. A paused one takes no memory and no CPU; its
+ * processes go on where they were. */
+#include "cli/each.h"
+
+#include "base/cleanup.h"
+#include "cli/client.h"
+#include "cli/life.h"
+
+#include <string.h>
+
+static bool pause_all, resume_all, quiet;
+
+static const struct cli_opt pause_options[] = {
+	{'a', "all", NULL, "all that run", .flag = &pause_all},
+	{'q', "quiet", NULL, "no progress and no notices", .flag = &quiet},
+	{0},
+};
+static const struct cli_opt resume_options[] = {
+	{'a', "all", NULL, "all that are paused", .flag = &resume_all},
+	{'q', "quiet", NULL, "no progress and no notices", .flag = &quiet},
+	{0},
+};
+
+static bool is_paused(const struct hull_paths *p, const char *name)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	return !hull_sandbox_running(p, name) && hull_sandbox_load(p, name, &sb, NULL) == 0 &&
+	       !strcmp(hull_sandbox_truth(&sb, false), "paused");
+}
+
+static bool runs(const struct hull_paths *p, const char *name)
+{
+	return hull_sandbox_running(p, name);
+}
+
+static int pause_one(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	int r = life_load(cli, name, &sb, err);
+	if (r < 0)
+		return r;
+	if (is_paused(&cli->paths, name))
+		return 0;
+	if (!hull_sandbox_running(&cli->paths, name))
+		return hull_fail(err, -ENOTCONN, "%s is not running: there is nothing to pause", name);
+	r = client_ask(&cli->paths, name, json_pack("{s:s, s:s}", "do", "wait", "for", "exec"), -1, progress, NULL,
+		       err);
+	if (r < 0)
+		return r;
+	cli_progress_stage(progress, "saving its memory");
+	return client_ask(&cli->paths, name, json_pack("{s:s}", "do", "pause"), -1, progress, NULL, err);
+}
+
+static int resume_one(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	int r = life_load(cli, name, &sb, err);
+	if (r < 0)
+		return r;
+	if (hull_sandbox_running(&cli->paths, name))
+		return 0;
+	if (!is_paused(&cli->paths, name))
+		return hull_fail(err, -EINVAL, "%s is not paused: `hull start %s` starts it", name, name);
+	r = life_start(&cli->paths, name, NULL, progress, err);
+	if (r < 0)
+		return r;
+	return client_ask(&cli->paths, name, json_pack("{s:s, s:s}", "do", "wait", "for", "exec"), -1, progress, NULL,
+			  err);
+}
+
+static int run_pause(struct cli *cli, struct hull_error *err)
+{
+	char **names = NULL;
+	int r = each_names(cli, pause_all, runs, &names, err);
+	if (r >= 0)
+		r = each_run(cli, names, quiet, pause_one, err);
+	hull_strv_free(names);
+	return r;
+}
+
+static int run_resume(struct cli *cli, struct hull_error *err)
+{
+	char **names = NULL;
+	int r = each_names(cli, resume_all, is_paused, &names, err);
+	if (r >= 0)
+		r = each_run(cli, names, quiet, resume_one, err);
+	hull_strv_free(names);
+	return r;
+}
+
+const struct cli_verb verb_pause = {
+	.name = "pause",
+	.usage = "NAME...",
+	.summary = "put running sandboxes aside: memory to disk, processes as they are",
+	.about = "A paused sandbox takes no memory and no CPU. `hull resume` or `hull start` brings it back with its "
+		 "processes and containers where they were; open connections into it are closed. Its memory is on disk "
+		 "in the clear, as its disk is.",
+	.aka = "suspend hibernate freeze",
+	.options = pause_options,
+	.max_words = CLI_WORDS_ANY,
+	.complete = CLI_SANDBOX,
+	.run = run_pause,
+};
+
+const struct cli_verb verb_resume = {
+	.name = "resume",
+	.usage = "NAME...",
+	.summary = "bring paused sandboxes back",
+	.about = "Should the saved memory be damaged or the engine have been changed meanwhile, this says so and "
+		 "changes "
+		 "nothing; `hull start --cold` gives the memory up and boots from the disk.",
+	.aka = "unpause thaw",
+	.options = resume_options,
+	.max_words = CLI_WORDS_ANY,
+	.complete = CLI_SANDBOX,
+	.run = run_resume,
+};
