@@ -12,6 +12,9 @@
  *   stop      {"grace_ms": n}: answers when the machine is off and everything of it is gone but the files
  *   kill      as stop without asking the guest
  *   job       {"argv": [...], "env": [...], "cwd": , "user": , "tty": false}: start a detached job; {"id": "..."}
+ *   ports     {"ports": [{"spec": "8080:80/tcp", "bound": ["127.0.0.1:8080", ...], "host": n} or with "error"]}
+ *   publish   {"port": "[[IP:]HOST:]PORT[/proto]"}: answers as one of ports, or with an error; kept for the next start
+ *   unpublish {"port": ...}
  *   jobs      {"jobs": [{id, argv, state, exit, started}]}
  *   mount     {"path": PATH, "readonly": false}: mount it at the same path; answers {"path"} when it is there
  *   unmount   {"path": PATH, "force": false}

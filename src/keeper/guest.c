@@ -183,7 +183,7 @@ static void guest_opened(struct link *l, uint32_t stream, uint8_t service, const
 	if (service == HULL_SVC_SHARE)
 		share_opened(l->k, l, stream, args, len);
 	else
-		hull_wire_refuse(l->wire, stream, ENOSYS, "not offered by this host");
+		gateway_guest_open(l, stream, service, args, len);
 }
 
 /* --- what we say --- */
@@ -278,7 +278,7 @@ int guest_open(struct keeper *k, int fd, struct hull_error *err)
 	g->link.hello = guest_hello;
 	g->link.resync = k->restore != NULL;
 	g->link.opened = guest_opened;
-	int r = link_open(k, &g->link, fd, false, HULL_WIRE_HOST, 2 * MOUNTS_MAX, err);
+	int r = link_open(k, &g->link, fd, false, HULL_WIRE_HOST, GUEST_STREAMS_MAX, err);
 	if (r < 0)
 		return r;
 	g->open = true;

@@ -280,6 +280,7 @@ static void finish(struct keeper *k)
 	jobs_close(k);
 	guest_close(k);
 	shares_close(k);
+	gateway_close(k);
 	k->machine_ops->close(k);
 	logfile_close(&k->docker_log);
 	keeper_save(k, k->parked ? "paused" : k->end_code ? "crashed" : "stopped", k->parked ? NULL : k->end_reason);

@@ -6,6 +6,7 @@
  *                             └─ relay.c ───┐  EXEC, DIAL, TAR_*: stream by stream, credit and all
  *   docker.sock ── docker_socket.c ─ DIAL ──┼── guest.c ── link.c ── the engine's wire
  *   jobs.c, dockerlog.c ───────────── EXEC ─┘
+ *   guest.c ── pair.c ── gateway.c ── hull-egress  CONNECT, RESOLVE, DATAGRAM; and DIAL the other way
  *   hull-share ── share.c ─ SHARE, for each path ── guest.c
  *   machine.c   the engine and the image;   logs.c   capped files;   keeper.c   the life of the sandbox
  *
@@ -37,6 +38,7 @@ struct hull_engine;
 
 enum {
 	STREAMS_MAX = 1024,           /* streams relayed to the guest at once */
+	GUEST_STREAMS_MAX = 2048,     /* that the guest has open at once: connections, questions */
 	CLIENTS_MAX = 256,            /* connections to control.sock at once */
 	CLIENT_STREAMS_MAX = 256,     /* of one client */
 	DOCKER_CLIENTS_MAX = 256,     /* connections to docker.sock at once */
@@ -233,6 +235,8 @@ void service_changed(struct keeper *k);
 void service_stats(struct keeper *k);
 /* A path was mounted or unmounted, or not. */
 void service_mounted(struct keeper *k, const char *path, int code, const char *error);
+/* It is known how publishing port `id` went. */
+void service_port(struct keeper *k, json_int_t id);
 /* A save is over; error is NULL when it went well. figures (may be NULL) is borrowed. */
 void service_saved(struct keeper *k, int code, const char *error, json_t *figures);
 /* Everything is gone but the clients: answer those who wait for that. */
@@ -243,6 +247,29 @@ void service_ended(struct keeper *k);
 void docker_accepted(struct keeper *k, int fd);
 void docker_changed(struct keeper *k);
 void docker_close(struct keeper *k);
+
+/* --- pair.c: streams between the guest and the gateway --- */
+
+/* Pass a stream that `from` opened on to `to`. */
+void pair_open(struct keeper *k, struct link *from, uint32_t stream, struct link *to, uint8_t service,
+	       const uint8_t *args, size_t len);
+
+/* --- gateway.c: hull-egress, the policy's files and published ports --- */
+
+struct gateway;
+/* Start it, unless the sandbox has no network. */
+int gateway_open(struct keeper *k, struct hull_error *err);
+void gateway_close(struct keeper *k);
+/* The guest opened one of the network's streams. */
+void gateway_guest_open(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len);
+/* Publish as [[IP:]HOST:]PORT[/proto]: its number; service_port() is called when it is known how it went, and then
+ * gateway_published() is to be called to keep it, or forget it. */
+json_int_t gateway_publish(struct keeper *k, const char *spec, struct hull_error *err);
+void gateway_published(struct keeper *k, json_int_t id);
+int gateway_unpublish(struct keeper *k, const char *spec, struct hull_error *err);
+/* {spec, bound: [...], host} or {spec, error}: a new reference; NULL when it is not known yet. */
+json_t *gateway_port(struct keeper *k, json_int_t id);
+json_t *gateway_ports(struct keeper *k);
 
 /* --- share.c: the workspace --- */
 
@@ -338,6 +365,10 @@ struct keeper {
 	const struct machine_ops *machine_ops;
 	struct machine *machine;
 	struct guest guest;
+	/* Start hull-egress with its end of the wire. Set by main(); NULL = there is none. */
+	int (*gateway_start)(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct hull_error *err);
+	struct gateway *gateway; /* NULL = no network */
+	size_t pair_count;
 	struct listener control, docker;
 	/* share_child_spawn(), or a test's; NULL = nothing is mounted. */
 	int (*share_spawn)(struct keeper *k, const struct share_spec *spec, int *fd, struct hull_jailed *child,

@@ -5,6 +5,7 @@
  * sandbox is up, what happens is told on the status pipe; afterwards in keeper.log. */
 #include "keeper/keeper.h"
 #include "keeper/api.h"
+#include "keeper/gateway_child.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -162,6 +163,9 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 		r = machine_start(k, stage, err);
 	if (r < 0)
 		put_back_restore(k);
+	k->gateway_start = gateway_child_start;
+	if (r == 0)
+		r = gateway_open(k, err);
 	if (r == 0)
 		r = guest_open(k, machine_wire_fd(k), err);
 	if (r == 0)
@@ -174,6 +178,7 @@ static void give_up(struct keeper *k, const struct hull_error *err)
 {
 	if (k->lock_fd < 0)
 		return;
+	gateway_close(k);
 	if (k->machine_ops)
 		k->machine_ops->close(k);
 	if (k->sb.name)

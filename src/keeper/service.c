@@ -14,14 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum wait_for { FOR_NOTHING, FOR_EXEC, FOR_DOCKER, FOR_STATS, FOR_SAVE, FOR_MOUNT, FOR_END };
+enum wait_for { FOR_NOTHING, FOR_EXEC, FOR_DOCKER, FOR_STATS, FOR_SAVE, FOR_PORT, FOR_MOUNT, FOR_END };
 
 struct request {
 	struct keeper *k;
 	struct stream stream;
 	struct node in_list;
 	enum wait_for waits;
-	char *path; /* FOR_MOUNT */
+	char *path;      /* FOR_MOUNT */
+	json_int_t port; /* FOR_PORT */
 	struct hull_buf answer;
 	bool answered, finished;
 };
@@ -161,11 +162,15 @@ void service_stats(struct keeper *k)
 
 /* --- waiting --- */
 
+static void look_port(struct request *q);
+
 /* Answer q if what it waits for is so, or can not come to be. */
 static void look(struct request *q)
 {
 	struct keeper *k = q->k;
 	const struct guest *g = &k->guest;
+	if (q->waits == FOR_PORT && q->k->phase >= PHASE_STOPPING)
+		look_port(q);
 	if (q->waits == FOR_MOUNT && k->phase >= PHASE_STOPPING) {
 		answer_error(q, ESHUTDOWN, "the sandbox is shutting down");
 		return;
@@ -286,6 +291,55 @@ void service_saved(struct keeper *k, int code, const char *error, json_t *figure
 	}
 }
 
+static void look_port(struct request *q)
+{
+	struct keeper *k = q->k;
+	_cleanup_(free_json) json_t *port = gateway_port(k, q->port);
+	const char *error = json_string_value(json_object_get(port, "error"));
+	if (!port && k->phase < PHASE_STOPPING)
+		return;
+	if (!port)
+		answer_error(q, ESHUTDOWN, "the sandbox has stopped");
+	else if (error)
+		answer_error(q, EADDRINUSE, error);
+	else
+		answer(q, json_incref(port));
+}
+
+void service_port(struct keeper *k, json_int_t id)
+{
+	bool asked = false;
+	list_each(n, &k->waiters)
+	{
+		struct request *q = container_of(n, struct request, in_list);
+		if (q->waits != FOR_PORT || q->port != id)
+			continue;
+		asked = true;
+		look_port(q);
+	}
+	if (asked)
+		gateway_published(k, id);
+}
+
+static void do_publish(struct request *q, const json_t *j, bool publish)
+{
+	const char *spec = json_string_value(json_object_get(j, "port"));
+	struct hull_error err = {0};
+	if (!spec) {
+		answer_error(q, EINVAL, "\"port\" is missing");
+		return;
+	}
+	json_int_t r = publish ? gateway_publish(q->k, spec, &err) : gateway_unpublish(q->k, spec, &err);
+	if (r < 0) {
+		answer_error(q, (int)r, err.msg);
+	} else if (!publish) {
+		answer(q, json_object());
+	} else {
+		q->port = r;
+		wait_until(q, FOR_PORT);
+	}
+}
+
 static void do_job(struct request *q, const json_t *j)
 {
 	char id[9];
@@ -357,6 +411,10 @@ static void handle(struct request *q, const char *text, size_t n)
 		do_job(q, j);
 	else if (strcmp(what, "mount") == 0 || strcmp(what, "unmount") == 0)
 		do_mount(q, j, what[0] == 'm');
+	else if (strcmp(what, "ports") == 0)
+		answer(q, json_pack("{s:o}", "ports", gateway_ports(k)));
+	else if (strcmp(what, "publish") == 0 || strcmp(what, "unpublish") == 0)
+		do_publish(q, j, what[0] == 'p');
 	else if (strcmp(what, "jobs") == 0)
 		answer(q, json_pack("{s:o}", "jobs", jobs_list(k)));
 	else
