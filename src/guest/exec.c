@@ -465,7 +465,7 @@ void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 	struct session *s = e == 0 ? calloc(1, sizeof(*s)) : NULL;
 	if (e == 0 && !s)
 		e = hull_fail(&err, -ENOMEM, "out of memory");
-	if (e < 0) {
+	if (!s) {
 		hull_wire_refuse(hull_wire, stream, -e, err.msg);
 		return;
 	}
