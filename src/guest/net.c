@@ -32,7 +32,8 @@ enum { MTU = 65535, BACKLOG = 4096, MESSAGE = 512, IFF_UP_FLAG = 1, IFF_NOARP_FL
 
 static struct hull_child child;
 static int complaints = -1; /* what the child and nft had to say */
-static bool up_or_failed = true;
+/* NONE and DONE: nothing to wait for. FORWARDED goes on behind the first commands' back. */
+static enum step { NONE, LOCAL, FORWARDED, DONE } step;
 static void (*when_ready)(void);
 
 /* --- addresses and sockets --- */
@@ -237,11 +238,9 @@ static int make_network(void)
 	return r;
 }
 
-static void load_modules(void)
+/* By one call, because each that the kernel asks for by itself is a process of its own. */
+static void load_modules(char *const *argv)
 {
-	static char *const argv[] = {
-		"modprobe",     "-aq",          "dummy",           "nft_chain_nat",        "nft_nat", "nft_fib_ipv4",
-		"nft_fib_ipv6", "nft_fib_inet", "nft_reject_inet", "nf_conntrack_netlink", NULL};
 	static char *const env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
 	pid_t pid = fork();
 	if (pid == 0) {
@@ -255,17 +254,21 @@ static void load_modules(void)
 /* In the child. */
 static void run(void *ctx, int status_fd)
 {
+	static char *const local[] = {"modprobe", "-aq", "dummy", "nft_chain_nat", "nft_nat", NULL};
+	static char *const forwarded[] = {"modprobe",        "-aq", "nft_fib_ipv4", "nft_fib_ipv6", "nft_fib_inet",
+					  "nft_reject_inet", NULL};
 	static char *const argv[] = {"nft", "-f", "-", NULL};
 	static char *const env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
 	const int *err_fd = ctx;
-	size_t n = strlen(hull_nft_rules);
+	const char *text = step == LOCAL ? hull_nft_local : hull_nft_forwarded;
+	size_t n = strlen(text);
 	int rules[2];
 	dup2(*err_fd, 2);
-	load_modules();
-	if (make_network() < 0)
+	load_modules(step == LOCAL ? local : forwarded);
+	if (step == LOCAL && make_network() < 0)
 		_exit(1);
 	/* The rules fit in the pipe as a whole, so nobody is needed to feed it. */
-	if (pipe2(rules, O_CLOEXEC) < 0 || write(rules[1], hull_nft_rules, n) != (ssize_t)n || dup2(rules[0], 0) < 0) {
+	if (pipe2(rules, O_CLOEXEC) < 0 || write(rules[1], text, n) != (ssize_t)n || dup2(rules[0], 0) < 0) {
 		complain("cannot hand the rules to nft", errno);
 		_exit(1);
 	}
@@ -289,6 +292,18 @@ static void write_resolv_conf(void)
 		hull_say("%s", err.msg);
 }
 
+static void begin(enum step s);
+
+/* The sandbox's own programs have their network, or never will. */
+static void up_or_failed(void)
+{
+	void (*ready)(void) = when_ready;
+	step = DONE;
+	when_ready = NULL;
+	if (ready)
+		ready();
+}
+
 static void ended(struct hull_child *c, int status)
 {
 	char text[512];
@@ -299,41 +314,48 @@ static void ended(struct hull_child *c, int status)
 		if (*p == '\n')
 			*p = p[1] ? '|' : '\0';
 	if (status != 0)
-		hull_say("there is no network in the sandbox: %s", text[0] ? text : "setting it up failed");
-	else
-		hull_say("network%s%s", text[0] ? ": " : " set up", text);
-	up_or_failed = true;
-	if (when_ready)
-		when_ready();
-	when_ready = NULL;
+		hull_say("there is no network%s: %s", step == LOCAL ? "" : " for containers",
+			 text[0] ? text : "setting it up failed");
+	else if (text[0])
+		hull_say("network: %s", text);
+	if (step == LOCAL) {
+		up_or_failed();
+		if (status == 0)
+			begin(FORWARDED);
+	}
 }
 
-void hull_net_start(void)
+static void begin(enum step s)
 {
 	struct hull_error err = {0};
 	int fds[2];
-	write_resolv_conf();
-	hull_relay_start();
-	hull_dns_start();
-	hull_udp_start();
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
-		hull_say("there is no network in the sandbox: pipe: %s", strerror(errno));
+		hull_say("there is no network: pipe: %s", strerror(errno));
 		return;
 	}
+	step = s;
 	complaints = fds[0];
-	up_or_failed = false;
 	int r = hull_spawn(&child, -1, run, &fds[1], NULL, ended, &err);
 	close(fds[1]);
 	if (r < 0) {
 		close(hull_steal_fd(&complaints));
-		up_or_failed = true;
-		hull_say("there is no network in the sandbox: %s", err.msg);
+		step = DONE;
+		hull_say("there is no network: %s", err.msg);
 	}
+}
+
+void hull_net_start(void)
+{
+	write_resolv_conf();
+	hull_relay_start();
+	hull_dns_start();
+	hull_udp_start();
+	begin(LOCAL);
 }
 
 void hull_net_when_ready(void (*ready)(void))
 {
-	if (up_or_failed)
+	if (step != LOCAL)
 		ready();
 	else
 		when_ready = ready;

@@ -43,8 +43,9 @@ void hull_link_address(int family, uint16_t port, union hull_sockaddr *out);
 /* A non-blocking socket bound to hull0's address, whether hull0 is there yet or not; for SOCK_STREAM it listens. */
 int hull_link_socket(int family, int type, uint16_t port, struct hull_error *err);
 
-/* The rules, for `nft -f -` (nft.c). */
-extern const char hull_nft_rules[];
+/* The rules, for `nft -f -`, in this order (nft.c). */
+extern const char hull_nft_local[];
+extern const char hull_nft_forwarded[];
 
 /* Each listens, or says on the console why not. */
 void hull_relay_start(void);

@@ -1,4 +1,5 @@
-/* The rules of the network that is not there. Loaded once at boot by the image's `nft -f -`.
+/* The rules of the network that is not there. Loaded at boot by the image's `nft -f -`, in two
+ * steps: each kernel module takes its time to load, and most of them are only for the second.
  *
  * The VM has no network card; hull0 is a dummy link that holds the default routes and throws away what reaches it.
  * Before anything does, these rules turn it around: a packet that would leave by hull0, made here or forwarded for a
@@ -21,7 +22,8 @@
 #define RELAY    STR(HULL_PORT_RELAY)
 #define DATAGRAM STR(HULL_PORT_UDP)
 
-const char hull_nft_rules[] =
+/* What the sandbox's own programs need. */
+const char hull_nft_local[] =
 	"table inet hull {\n"
 	"	chain turn {\n"
 	"		ip daddr " SELF4 " return\n"
@@ -33,26 +35,33 @@ const char hull_nft_rules[] =
 	"		meta nfproto ipv4 ip daddr != 224.0.0.0/3 meta l4proto udp dnat ip to " SELF4 ":" DATAGRAM "\n"
 	"		meta nfproto ipv6 ip6 daddr != ff00::/8 meta l4proto udp dnat ip6 to [" SELF6 "]:" DATAGRAM "\n"
 	"	}\n"
-	"	chain pre {\n"
-	"		type nat hook prerouting priority dstnat - 10;\n"
+	"	chain self {\n"
 	"		ip daddr " SELF4 " meta l4proto { tcp, udp } th dport 53 dnat ip to " SELF4 ":" DNS "\n"
 	"		ip6 daddr " SELF6 " meta l4proto { tcp, udp } th dport 53 dnat ip6 to [" SELF6 "]:" DNS "\n"
-	"		fib daddr oifname \"" HULL_LINK "\" jump turn\n"
 	"	}\n"
 	"	chain local {\n"
 	"		type nat hook output priority dstnat - 10;\n"
-	"		ip daddr " SELF4 " meta l4proto { tcp, udp } th dport 53 dnat ip to " SELF4 ":" DNS "\n"
-	"		ip6 daddr " SELF6 " meta l4proto { tcp, udp } th dport 53 dnat ip6 to [" SELF6 "]:" DNS "\n"
+	"		jump self\n"
 	"		oifname \"" HULL_LINK "\" jump turn\n"
 	"	}\n"
-	"	chain through {\n"
-	"		type filter hook forward priority filter - 10;\n"
-	"		oifname \"" HULL_LINK "\" reject with icmpx admin-prohibited\n"
-	"	}\n"
-	"	chain out {\n"
-	"		type filter hook output priority filter - 10;\n"
-	"		oifname \"" HULL_LINK "\" ip daddr != " SELF4 " reject with icmpx admin-prohibited\n"
-	"		oifname \"" HULL_LINK "\" ip6 daddr != " SELF6
-	" ip6 daddr != ff00::/8 reject with icmpx admin-prohibited\n"
-	"	}\n"
 	"}\n";
+
+/* What containers need, and the word to whoever tries what there is not. */
+const char hull_nft_forwarded[] = "table inet hull {\n"
+				  "	chain pre {\n"
+				  "		type nat hook prerouting priority dstnat - 10;\n"
+				  "		jump self\n"
+				  "		fib daddr oifname \"" HULL_LINK "\" jump turn\n"
+				  "	}\n"
+				  "	chain through {\n"
+				  "		type filter hook forward priority filter - 10;\n"
+				  "		oifname \"" HULL_LINK "\" reject with icmpx admin-prohibited\n"
+				  "	}\n"
+				  "	chain out {\n"
+				  "		type filter hook output priority filter - 10;\n"
+				  "		oifname \"" HULL_LINK "\" ip daddr != " SELF4
+				  " reject with icmpx admin-prohibited\n"
+				  "		oifname \"" HULL_LINK "\" ip6 daddr != " SELF6
+				  " ip6 daddr != ff00::/8 reject with icmpx admin-prohibited\n"
+				  "	}\n"
+				  "}\n";
