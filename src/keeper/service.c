@@ -169,8 +169,10 @@ static void look(struct request *q)
 {
 	struct keeper *k = q->k;
 	const struct guest *g = &k->guest;
-	if (q->waits == FOR_PORT && q->k->phase >= PHASE_STOPPING)
+	if (q->waits == FOR_PORT && k->phase >= PHASE_STOPPING) {
 		look_port(q);
+		return;
+	}
 	if (q->waits == FOR_MOUNT && k->phase >= PHASE_STOPPING) {
 		answer_error(q, ESHUTDOWN, "the sandbox is shutting down");
 		return;
