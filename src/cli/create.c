@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cli/saved.h"
+#include "cli/place.h"
 #include "image/image.h"
 
 #include <fcntl.h>
@@ -66,24 +67,32 @@ static bool looks_like_path(const char *word)
 
 static int add_path(char ***paths, const char *word, struct hull_error *err)
 {
-	size_t n = strlen(word);
-	bool ro = n > 3 && !strcmp(word + n - 3, ":ro");
-	_cleanup_free_ char *plain = strndup(word, ro ? n - 3 : n);
-	_cleanup_free_ char *shown = hull_printable(word, n);
-	if (!plain || !shown)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	_cleanup_free_ char *real = realpath(plain, NULL);
-	if (!real)
-		return hull_fail(err, -errno, "%s: %s", *shown ? shown : "an empty path", strerror(errno));
-	struct stat st;
-	if (stat(real, &st) < 0)
-		return hull_fail_errno(err, "%s", shown);
-	if (!S_ISDIR(st.st_mode) && !(S_ISREG(st.st_mode) && *paths))
-		return hull_fail(err, -ENOTDIR, "%s: the workspace has to be a directory", shown);
+	_cleanup_free_ char *real = NULL;
+	bool ro;
+	int r = place_parse(word, &real, &ro, err);
+	if (r < 0)
+		return r;
 	_cleanup_free_ char *entry = hull_fmt("%s%s", real, ro ? ":ro" : "");
 	if (!entry || (!*paths && !(*paths = calloc(1, sizeof **paths))) || hull_strv_add(paths, entry) < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	return 0;
+}
+
+/* Each of them, and with those before it. */
+static int check_paths(const struct cli *cli, const struct create_place *place, struct hull_error *err)
+{
+	char **before = hull_strv_copy(NULL);
+	int r = before ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; r >= 0 && place->paths && place->paths[i]; i++) {
+		const char *entry = place->paths[i];
+		size_t n = strlen(entry);
+		_cleanup_free_ char *path = strndup(entry, n > 3 && !strcmp(entry + n - 3, ":ro") ? n - 3 : n);
+		r = path ? place_check(&cli->paths, path, before, err) : hull_fail(err, -ENOMEM, "out of memory");
+		if (r >= 0 && hull_strv_add(&before, entry) < 0)
+			r = hull_fail(err, -ENOMEM, "out of memory");
+	}
+	hull_strv_free(before);
+	return r;
 }
 
 int create_place(const struct cli *cli, struct create_place *out, struct hull_error *err)
@@ -111,7 +120,7 @@ int create_place(const struct cli *cli, struct create_place *out, struct hull_er
 	int r = 0;
 	for (; r >= 0 && i < cli->word_count; i++)
 		r = add_path(&out->paths, cli->words[i], err);
-	if (r >= 0 && !out->paths)
+	if (r >= 0 && !out->paths && hull_streq(cli->verb->name, "run"))
 		r = add_path(&out->paths, ".", err);
 	if (r < 0)
 		create_place_free(out);
@@ -227,14 +236,6 @@ static int from_flags(const struct create_place *place, struct hull_sandbox *s, 
 	return s->agent && s->engine && s->state && s->paths ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 }
 
-/* Until the workspace is mounted, say so where a person would expect it. */
-static void workspace_notice(const struct create_place *place)
-{
-	if (!flag_quiet)
-		cli_note("%s is not mounted in the sandbox yet: this version starts in the home of user agent",
-			 place->paths[0]);
-}
-
 static const char *last_part(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -244,7 +245,8 @@ static const char *last_part(const char *path)
 /* The name made of agent and directory, the n-th attempt at it. */
 static char *default_name(const struct create_place *place, unsigned n)
 {
-	_cleanup_free_ char *path = strdup(place->paths[0]);
+	/* Without a path, after where it is made. */
+	_cleanup_free_ char *path = place->paths ? strdup(place->paths[0]) : getcwd(NULL, 0);
 	if (!path)
 		return NULL;
 	size_t len = strlen(path);
@@ -270,8 +272,9 @@ static int choose_start(struct cli *cli, const struct hull_sandbox *s, char **re
 	if (flag_template && flag_cold)
 		return hull_fail(err, -EINVAL, "--template and --cold exclude each other");
 	if (flag_template && (flag_cpus || flag_memory || flag_disk || flag_image || flag_no_docker))
-		return hull_fail(err, -EINVAL,
-				 "--template decides about cpus, memory, disk, image and Docker: leave out those flags");
+		return hull_fail(
+			err, -EINVAL,
+			"--template decides about cpus, memory, disk, image and Docker: leave out those flags");
 	if (flag_template)
 		r = hull_template_find(&cli->paths, flag_template, &name, err);
 	else if (getenv("HULL_WARM") && !flag_cold && !(never && *never && strcmp(never, "0") != 0))
@@ -289,6 +292,8 @@ int create_make(struct cli *cli, const struct create_place *place, bool remove, 
 	int r = cli_paths(cli, err);
 	if (r >= 0 && flag_name)
 		r = hull_name_check(flag_name, err);
+	if (r >= 0)
+		r = check_paths(cli, place, err);
 	if (r >= 0)
 		r = from_flags(place, &s, err);
 	if (r >= 0)
@@ -327,7 +332,6 @@ int create_make(struct cli *cli, const struct create_place *place, bool remove, 
 				 s.name, s.name);
 	if (r < 0)
 		return r;
-	workspace_notice(place);
 	*name = hull_steal_ptr(s.name);
 	return 0;
 }

@@ -27,11 +27,9 @@ const struct cli_verb verb_create = {
 	.name = "create",
 	.usage = "[AGENT] [PATH...]",
 	.summary = "make a sandbox without starting it, and print its name",
-	.about = "AGENT is what will work in it: shell (the default) for now. PATH is the directory it works on, the "
-		 "current "
-		 "one by default; further ones follow, :ro behind a path makes it read-only. Directories are recorded "
-		 "and "
-		 "not mounted yet.",
+	.about = "AGENT is what will work in it: shell (the default) for now. Each PATH is mounted in it at the same "
+		 "path, "
+		 "read-only with :ro behind it; commands start in the first. Without a PATH nothing is mounted.",
 	.aka = "new init",
 	.options = options,
 	.more_options = create_options,

@@ -20,7 +20,8 @@ static const struct cli_opt options[] = {
 	{'e', "env", "K[=V]", "set a variable; K alone takes the value it has here", .list = &env_pairs},
 	{0, "env-file", "FILE", "variables from a file, a line each", .list = &env_files, .complete = CLI_FILE},
 	{'u', "user", "USER", "as this user: name, id, name:group or uid:gid (default agent)", .text = &user},
-	{'w', "workdir", "DIR", "in this directory of the sandbox (default: the user's home)", .text = &cwd},
+	{'w', "workdir", "DIR",
+	 "in this directory of the sandbox (default: its first mounted path, or the user's home)", .text = &cwd},
 	{'q', "quiet", NULL, "no progress while the sandbox starts", .flag = &quiet},
 	{0},
 };

@@ -1,0 +1,92 @@
+/* Paths of the host that a sandbox is to have, at the same place inside: real and absolute, so that both sides mean
+ * the same by a name. What would hand over Hull's own state, or cover what a sandbox needs itself, is refused. */
+#include "cli/place.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int place_parse(const char *word, char **path, bool *readonly, struct hull_error *err)
+{
+	struct stat st;
+	size_t n = strlen(word);
+	*readonly = n > 3 && !strcmp(word + n - 3, ":ro");
+	_cleanup_free_ char *plain = strndup(word, *readonly ? n - 3 : n);
+	_cleanup_free_ char *shown = hull_printable(word, n);
+	if (!plain || !shown)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	_cleanup_free_ char *real = realpath(plain, NULL);
+	if (!real || stat(real, &st) < 0)
+		return hull_fail(err, -errno, "%s: %s", *shown ? shown : "an empty path", strerror(errno));
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return hull_fail(err, -ENOTDIR, "%s is neither a directory nor a file", shown);
+	if (S_ISREG(st.st_mode) && !*readonly)
+		return hull_fail(err, -ENOTDIR,
+				 "%s: the workspace has to be a directory; a file can be mounted "
+				 "read-only, as %s:ro",
+				 shown, shown);
+	if (strlen(real) > 3 && !strcmp(real + strlen(real) - 3, ":ro"))
+		return hull_fail(err, -EINVAL, "%s: a name that ends in \":ro\" cannot be mounted", shown);
+	*path = hull_steal_ptr(real);
+	return 0;
+}
+
+static bool inside(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+	return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+static int keep_apart(const char *path, const char *own, const char *what, struct hull_error *err)
+{
+	_cleanup_free_ char *real = realpath(own, NULL);
+	if (!real)
+		return 0; /* not there yet */
+	if (inside(path, real))
+		return hull_fail(err, -EPERM, "%s lies in %s, %s: it cannot be given to a sandbox", path, real, what);
+	if (inside(real, path))
+		return hull_fail(err, -EPERM,
+				 "%s contains %s, %s: a sandbox could change it from there; choose a directory below",
+				 path, real, what);
+	return 0;
+}
+
+int place_check(const struct hull_paths *p, const char *path, char *const *entries, struct hull_error *err)
+{
+	/* At these places the sandbox has its own. */
+	static const char *const whole[] = {"/",     "/bin", "/boot", "/etc", "/home", "/lib", "/lib64",     "/opt",
+					    "/root", "/run", "/sbin", "/srv", "/usr",  "/var", "/home/agent"};
+	static const char *const all[] = {"/dev", "/proc", "/sys", "/run/hull"};
+	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+		if (!strcmp(path, whole[i]))
+			return hull_fail(err, -EPERM,
+					 "%s cannot be mounted as a whole: the sandbox has its own; choose a directory "
+					 "below it",
+					 path);
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (inside(path, all[i]))
+			return hull_fail(err, -EPERM, "%s belongs to the system and cannot be mounted", path);
+	int r = keep_apart(path, p->home, "where Hull keeps its sandboxes", err);
+	if (r >= 0)
+		r = keep_apart(path, p->runtime, "where Hull has its sockets", err);
+	if (r >= 0)
+		r = keep_apart(path, p->config, "where Hull has its settings", err);
+	if (r < 0)
+		return r;
+	if (entries && entries[place_find(entries, path)])
+		return hull_fail(err, -EEXIST, "%s is there already", path);
+	return 0;
+}
+
+size_t place_find(char *const *entries, const char *path)
+{
+	size_t i = 0, n = strlen(path);
+	for (; entries[i]; i++)
+		if (!strncmp(entries[i], path, n) && (!entries[i][n] || !strcmp(entries[i] + n, ":ro")))
+			break;
+	return i;
+}

@@ -1,0 +1,15 @@
+/* Paths of the host that a sandbox is to have: see place.c. */
+#ifndef HULL_CLI_PLACE_H
+#define HULL_CLI_PLACE_H
+
+#include "store/store.h"
+
+/* "PATH" or "PATH:ro" as a person wrote it, to the real path, owned by the caller. It is a directory, or a file and
+ * read-only. */
+int place_parse(const char *word, char **path, bool *readonly, struct hull_error *err);
+/* May it be mounted at its own place in a sandbox? `entries` are those it has already ("PATH", "PATH:ro"). */
+int place_check(const struct hull_paths *p, const char *path, char *const *entries, struct hull_error *err);
+/* The entry's position in a list like that, or its end. */
+size_t place_find(char *const *entries, const char *path);
+
+#endif

@@ -1,0 +1,120 @@
+/* hull mount and hull unmount: paths of the host in a sandbox, running or not. One that runs does it itself and writes
+ * it down; of one that does not, the file is changed under its lock. */
+#include "cli/cli.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "cli/client.h"
+#include "cli/life.h"
+#include "cli/place.h"
+#include "cli/verbs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool force;
+
+/* Change the list of a sandbox that does not run. -EBUSY when it does. */
+static int change_file(struct cli *cli, const char *name, const char *path, const char *entry, struct hull_error *err)
+{
+	_cleanup_close_ int lock = hull_sandbox_lock(&cli->paths, name, err);
+	if (lock < 0)
+		return lock;
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	int r = hull_sandbox_load(&cli->paths, name, &sb, err);
+	if (r < 0)
+		return r;
+	size_t i = place_find(sb.paths, path);
+	if (entry) {
+		r = place_check(&cli->paths, path, sb.paths, err);
+		if (r < 0)
+			return r;
+		if (hull_strv_add(&sb.paths, entry) < 0)
+			return hull_fail(err, -ENOMEM, "out of memory");
+	} else {
+		if (!sb.paths[i])
+			return hull_fail(err, -ENOENT, "%s is not mounted in %s", path, name);
+		free(sb.paths[i]);
+		for (; sb.paths[i + 1]; i++)
+			sb.paths[i] = sb.paths[i + 1];
+		sb.paths[i] = NULL;
+	}
+	return hull_sandbox_save(&cli->paths, &sb, err);
+}
+
+static int run_mount(struct cli *cli, struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	_cleanup_free_ char *path = NULL;
+	bool readonly;
+	const char *name = cli->words[0];
+	int r = life_load(cli, name, &sb, err);
+	for (size_t i = 1; r >= 0 && i < cli->word_count; i++) {
+		free(hull_steal_ptr(path));
+		r = place_parse(cli->words[i], &path, &readonly, err);
+		if (r >= 0)
+			r = place_check(&cli->paths, path, NULL, err);
+		if (r < 0)
+			break;
+		_cleanup_free_ char *entry = hull_fmt("%s%s", path, readonly ? ":ro" : "");
+		if (!entry)
+			return hull_fail(err, -ENOMEM, "out of memory");
+		if (!hull_sandbox_running(&cli->paths, name))
+			r = change_file(cli, name, path, entry, err);
+		else
+			r = client_ask(
+				&cli->paths, name,
+				json_pack("{s:s, s:s+, s:b}", "do", "mount", "path", path, "", "readonly", readonly),
+				-1, NULL, NULL, err);
+	}
+	return r < 0 ? r : 0;
+}
+
+static int run_unmount(struct cli *cli, struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	const char *name = cli->words[0];
+	int r = life_load(cli, name, &sb, err);
+	for (size_t i = 1; r >= 0 && i < cli->word_count; i++) {
+		/* It may be gone from the host: then it has to be written as it was. */
+		_cleanup_free_ char *real = realpath(cli->words[i], NULL);
+		const char *path = real ? real : cli->words[i];
+		if (!hull_sandbox_running(&cli->paths, name))
+			r = change_file(cli, name, path, NULL, err);
+		else
+			r = client_ask(&cli->paths, name,
+				       json_pack("{s:s, s:s+, s:b}", "do", "unmount", "path", path, "", "force", force),
+				       -1, NULL, NULL, err);
+	}
+	return r < 0 ? r : 0;
+}
+
+const struct cli_verb verb_mount = {
+	.name = "mount",
+	.usage = "NAME PATH[:ro]...",
+	.summary = "mount directories of the host in a sandbox, at their own paths",
+	.about = "In a sandbox that runs they are there when the command returns; the others have them from the next "
+		 "start on. :ro behind a path makes it read-only; a single file can be mounted read-only only.",
+	.aka = "share bind volume",
+	.min_words = 2,
+	.max_words = CLI_WORDS_ANY,
+	.complete = CLI_DIR,
+	.run = run_mount,
+};
+
+static const struct cli_opt unmount_options[] = {
+	{'f', "force", NULL, "also while something in the sandbox uses it: that gets errors then", .flag = &force},
+	{0},
+};
+
+const struct cli_verb verb_unmount = {
+	.name = "unmount",
+	.usage = "NAME PATH...",
+	.summary = "take directories of the host out of a sandbox again",
+	.aka = "umount unshare",
+	.options = unmount_options,
+	.min_words = 2,
+	.max_words = CLI_WORDS_ANY,
+	.complete = CLI_DIR,
+	.run = run_unmount,
+};
