@@ -10,6 +10,7 @@
 #include "cli/saved.h"
 #include "cli/place.h"
 #include "image/image.h"
+#include "policy/port.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -26,9 +27,9 @@ static const uint64_t MIB = 1024 * 1024, GIB = 1024 * 1024 * 1024ULL;
 enum { NAME_TRIES = 1000 };
 
 static const char *flag_name, *flag_cpus, *flag_memory, *flag_disk, *flag_image, *flag_engine;
-static char **flag_env, **flag_env_file;
+static char **flag_env, **flag_env_file, **flag_publish;
 static const char *flag_template;
-static bool flag_no_docker, flag_cold, flag_quiet;
+static bool flag_no_network, flag_no_docker, flag_cold, flag_quiet;
 
 const struct cli_opt create_options[] = {
 	{0, "name", "NAME", "its name (default: AGENT-DIRECTORY)", .text = &flag_name},
@@ -46,6 +47,8 @@ const struct cli_opt create_options[] = {
 	 .complete = CLI_IMAGE},
 	{0, "engine", "ENGINE", "auto, kvm or qemu (default auto: the fastest that works here)", .text = &flag_engine,
 	 .complete = CLI_ENGINE},
+	{'p', "publish", "PORT", "publish a port on this host: [[IP:]HOST:]PORT[/udp]", .list = &flag_publish},
+	{0, "no-network", NULL, "no network at all, whatever the policy says", .flag = &flag_no_network},
 	{0, "no-docker", NULL, "do not start Docker in it", .flag = &flag_no_docker},
 	{0, "template", "TEMPLATE", "start from a template of yours (hull template save), its cpus, memory and disk",
 	 .text = &flag_template},
@@ -213,6 +216,24 @@ static int check_engine(struct hull_error *err)
 	return hull_fail(err, -EINVAL, "--engine takes auto, kvm or qemu");
 }
 
+static int parse_ports(char ***out, struct hull_error *err)
+{
+	if (!(*out = hull_strv_copy(NULL)))
+		return hull_fail(err, -ENOMEM, "out of memory");
+	for (char **f = flag_publish; f && *f; f++) {
+		struct hull_port p;
+		int r = hull_port_parse(*f, &p, err);
+		_cleanup_free_ char *text = r < 0 ? NULL : hull_port_text(&p);
+		if (r < 0)
+			return r;
+		if (!text || hull_strv_add(out, text) < 0)
+			return hull_fail(err, -ENOMEM, "out of memory");
+	}
+	if (flag_no_network && (*out)[0])
+		return hull_fail(err, -EINVAL, "--publish needs the network that --no-network takes away");
+	return 0;
+}
+
 /* What the flags ask for, the defaults filled in. */
 static int from_flags(const struct create_place *place, struct hull_sandbox *s, struct hull_error *err)
 {
@@ -225,8 +246,11 @@ static int from_flags(const struct create_place *place, struct hull_sandbox *s, 
 		r = parse_disk(&s->disk, err);
 	if (r >= 0)
 		r = create_env(flag_env_file, flag_env, &s->env, err);
+	if (r >= 0)
+		r = parse_ports(&s->ports, err);
 	if (r < 0)
 		return r;
+	s->no_network = flag_no_network;
 	s->agent = strdup(place->agent);
 	s->engine = strdup(flag_engine ? flag_engine : "auto");
 	s->state = strdup("created");
@@ -386,6 +410,8 @@ static int check_same(struct cli *cli, const struct hull_sandbox *s, const struc
 	}
 	if (flag_no_docker && !s->no_docker)
 		flag = "--no-docker";
+	if (flag_no_network && !s->no_network)
+		flag = "--no-network";
 	if (flag)
 		return hull_fail(err, -EEXIST,
 				 "%s is the sandbox of this directory already, made with another %s: `hull rm %s` "
