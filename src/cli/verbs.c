@@ -4,6 +4,6 @@
 const struct cli_verb *const cli_verbs[] = {
 	&verb_run,   &verb_create, &verb_exec,    &verb_ls,         &verb_start,    &verb_stop,     &verb_rm,
 	&verb_wait,  &verb_pause,  &verb_resume,  &verb_fork,       &verb_snapshot, &verb_template, &verb_prune,
-	&verb_cp,    &verb_mount,  &verb_unmount, &verb_logs,     &verb_docker,
+	&verb_cp,    &verb_mount,  &verb_unmount, &verb_policy,     &verb_ports,    &verb_logs,     &verb_docker,
 	&verb_image, &verb_doctor, &verb_version, &verb_completion, &verb_help,     NULL,
 };

@@ -21,6 +21,8 @@ extern const struct cli_verb verb_prune;
 extern const struct cli_verb verb_cp;
 extern const struct cli_verb verb_mount;
 extern const struct cli_verb verb_unmount;
+extern const struct cli_verb verb_policy;
+extern const struct cli_verb verb_ports;
 extern const struct cli_verb verb_logs;
 extern const struct cli_verb verb_docker;
 extern const struct cli_verb verb_image;
