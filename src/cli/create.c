@@ -301,7 +301,7 @@ static int choose_start(struct cli *cli, const struct hull_sandbox *s, char **re
 			"--template decides about cpus, memory, disk, image and Docker: leave out those flags");
 	if (flag_template)
 		r = hull_template_find(&cli->paths, flag_template, &name, err);
-	else if (getenv("HULL_WARM") && !flag_cold && !(never && *never && strcmp(never, "0") != 0))
+	else if (!flag_cold && !(never && *never && strcmp(never, "0") != 0))
 		r = template_for(cli, s, flag_quiet, &name, err);
 	if (r < 0 || !name)
 		return r;

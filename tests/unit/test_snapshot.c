@@ -1,0 +1,465 @@
+/* Saved machines: what is written is what is read, and nothing else is taken for it: bits flipped in any file, files
+ * cut off, other versions. A machine's memory is copied from a live process. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "snapshot/snapshot.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MIB = 1 << 20 };
+#define MEMORY ((uint64_t)64 * MIB)
+
+static char root[64];
+
+static int setup(void **state)
+{
+	snprintf(root, sizeof(root), "/tmp/hull-test-snapshot.XXXXXX");
+	return mkdtemp(root) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	_cleanup_close_ int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return hull_remove_tree(tmp, root + 5, NULL);
+}
+
+static char *in(const char *dir, const char *name)
+{
+	char *p = hull_fmt("%s/%s", dir, name);
+	assert_non_null(p);
+	return p;
+}
+
+static void put(const char *dir, const char *name, uint64_t size, const char *text, off_t at)
+{
+	_cleanup_free_ char *path = in(dir, name);
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	assert_int_equal(pwrite(fd, text, strlen(text), at), (ssize_t)strlen(text));
+}
+
+static struct hull_snapshot about(void)
+{
+	return (struct hull_snapshot){.image = strdup("0123456789abcdef0123456789abcdef"),
+				      .identity = strdup("qemu /usr/bin/x 1 bytes of 2.3, state 1"),
+				      .engine = strdup("qemu 10.0.2 (tcg)"),
+				      .accel = strdup("tcg"),
+				      .source = strdup("box"),
+				      .cpus = 2,
+				      .memory = MEMORY,
+				      .disk = 8 * MIB};
+}
+
+/* A saved machine at root/NAME. */
+static char *make(const char *name)
+{
+	_cleanup_(hull_snapshot_free) struct hull_snapshot s = about();
+	struct hull_error err = {0};
+	char *dir = in(root, name);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	put(dir, "memory", MEMORY, "memory of a guest", 5 * MIB + 77);
+	put(dir, "device", 4096, "devices", 0);
+	put(dir, "disk.img", 8 * MIB, "disk", 3 * MIB);
+	assert_int_equal(hull_snapshot_finish(dir, &s, &err), 0);
+	return dir;
+}
+
+static int open_file(const char *dir, const char *file)
+{
+	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
+	struct hull_error err = {0};
+	int r = hull_snapshot_load(dir, &s, &err);
+	if (r < 0)
+		return r;
+	int fd = hull_snapshot_open(dir, &s, file, NULL, &err);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+static unsigned slow_calls;
+static void slow(const char *text)
+{
+	slow_calls++;
+}
+
+static void test_round_trip(void **state)
+{
+	_cleanup_free_ char *dir = make("round");
+	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
+	struct hull_error err = {0};
+	assert_int_equal(hull_snapshot_load(dir, &s, &err), 0);
+	assert_string_equal(s.engine, "qemu 10.0.2 (tcg)");
+	assert_string_equal(s.source, "box");
+	assert_int_equal(s.cpus, 2);
+	assert_true(s.memory == MEMORY);
+	assert_int_equal(hull_snapshot_fits(&s, "qemu /usr/bin/x 1 bytes of 2.3, state 1", &err), 0);
+	assert_int_equal(hull_snapshot_fits(&s, "qemu /usr/bin/x 1 bytes of 2.4, state 1", &err), -ENOTSUP);
+	/* Once it has been read in full it is not read again, until something could have changed it. */
+	usleep(50 * 1000);
+	for (int i = 0; i < 2; i++) {
+		slow_calls = 0;
+		int fd = hull_snapshot_open(dir, &s, "memory", slow, &err);
+		assert_true(fd >= 0);
+		close(fd);
+	}
+	assert_int_equal(slow_calls, 0);
+	_cleanup_free_ char *memory = in(dir, "memory");
+	assert_int_equal(chmod(memory, 0640), 0);
+	int fd = hull_snapshot_open(dir, &s, "memory", slow, &err);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(slow_calls, 1);
+	assert_int_equal(hull_snapshot_open(dir, &s, "kernel", NULL, &err), -ENOENT);
+	_cleanup_free_ char *none = in(root, "none");
+	assert_int_equal(open_file(none, "memory"), -ENOENT);
+}
+
+/* One bit, and the dates put back as they were: the ctime gives it away. */
+static void flip(const char *path, off_t at)
+{
+	struct stat st;
+	uint8_t byte;
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0 && fstat(fd, &st) == 0);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 0x10;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	struct timespec times[2] = {st.st_atim, st.st_mtim};
+	assert_int_equal(futimens(fd, times), 0);
+}
+
+static void test_damage(void **state)
+{
+	static const struct {
+		const char *file;
+		off_t at;
+	} flips[] = {{"memory", 5 * MIB + 80}, {"memory", 0}, {"memory", 64 * MIB - 1}, {"device", 3}, {"disk.img", 7}};
+	_cleanup_free_ char *dir = make("damage");
+	usleep(50 * 1000);
+	for (size_t i = 0; i < sizeof(flips) / sizeof(*flips); i++) {
+		_cleanup_free_ char *path = in(dir, flips[i].file);
+		assert_int_equal(open_file(dir, flips[i].file), 0);
+		flip(path, flips[i].at);
+		assert_int_equal(open_file(dir, flips[i].file), -EBADMSG);
+		flip(path, flips[i].at);
+		assert_int_equal(open_file(dir, flips[i].file), 0);
+		struct stat st;
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(truncate(path, st.st_size - 1), 0);
+		assert_int_equal(open_file(dir, flips[i].file), -EBADMSG);
+		assert_int_equal(truncate(path, st.st_size), 0);
+	}
+	_cleanup_free_ char *device = in(dir, "device");
+	unlink(device);
+	assert_int_equal(open_file(dir, "memory"), -EBADMSG);
+	assert_int_equal(symlink("/etc/passwd", device), 0);
+	assert_int_equal(open_file(dir, "device"), -EBADMSG);
+}
+
+static void test_damaged_description(void **state)
+{
+	_cleanup_free_ char *dir = make("json");
+	_cleanup_free_ char *path = in(dir, "snapshot.json");
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	assert_int_equal(hull_read_file(AT_FDCWD, path, MIB, &text, NULL), 0);
+	for (size_t i = 0; i < text.len; i++) {
+		uint8_t c = hull_buf_bytes(&text)[i];
+		if (c == ' ' || c == '\n') /* layout is no content */
+			continue;
+		_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
+		flip(path, (off_t)i);
+		int r = hull_snapshot_load(dir, &s, NULL);
+		flip(path, (off_t)i);
+		if (r != -EBADMSG && r != -ENOTSUP)
+			fail_msg("a flip of byte %zu gave %d", i, r);
+	}
+	assert_int_equal(open_file(dir, "memory"), 0);
+	char *format = strstr((char *)hull_buf_bytes(&text), "\"format\": 1");
+	assert_non_null(format);
+	format[10] = '2';
+	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
+	assert_int_equal(hull_write_file_atomic(AT_FDCWD, path, hull_buf_bytes(&text), text.len, 0600, NULL), 0);
+	assert_int_equal(hull_snapshot_load(dir, &s, NULL), -ENOTSUP);
+	for (size_t n = 0; n < text.len; n += 17) {
+		assert_int_equal(truncate(path, (off_t)n), 0);
+		assert_int_equal(hull_snapshot_load(dir, &s, NULL), -EBADMSG);
+		assert_int_equal(hull_write_file_atomic(AT_FDCWD, path, hull_buf_bytes(&text), text.len, 0600, NULL),
+				 0);
+	}
+}
+
+static void digest_of(const char *path, char hex[65])
+{
+	uint64_t stored;
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(hull_snapshot_digest(fd, hex, &stored, NULL), 0);
+}
+
+static void test_holes_make_no_difference(void **state)
+{
+	char a[65], b[65], zeros[4096] = {0};
+	put(root, "a", 8 * MIB, "x", 5 * MIB);
+	put(root, "b", 8 * MIB, "x", 5 * MIB);
+	_cleanup_free_ char *pa = in(root, "a"), *pb = in(root, "b");
+	_cleanup_close_ int fd = open(pb, O_RDWR | O_CLOEXEC);
+	for (off_t at = 0; at < 2 * MIB; at += 4096)
+		assert_int_equal(pwrite(fd, zeros, 4096, at), 4096);
+	digest_of(pa, a);
+	digest_of(pb, b);
+	assert_string_equal(a, b);
+	assert_int_equal(pwrite(fd, "y", 1, MIB), 1);
+	digest_of(pb, b);
+	assert_string_not_equal(a, b);
+	/* The same bytes elsewhere, and a longer file of the same data, are something else. */
+	put(root, "c", 8 * MIB, "x", 4 * MIB);
+	put(root, "d", 9 * MIB, "x", 5 * MIB);
+	_cleanup_free_ char *pc = in(root, "c"), *pd = in(root, "d");
+	digest_of(pc, b);
+	assert_string_not_equal(a, b);
+	digest_of(pd, b);
+	assert_string_not_equal(a, b);
+}
+
+/* --- memory --- */
+
+enum { SIZE = 8 * MIB, PAGE = 4096 };
+
+/* What the "machine" does to its memory. */
+static void scribble(uint8_t *m, bool over)
+{
+	memset(m + 3 * PAGE, 'a', PAGE);
+	memset(m + 700 * PAGE, 'b', (size_t)300 * PAGE);
+	m[SIZE - 1] = 'z';
+	if (over)
+		memset(m + 10 * PAGE, 0, (size_t)2 * PAGE); /* had data: becomes zeros */
+	m[20 * PAGE] = 0;
+}
+
+/* A process that holds `m`-like memory and stands still. base < 0: anonymous. */
+static pid_t machine(int base)
+{
+	int ready[2];
+	assert_int_equal(pipe(ready), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		int flags = base >= 0 ? MAP_PRIVATE : MAP_PRIVATE | MAP_ANONYMOUS;
+		/* Between guards, as an engine has it: a neighbour must not be joined to it. */
+		uint8_t *area = mmap(NULL, SIZE + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		uint8_t *m = mmap(area + PAGE, SIZE, PROT_READ | PROT_WRITE, flags | MAP_FIXED, base, 0);
+		if (m != area + PAGE)
+			_exit(1);
+		scribble(m, base >= 0);
+		/* Some of it read only: clean pages of the file are not the process's own. */
+		volatile uint8_t sum = 0;
+		for (size_t i = 0; i < SIZE; i += PAGE)
+			sum = (uint8_t)(sum + m[i]);
+		(void)sum;
+		ssize_t n = write(ready[1], "r", 1);
+		(void)n;
+		for (;;)
+			pause();
+	}
+	char c;
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	return pid;
+}
+
+static void check_memory(bool over)
+{
+	struct hull_error err = {0};
+	uint8_t *want = calloc(1, SIZE), *got = malloc(SIZE);
+	uint64_t copied = 0;
+	_cleanup_close_ int base = -1;
+	if (over) {
+		_cleanup_free_ char *path = in(root, "base");
+		put(root, "base", SIZE, "from the file", 9 * PAGE);
+		base = open(path, O_RDWR | O_CLOEXEC);
+		memset(want, 'f', (size_t)40 * PAGE);
+		assert_int_equal(pwrite(base, want, (size_t)40 * PAGE, 0), 40 * PAGE);
+	}
+	_cleanup_free_ char *path = in(root, over ? "over" : "fresh");
+	_cleanup_close_ int to = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (over)
+		assert_int_equal(hull_clone_file(base, to, &err), 0);
+	scribble(want, over);
+	pid_t pid = machine(base);
+	int r = hull_memory_save(pid, SIZE, base, to, &copied, &err);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	if (r < 0)
+		fail_msg("%s", err.msg);
+	struct stat st;
+	assert_int_equal(fstat(to, &st), 0);
+	assert_int_equal(st.st_size, SIZE);
+	assert_int_equal(pread(to, got, SIZE, 0), SIZE);
+	assert_memory_equal(got, want, SIZE);
+	assert_true(copied >= (uint64_t)302 * PAGE && copied <= (uint64_t)320 * PAGE + (over ? 0 : SIZE));
+	free(want);
+	free(got);
+}
+
+static void test_memory_of_a_booted_machine(void **state)
+{
+	check_memory(false);
+}
+
+static void test_memory_of_a_restored_machine(void **state)
+{
+	check_memory(true);
+}
+
+static void test_memory_of_something_else(void **state)
+{
+	uint64_t copied;
+	struct hull_error err = {0};
+	_cleanup_free_ char *path = in(root, "other");
+	_cleanup_close_ int to = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(hull_memory_save(getpid(), (uint64_t)123 << 30, -1, to, &copied, &err) < 0);
+}
+
+/* --- scratch directories --- */
+
+static void test_scratch(void **state)
+{
+	_cleanup_free_ char *parent = in(root, "parent");
+	_cleanup_free_ char *name = in(root, "parent/name");
+	struct hull_scratch a = {.fd = -1}, b = {.fd = -1};
+	struct hull_error err = {0};
+	assert_int_equal(hull_scratch_make(parent, &a, &err), 0);
+	put(a.path, "one", 1, "1", 0);
+	/* One that is held survives a sweep, one whose maker died does not. */
+	_cleanup_free_ char *left = in(parent, ".tmp-dead00");
+	assert_int_equal(mkdir(left, 0700), 0);
+	assert_int_equal(hull_scratch_make(parent, &b, &err), 0);
+	assert_int_equal(access(a.path, F_OK), 0);
+	assert_int_equal(access(left, F_OK), -1);
+	put(b.path, "two", 1, "2", 0);
+	assert_int_equal(hull_scratch_commit(&a, parent, "name", false, &err), 0);
+	assert_null(a.path);
+	assert_int_equal(hull_scratch_commit(&b, parent, "name", false, &err), -EEXIST);
+	_cleanup_free_ char *one = in(name, "one");
+	_cleanup_free_ char *two = in(name, "two");
+	assert_int_equal(access(one, F_OK), 0);
+	assert_int_equal(hull_scratch_commit(&b, parent, "name", true, &err), 0);
+	assert_int_equal(access(one, F_OK), -1);
+	assert_int_equal(access(two, F_OK), 0);
+	assert_int_equal(hull_saved_remove(parent, "name", &err), 0);
+	assert_int_equal(access(name, F_OK), -1);
+	assert_int_equal(hull_saved_remove(parent, "name", &err), -ENOENT);
+	assert_int_equal(rmdir(parent), 0); /* nothing is left */
+}
+
+/* --- keys and names --- */
+
+static void test_keys(void **state)
+{
+	struct hull_template_shape shapes[9];
+	char keys[9][HULL_KEY_HEX + 1];
+	for (size_t i = 0; i < 9; i++)
+		shapes[i] = (struct hull_template_shape){.image = "i",
+							 .initramfs = "r",
+							 .identity = "q",
+							 .accel = "tcg",
+							 .cpus = 2,
+							 .memory = MIB,
+							 .disk = MIB};
+	shapes[1].image = "j";
+	shapes[2].initramfs = "s";
+	shapes[3].identity = "p";
+	shapes[4].accel = "kvm";
+	shapes[5].cpus = 3;
+	shapes[6].memory = 2 * MIB;
+	shapes[7].disk = 2 * MIB;
+	shapes[8].no_docker = true;
+	for (size_t i = 0; i < 9; i++) {
+		assert_int_equal(hull_template_key(&shapes[i], keys[i], NULL), 0);
+		assert_true(hull_template_is_key(keys[i]));
+		assert_int_equal(hull_template_name_check(keys[i], NULL), -EINVAL);
+		for (size_t k = 0; k < i; k++)
+			assert_string_not_equal(keys[i], keys[k]);
+	}
+	assert_int_equal(hull_template_name_check("mine", NULL), 0);
+	assert_true(hull_template_name_check("../x", NULL) < 0);
+}
+
+/* --- archives --- */
+
+static void test_archive(void **state)
+{
+	_cleanup_free_ char *dir = make("source");
+	_cleanup_free_ char *file = in(root, "archive");
+	_cleanup_free_ char *to = in(root, "imported");
+	struct hull_error err = {0};
+	struct stat st;
+	_cleanup_close_ int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(hull_archive_export(dir, fd, &err), 0);
+	assert_int_equal(mkdir(to, 0700), 0);
+	lseek(fd, 0, SEEK_SET);
+	if (hull_archive_import(fd, to, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(open_file(to, "memory"), 0);
+	assert_int_equal(open_file(to, "device"), 0);
+	assert_int_equal(open_file(to, "disk.img"), 0);
+	/* Holes are holes again. */
+	_cleanup_free_ char *memory = in(to, "memory");
+	assert_int_equal(stat(memory, &st), 0);
+	assert_true((uint64_t)st.st_blocks * 512 <= 2 * MIB);
+	/* Every single bit counts, and every length. */
+	assert_int_equal(fstat(fd, &st), 0);
+	_cleanup_close_ int tmp = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (off_t i = 0; i < st.st_size; i += st.st_size / 60 + 1) {
+		assert_int_equal(hull_remove_tree(tmp, "imported", NULL), 0);
+		assert_int_equal(mkdir(to, 0700), 0);
+		flip(file, i);
+		lseek(fd, 0, SEEK_SET);
+		int r = hull_archive_import(fd, to, &err);
+		flip(file, i);
+		if (r >= 0)
+			fail_msg("a flip of byte %lld went unseen", (long long)i);
+		_cleanup_free_ char *cut = in(root, "cut");
+		_cleanup_close_ int part = open(cut, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		assert_int_equal(hull_clone_file(fd, part, NULL), 0);
+		assert_int_equal(ftruncate(part, i), 0);
+		assert_int_equal(hull_remove_tree(tmp, "imported", NULL), 0);
+		assert_int_equal(mkdir(to, 0700), 0);
+		lseek(part, 0, SEEK_SET);
+		assert_true(hull_archive_import(part, to, &err) < 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_damaged_description),
+		cmocka_unit_test(test_holes_make_no_difference),
+		cmocka_unit_test(test_memory_of_a_booted_machine),
+		cmocka_unit_test(test_memory_of_a_restored_machine),
+		cmocka_unit_test(test_memory_of_something_else),
+		cmocka_unit_test(test_scratch),
+		cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_archive),
+	};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
