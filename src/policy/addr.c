@@ -18,7 +18,8 @@ struct range {
 #define MULTICAST  "a multicast or broadcast address"
 #define RESERVED   "a reserved address"
 
-/* The first that matches counts. */
+/* The first that matches counts. The networks for documentation (192.0.2.0/24...) are nobody's: some use them as if
+ * they were public, and there is nothing to protect. */
 static const struct range v4[] = {
 	{{169, 254, 169, 254}, 32, METADATA},
 	{{169, 254, 170, 2}, 32, METADATA},
@@ -32,12 +33,9 @@ static const struct range v4[] = {
 	{{169, 254}, 16, LINK_LOCAL},
 	{{172, 16}, 12, PRIVATE},
 	{{192, 0, 0}, 24, RESERVED},
-	{{192, 0, 2}, 24, RESERVED},
 	{{192, 88, 99}, 24, RESERVED},
 	{{192, 168}, 16, PRIVATE},
 	{{198, 18}, 15, RESERVED},
-	{{198, 51, 100}, 24, RESERVED},
-	{{203, 0, 113}, 24, RESERVED},
 	{{224}, 4, MULTICAST},
 	{{255, 255, 255, 255}, 32, MULTICAST},
 	{{240}, 4, RESERVED},
