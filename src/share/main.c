@@ -8,7 +8,7 @@
  * statically and executed by descriptor, so the jail need not show it any program or library. What it has to say goes
  * to standard error, the keeper's log.
  *
- * The filter: what is not listed fails with EPERM (not a signal: a libc that tries a newer call first goes on with the
+ * The filter: what is not listed fails with ENOSYS (not a signal: a libc that tries a newer call first goes on with the
  * older one). Opening, changing and renaming work on whatever path the process can name, and the jail's root is what
  * limits that; no call here makes a socket, a process, a mapping that is executable, or reaches another process. */
 #include "share/share.h"
@@ -55,6 +55,7 @@ static const int allowed[] = {
 	SCMP_SYS(mkdirat),
 	SCMP_SYS(mknodat),
 	SCMP_SYS(unlinkat),
+	SCMP_SYS(renameat), /* libc: renameat2 without flags */
 	SCMP_SYS(renameat2),
 	SCMP_SYS(linkat),
 	SCMP_SYS(symlinkat),
@@ -83,6 +84,7 @@ static const int allowed[] = {
 	SCMP_SYS(fcntl),
 	SCMP_SYS(fchmod),
 	SCMP_SYS(fchmodat),
+	SCMP_SYS(fchmodat2),
 	SCMP_SYS(fchown),
 	SCMP_SYS(fchownat),
 	SCMP_SYS(utimensat),
@@ -142,15 +144,12 @@ static int add_rules(scmp_filter_ctx ctx)
 			.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0};
 		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, mapping[i], 1, &plain);
 	}
-	/* Not EPERM: libc then falls back to clone. */
-	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	return r;
 }
 
 static int confine(struct hull_error *err)
 {
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
 	if (!ctx)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
