@@ -64,11 +64,11 @@ static void print_line(const char *line)
 	char sent[16], received[16];
 	const char *verdict = word(j, "verdict"), *name = word(j, "name"), *addr = word(j, "address");
 	_cleanup_free_ char *text = hull_fmt(
-		" %s%s%s:%lld%s%s%s/%s%s%s%s%s  [%s]%s%s  %s up, %s down, %lld ms", word(j, "method"),
-		*word(j, "method") ? " " : "", *name ? name : addr, (long long)number(j, "port"),
-		*name && *addr ? " (" : "", *name ? addr : "", *name && *addr ? ")" : "", word(j, "proto"),
-		*word(j, "path") ? " " : "", word(j, "path"), *word(j, "proxy") ? " via " : "", word(j, "proxy"),
-		word(j, "rule"), *word(j, "why") ? " " : "", word(j, "why"),
+		" %s%s%s:%lld/%s%s%s%s%s%s%s%s  [%s]%s%s  %s up, %s down, %lld ms", word(j, "method"),
+		*word(j, "method") ? " " : "", *name ? name : addr, (long long)number(j, "port"), word(j, "proto"),
+		*name && *addr ? " (" : "", *name ? addr : "", *name && *addr ? ")" : "", *word(j, "path") ? " " : "",
+		word(j, "path"), *word(j, "proxy") ? " via " : "", word(j, "proxy"), word(j, "rule"),
+		*word(j, "why") ? " " : "", word(j, "why"),
 		hull_format_size((uint64_t)number(j, "sent"), sent, sizeof(sent)),
 		hull_format_size((uint64_t)number(j, "received"), received, sizeof(received)),
 		(long long)number(j, "ms"));

@@ -223,7 +223,6 @@ static int drop(const char *text, const struct file *f, const struct hull_rule *
 int hull_policy_edit_add(const char *text, const struct hull_rule *rule, struct hull_buf *out, struct hull_error *err)
 {
 	_cleanup_(file_free) struct file f = {0};
-	_cleanup_(file_free) struct file more = {0};
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	_cleanup_(hull_buf_free) struct hull_buf one = {0};
 	int r = file_read(text, &f, err);
