@@ -19,7 +19,9 @@
 #include "engine/engine.h"
 #include "image/image.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -88,6 +90,15 @@ static int make_sandbox(const struct hull_paths *p, const struct hull_sandbox *l
 	return hull_sandbox_create(p, &s, seed, err);
 }
 
+/* Should this process be killed, its machine goes with it. */
+static int take_lease(const struct hull_paths *p, struct ask *lease, struct hull_error *err)
+{
+	int r = ask_begin(lease, p, BUILD_NAME, 10000, json_pack("{s:s}", "do", "lease"), err);
+	if (r >= 0)
+		ask_io(lease, POLLOUT);
+	return r;
+}
+
 static int build_in(const struct hull_paths *p, const char *runtime_parent, const struct hull_sandbox *s,
 		    const struct hull_image *image, const char *to, struct cli_progress *progress,
 		    struct hull_error *err)
@@ -109,10 +120,15 @@ static int build_in(const struct hull_paths *p, const char *runtime_parent, cons
 	if (r < 0)
 		return r;
 	char **env = seed_keeper_env(p, runtime_parent);
+	struct ask lease = {.client.fd = -1};
 	r = env ? life_start(p, BUILD_NAME, env, progress, err) : hull_fail(err, -ENOMEM, "out of memory");
 	hull_strv_free(env);
-	if (r >= 0)
-		r = prepare_and_save(p, !s->no_docker, to, progress, err);
+	if (r >= 0) {
+		r = take_lease(p, &lease, err);
+		if (r >= 0)
+			r = prepare_and_save(p, !s->no_docker, to, progress, err);
+		ask_end(&lease);
+	}
 	struct hull_error why = {0};
 	if (hull_sandbox_running(p, BUILD_NAME))
 		life_remove(p, BUILD_NAME, &why);
@@ -126,6 +142,19 @@ static void remove_at(const char *path)
 	_cleanup_close_ int fd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 	if (fd >= 0)
 		hull_remove_tree(fd, slash + 1, NULL);
+}
+
+/* Runtime directories of builds that were killed: empty ones, because their keepers have cleaned up. */
+static void sweep_runtime(const char *runtime)
+{
+	_cleanup_closedir_ DIR *d = opendir(runtime);
+	for (const struct dirent *e; d && (e = readdir(d));) {
+		_cleanup_free_ char *path = hull_starts(e->d_name, ".template-") ? hull_fmt("%s/%s", runtime, e->d_name)
+										 : NULL;
+		_cleanup_free_ char *inner = path ? hull_fmt("%s/hull", path) : NULL;
+		if (inner && rmdir(inner) == 0)
+			rmdir(path);
+	}
 }
 
 static int build(struct cli *cli, const struct hull_sandbox *s, const struct hull_image *image, const char *key,
@@ -142,6 +171,7 @@ static int build(struct cli *cli, const struct hull_sandbox *s, const struct hul
 	if (r < 0)
 		return r;
 	/* Sockets want a short path: beside those of the sandboxes. */
+	sweep_runtime(cli->paths.runtime);
 	if (!mkdtemp(parent))
 		return hull_fail_errno(err, "making a runtime directory");
 	struct hull_paths p = {.home = hull_fmt("%s/home", work.path),

@@ -21,6 +21,8 @@
  *   save      {"dir": PATH, "end": false}: save the running machine (snapshot/snapshot.h) into this directory, which
  *             the caller made; with "end" the machine is off then. {"paused_ms", "memory_bytes"}
  *   pause     save its memory as sandboxes/NAME/frozen and end it: its state is "paused"
+ *   lease     never answered: when the connection it came on closes, the machine is killed. For whoever starts one that
+ *             must not outlive them
  * Any failure: {"error": "one line", "code": positive errno}.
  *
  * Start: `hull-keeper NAME` with descriptor 3 a pipe. It takes the sandbox's lock, writes JSON lines to the pipe:

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum wait_for { FOR_NOTHING, FOR_EXEC, FOR_DOCKER, FOR_STATS, FOR_SAVE, FOR_PORT, FOR_MOUNT, FOR_END };
+enum wait_for { FOR_NOTHING, FOR_EXEC, FOR_DOCKER, FOR_STATS, FOR_SAVE, FOR_LEASE, FOR_PORT, FOR_MOUNT, FOR_END };
 
 struct request {
 	struct keeper *k;
@@ -417,6 +417,8 @@ static void handle(struct request *q, const char *text, size_t n)
 		answer(q, json_pack("{s:o}", "ports", gateway_ports(k)));
 	else if (strcmp(what, "publish") == 0 || strcmp(what, "unpublish") == 0)
 		do_publish(q, j, what[0] == 'p');
+	else if (strcmp(what, "lease") == 0)
+		wait_until(q, FOR_LEASE);
 	else if (strcmp(what, "jobs") == 0)
 		answer(q, json_pack("{s:o}", "jobs", jobs_list(k)));
 	else
@@ -441,6 +443,10 @@ static void on_closed(struct stream *s, int code, const char *message)
 	if (q->waits) {
 		list_del(&q->in_list);
 		q->k->waiter_count--;
+	}
+	if (q->waits == FOR_LEASE && q->k->phase != PHASE_ENDED) {
+		hull_log("whoever started this has gone");
+		keeper_kill(q->k);
 	}
 	hull_buf_free(&q->answer);
 	free(q->path);
