@@ -84,7 +84,9 @@ static const int allowed[] = {
 	SCMP_SYS(fcntl),
 	SCMP_SYS(fchmod),
 	SCMP_SYS(fchmodat),
+#ifdef __NR_fchmodat2
 	SCMP_SYS(fchmodat2),
+#endif
 	SCMP_SYS(fchown),
 	SCMP_SYS(fchownat),
 	SCMP_SYS(utimensat),
