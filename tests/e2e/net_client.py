@@ -2,9 +2,10 @@
 
 Ends with status 0 when the check held; otherwise the exception says what did not.
 """
-import hashlib, socket, struct, sys, time
+import hashlib, resource, socket, struct, sys, time
 
 HOST = "host.hull.internal"
+resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
 
 
 def connect(port, family=socket.AF_INET):

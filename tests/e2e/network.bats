@@ -172,7 +172,7 @@ usual_policy() { policy ""; }
 	[ "$output" = over-ssh ]
 }
 
-@test "network: containers: the default bridge, a build, compose; what stays inside is untouched" {
+@test "network: containers on the default bridge and on a network of their own; what stays inside is untouched" {
 	LIMIT=300 hull wait shared
 	local p
 	p=$(port echo)
