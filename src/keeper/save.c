@@ -153,7 +153,8 @@ static void finished(uv_work_t *work, int status)
 		k->parked = true;
 		keeper_save(k, "paused", NULL);
 	}
-	hull_log("saved: %llu MiB of memory copied", (unsigned long long)(s->copied >> 20));
+	hull_log("saved: %llu MiB of memory copied, stood still for %.1f ms", (unsigned long long)(s->copied >> 20),
+		 s->resumed_ns ? (double)(s->resumed_ns - s->paused_ns) / 1e6 : 0.0);
 	json_t *figures = json_pack("{s:f, s:I}", "paused_ms",
 				    s->resumed_ns ? (double)(s->resumed_ns - s->paused_ns) / 1e6 : 0.0, "memory_bytes",
 				    (json_int_t)s->copied);
