@@ -5,6 +5,7 @@
  *       sandboxes/NAME/sandbox.json             struct hull_sandbox, replaced atomically
  *       sandboxes/NAME/lock                     held exclusively by the keeper for as long as it lives
  *       sandboxes/NAME/disk.img                 sparse ext4
+ *       sandboxes/NAME/{snapshots/TAG,frozen}/  saved machines, and templates/NAME/: snapshot/snapshot.h
  *       sandboxes/NAME/{keeper,engine,serial,dockerd}.log, jobs/ID.log, jobs/ID.json
  *   $XDG_RUNTIME_DIR/hull (default /run/user/UID/hull when that exists, else /tmp/hull-UID, 0700 and ours)
  *       NAME/control.sock NAME/docker.sock NAME/jail/

@@ -12,7 +12,7 @@ teardown() { remove_own; }
 
 # A sandbox that was started from the template.
 restored_sandbox() {
-	own_sandbox "$@"
+	own_sandbox
 	hull start -q "$name"
 	[ "$(hull ls --json | jq -r --arg n "$name" '.[] | select(.name == $n) | .boot.restored')" = true ]
 }
