@@ -78,8 +78,8 @@ static void bad_rules(void **state)
 		"*.*.com",
 		"a*.com",
 		"***.com",
-		"b\xc3\xbc"
-		"cher.de",
+		("b\xc3\xbc"
+		 "cher.de"),
 		"2130706433",
 		"0x7f000001",
 		"0177.0.0.1",
