@@ -286,7 +286,7 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 				  r == -EMSGSIZE ? "its arguments and environment are too large" : strerror(-r));
 	}
 	if (r < 0) {
-		if (j->log.fd >= 0)
+		if (log && j->log.fd >= 0)
 			unlink(log);
 		logfile_close(&j->log);
 		json_decref(j->about);
