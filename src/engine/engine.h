@@ -75,7 +75,7 @@ struct hull_engine_config {
 	int stderr_log_fd;    /* the engine's own words */
 	const char *jail_dir; /* an empty directory of this sandbox, on which the jail's root is mounted (private) */
 	const struct hull_engine_restore *restore; /* NULL = boot; else kernel, initrd and cmdline are not looked at */
-	uid_t drop_uid;       /* when the caller is root: the id the engine runs as; else ignored */
+	uid_t drop_uid; /* when the caller is root: the id the engine runs as; else ignored */
 	gid_t drop_gid;
 };
 
@@ -98,8 +98,8 @@ struct hull_engine_events {
 	void (*saved)(void *ctx, const char *error);
 };
 
-/* Start the VM, or restore it: then it runs on from where it was saved by itself. Returns once the process is running inside its jail (not once the guest is up). The wire's
- * descriptor is ready right away (hull_engine_wire_fd). */
+/* Start the VM, or restore it: then it runs on from where it was saved by itself. Returns once the process is running
+ * inside its jail (not once the guest is up). The wire's descriptor is ready right away (hull_engine_wire_fd). */
 int hull_engine_start(const struct hull_engine_config *config, const struct hull_engine_events *events, void *ctx,
 		      struct hull_engine **out, struct hull_error *err);
 

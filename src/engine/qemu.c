@@ -377,8 +377,8 @@ int hull_engine_save_device(struct hull_engine *e, int fd, struct hull_error *er
 		return hull_fail(err, r, "cannot give QEMU the file for its state: %s", strerror(-r));
 	/* Made for another hypervisor, it is the command that writes the devices' state and nothing else; what it does
 	 * to the machine is to stop it, which it is already. */
-	if (hull_qmp_command(e->qmp, "xen-save-devices-state",
-			     "{\"filename\": \"/dev/fdset/100\", \"live\": false}", &e->save_id) < 0 ||
+	if (hull_qmp_command(e->qmp, "xen-save-devices-state", "{\"filename\": \"/dev/fdset/100\", \"live\": false}",
+			     &e->save_id) < 0 ||
 	    hull_qmp_command(e->qmp, "remove-fd", "{\"fdset-id\": 100}", NULL) < 0)
 		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
 	flush_qmp(e);

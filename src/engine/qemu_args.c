@@ -70,7 +70,9 @@ static void machine_args(struct vec *a, const struct hull_engine_config *config)
 	add(a, "migration.send-configuration=off");
 	add(a, "-object");
 	if (config->restore)
-		add(a, "memory-backend-file,id=ram,size=%llu,mem-path=" HULL_QEMU_MEMORY_PATH ",share=off,merge=off,dump=off",
+		add(a,
+		    "memory-backend-file,id=ram,size=%llu,mem-path=" HULL_QEMU_MEMORY_PATH
+		    ",share=off,merge=off,dump=off",
 		    (unsigned long long)config->memory);
 	else
 		add(a, "memory-backend-ram,id=ram,size=%llu,merge=off,dump=off", (unsigned long long)config->memory);

@@ -44,7 +44,8 @@ enum hull_engine_watch { WATCH_QMP, WATCH_SERIAL, WATCH_STDERR, WATCH_TIMER, WAT
 /* Watch for reading; `what` comes back from epoll_wait. */
 int hull_engine_watch(struct hull_engine *e, int fd, enum hull_engine_watch what);
 
-/* What QEMU is told its memory's file is called; engine/qemu_shim.c gives it the descriptor in this variable instead. */
+/* What QEMU is told its memory's file is called; engine/qemu_shim.c gives it the descriptor in this variable instead.
+ */
 #define HULL_QEMU_MEMORY_PATH "/hull/memory"
 #define HULL_QEMU_MEMORY_ENV  "HULL_MEMORY_FD"
 

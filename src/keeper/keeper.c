@@ -63,7 +63,7 @@ static void on_sigterm(uv_signal_t *handle, int signum)
 int keeper_init(struct keeper *k, struct hull_error *err)
 {
 	struct node *heads[] = {&k->links_dirty, &k->clients,      &k->relays, &k->pending,
-				&k->waiters,     &k->docker_conns, &k->jobs, &k->mounts};
+				&k->waiters,     &k->docker_conns, &k->jobs,   &k->mounts};
 	for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++)
 		list_init(heads[i]);
 	k->lock_fd = k->runtime_fd = -1;

@@ -54,7 +54,7 @@ enum {
 	DRAIN_TIMEOUT_MS = 2 * 1000,  /* at the end, for clients to take their last answers */
 	LOG_CAP = 4 << 20,            /* of one log file; one older generation is kept (.1) */
 	JOB_LOG_CAP = 32 << 20,
-	MOUNTS_MAX = 32,              /* paths of a sandbox */
+	MOUNTS_MAX = 32, /* paths of a sandbox */
 };
 
 #define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
@@ -109,8 +109,8 @@ struct link {
 	bool owns_fd;
 	bool dirty;
 	int watching; /* UV_READABLE | UV_WRITABLE */
-	bool resync;     /* set before link_open(): the peer was restored, perhaps amid a frame */
-	bool held;       /* nothing but the next may_send bytes goes out */
+	bool resync;  /* set before link_open(): the peer was restored, perhaps amid a frame */
+	bool held;    /* nothing but the next may_send bytes goes out */
 	size_t may_send;
 	struct hull_wire *wire;
 	struct node in_dirty;
@@ -149,8 +149,8 @@ struct guest {
 	struct link link;
 	bool open;
 	struct stream control;
-	bool answered;   /* it is up */
-	bool configured; /* and its workspace is there: it takes commands */
+	bool answered;                     /* it is up */
+	bool configured;                   /* and its workspace is there: it takes commands */
 	bool freezing;                     /* guest_freeze() waits for its answer */
 	bool stopping;                     /* it said so */
 	const char *docker;                /* "off" "starting" "ready" "failed" "stopped" */
@@ -182,8 +182,8 @@ struct machine_ops {
 	pid_t (*pid)(struct keeper *k);
 	/* The guest has read all there was (guest_freeze). May be NULL, as the next. */
 	void (*synced)(struct keeper *k);
-	/* Save it: into `dir` (NULL = as this sandbox's frozen memory, which ends it), with its disk or without; `end` it
-	 * then, or let it run on. service_saved() tells how it went. -EBUSY when a save is under way. */
+	/* Save it: into `dir` (NULL = as this sandbox's frozen memory, which ends it), with its disk or without; `end`
+	 * it then, or let it run on. service_saved() tells how it went. -EBUSY when a save is under way. */
 	int (*save)(struct keeper *k, const char *dir, bool disk, bool end, struct hull_error *err);
 	/* kill() and close() may be called at any time and again; the end is told by keeper_machine_ended(). */
 	void (*close)(struct keeper *k); /* ended or not: nothing is left of it after this */
@@ -357,9 +357,9 @@ struct keeper {
 	void (*report)(struct keeper *k, const struct hull_error *err);
 	char trouble[512]; /* the last the device model reported */
 	bool removed;
-	char *restore;         /* what this run was restored from, relative to home; NULL = booted */
-	bool fresh;            /* of another sandbox */
-	bool parked;           /* its memory is on disk: it ends paused, not stopped */
+	char *restore;                 /* what this run was restored from, relative to home; NULL = booted */
+	bool fresh;                    /* of another sandbox */
+	bool parked;                   /* its memory is on disk: it ends paused, not stopped */
 	uint64_t begin_ns, machine_ns; /* uv_hrtime: the keeper began; the engine was started */
 
 	const struct machine_ops *machine_ops;

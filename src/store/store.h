@@ -55,13 +55,13 @@ struct hull_sandbox {
 	char **paths;    /* workspace paths "PATH" or "PATH:ro", absolute; the first is the working directory */
 	char **ports;    /* published: "[IP:]HOST:PORT/tcp" (policy/port.h) */
 	bool no_docker;
-	bool no_network; /* no gateway at all */
+	bool no_network;  /* no gateway at all */
 	bool remove;      /* --rm */
 	uint64_t created; /* seconds since 1970 */
 	uint64_t started; /* 0 = never */
-	char *state;      /* as last written by the keeper: "created" "starting" "running" "paused" "stopped" "crashed" */
-	char *restore;    /* the next start restores the saved machine in this directory, relative to home; else NULL */
-	bool fresh;       /* that one was another sandbox: identities are to be renewed after the restore */
+	char *state;   /* as last written by the keeper: "created" "starting" "running" "paused" "stopped" "crashed" */
+	char *restore; /* the next start restores the saved machine in this directory, relative to home; else NULL */
+	bool fresh;    /* that one was another sandbox: identities are to be renewed after the restore */
 	char *last_error; /* why it crashed or did not start; NULL after a clean stop */
 };
 void hull_sandbox_free(struct hull_sandbox *s); /* frees the members, not s; fit for _cleanup_ */
@@ -86,8 +86,8 @@ bool hull_sandbox_running(const struct hull_paths *p, const char *name);
 /* Remove the runtime directory of a sandbox that is not running (stale sockets after a crash). One that a keeper
  * holds (hull_sandbox_runtime) is left alone. */
 void hull_sandbox_sweep(const struct hull_paths *p, const char *name);
-/* The truth for a person: "created" "starting" "running" "paused" "stopped" or "crashed" (its file says "crashed", or that it
- * runs while its lock is free). Static string. */
+/* The truth for a person: "created" "starting" "running" "paused" "stopped" or "crashed" (its file says "crashed", or
+ * that it runs while its lock is free). Static string. */
 const char *hull_sandbox_truth(const struct hull_sandbox *s, bool lock_held);
 
 /* For the keeper, which holds the sandbox's lock. Make the runtime directory (0700, empty) and hold a flock on it;

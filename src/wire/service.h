@@ -11,9 +11,9 @@ enum hull_service {
 	HULL_SVC_TAR_IN = 4,  /* unpack the tar stream sent at a path */
 	HULL_SVC_TAR_OUT = 5, /* pack a path as a tar stream */
 	/* opened by the guest side (egress and workspace) */
-	HULL_SVC_CONNECT = 16, /* a TCP connection out of the sandbox */
-	HULL_SVC_RESOLVE = 17, /* one DNS question */
-	HULL_SVC_SHARE = 18,   /* the messages of one mounted workspace: PATH; DATA is FUSE's, both ways */
+	HULL_SVC_CONNECT = 16,  /* a TCP connection out of the sandbox */
+	HULL_SVC_RESOLVE = 17,  /* one DNS question */
+	HULL_SVC_SHARE = 18,    /* the messages of one mounted workspace: PATH; DATA is FUSE's, both ways */
 	HULL_SVC_DATAGRAM = 19, /* a UDP flow out of the sandbox: one stream per local port and destination */
 	/* answered by hull-keeper itself on control.sock; never relayed to the guest */
 	HULL_SVC_KEEPER = 32, /* request: JSON in HULL_TAG_JSON; the answer is JSON as DATA, then EOF */
@@ -82,8 +82,8 @@ enum hull_msg {
 	HULL_MSG_SERVICE = 17,    /* SERVICE, STATE, UPTIME_MS, TEXT: dockerd changed state */
 	HULL_MSG_STATS = 18,
 	HULL_MSG_SYNCED = 19,
-	HULL_MSG_LOG = 20,      /* TEXT: a line for the keeper's log */
-	HULL_MSG_STOPPING = 21, /* shutdown has begun (also when the guest itself asked for it) */
+	HULL_MSG_LOG = 20,       /* TEXT: a line for the keeper's log */
+	HULL_MSG_STOPPING = 21,  /* shutdown has begun (also when the guest itself asked for it) */
 	HULL_MSG_MOUNTED = 24,   /* PATH, ERRNO (0 = it is there), TEXT */
 	HULL_MSG_UNMOUNTED = 25, /* PATH, ERRNO, TEXT */
 	/* exec, host to guest */
