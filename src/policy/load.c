@@ -325,6 +325,15 @@ int hull_policy_add(struct hull_policy *p, const char *source, const char *label
 		*preset = NULL;
 	if (memchr(text, '\0', n))
 		return hull_fail(err, -EINVAL, "%s:1:1: this is not text", label);
+	/* A policy needs no YAML directives, and libfyaml 0.7 never returns from some malformed ones. */
+	size_t line = 1;
+	for (size_t i = 0; i < n; i++) {
+		if (text[i] == '%' && (i == 0 || text[i - 1] == '\n' || text[i - 1] == '\r'))
+			return hull_fail(err, -EINVAL,
+					 "%s:%zu:1: a YAML directive has no place in a policy; remove the line", label,
+					 line);
+		line += text[i] == '\n';
+	}
 	struct load l = {.p = p, .label = label, .source = keep_source(p, source), .err = err};
 	if (!l.source)
 		return hull_fail(err, -ENOMEM, "out of memory");
