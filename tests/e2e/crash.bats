@@ -15,6 +15,7 @@ kill_at_random() {
 	for round in 1 2 3; do
 		hull start "$name"
 		mapfile -t pids < <(family "$name")
+		rm -f "$BATS_TEST_TMPDIR/written" # or the wait below would see the last round's
 		LIMIT=300 hull exec "$name" sh -c "mkdir -p round$round; cd round$round; $writer" >"$BATS_TEST_TMPDIR/written" 2>/dev/null 3>&- &
 		eventually 60 test -s "$BATS_TEST_TMPDIR/written"
 		sleep "0.$((RANDOM % 10))"
@@ -34,7 +35,7 @@ kill_at_random() {
 		rm "$BATS_TEST_TMPDIR/disk.img"
 	done
 	hull start "$name"
-	[ "$(hull exec "$name" cat "round3/f.$((last - 1))")" = "content-$((last - 1))" ]
+	[ "$(hull exec "$name" cat "round3/f.$last")" = "content-$last" ]
 	[ "$(hull exec "$name" cat "round1/f.1")" = "content-1" ]
 	hull stop "$name"
 	e2fsck -fn "$HULL_HOME/sandboxes/$name/disk.img"

@@ -4,7 +4,7 @@
 
 setup()
 {
-	[ "$(id -u)" = 0 ] && [ -c /dev/fuse ] || skip "needs root and /dev/fuse"
+	if [ "$(id -u)" != 0 ] || ! [ -c /dev/fuse ]; then skip "needs root and /dev/fuse"; fi
 	bin=$(realpath "${SHARE_BUILD:-build/tests/share}")
 	here=$(realpath "$BATS_TEST_DIRNAME")
 	top=$(mktemp -d)
