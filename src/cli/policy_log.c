@@ -138,7 +138,7 @@ static int open_source(struct source *s, struct lines *out)
 {
 	if (s->fd >= 0)
 		close(s->fd);
-	s->fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	s->fd = !s->path ? -1 : open(s->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	return s->fd < 0 ? 0 : read_lines(s, out);
 }
 
@@ -146,7 +146,7 @@ static int read_new(struct source *s, struct lines *out)
 {
 	struct stat here, there;
 	int r = s->fd >= 0 ? read_lines(s, out) : 0;
-	if (r == 0 && stat(s->path, &there) == 0 &&
+	if (r == 0 && s->path && stat(s->path, &there) == 0 &&
 	    (s->fd < 0 || fstat(s->fd, &here) < 0 || here.st_ino != there.st_ino))
 		r = open_source(s, out);
 	return r;
@@ -158,7 +158,7 @@ static int go_on(struct cli *cli, char *const *names, struct source *s, size_t n
 	_cleanup_close_ int in = inotify_init1(IN_CLOEXEC);
 	if (in < 0)
 		return hull_fail_errno(err, "cannot watch files");
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; names && i < n; i++) {
 		_cleanup_free_ char *dir = hull_sandbox_path(&cli->paths, names[i], NULL);
 		if (dir)
 			inotify_add_watch(in, dir, IN_MODIFY | IN_CREATE | IN_MOVED_TO);

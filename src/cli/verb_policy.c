@@ -92,6 +92,8 @@ static int add(struct cli *cli, bool allow, struct hull_error *err)
 	}
 	if (r < 0 || !changed)
 		return r < 0 ? r : 0;
+	if (!text)
+		return hull_fail(err, -ENOMEM, "out of memory");
 	struct hull_buf out = {.data = (uint8_t *)text, .len = strlen(text)};
 	return put(path, &out, err);
 }
@@ -138,6 +140,8 @@ static int run_rm(struct cli *cli, struct hull_error *err)
 	}
 	if (r < 0)
 		return r;
+	if (!text)
+		return hull_fail(err, -ENOMEM, "out of memory");
 	struct hull_buf out = {.data = (uint8_t *)text, .len = strlen(text)};
 	return put(path, &out, err);
 }

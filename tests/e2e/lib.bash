@@ -172,3 +172,6 @@ assert_says() { # CODE PATTERN
 		return 1
 	fi
 }
+
+# `hull run` mounts the directory it is called from: not the tree, which holds the tests' own home.
+if [ -n "${BATS_TEST_TMPDIR:-}" ]; then cd "$BATS_TEST_TMPDIR" || exit 1; fi
