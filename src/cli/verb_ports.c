@@ -32,7 +32,7 @@ static int change_file(struct cli *cli, struct hull_sandbox *sb, const char *spe
 	_cleanup_free_ char *text = hull_port_text(&want);
 	if (!text)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	size_t keep = 0, n = hull_strv_count(sb->ports);
+	size_t keep = 0, n = sb->ports ? hull_strv_count(sb->ports) : 0;
 	for (size_t i = 0; i < n; i++) {
 		struct hull_port p;
 		bool same = hull_port_parse(sb->ports[i], &p, NULL) == 0 && p.guest == want.guest &&
@@ -95,8 +95,8 @@ static int run(struct cli *cli, struct hull_error *err)
 	const char *name = cli->words[0];
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	int r = cli_paths(cli, err);
-	if (r == 0)
-		r = life_load(cli, name, &sb, err);
+	if (r < 0 || (r = life_load(cli, name, &sb, err)) < 0)
+		return r;
 	for (char **p = unpublish; r >= 0 && p && *p; p++)
 		r = change(cli, &sb, *p, false, err);
 	for (char **p = publish; r >= 0 && p && *p; p++)
