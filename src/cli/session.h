@@ -19,6 +19,10 @@ struct session_spec {
  * or -errno with err filled. progress is shown until the command has started; it may be NULL. */
 int session_run(int fd, const struct session_spec *spec, struct cli_progress *progress, struct hull_error *err);
 
+/* What exec exits with for this positive errno of a command that could not be executed: 126, 127, or 0 when it is no
+ * such errno. */
+int session_cannot(int code);
+
 /* Put TERM and COLORTERM of this terminal in front of *env, so that what -e says wins. */
 void session_terminal_env(char ***env);
 

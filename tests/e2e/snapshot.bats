@@ -126,7 +126,7 @@ $fork" ]
 	run hull snapshot create -q "$name@first"
 	assert_refused 125 'there is a snapshot'
 	for _ in 1 2; do
-		as_root "$name" sh -c 'echo two >/root/file; sync; pkill -f "sleep 6543"'
+		as_root "$name" sh -c 'echo two >/root/file; sync; pkill -f "[s]leep 6543"'
 		hull snapshot restore -q "$name@first"
 		[ "$(as_root "$name" cat /root/file)" = one ]
 		hull exec "$name" pgrep -f 'sleep 6543'
