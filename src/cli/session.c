@@ -332,6 +332,27 @@ static int turn(struct session *s, struct cli_progress *progress, struct hull_er
 	return r;
 }
 
+int session_cannot(int code)
+{
+	switch (code) {
+	case ENOENT:
+		return CLI_EXIT_ABSENT;
+	case EACCES:
+	case ENOEXEC:
+	case EPERM:
+	case EISDIR:
+	case ELOOP:
+	case E2BIG:
+	case ENAMETOOLONG:
+	case ETXTBSY:
+	case ENOTDIR: /* also: no such working directory */
+	case ESRCH:   /* no such user */
+		return CLI_EXIT_CANNOT;
+	default:
+		return 0;
+	}
+}
+
 /* The exit code of a session that is over. */
 static int outcome(struct session *s, struct hull_error *err)
 {
@@ -340,22 +361,10 @@ static int outcome(struct session *s, struct hull_error *err)
 	if (s->status >= 0)
 		return s->status;
 	const char *why = s->text[0] ? s->text : strerror(s->code);
-	switch (s->code) { /* the guest's words name the command */
-	case ENOENT:
-	case ENOTDIR:
+	int code = session_cannot(s->code);
+	if (code) { /* the guest's words name the command */
 		cli_error("%s", why);
-		return CLI_EXIT_ABSENT;
-	case EACCES:
-	case ENOEXEC:
-	case EPERM:
-	case EISDIR:
-	case ELOOP:
-	case E2BIG:
-	case ESRCH: /* no such user */
-		cli_error("%s", why);
-		return CLI_EXIT_CANNOT;
-	default:
-		break;
+		return code;
 	}
 	if (s->accepted)
 		return hull_fail(err, -s->code, "%s stopped while the command ran: %s; `hull logs %s` has more",

@@ -39,9 +39,9 @@ static int job(struct cli *cli, const char *name, char *const *env, struct cli_p
 	struct job_spec spec = {.argv = cli->command, .env = env, .cwd = cwd, .user = user, .tty = tty};
 	r = job_begin(&cli->paths, name, &spec, progress, &id, err);
 	cli_progress_end(progress);
-	if (r == -ENOENT || r == -EACCES || r == -ENOEXEC) {
+	if (r < 0 && session_cannot(-r)) {
 		cli_error("%s", err->msg);
-		return r == -ENOENT ? CLI_EXIT_ABSENT : CLI_EXIT_CANNOT;
+		return session_cannot(-r);
 	}
 	if (r < 0)
 		return r;

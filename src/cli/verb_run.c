@@ -36,6 +36,10 @@ static int in_background(struct cli *cli, const char *name, char *const *env, st
 			       NULL, err);
 	}
 	cli_progress_end(progress);
+	if (r < 0 && cli->command_count && session_cannot(-r)) {
+		cli_error("%s", err->msg);
+		return session_cannot(-r);
+	}
 	if (r < 0)
 		return r;
 	if (id && !create_quiet())
@@ -87,7 +91,7 @@ static int run(struct cli *cli, struct hull_error *err)
 		struct hull_error why = {0};
 		/* In the background only what did not come up is removed here; the keeper does it at the end otherwise.
 		 */
-		if (remove_after && (!detach || r < 0) && life_remove(&cli->paths, name, &why) < 0) {
+		if (remove_after && (!detach || r != 0) && life_remove(&cli->paths, name, &why) < 0) {
 			cli_error("removing %s: %s", name, why.msg);
 			r = r > 0 ? r : CLI_EXIT_HULL;
 		}

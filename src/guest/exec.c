@@ -2,8 +2,8 @@
  *
  * Start.  OPEN is read (request.c), the user looked up, the process forked into the cgroup of sessions. It sets itself
  *         up and execs; what fails on the way comes back through a pipe. A working directory or user that is wrong
- *         REFUSEs the stream; when the program itself cannot be executed the stream is ACCEPTed and ends with EXIT
- *         {ERRNO, TEXT}, from which the client makes 126 or 127.
+ *         REFUSEs the stream; when the program itself cannot be executed the stream is ACCEPTed without a PID and ends
+ *         with EXIT {ERRNO, TEXT}, from which the client makes 126 or 127. An ACCEPT with PID means: it runs.
  * Run.    stdin, and stdout and stderr or the terminal, flow through pumps (pump.c). RESIZE, SIGNAL and STDIN_EOF act
  *         at once. Nothing is buffered but what the stream's window allows.
  * End.    When the process has ended, its output is read to its end. If something it left in the background still
@@ -46,6 +46,7 @@ struct session {
 	struct hull_out out[2]; /* stdout or the terminal, stderr */
 	struct hull_timer grace;
 	uint32_t cgroup; /* its number; see hull_cgroup_make() */
+	pid_t pid;       /* what it was, also once it has been reaped */
 	pid_t group;     /* the process group, while the process has not been reaped */
 	bool tty, keep;
 	bool started;  /* accepted or refused */
@@ -102,8 +103,8 @@ static const char *failure_text(const struct session *s, char *text, size_t cap)
 	else if (s->failure.stage == HULL_STAGE_EXEC)
 		snprintf(text, cap, "%s: cannot execute: %s", s->program, strerror(e));
 	else if (s->failure.stage == HULL_STAGE_CWD)
-		snprintf(text, cap, "cannot enter the working directory %s in the sandbox: %s", s->cwd ? s->cwd : "/",
-			 strerror(e));
+		snprintf(text, cap, "cannot execute: directory %s: %s", s->cwd ? s->cwd : "/",
+			 e == ENOENT ? "not found in the sandbox" : strerror(e));
 	else if (s->failure.stage == HULL_STAGE_USER)
 		snprintf(text, cap, "cannot become the user asked for: %s", strerror(e));
 	else
@@ -236,8 +237,11 @@ static void signal_session(struct session *s, int sig)
 static void refuse(struct session *s)
 {
 	char text[512];
+	/* ENOENT is for a missing program alone: clients make 127 of it. */
+	bool absent = s->failure.stage == HULL_STAGE_CWD && s->failure.error == ENOENT;
 	s->reported = true;
-	hull_wire_refuse(hull_wire, s->stream.id, s->failure.error, failure_text(s, text, sizeof(text)));
+	hull_wire_refuse(hull_wire, s->stream.id, absent ? ENOTDIR : s->failure.error,
+			 failure_text(s, text, sizeof(text)));
 }
 
 /* The status pipe has spoken, or ended: the program runs, or does not. */
@@ -261,7 +265,8 @@ static void take_status(struct session *s)
 		return;
 	}
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
-	hull_args_put_u32(&b, HULL_TAG_PID, (uint32_t)s->child.pid);
+	if (!s->failure.stage)
+		hull_args_put_u32(&b, HULL_TAG_PID, (uint32_t)s->pid);
 	hull_wire_accept(hull_wire, s->stream.id, hull_buf_bytes(&b), b.len);
 	hull_out_resume(&s->out[0]);
 	hull_out_resume(&s->out[1]);
@@ -349,7 +354,7 @@ static int session_start(struct session *s, const struct hull_request *r, const 
 	e = hull_spawn(&s->child, cgroup, run, &l, &s->status_fd, child_ended, err);
 	if (e < 0)
 		return e;
-	s->group = s->child.pid;
+	s->pid = s->group = s->child.pid;
 	/* From here on it is the loop's; a failure to watch is out of memory in the kernel, and ends the session. */
 	fcntl(s->status_fd, F_SETFL, O_NONBLOCK);
 	e = hull_watch_add(&s->status, s->status_fd, EPOLLIN, status_ready);

@@ -11,7 +11,8 @@
  *   wait      {"for": "exec" | "docker"}: answers when that is so, or with an error when it can not come to be
  *   stop      {"grace_ms": n}: answers when the machine is off and everything of it is gone but the files
  *   kill      as stop without asking the guest
- *   job       {"argv": [...], "env": [...], "cwd": , "user": , "tty": false}: start a detached job; {"id": "..."}
+ *   job       {"argv": [...], "env": [...], "cwd": , "user": , "tty": false}: start a detached job; {"id": "..."} once
+ *             its command runs; code ENOENT: no such command, ENOTDIR, EACCES, ESRCH...: it cannot be executed
  *   ports     {"ports": [{"spec": "8080:80/tcp", "bound": ["127.0.0.1:8080", ...], "host": n} or with "error"]}
  *   publish   {"port": "[[IP:]HOST:]PORT[/proto]"}: answers as one of ports, or with an error; kept for the next start
  *   unpublish {"port": ...}

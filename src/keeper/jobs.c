@@ -1,8 +1,12 @@
 /* Jobs: commands that outlive the client that started them; see keeper.h.
  *
+ * A job is there once the guest says that its command runs (ACCEPT with its PID), or ran and ended; then the request
+ * for it is answered (service_job). One whose command could not be executed leaves nothing but that answer. A client
+ * that goes away meanwhile changes neither.
+ *
  * A job is an exec stream of the keeper's own. Its output goes to jobs/ID.log (capped), what it is and how it ended to
  * jobs/ID.json, replaced atomically: {id, argv, state, exit, started, ended, error}. States: "running"; "exited" (with
- * its code); "failed" (it could not be started, or the guest broke it off); "stopped" (the machine went off first).
+ * its code); "failed" (the guest broke it off); "stopped" (the machine went off first, or its shutdown ended the job).
  * The files are all there is of a job that has ended, so `jobs` and `logs --job` work on a stopped sandbox as well.
  * Finished jobs are kept up to JOBS_MAX, the oldest go first. */
 #include "keeper/keeper.h"
@@ -16,6 +20,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -31,7 +36,10 @@ struct job {
 	char id[ID_LEN + 1];
 	json_t *about; /* what jobs/ID.json says */
 	struct logfile log;
-	bool exited; /* EXIT came */
+	bool running; /* or has been: whoever asked for it has been told */
+	bool exited;  /* EXIT came */
+	int error;    /* it could not be executed: a positive errno, and why */
+	char why[1024];
 };
 
 static void free_json(json_t **j)
@@ -82,30 +90,78 @@ static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t
 	stream_grant(s, n);
 }
 
+/* Its command runs, or ran. */
+static void begun(struct job *j)
+{
+	if (j->running)
+		return;
+	j->running = true;
+	service_job(j->k, j->id, 0, NULL);
+}
+
+static void on_accepted(struct stream *s, const uint8_t *args, size_t len)
+{
+	struct hull_cur cur = hull_cur_make(args, len);
+	struct hull_arg a;
+	while (hull_args_next(&cur, &a))
+		if (a.tag == HULL_TAG_PID)
+			begun(container_of(s, struct job, stream));
+}
+
+/* Did the shutdown end it? A command that takes TERM as a reason to finish, and does, has exited by itself. */
+static bool shut_down(const struct job *j, uint32_t status)
+{
+	return j->k->phase >= PHASE_STOPPING &&
+	       (status == 128 + SIGTERM || status == 128 + SIGHUP || status == 128 + SIGKILL);
+}
+
 static void on_message(struct stream *s, const uint8_t *p, size_t n)
 {
 	struct job *j = container_of(s, struct job, stream);
 	struct hull_cur cur = hull_cur_make(p, n);
 	struct hull_arg a;
+	uint32_t status = 0, error = 0;
+	_cleanup_free_ char *text = NULL;
 	if (hull_cur_u8(&cur) != HULL_MSG_EXIT || j->exited)
 		return;
-	j->exited = true;
-	set_end(j->about, "exited");
 	while (hull_args_next(&cur, &a)) {
 		if (a.tag == HULL_TAG_STATUS)
-			json_object_set_new(j->about, "exit", json_integer(hull_arg_u32(&a)));
-		if (a.tag == HULL_TAG_ERRNO)
-			json_object_set_new(j->about, "state", json_string("failed"));
-		if (a.tag == HULL_TAG_TEXT) {
-			_cleanup_free_ char *text = hull_printable((const char *)a.p, a.n);
-			json_object_set_new(j->about, "error", json_string(text ? text : ""));
-		}
+			status = hull_arg_u32(&a);
+		else if (a.tag == HULL_TAG_ERRNO)
+			error = hull_arg_u32(&a);
+		else if (a.tag == HULL_TAG_TEXT && !text)
+			text = hull_printable((const char *)a.p, a.n);
 	}
+	j->exited = true;
+	if (error) {
+		j->error = error <= 4095 ? (int)error : EIO;
+		snprintf(j->why, sizeof(j->why), "%s", text && *text ? text : strerror(j->error));
+		set_end(j->about, "failed");
+		json_object_set_new(j->about, "error", json_string(j->why));
+		return;
+	}
+	begun(j);
+	if (shut_down(j, status)) {
+		set_end(j->about, "stopped");
+		return;
+	}
+	set_end(j->about, "exited");
+	json_object_set_new(j->about, "exit", json_integer(status));
 }
 
 static void on_eof(struct stream *s)
 {
 	stream_eof(s);
+}
+
+static void remove_files(const struct keeper *k, const char *id)
+{
+	static const char *const suffixes[] = {".log", ".log.1", ".json"};
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
+		_cleanup_free_ char *path = job_path(k, id, suffixes[i]);
+		if (path)
+			unlink(path);
+	}
 }
 
 static void on_closed(struct stream *s, int code, const char *message)
@@ -119,17 +175,28 @@ static void on_closed(struct stream *s, int code, const char *message)
 		set_end(j->about, off ? "stopped" : "failed");
 		if (!off)
 			json_object_set_new(j->about, "error", json_string(text ? text : ""));
+		j->error = off ? ESHUTDOWN : code < 0 ? -code : EIO;
+		snprintf(j->why, sizeof(j->why), "%s",
+			 off             ? "the sandbox has stopped"
+			 : text && *text ? text
+					 : strerror(j->error));
 	}
-	save(k, j->id, j->about);
 	list_del(&j->in_list);
 	k->job_count--;
 	k->sessions--;
 	logfile_close(&j->log);
+	if (j->running) {
+		save(k, j->id, j->about);
+	} else {
+		remove_files(k, j->id);
+		service_job(k, j->id, j->error, j->why);
+	}
 	json_decref(j->about);
 	free(j);
 }
 
-static const struct stream_ops OPS = {.data = on_data, .message = on_message, .eof = on_eof, .closed = on_closed};
+static const struct stream_ops OPS = {
+	.accepted = on_accepted, .data = on_data, .message = on_message, .eof = on_eof, .closed = on_closed};
 
 /* --- starting --- */
 
@@ -229,17 +296,12 @@ static struct job *running(const struct keeper *k, const char *id)
 
 static void prune(struct keeper *k)
 {
-	static const char *const suffixes[] = {".log", ".log.1", ".json"};
 	_cleanup_free_ struct found *all = NULL;
 	size_t n = find_jobs(k, &all);
 	for (size_t i = 0, left = n; i < n && left >= JOBS_MAX; i++) {
 		if (running(k, all[i].id))
 			continue;
-		for (size_t s = 0; s < sizeof(suffixes) / sizeof(*suffixes); s++) {
-			_cleanup_free_ char *path = job_path(k, all[i].id, suffixes[s]);
-			if (path)
-				unlink(path);
-		}
+		remove_files(k, all[i].id);
 		left--;
 	}
 }

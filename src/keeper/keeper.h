@@ -233,6 +233,8 @@ void service_open(struct keeper *k, struct link *client, uint32_t stream, const 
 void service_changed(struct keeper *k);
 /* The guest told its figures, or did not in time. */
 void service_stats(struct keeper *k);
+/* The command of job `id` runs (error NULL), or could not be executed. */
+void service_job(struct keeper *k, const char *id, int code, const char *error);
 /* A path was mounted or unmounted, or not. */
 void service_mounted(struct keeper *k, const char *path, int code, const char *error);
 /* It is known how publishing port `id` went. */
@@ -305,7 +307,7 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 
 /* --- jobs.c --- */
 
-/* Start a job; its id in out[9]. */
+/* Start a job; its id in out[9]. service_job() tells whether its command runs. */
 int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_error *err);
 json_t *jobs_list(struct keeper *k);
 /* At start: jobs that a crash left "running" are not. At the end: those still running have been stopped. */

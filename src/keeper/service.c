@@ -14,7 +14,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum wait_for { FOR_NOTHING, FOR_EXEC, FOR_DOCKER, FOR_STATS, FOR_SAVE, FOR_LEASE, FOR_PORT, FOR_MOUNT, FOR_END };
+enum wait_for {
+	FOR_NOTHING,
+	FOR_EXEC,
+	FOR_DOCKER,
+	FOR_STATS,
+	FOR_SAVE,
+	FOR_LEASE,
+	FOR_PORT,
+	FOR_MOUNT,
+	FOR_JOB,
+	FOR_END
+};
 
 struct request {
 	struct keeper *k;
@@ -23,6 +34,7 @@ struct request {
 	enum wait_for waits;
 	char *path;      /* FOR_MOUNT */
 	json_int_t port; /* FOR_PORT */
+	char job[9];     /* FOR_JOB: its id */
 	struct hull_buf answer;
 	bool answered, finished;
 };
@@ -344,13 +356,27 @@ static void do_publish(struct request *q, const json_t *j, bool publish)
 
 static void do_job(struct request *q, const json_t *j)
 {
-	char id[9];
 	struct hull_error err = {0};
-	int r = job_start(q->k, j, id, &err);
+	if (!wait_until(q, FOR_JOB))
+		return;
+	int r = job_start(q->k, j, q->job, &err);
 	if (r < 0)
 		answer_error(q, r, err.msg);
-	else
-		answer(q, json_pack("{s:s}", "id", id));
+}
+
+void service_job(struct keeper *k, const char *id, int code, const char *error)
+{
+	list_each(n, &k->waiters)
+	{
+		struct request *q = container_of(n, struct request, in_list);
+		if (q->waits != FOR_JOB || strcmp(q->job, id) != 0)
+			continue;
+		if (error)
+			answer_error(q, code, error);
+		else
+			answer(q, json_pack("{s:s}", "id", id));
+		return;
+	}
 }
 
 void service_mounted(struct keeper *k, const char *path, int code, const char *error)

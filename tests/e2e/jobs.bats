@@ -6,6 +6,7 @@ setup_file() {
 	shared_sandbox
 }
 setup() { load lib; }
+teardown() { remove_own; }
 
 @test "job: -d prints an id and returns while the command runs; its output is kept" {
 	local id
@@ -44,15 +45,30 @@ job_says() { hull logs shared --job "$1" | grep -qx "$2"; }
 	[ "$(hull logs -f shared --job "$id")" = "$(printf 'root\n/usr\ny yes')" ]
 }
 
-@test "job: one that cannot be executed is refused, or listed as failed with the reason" {
+@test "job: one that cannot be executed is refused as by exec, and is no job" {
+	local before
+	before=$(hull logs shared --jobs --json)
 	run hull exec -d shared no-such-command
-	if [ "$status" = 0 ]; then
-		eventually 30 job_failed "$output"
-	else
-		assert_says 127 no-such-command
-	fi
+	assert_refused 127 'no-such-command: not found'
+	run hull exec -d shared /etc/passwd
+	assert_refused 126 '/etc/passwd: cannot execute: permission denied'
+	run hull exec -d -w /no/such/dir shared true
+	assert_refused 126 'cannot execute: directory /no/such/dir: not found'
+	run hull exec -d -u nobody-at-all shared true
+	assert_refused 126 'nobody-at-all'
+	[ "$(hull logs shared --jobs --json)" = "$before" ]
 }
-job_failed() { hull logs shared --jobs --json | jq -e --arg id "$1" '.[] | select(.id == $id) | .state == "failed" and (.error | contains("no-such-command"))'; }
+
+@test "job: one that runs when the sandbox is stopped was stopped, one that finished for it has exited" {
+	own_sandbox
+	local id other
+	id=$(hull exec -d "$name" sleep 1000)
+	other=$(hull exec -d "$name" sh -c 'trap "exit 5" TERM; touch /tmp/set; while :; do sleep 0.1; done')
+	eventually 60 hull exec "$name" test -e /tmp/set
+	hull stop "$name"
+	hull logs "$name" --jobs --json | jq -e --arg id "$id" '.[] | select(.id == $id) | .state == "stopped" and .exit == null'
+	hull logs "$name" --jobs --json | jq -e --arg id "$other" '.[] | select(.id == $id) | .state == "exited" and .exit == 5'
+}
 
 @test "job: an unknown id is refused" {
 	run hull logs shared --job 999999

@@ -107,6 +107,27 @@ __attribute__((unused)) static void say_exit(struct peer *p, uint32_t id, uint32
 	hull_wire_message(p->wire, id, hull_buf_bytes(&b), b.len);
 }
 
+/* The command could not be executed. */
+__attribute__((unused)) static void say_cannot(struct peer *p, uint32_t id, uint32_t error, const char *text)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	uint8_t kind = HULL_MSG_EXIT;
+	hull_buf_add(&b, &kind, 1);
+	hull_args_put_u32(&b, HULL_TAG_ERRNO, error);
+	hull_args_put_str(&b, HULL_TAG_TEXT, text);
+	hull_wire_message(p->wire, id, hull_buf_bytes(&b), b.len);
+	hull_wire_eof(p->wire, id);
+}
+
+/* 0 = none: it does not run. */
+__attribute__((unused)) static void accept_pid(struct peer *p, uint32_t id, uint32_t pid)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	if (pid)
+		hull_args_put_u32(&b, HULL_TAG_PID, pid);
+	hull_wire_accept(p->wire, id, hull_buf_bytes(&b), b.len);
+}
+
 /* Field number `index` of this tag, as a string; NULL when there is none. Owned. */
 __attribute__((unused)) static char *field(const struct hull_buf *args, uint16_t tag, size_t index)
 {
@@ -137,7 +158,12 @@ __attribute__((unused)) static void on_open(void *ctx, uint32_t id, uint8_t serv
 		hull_wire_refuse(p->wire, id, ENOENT, "missing: not found");
 		return;
 	}
-	hull_wire_accept(p->wire, id, NULL, 0);
+	if (field_is(&e->args, HULL_TAG_ARGV, 0, "late") || field_is(&e->args, HULL_TAG_ARGV, 0, "later"))
+		return; /* answered by the test */
+	if (service == HULL_SVC_EXEC)
+		accept_pid(p, id, 42);
+	else
+		hull_wire_accept(p->wire, id, NULL, 0);
 	if (field_is(&e->args, HULL_TAG_ARGV, 0, "flood"))
 		e->flood = 64 << 20;
 	if (field_is(&e->args, HULL_TAG_ARGV, 0, "job")) {

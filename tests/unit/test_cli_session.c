@@ -257,7 +257,7 @@ static void test_arguments(void **state)
 
 static void test_cannot_execute(void **state)
 {
-	static const int codes[][2] = {{ENOENT, 127}, {EACCES, 126}, {ENOEXEC, 126}, {ESRCH, 126}};
+	static const int codes[][2] = {{ENOENT, 127}, {EACCES, 126}, {ENOEXEC, 126}, {ESRCH, 126}, {ENOTDIR, 126}};
 	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
 		struct near n = {.far = {.exit_errno = codes[i][0]}};
 		begin(&n);
