@@ -71,6 +71,7 @@ kill_at_random() {
 	lock=$(lock_inode "$name")
 	mapfile -t pids < <(family "$name")
 	kill -9 "${pids[0]}"
+	eventually 10 all_gone "${pids[0]}"
 	hull rm "$name"
 	assert_gone "$name" "$lock" "${pids[@]}"
 }

@@ -309,8 +309,10 @@ static void test_docs(void **state)
 	_cleanup_free_ char *path = hull_fmt("%.*s../../docs/cli.md", (int)(strrchr(__FILE__, '/') + 1 - __FILE__),
 					     __FILE__);
 	_cleanup_(hull_buf_free) struct hull_buf page = {0};
-	if (hull_read_file(AT_FDCWD, path, 1 << 20, &page, NULL) < 0)
-		skip();
+	if (hull_read_file(AT_FDCWD, path, 1 << 20, &page, NULL) < 0) {
+		print_message("# skipped: docs/cli.md is not there\n");
+		return;
+	}
 	for (const struct cli_verb *const *v = cli_verbs; *v; v++)
 		in_docs(*v, NULL, (const char *)hull_buf_bytes(&page));
 }

