@@ -10,6 +10,7 @@
 #include "cli/client.h"
 #include "cli/life.h"
 #include "cli/saved.h"
+#include "policy/policy.h"
 
 #include <string.h>
 #include <time.h>
@@ -37,6 +38,18 @@ static char *nth_name(const char *name, const char *wish, unsigned n, unsigned c
 	return hull_fmt("%.*s%s", (int)keep, base, tail);
 }
 
+/* A copy may do what the original may: a policy that cannot be read is none to go without. */
+static int copy_policy(struct cli *cli, const char *of, struct hull_sandbox *s, struct hull_error *err)
+{
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	_cleanup_free_ char *path = hull_sandbox_path(&cli->paths, of, "policy.yaml");
+	int r = path ? hull_policy_read(path, &text, err) : hull_fail(err, -ENOMEM, "out of memory");
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	s->policy = strndup((char *)hull_buf_bytes(&text), text.len);
+	return s->policy ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+}
+
 static int make_copy(struct cli *cli, const struct hull_sandbox *of, const char *rel, const char *wish, unsigned *next,
 		     unsigned count, char **made, struct hull_error *err)
 {
@@ -44,8 +57,11 @@ static int make_copy(struct cli *cli, const struct hull_sandbox *of, const char 
 				 .engine = strdup(of->engine),
 				 .env = hull_strv_copy(of->env),
 				 .paths = hull_strv_copy(of->paths),
+				 .no_network = of->no_network,
 				 .created = (uint64_t)time(NULL)};
 	int r = s.agent && s.engine && s.env && s.paths ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = copy_policy(cli, of->name, &s, err);
 	while (r == 0 && *next < NAME_TRIES) {
 		free(s.name);
 		s.name = nth_name(of->name, wish, (*next)++, count);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { SENDERS_MAX = 64, UDP_IDLE_MS = 60 * 1000, BACKLOG = 256 };
+enum { SENDERS_MAX = 64, UDP_IDLE_MS = 60 * 1000, BACKLOG = 256, PORT_TRIES = 16 };
 
 struct port {
 	struct egress *g;
@@ -374,9 +374,8 @@ static void port_free(struct port *p)
 	free(p);
 }
 
-static const char *bind_error(int e, const char *ip, uint16_t host, const char *proto, char *out, size_t cap)
+static const char *bind_error(int e, const char *where, uint16_t host, const char *proto, char *out, size_t cap)
 {
-	const char *where = ip[0] ? ip : "127.0.0.1";
 	if (e == -EADDRINUSE)
 		snprintf(out, cap,
 			 "port %u/%s on %s is taken by another program; choose another, or leave it out to get a "
@@ -425,22 +424,31 @@ void port_publish(struct egress *g, const json_t *j)
 	size_t count = ip[0] ? 1 : 2;
 	json_t *bound = json_array();
 	uint16_t port = (uint16_t)host;
-	int e = 0, first = 0;
+	char addr[HULL_ADDR_TEXT];
+	int e = 0, again = 0;
 	for (size_t i = 0; i < count; i++) {
-		char addr[HULL_ADDR_TEXT];
 		e = bind_one(p, i, &addrs[i], &port);
-		first = first ? first : e;
+		hull_addr_text(&addrs[i], addr);
+		/* Any port that is free means free on both. */
+		if (e == -EADDRINUSE && i == 1 && host == 0 && again++ < PORT_TRIES) {
+			sock_close(p->listeners[0]);
+			p->listeners[0] = NULL;
+			json_array_clear(bound);
+			port = 0;
+			i = SIZE_MAX; /* 0 in the next round */
+			continue;
+		}
 		/* A host without IPv6 has only the other one. */
 		if (e < 0 && !(i == 1 && (e == -EAFNOSUPPORT || e == -EADDRNOTAVAIL)))
 			break;
 		if (e == 0)
-			json_array_append_new(bound, json_sprintf(addrs[i].family == AF_INET ? "%s:%u" : "[%s]:%u",
-								  hull_addr_text(&addrs[i], addr), port));
+			json_array_append_new(
+				bound, json_sprintf(addrs[i].family == AF_INET ? "%s:%u" : "[%s]:%u", addr, port));
 		e = 0;
 	}
 	if (e < 0) {
 		json_decref(bound);
-		tell(g, id, NULL, 0, bind_error(e, ip, port, p->udp ? "udp" : "tcp", text, sizeof(text)));
+		tell(g, id, NULL, 0, bind_error(e, addr, port, p->udp ? "udp" : "tcp", text, sizeof(text)));
 		port_free(p);
 		return;
 	}

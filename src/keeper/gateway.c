@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "egress/egress.h"
+#include "keeper/gateway_child.h"
 #include "policy/policy.h"
 #include "policy/port.h"
 #include "wire/service.h"
@@ -24,7 +25,14 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-enum { LINE_MAX_OUT = 4 << 20, EGRESS_LOG_CAP = 8 << 20, RESTART_MS = 100, RESTART_MOST_MS = 5000, NUMBERS = 65536 };
+enum {
+	LINE_MAX_OUT = 4 << 20,
+	EGRESS_LOG_CAP = 8 << 20,
+	RESTART_MS = 100,
+	RESTART_MOST_MS = 5000,
+	NUMBERS = 65536,
+	FAILURES_AT_START = 3
+};
 
 /* One life of the child. Freed when the loop has let go of its link. */
 struct child {
@@ -139,6 +147,12 @@ static json_t *names_json(const struct gateway *g)
 		if (g->name_table[i])
 			json_array_append_new(a, json_pack("[I,s]", (json_int_t)i, g->name_table[i]));
 	return a;
+}
+
+static void say_start(struct gateway *g)
+{
+	say(g, json_pack("{s:{s:s,s:o,s:o}}", "start", "sandbox", g->k->sb.name, "proxy", proxy_json(g->k), "names",
+			 names_json(g)));
 }
 
 static void say_policy(struct gateway *g)
@@ -436,8 +450,7 @@ static void start_child(struct gateway *g)
 		uv_timer_start(&g->restart, on_restart, RESTART_MOST_MS, 0);
 		return;
 	}
-	say(g, json_pack("{s:{s:s,s:o,s:o}}", "start", "sandbox", k->sb.name, "proxy", proxy_json(k), "names",
-			 names_json(g)));
+	say_start(g);
 	say_policy(g);
 	const char *key;
 	json_t *entry;
@@ -469,7 +482,7 @@ static json_int_t add_port(struct gateway *g, const struct hull_port *p)
 
 int gateway_open(struct keeper *k, struct hull_error *err)
 {
-	if (k->sb.no_network || !k->gateway_start)
+	if (k->sb.no_network || !k->gateway_start || k->gateway)
 		return 0;
 	struct gateway *g = calloc(1, sizeof(*g));
 	k->gateway = g;
@@ -494,7 +507,7 @@ int gateway_open(struct keeper *k, struct hull_error *err)
 	for (size_t i = 0; k->sb.ports && k->sb.ports[i]; i++) {
 		struct hull_port p;
 		struct hull_error why;
-		if (hull_port_parse(k->sb.ports[i], &p, &why) < 0)
+		if (hull_port_parse(k->sb.ports[i], &p, &why) < 0) /* checked when it was written down */
 			hull_log("%s", why.msg);
 		else
 			add_port(g, &p);
@@ -502,6 +515,54 @@ int gateway_open(struct keeper *k, struct hull_error *err)
 	load_policy(g);
 	start_child(g);
 	return 0;
+}
+
+int gateway_await_ports(struct keeper *k, struct hull_error *err)
+{
+	struct gateway *g = k->gateway;
+	const char *key;
+	json_t *entry;
+	if (!g)
+		return 0;
+	json_object_foreach(g->ports, key, entry)
+	{
+		/* The child answers at once, or dies and is started again; not for ever. */
+		while (json_object_get(entry, "pending") && g->failures < FAILURES_AT_START &&
+		       k->phase < PHASE_STOPPING)
+			uv_run(&k->loop, UV_RUN_ONCE);
+		const char *error = json_string_value(json_object_get(entry, "error"));
+		if (k->phase >= PHASE_STOPPING)
+			return hull_fail(err, -ECANCELED, "%s",
+					 k->end_reason[0] ? k->end_reason : "stopped before it had started");
+		if (json_object_get(entry, "pending"))
+			return hull_fail(err, -EIO,
+					 "the gateway does not run, so no port can be published; "
+					 "`hull logs %s` has its words",
+					 k->sb.name);
+		if (error)
+			return hull_fail(err, -EADDRINUSE, "%s (`hull ports %s --unpublish %s` takes the port out)",
+					 error, k->sb.name, json_string_value(json_object_get(entry, "spec")));
+	}
+	return 0;
+}
+
+json_t *gateway_names(const struct keeper *k)
+{
+	json_t *a = k->gateway ? names_json(k->gateway) : NULL;
+	if (json_array_size(a))
+		return a;
+	json_decref(a);
+	return NULL;
+}
+
+void gateway_restore_names(struct keeper *k, const json_t *names)
+{
+	struct gateway *g = k->gateway;
+	if (!g || !json_array_size(names))
+		return;
+	for (size_t i = 0; i < json_array_size(names); i++)
+		on_name(g, json_array_get(names, i));
+	say_start(g);
 }
 
 void gateway_close(struct keeper *k)

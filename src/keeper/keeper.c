@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "git/git.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -222,7 +223,8 @@ void keeper_kill(struct keeper *k)
 	k->killed = true;
 	uv_timer_stop(&k->timer);
 	going_down(k, "the sandbox is being stopped");
-	k->machine_ops->kill(k);
+	if (k->machine_ops) /* else it waits for its ports */
+		k->machine_ops->kill(k);
 }
 
 void keeper_fault(struct keeper *k, const char *fmt, ...)
@@ -238,7 +240,8 @@ void keeper_fault(struct keeper *k, const char *fmt, ...)
 	}
 	uv_timer_stop(&k->timer);
 	going_down(k, k->end_reason);
-	k->machine_ops->kill(k);
+	if (k->machine_ops)
+		k->machine_ops->kill(k);
 }
 
 void keeper_machine_ended(struct keeper *k, int code, const char *reason)
@@ -280,6 +283,7 @@ static void finish(struct keeper *k)
 	jobs_close(k);
 	guest_close(k);
 	shares_close(k);
+	clone_close(k);
 	gateway_close(k);
 	k->machine_ops->close(k);
 	logfile_close(&k->docker_log);
@@ -288,7 +292,8 @@ static void finish(struct keeper *k)
 	if (k->sb.remove && !k->parked) {
 		struct hull_error err;
 		k->removed = hull_sandbox_remove_held(&k->paths, k->sb.name, &err) == 0;
-		if (!k->removed)
+		bool kept;
+		if (!k->removed || (k->sb.clone && hull_git_remote_remove(k->sb.clone, k->sb.name, &kept, &err) < 0))
 			hull_log("%s", err.msg);
 	}
 	if (k->runtime_fd >= 0)

@@ -16,6 +16,7 @@ struct machine {
 	uint64_t memory; /* bytes of RAM */
 	int memory_fd;   /* the file it maps private; -1 = it was booted */
 	char *identity;  /* of the engine; NULL when it cannot be told */
+	json_t *names;   /* that the saved machine knew synthetic addresses for; NULL = none */
 	struct save *save;
 };
 
@@ -31,6 +32,7 @@ void save_device_saved(struct keeper *k, const char *error);
 struct restore {
 	int memory_fd, device_fd;
 	char *shim;
+	json_t *names;
 };
 int restore_open(struct keeper *k, const char *identity, const char *accel, void (*stage)(const char *text),
 		 struct restore *out, struct hull_error *err);

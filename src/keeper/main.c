@@ -6,6 +6,7 @@
 #include "keeper/keeper.h"
 #include "keeper/api.h"
 #include "keeper/gateway_child.h"
+#include "keeper/machine.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -158,14 +159,20 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 	k->sb.fresh = false;
 	keeper_save(k, "starting", NULL);
 	k->share_spawn = share_child_spawn;
+	k->gateway_start = gateway_child_start;
 	r = shares_start(k, err);
+	/* A port that cannot be had is known before the machine runs; without ports there is nothing to wait for, and
+	 * the gateway starts beside the machine. */
+	if (r == 0 && k->sb.ports && k->sb.ports[0] && (r = gateway_open(k, err)) == 0)
+		r = gateway_await_ports(k, err);
 	if (r == 0)
 		r = machine_start(k, stage, err);
 	if (r < 0)
 		put_back_restore(k);
-	k->gateway_start = gateway_child_start;
 	if (r == 0)
 		r = gateway_open(k, err);
+	if (r == 0)
+		gateway_restore_names(k, k->machine->names);
 	if (r == 0)
 		r = guest_open(k, machine_wire_fd(k), err);
 	if (r == 0)

@@ -19,6 +19,7 @@ void restore_close(struct restore *r)
 	hull_closep(&r->memory_fd);
 	hull_closep(&r->device_fd);
 	free(r->shim);
+	json_decref(r->names);
 	*r = (struct restore){.memory_fd = -1, .device_fd = -1};
 }
 
@@ -68,6 +69,7 @@ static int open_all(struct keeper *k, const char *dir, const char *identity, con
 	out->device_fd = hull_snapshot_open(dir, &s, HULL_SNAPSHOT_DEVICE, stage, err);
 	if (out->device_fd < 0)
 		return out->device_fd;
+	out->names = json_incref(s.names);
 	out->shim = find_shim(err);
 	return out->shim ? 0 : err->code;
 }

@@ -18,6 +18,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "keeper/gateway_child.h"
 #include "snapshot/snapshot.h"
 
 #include <fcntl.h>
@@ -214,6 +215,8 @@ void save_state(struct keeper *k, enum hull_engine_state state)
 	if (!s || s->stage != PAUSE || state != HULL_ENGINE_PAUSED)
 		return;
 	s->stage = COPY;
+	/* All it was ever answered has been told to us before. */
+	s->about.names = gateway_names(k);
 	s->pid = hull_engine_pid(k->machine->engine);
 	int r = hull_engine_save_device(k->machine->engine, s->device, &s->err);
 	if (r < 0) {

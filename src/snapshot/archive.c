@@ -22,7 +22,7 @@
 #include <sys/stat.h>
 #include <zstd.h>
 
-enum { VERSION = 1, CHUNK = 1 << 20, LEVEL = 3, JSON_MAX = 64 * 1024, NAME_MAX_ = 32 };
+enum { VERSION = 1, CHUNK = 1 << 20, LEVEL = 3, NAME_MAX_ = 32 };
 static const char magic[] = "HULLSAVE";
 
 /* --- writing --- */
@@ -104,7 +104,7 @@ static int export_all(struct writer *w, const char *dir, const struct hull_snaps
 	_cleanup_(hull_buf_free) struct hull_buf json = {0};
 	_cleanup_(hull_buf_free) struct hull_buf head = {0};
 	_cleanup_free_ char *path = hull_fmt("%s/snapshot.json", dir);
-	int r = path ? hull_read_file(AT_FDCWD, path, JSON_MAX, &json, w->err) : -ENOMEM;
+	int r = path ? hull_read_file(AT_FDCWD, path, HULL_SNAPSHOT_JSON_MAX, &json, w->err) : -ENOMEM;
 	uint8_t kind = 'J';
 	if (r < 0)
 		return r;
@@ -220,7 +220,7 @@ static int get_header(struct reader *r, const char *dir, struct hull_snapshot *s
 		return hull_fail(r->err, -EBADMSG, "this is no exported template");
 	if (version != VERSION)
 		return hull_fail(r->err, -ENOTSUP, "it was exported by another version of Hull (format %u)", version);
-	if (kind != 'J' || n == 0 || n > JSON_MAX)
+	if (kind != 'J' || n == 0 || n > HULL_SNAPSHOT_JSON_MAX)
 		return damaged(r, "it has no description");
 	_cleanup_free_ char *json = malloc(n);
 	_cleanup_free_ char *path = hull_fmt("%s/snapshot.json", dir);

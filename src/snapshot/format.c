@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { JSON_MAX = 64 * 1024, CPUS_MAX = 1024 };
+enum { CPUS_MAX = 1024 };
 
 const char *const hull_snapshot_files[] = {HULL_SNAPSHOT_MEMORY, HULL_SNAPSHOT_DEVICE, HULL_SNAPSHOT_DISK, NULL};
 
@@ -24,6 +24,7 @@ void hull_snapshot_free(struct hull_snapshot *s)
 	free(s->accel);
 	free(s->source);
 	json_decref(s->files);
+	json_decref(s->names);
 	*s = (struct hull_snapshot){0};
 }
 
@@ -79,10 +80,10 @@ int hull_snapshot_finish(const char *dir, struct hull_snapshot *s, struct hull_e
 	if (!s->created)
 		s->created = (uint64_t)time(NULL);
 	_cleanup_(json_putp) json_t *j = json_pack(
-		"{s:i, s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:b, s:I, s:O}", "format", HULL_SNAPSHOT_FORMAT,
+		"{s:i, s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:b, s:I, s:O, s:O*}", "format", HULL_SNAPSHOT_FORMAT,
 		"image", s->image, "identity", s->identity, "engine", s->engine, "accel", s->accel, "source", s->source,
 		"cpus", (int)s->cpus, "memory", (json_int_t)s->memory, "disk", (json_int_t)s->disk, "no_docker",
-		s->no_docker, "created", (json_int_t)s->created, "files", s->files);
+		s->no_docker, "created", (json_int_t)s->created, "files", s->files, "names", s->names);
 	char hex[65];
 	if (!j)
 		return hull_fail(err, -ENOMEM, "out of memory");
@@ -134,7 +135,7 @@ static bool hex_digits(const char *s, size_t n)
 static bool from_json(json_t *j, struct hull_snapshot *s)
 {
 	uint64_t cpus;
-	const json_t *docker = json_object_get(j, "no_docker");
+	const json_t *docker = json_object_get(j, "no_docker"), *names = json_object_get(j, "names");
 	bool ok = get_str(j, "image", true, &s->image) && hex_digits(s->image, 32) &&
 		  get_str(j, "identity", true, &s->identity) && get_str(j, "engine", true, &s->engine) &&
 		  get_str(j, "accel", true, &s->accel) && get_str(j, "source", false, &s->source) &&
@@ -142,12 +143,13 @@ static bool from_json(json_t *j, struct hull_snapshot *s)
 		  get_uint(j, "memory", 64u << 20, 16ull << 40, &s->memory) && s->memory % (2u << 20) == 0 &&
 		  get_uint(j, "disk", 1u << 20, 64ull << 40, &s->disk) &&
 		  get_uint(j, "created", 0, INT64_MAX, &s->created) && json_is_boolean(docker) &&
-		  json_is_object(json_object_get(j, "files"));
+		  json_is_object(json_object_get(j, "files")) && (!names || json_is_array(names));
 	if (!ok)
 		return false;
 	s->cpus = (unsigned)cpus;
 	s->no_docker = json_is_true(docker);
 	s->files = json_incref(json_object_get(j, "files"));
+	s->names = json_incref(json_object_get(j, "names"));
 	return true;
 }
 
@@ -194,7 +196,7 @@ int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_e
 	struct hull_error why;
 	if (!path)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	int r = hull_read_file(AT_FDCWD, path, JSON_MAX, &text, &why);
+	int r = hull_read_file(AT_FDCWD, path, HULL_SNAPSHOT_JSON_MAX, &text, &why);
 	if (r == -ENOENT || r == -ENOTDIR)
 		return access(dir, F_OK) == 0 ? bad(dir, "it has no snapshot.json", err)
 					      : hull_fail(err, -ENOENT, "there is no %s", dir);

@@ -29,7 +29,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { HULL_SNAPSHOT_FORMAT = 1, HULL_KEY_HEX = 32 };
+/* JSON_MAX: of snapshot.json; all names that a sandbox can have are under 8 MiB. */
+enum { HULL_SNAPSHOT_FORMAT = 1, HULL_KEY_HEX = 32, HULL_SNAPSHOT_JSON_MAX = 16 << 20 };
 
 #define HULL_SNAPSHOT_MEMORY "memory"
 #define HULL_SNAPSHOT_DEVICE "device"
@@ -47,6 +48,7 @@ struct hull_snapshot {
 	bool no_docker;
 	uint64_t created; /* seconds since 1970 */
 	json_t *files;    /* {NAME: {"size", "stored", "sha256"}}; set by finish and load */
+	json_t *names;    /* [[number, "name"], ...]: what synthetic addresses in its memory stand for; NULL = none */
 };
 void hull_snapshot_free(struct hull_snapshot *s); /* members; fit for _cleanup_ */
 

@@ -118,6 +118,9 @@ static int fill(int dir, const struct hull_sandbox *s, int seed_fd, struct hull_
 		return hull_fail_errno(err, "cannot make the lock");
 	if (mkdirat(dir, "jobs", 0700) < 0)
 		return hull_fail_errno(err, "cannot make the directory for jobs");
+	r = s->policy ? hull_write_file_atomic(dir, "policy.yaml", s->policy, strlen(s->policy), 0600, err) : 0;
+	if (r < 0)
+		return r;
 	return hull_sandbox_write(dir, s, err);
 }
 

@@ -39,6 +39,7 @@ void hull_sandbox_free(struct hull_sandbox *s)
 	hull_strv_free(s->ports);
 	free(s->state);
 	free(s->restore);
+	free(s->policy);
 	free(s->last_error);
 	*s = (struct hull_sandbox){0};
 }

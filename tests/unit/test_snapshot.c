@@ -63,7 +63,8 @@ static struct hull_snapshot about(void)
 				      .source = strdup("box"),
 				      .cpus = 2,
 				      .memory = MEMORY,
-				      .disk = 8 * MIB};
+				      .disk = 8 * MIB,
+				      .names = json_pack("[[i,s]]", 256, "web.test")};
 }
 
 /* A saved machine at root/NAME. */
@@ -108,6 +109,7 @@ static void test_round_trip(void **state)
 	assert_int_equal(hull_snapshot_load(dir, &s, &err), 0);
 	assert_string_equal(s.engine, "qemu 10.0.2 (tcg)");
 	assert_string_equal(s.source, "box");
+	assert_string_equal(json_string_value(json_array_get(json_array_get(s.names, 0), 1)), "web.test");
 	assert_int_equal(s.cpus, 2);
 	assert_true(s.memory == MEMORY);
 	assert_int_equal(hull_snapshot_fits(&s, "qemu /usr/bin/x 1 bytes of 2.3, state 1", &err), 0);

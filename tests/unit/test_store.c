@@ -77,6 +77,7 @@ static struct hull_sandbox example(const char *name)
 		.no_docker = true,
 		.created = 1700000000,
 		.state = strdup("created"),
+		.policy = strdup("preset: locked\n"),
 	};
 	return s;
 }
@@ -112,6 +113,10 @@ static void test_round_trip(void **state)
 	assert_null(s.env[2]);
 	assert_string_equal(s.paths[0], "/src/x:ro");
 	assert_true(s.no_docker);
+	_cleanup_(hull_buf_free) struct hull_buf policy = {0};
+	_cleanup_free_ char *path = hull_sandbox_path(&w->paths, "one", "policy.yaml");
+	assert_int_equal(hull_read_file(AT_FDCWD, path, 100, &policy, &err), 0);
+	assert_memory_equal(hull_buf_bytes(&policy), "preset: locked\n", 15);
 	assert_false(s.remove);
 	assert_int_equal(s.memory, 1ull << 30);
 	assert_null(s.last_error);
