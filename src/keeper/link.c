@@ -116,30 +116,42 @@ static const struct hull_wire_ops WIRE_OPS = {
 
 /* --- the socket --- */
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+/* One read, fed to the wire. False when there was nothing to read, or the link is gone. */
+static bool take(struct link *l)
 {
-	struct link *l = poll->data;
 	struct keeper *k = l->k;
-	if (status < 0) {
-		l->gone(l, status, uv_strerror(status));
-		return;
-	}
-	if (events & UV_WRITABLE)
-		link_flush(l);
-	if (l->fd < 0 || !(events & (UV_READABLE | UV_DISCONNECT)))
-		return;
 	ssize_t n = read(l->fd, k->scratch, sizeof(k->scratch));
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+		return errno == EINTR;
 	if (n <= 0) {
 		int code = n < 0 ? -errno : 0;
 		l->gone(l, code, n < 0 ? strerror(errno) : "the connection was closed");
-		return;
+		return false;
 	}
 	struct hull_error err = {0};
 	int r = hull_wire_feed(l->wire, k->scratch, (size_t)n, &err);
 	if (r < 0 && l->fd >= 0)
 		l->gone(l, r, err.msg);
+	return r >= 0 && l->fd >= 0;
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct link *l = poll->data;
+	if (status < 0) {
+		/* libuv calls every error of a socket EBADF, and watches it no longer. What is wrong only the socket
+		 * knows, after what was received before: a peer that ended with something unread is one that ended. */
+		while (take(l))
+			;
+		l->watching = 0;
+		if (l->fd >= 0)
+			watch(l, UV_READABLE);
+		return;
+	}
+	if (events & UV_WRITABLE)
+		link_flush(l);
+	if (l->fd >= 0 && (events & (UV_READABLE | UV_DISCONNECT)))
+		take(l);
 }
 
 bool link_flush(struct link *l)

@@ -289,6 +289,23 @@ static void test_engine_dies_at_start(void **state)
 	saved_state(w, "crashed", "boom");
 }
 
+/* It ends without having read what was sent to it: the socket says ECONNRESET, and the engine's own words count. */
+static void test_engine_dies_unread(void **state)
+{
+	struct world *w = *state;
+	w->k->report = on_report;
+	uv_run(&w->k->loop, UV_RUN_NOWAIT); /* HELLO is on its way */
+	int waiting = 0;
+	assert_true(recv(w->guest.fd, &waiting, sizeof(waiting), MSG_PEEK) > 0);
+	peer_close(&w->guest);
+	settle(w);
+	assert_false(w->killed);
+	keeper_machine_ended(w->k, -EIO, "qemu says boom");
+	until(w, w->over);
+	assert_string_equal(reported, "qemu says boom");
+	saved_state(w, "crashed", "boom");
+}
+
 static void test_engine_dies(void **state)
 {
 	struct world *w = *state;
@@ -711,6 +728,7 @@ int main(void)
 		T(test_kill),
 		cmocka_unit_test_setup_teardown(test_remove_at_the_end, setup_remove, teardown),
 		T(test_engine_dies_at_start),
+		T(test_engine_dies_unread),
 		T(test_engine_dies),
 		T(test_guest_off_without_goodbye),
 		T(test_guest_powers_off_by_itself),
