@@ -13,7 +13,6 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
-#include "git/git.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -283,7 +282,6 @@ static void finish(struct keeper *k)
 	jobs_close(k);
 	guest_close(k);
 	shares_close(k);
-	clone_close(k);
 	gateway_close(k);
 	k->machine_ops->close(k);
 	logfile_close(&k->docker_log);
@@ -292,8 +290,7 @@ static void finish(struct keeper *k)
 	if (k->sb.remove && !k->parked) {
 		struct hull_error err;
 		k->removed = hull_sandbox_remove_held(&k->paths, k->sb.name, &err) == 0;
-		bool kept;
-		if (!k->removed || (k->sb.clone && hull_git_remote_remove(k->sb.clone, k->sb.name, &kept, &err) < 0))
+		if (!k->removed)
 			hull_log("%s", err.msg);
 	}
 	if (k->runtime_fd >= 0)
