@@ -73,6 +73,7 @@ static void show(const json_t *ports)
 		const json_t *e = json_array_get(ports, i), *bound = json_object_get(e, "bound");
 		const char *spec = json_string_value(json_object_get(e, "spec"));
 		const char *error = json_string_value(json_object_get(e, "error"));
+		const char *note = json_string_value(json_object_get(e, "note"));
 		struct hull_port p;
 		if (!spec || hull_port_parse(spec, &p, NULL) < 0)
 			continue;
@@ -83,9 +84,11 @@ static void show(const json_t *ports)
 		cli_cellf(&t, CLI_PLAIN, "%u/%s", p.guest, p.udp ? "udp" : "tcp");
 		if (error)
 			cli_cell(&t, CLI_BAD, error);
+		else if (where.len > 1)
+			cli_cellf(&t, CLI_PLAIN, "%s%s%s%s", (char *)hull_buf_bytes(&where), note ? " (" : "",
+				  note ? note : "", note ? ")" : "");
 		else
-			cli_cell(&t, where.len > 1 ? CLI_PLAIN : CLI_DIM,
-				 where.len > 1 ? (char *)hull_buf_bytes(&where) : spec);
+			cli_cell(&t, CLI_DIM, spec);
 	}
 	cli_table_print(&t);
 }

@@ -16,6 +16,7 @@
  *   {"policy": {"ok": true, "cut": n}} or {"policy": {"error": TEXT}}: the old one stays in force
  *   {"name": [number, "name"]}                        given out
  *   {"port": {"id": n, "bound": ["127.0.0.1:8080", ...], "host": PORT}} or {"port": {"id": n, "error": TEXT}}
+ *   {"listens": {"id": n, "yes": BOOL}}               in the sandbox, behind a port that was connected to
  *   {"log": {...}}                                    a line for egress.log (docs/network.md)
  *
  * When the socketpair closes hull-egress exits. It keeps nothing on disk and takes no signals. */

@@ -23,6 +23,7 @@ struct port {
 	struct sock *listeners[2];
 	struct node calls;
 	size_t call_count;
+	bool unheard; /* nothing listened in the sandbox the last time, and the keeper was told */
 };
 
 /* One connection, or one UDP sender. */
@@ -54,9 +55,20 @@ static void call_free(struct call *c)
 	free(c);
 }
 
+/* Whether anything listens in the sandbox: told when it changes. */
+static void heard(struct port *p, bool yes)
+{
+	if (!p || p->udp || p->unheard == !yes)
+		return;
+	p->unheard = !yes;
+	control_send(p->g, json_pack("{s:{s:I,s:b}}", "listens", "id", p->id, "yes", yes), true);
+}
+
 static void on_closed(struct stream *s, int code)
 {
 	struct call *c = container_of(s, struct call, stream);
+	if (code == -ECONNREFUSED && !c->accepted)
+		heard(c->port, false);
 	if (code == 0 && c->sock && c->out.len > 0)
 		return; /* the last bytes are on their way */
 	if (code == 0)
@@ -162,6 +174,7 @@ static void on_accepted(struct stream *s)
 {
 	struct call *c = container_of(s, struct call, stream);
 	c->accepted = true;
+	heard(c->port, true);
 	if (c->sock)
 		watch(c);
 }

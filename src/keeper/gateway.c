@@ -262,11 +262,27 @@ static void on_port(struct gateway *g, const json_t *j)
 	json_object_del(entry, "pending");
 	json_object_del(entry, "error");
 	json_object_del(entry, "bound");
+	json_object_del(entry, "note");
 	json_object_update(entry, (json_t *)j);
 	const char *error = json_string_value(json_object_get(j, "error"));
 	if (error)
 		hull_log("port %s: %s", json_string_value(json_object_get(entry, "spec")), error);
 	service_port(g->k, id);
+}
+
+static void on_listens(struct gateway *g, const json_t *j)
+{
+	json_t *entry = port_entry(g, json_integer_value(json_object_get(j, "id")));
+	struct hull_port p;
+	if (!entry || hull_port_parse(json_string_value(json_object_get(entry, "spec")), &p, NULL) < 0)
+		return;
+	if (json_is_true(json_object_get(j, "yes"))) {
+		json_object_del(entry, "note");
+		return;
+	}
+	json_object_set_new(entry, "note", json_sprintf("nothing listens on port %u in the sandbox yet", p.guest));
+	hull_log("port %s: nothing listens on port %u in the sandbox yet",
+		 json_string_value(json_object_get(entry, "spec")), p.guest);
 }
 
 static void on_line(struct gateway *g, const char *line, size_t n)
@@ -285,6 +301,8 @@ static void on_line(struct gateway *g, const char *line, size_t n)
 		on_name(g, v);
 	} else if ((v = json_object_get(j, "port"))) {
 		on_port(g, v);
+	} else if ((v = json_object_get(j, "listens"))) {
+		on_listens(g, v);
 	} else if ((v = json_object_get(j, "policy"))) {
 		const char *error = json_string_value(json_object_get(v, "error"));
 		if (error)

@@ -573,6 +573,7 @@ static void ports(void **state)
 	hull_wire_refuse(r->wire, r->ends[before].id, ECONNREFUSED, "");
 	char b[4];
 	until(r, recv(fd, b, 4, MSG_DONTWAIT) == -1 && errno == ECONNRESET);
+	until(r, has_text(&r->lines, "{\"listens\":{\"id\":7,\"yes\":false}}"));
 	/* Taken; privileged is another matter when the tests run as root. */
 	hull_buf_drain(&r->lines, r->lines.len);
 	tell(r, json_pack("{s:{s:i,s:s,s:i,s:i,s:s}}", "publish", "id", 8, "ip", "", "host", (int)port, "guest", 81,
