@@ -16,7 +16,8 @@ setup() { load lib; }
 @test "example: interrupted, it removes its sandbox" {
 	local before
 	before=$(hull ls -q | sort)
-	"$top/examples/guestbook/run" "$HULL" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+	# The shell ignores ^C in what it starts in the background.
+	env --default-signal=INT "$top/examples/guestbook/run" "$HULL" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
 	eventually 120 grep -q 'sandbox' "$BATS_TEST_TMPDIR/out"
 	sleep 2
 	kill -INT $!
