@@ -76,6 +76,21 @@ int hull_snapshot_digest(int fd, char hex[65], uint64_t *stored, struct hull_err
  * the bytes. */
 int hull_memory_save(pid_t pid, uint64_t size, int base_fd, int to, uint64_t *copied, struct hull_error *err);
 
+/* --- disk.c: a disk of one moment, copied while it changes --- */
+
+struct hull_disk_map {
+	uint64_t size;
+	uint8_t *bits; /* of each 64 KiB: is there data? */
+};
+void hull_disk_map_free(struct hull_disk_map *m); /* fit for _cleanup_ */
+/* At that moment. */
+int hull_disk_map(int fd, struct hull_disk_map *m, struct hull_error *err);
+/* After it: what has data by the map, into an empty file, which becomes as long. -ECANCELED once *stop, when not NULL.
+ */
+int hull_disk_copy(int from, const struct hull_disk_map *m, int to, const volatile bool *stop, struct hull_error *err);
+/* At the end: what the engine has kept (hull_engine_keep_begin) goes over it. *merged counts the bytes. */
+int hull_disk_merge(int kept, const struct hull_disk_map *m, int to, uint64_t *merged, struct hull_error *err);
+
 /* --- scratch.c: directories that appear by one rename --- */
 
 struct hull_scratch {

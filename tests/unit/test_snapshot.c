@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <zstd.h>
 
 enum { MIB = 1 << 20 };
 #define MEMORY ((uint64_t)64 * MIB)
@@ -242,7 +243,8 @@ static void test_holes_make_no_difference(void **state)
 
 /* --- memory --- */
 
-enum { SIZE = 12 * MIB, PAGE = 4096 }; /* not 8 MiB, which the stacks of threads have */
+/* A size that nothing else in a process has: stacks of threads, and what an allocator or a sanitizer maps. */
+enum { PAGE = 4096, SIZE = 12 * MIB + 13 * PAGE };
 
 /* What the "machine" does to its memory. */
 static void scribble(uint8_t *m, bool over)
@@ -289,22 +291,27 @@ static pid_t machine(int base)
 static void check_memory(bool over)
 {
 	struct hull_error err = {0};
-	uint8_t *want = calloc(1, SIZE), *got = malloc(SIZE);
+	static uint8_t front[40 * PAGE];
 	uint64_t copied = 0;
 	_cleanup_close_ int base = -1;
 	if (over) {
 		_cleanup_free_ char *path = in(root, "base");
 		put(root, "base", SIZE, "from the file", 9 * PAGE);
 		base = open(path, O_RDWR | O_CLOEXEC);
-		memset(want, 'f', (size_t)40 * PAGE);
-		assert_int_equal(pwrite(base, want, (size_t)40 * PAGE, 0), 40 * PAGE);
+		memset(front, 'f', sizeof(front));
+		assert_int_equal(pwrite(base, front, sizeof(front), 0), sizeof(front));
 	}
+	/* Before anything of its size is allocated here, which it would inherit. */
+	pid_t pid = machine(base);
+	uint8_t *want = calloc(1, SIZE), *got = malloc(SIZE);
+	assert_true(want && got);
+	if (over)
+		memcpy(want, front, sizeof(front));
 	_cleanup_free_ char *path = in(root, over ? "over" : "fresh");
 	_cleanup_close_ int to = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (over)
 		assert_int_equal(hull_clone_file(base, to, &err), 0);
 	scribble(want, over);
-	pid_t pid = machine(base);
 	int r = hull_memory_save(pid, SIZE, base, to, &copied, &err);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
@@ -337,6 +344,89 @@ static void test_memory_of_something_else(void **state)
 	_cleanup_free_ char *path = in(root, "other");
 	_cleanup_close_ int to = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(hull_memory_save(getpid(), (uint64_t)123 << 30, -1, to, &copied, &err) < 0);
+}
+
+/* --- disks --- */
+
+enum { UNIT = 64 * 1024, UNITS = 80 };
+
+static void put_unit(int fd, int unit, int with, size_t n)
+{
+	static uint8_t bytes[UNIT];
+	memset(bytes, with, n);
+	assert_int_equal(pwrite(fd, bytes, n, (off_t)unit * UNIT), (ssize_t)n);
+}
+
+/* What an engine does before it changes a unit: the whole of it goes to `kept`, a hole as a zeroed range. */
+static void change(int disk, int kept, int unit, int with)
+{
+	static uint8_t was[UNIT];
+	off_t at = (off_t)unit * UNIT, data = lseek(disk, at, SEEK_DATA);
+	if (data < 0 || data >= at + UNIT) {
+		if (fallocate(kept, FALLOC_FL_ZERO_RANGE, at, UNIT) < 0)
+			assert_int_equal(pwrite(kept, was, 0, at), 0);
+	} else {
+		assert_int_equal(pread(disk, was, UNIT, at), UNIT);
+		assert_int_equal(pwrite(kept, was, UNIT, at), UNIT);
+	}
+	put_unit(disk, unit, with, UNIT);
+}
+
+static void test_disk_of_a_moment(void **state)
+{
+	struct hull_error err = {0};
+	_cleanup_(hull_disk_map_free) struct hull_disk_map map = {0};
+	_cleanup_free_ char *path = in(root, "d"), *kept_path = in(root, "k"), *to_path = in(root, "t");
+	const off_t size = (off_t)UNITS * UNIT + 5000;
+	_cleanup_close_ int disk = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	_cleanup_close_ int kept = open(kept_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	_cleanup_close_ int to = open(to_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(disk >= 0 && kept >= 0 && to >= 0);
+	assert_int_equal(ftruncate(disk, size), 0);
+	assert_int_equal(ftruncate(kept, size), 0);
+	for (int i = 0; i < UNITS; i += i % 7 ? 1 : 3)
+		put_unit(disk, i, 'a' + i % 20, i % 5 ? UNIT : 4096);
+	put_unit(disk, 30, 0, UNIT); /* zeros that are written are data */
+	assert_int_equal(pwrite(disk, "end", 3, size - 3), 3);
+	uint8_t *want = malloc((size_t)size), *got = malloc((size_t)size);
+	assert_true(want && got && pread(disk, want, (size_t)size, 0) == size);
+
+	assert_int_equal(hull_disk_map(disk, &map, &err), 0);
+	/* Changes before the copy, which reads what came later; of data, of a hole, of zeros, and a discard. */
+	for (int i = 3; i < 50; i += 4)
+		change(disk, kept, i, 'Z');
+	change(disk, kept, 30, 'Z');
+	change(disk, kept, 8, 'Z');
+	assert_int_equal(fallocate(disk, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)8 * UNIT, UNIT), 0);
+	/* A unit that passed for data by its zeros in the page cache, and for a hole when it was kept. */
+	int odd = 3;
+	while (want[(size_t)odd * UNIT] == 0 || odd % 4 != 3)
+		odd++;
+	memset(want + (size_t)odd * UNIT, 0, UNIT);
+	assert_int_equal(fallocate(kept, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)odd * UNIT, UNIT), 0);
+	bool told = fallocate(kept, FALLOC_FL_ZERO_RANGE, (off_t)odd * UNIT, UNIT) == 0;
+	volatile bool stop = true;
+	assert_int_equal(hull_disk_copy(disk, &map, to, &stop, &err), -ECANCELED);
+	stop = false;
+	assert_int_equal(hull_disk_copy(disk, &map, to, &stop, &err), 0);
+	/* Changes after it do no harm. */
+	for (int i = 51; i < UNITS; i += 3)
+		change(disk, kept, i, 'Y');
+	uint64_t merged = 0;
+	assert_int_equal(hull_disk_merge(kept, &map, to, &merged, &err), 0);
+	assert_true(merged > 0 && merged < (uint64_t)size);
+	assert_int_equal(pread(to, got, (size_t)size, 0), size);
+	if (!told)
+		memcpy(got + (size_t)odd * UNIT, want + (size_t)odd * UNIT, UNIT); /* tmpfs; it cannot happen there */
+	for (off_t i = 0; i < size; i++)
+		if (want[i] != got[i])
+			fail_msg("byte %lld of unit %lld differs", (long long)(i % UNIT), (long long)(i / UNIT));
+	struct stat st;
+	assert_int_equal(fstat(to, &st), 0);
+	assert_int_equal(st.st_size, size);
+	assert_true(lseek(to, UNIT, SEEK_DATA) > UNIT); /* what was a hole is one */
+	free(want);
+	free(got);
 }
 
 /* --- scratch directories --- */
@@ -449,6 +539,44 @@ static void test_archive(void **state)
 	}
 }
 
+static void test_archive_of_another_version(void **state)
+{
+	uint8_t plain[64] = "HULLSAVE\x02", packed[256];
+	struct hull_error err = {0};
+	_cleanup_free_ char *to = in(root, "other-version");
+	_cleanup_free_ char *file = in(root, "other-archive");
+	assert_int_equal(mkdir(to, 0700), 0);
+	for (int known = 0; known < 2; known++) {
+		plain[0] = known ? 'H' : 'X';
+		size_t n = ZSTD_compress(packed, sizeof(packed), plain, sizeof(plain), 1);
+		_cleanup_close_ int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		assert_int_equal(write(fd, packed, n), (ssize_t)n);
+		lseek(fd, 0, SEEK_SET);
+		assert_int_equal(hull_archive_import(fd, to, &err), known ? -ENOTSUP : -EBADMSG);
+		assert_non_null(strstr(err.msg, known ? "another version of Hull (format 2)" : "no exported template"));
+	}
+	/* And something that is no archive at all. */
+	_cleanup_close_ int none = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(hull_archive_import(none, to, &err), -EBADMSG);
+}
+
+/* What was noted as checked decides only whether a file is read again, and noted nonsense does not decide. */
+static void test_damaged_notes(void **state)
+{
+	static const char *const notes[] = {"", "{", "[]", "{\"boot\": 1}", "{\"boot\": \"x\", \"memory\": {}}"};
+	_cleanup_free_ char *dir = make("notes");
+	_cleanup_free_ char *path = in(dir, "verified");
+	_cleanup_free_ char *memory = in(dir, "memory");
+	for (size_t i = 0; i < sizeof(notes) / sizeof(*notes); i++) {
+		assert_int_equal(hull_write_file_atomic(AT_FDCWD, path, notes[i], strlen(notes[i]), 0600, NULL), 0);
+		assert_int_equal(open_file(dir, "memory"), 0);
+		flip(memory, 5 * MIB);
+		assert_int_equal(hull_write_file_atomic(AT_FDCWD, path, notes[i], strlen(notes[i]), 0600, NULL), 0);
+		assert_int_equal(open_file(dir, "memory"), -EBADMSG);
+		flip(memory, 5 * MIB);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -459,9 +587,12 @@ int main(void)
 		cmocka_unit_test(test_memory_of_a_booted_machine),
 		cmocka_unit_test(test_memory_of_a_restored_machine),
 		cmocka_unit_test(test_memory_of_something_else),
+		cmocka_unit_test(test_disk_of_a_moment),
 		cmocka_unit_test(test_scratch),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_archive),
+		cmocka_unit_test(test_archive_of_another_version),
+		cmocka_unit_test(test_damaged_notes),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
