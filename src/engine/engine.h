@@ -96,10 +96,15 @@ struct hull_engine_events {
 	void (*trouble)(void *ctx, const char *text);
 	/* The answer to hull_engine_save_device(): error is NULL when all is written. May be NULL. */
 	void (*saved)(void *ctx, const char *error);
+	/* The answer to hull_engine_keep_begin() and to hull_engine_keep_end(); error is NULL when it was done. May be
+	 * NULL. */
+	void (*kept)(void *ctx, const char *error);
 };
 
-/* Start the VM, or restore it: then it runs on from where it was saved by itself. Returns once the process is running
- * inside its jail (not once the guest is up). The wire's descriptor is ready right away (hull_engine_wire_fd). */
+/* Start the VM, or restore it. Returns once the process is running inside its jail (not once the guest is up). The
+ * wire's descriptor is ready right away (hull_engine_wire_fd). A machine that is restored goes from STARTING to PAUSED
+ * when all is loaded and nothing of it has run: hull_engine_resume() lets it. Until then its disks are as they were; a
+ * machine that ends before can be restored again. */
 int hull_engine_start(const struct hull_engine_config *config, const struct hull_engine_events *events, void *ctx,
 		      struct hull_engine **out, struct hull_error *err);
 
@@ -123,6 +128,13 @@ int hull_engine_resume(struct hull_engine *e, struct hull_error *err);
 /* Write everything of the machine but its memory and its disks to fd, an empty file open for writing only. The
  * machine must be paused, and stays so. The `saved` event tells when it is done. */
 int hull_engine_save_device(struct hull_engine *e, int fd, struct hull_error *err);
+/* Keep what a disk holds at this moment: from now on, before the machine changes a part of it for the first time, what
+ * was there is written to the same place of fd: an empty file, made as long as the disk, open for reading and writing.
+ * What is a hole there either was one or has not been changed. The machine must be paused. The `kept` event tells that
+ * it has begun. One disk at a time. */
+int hull_engine_keep_begin(struct hull_engine *e, size_t disk, int fd, struct hull_error *err);
+/* No more of that. The `kept` event comes when nothing more is written to fd, with an error when something was lost. */
+int hull_engine_keep_end(struct hull_engine *e, struct hull_error *err);
 /* Pull the plug: SIGKILL. (A clean end is the guest's power-off, asked for over the wire.) */
 void hull_engine_kill(struct hull_engine *e);
 /* How it ended, one line, with the engine's last words when it failed; 0 = guest powered off, -ECANCELED =

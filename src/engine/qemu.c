@@ -1,8 +1,9 @@
 /* A running QEMU: its events, its end, and what can be asked of it. Started in qemu_start.c.
  *
- * States: STARTING until QMP is negotiated, then RUNNING and PAUSED as QEMU's own STOP and RESUME events say, STOPPED
- * once the process has been reaped. All descriptors are in one epoll instance, which is what the owner watches: one
- * that ends early (QEMU closed it) is taken out and cannot make the owner spin.
+ * States: STARTING until QMP is negotiated and, when it restores, all is loaded (PAUSED then); after that RUNNING and
+ * PAUSED as QEMU's own STOP and RESUME events say, STOPPED once the process has been reaped. All descriptors are in one
+ * epoll instance, which is what the owner watches: one that ends early (QEMU closed it) is taken out and cannot make
+ * the owner spin.
  *
  * QEMU is only half trusted. What it says is bounded (QMP lines, logs, the number of troubles told), nonsense on QMP
  * gets it killed, and reads per dispatch are limited so that a flood on one descriptor cannot hold the owner up.
@@ -75,7 +76,7 @@ static void unwatch(struct hull_engine *e, int *fd)
 }
 
 /* Send what QMP has queued; wait for room when there is none. */
-static void flush_qmp(struct hull_engine *e)
+void hull_qemu_flush(struct hull_engine *e)
 {
 	const uint8_t *p;
 	size_t n;
@@ -104,13 +105,23 @@ static void on_greeting(void *ctx, int major, int minor, int micro)
 		condemn(e, &err);
 }
 
+static void answers(struct hull_engine *e, enum hull_engine_state state)
+{
+	static const struct itimerspec never = {0};
+	timerfd_settime(e->timer_fd, 0, &never, NULL);
+	e->restoring = false;
+	if (e->state == HULL_ENGINE_STARTING)
+		set_state(e, state);
+}
+
 static void on_ready(void *ctx)
 {
 	struct hull_engine *e = ctx;
-	static const struct itimerspec never = {0};
-	timerfd_settime(e->timer_fd, 0, &never, NULL);
-	if (e->state == HULL_ENGINE_STARTING)
-		set_state(e, HULL_ENGINE_RUNNING);
+	/* Loading may be over by now, and the event that tells it was not for us then. */
+	if (e->restoring)
+		hull_qmp_command(e->qmp, "query-status", NULL, &e->load_id);
+	else
+		answers(e, HULL_ENGINE_RUNNING);
 }
 
 static const char *text_of(const json_t *data, const char *key, const char *otherwise)
@@ -138,7 +149,10 @@ static void on_disk_error(struct hull_engine *e, const json_t *data)
 static void on_event(void *ctx, const char *name, const json_t *data)
 {
 	struct hull_engine *e = ctx;
-	if (hull_streq(name, "STOP") && e->state == HULL_ENGINE_RUNNING) {
+	hull_qemu_keep_event(e, name, data);
+	if (hull_streq(name, "MIGRATION") && e->restoring && hull_streq(text_of(data, "status", ""), "completed")) {
+		answers(e, HULL_ENGINE_PAUSED);
+	} else if (hull_streq(name, "STOP") && e->state == HULL_ENGINE_RUNNING) {
 		set_state(e, HULL_ENGINE_PAUSED);
 	} else if (hull_streq(name, "RESUME") && e->state == HULL_ENGINE_PAUSED) {
 		e->troubles = 0;
@@ -155,12 +169,18 @@ static void on_event(void *ctx, const char *name, const json_t *data)
 static void on_reply(void *ctx, uint64_t id, const json_t *result, const char *error)
 {
 	struct hull_engine *e = ctx;
-	(void)result;
 	_cleanup_free_ char *why = error ? hull_printable(error, strnlen(error, 200)) : NULL;
 	if (id == e->save_id) {
 		e->save_id = 0;
 		if (e->events.saved)
 			e->events.saved(e->ctx, error ? why ? why : "?" : NULL);
+		return;
+	}
+	if (hull_qemu_keep_reply(e, id, error ? why ? why : "?" : NULL))
+		return;
+	if (id == e->load_id && !error) {
+		if (e->restoring && !hull_streq(text_of(result, "status", "inmigrate"), "inmigrate"))
+			answers(e, HULL_ENGINE_PAUSED);
 		return;
 	}
 	if (!error)
@@ -232,7 +252,7 @@ static bool read_one(struct hull_engine *e, int *fd, enum hull_engine_watch what
 			condemn(e, &err);
 			return false;
 		}
-		flush_qmp(e);
+		hull_qemu_flush(e);
 	}
 	return true;
 }
@@ -277,7 +297,7 @@ void hull_engine_dispatch(struct hull_engine *e)
 		switch (ev[i].data.u32) {
 		case WATCH_QMP:
 			read_one(e, &e->qmp_fd, WATCH_QMP);
-			flush_qmp(e);
+			hull_qemu_flush(e);
 			break;
 		case WATCH_SERIAL:
 			read_one(e, &e->serial_fd, WATCH_SERIAL);
@@ -332,7 +352,7 @@ static int command(struct hull_engine *e, const char *name, struct hull_error *e
 		return hull_fail(err, -ESRCH, "the machine is not running");
 	if (hull_qmp_command(e->qmp, name, NULL, NULL) < 0)
 		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
-	flush_qmp(e);
+	hull_qemu_flush(e);
 	return 0;
 }
 
@@ -346,8 +366,8 @@ int hull_engine_resume(struct hull_engine *e, struct hull_error *err)
 	return command(e, "cont", err);
 }
 
-/* Send what is queued, and fd with it: QEMU keeps a descriptor that came along until a command takes it. */
-static int send_with_fd(struct hull_engine *e, int fd)
+/* QEMU keeps a descriptor that came along until a command takes it. */
+int hull_qemu_send_fd(struct hull_engine *e, int fd)
 {
 	const uint8_t *p;
 	size_t n = hull_qmp_output(e->qmp, &p);
@@ -372,7 +392,7 @@ int hull_engine_save_device(struct hull_engine *e, int fd, struct hull_error *er
 		return hull_fail(err, -EBUSY, "the machine is not paused, or is being saved already");
 	if (hull_qmp_command(e->qmp, "add-fd", "{\"fdset-id\": 100}", NULL) < 0)
 		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
-	int r = send_with_fd(e, fd);
+	int r = hull_qemu_send_fd(e, fd);
 	if (r < 0)
 		return hull_fail(err, r, "cannot give QEMU the file for its state: %s", strerror(-r));
 	/* Made for another hypervisor, it is the command that writes the devices' state and nothing else; what it does
@@ -381,7 +401,7 @@ int hull_engine_save_device(struct hull_engine *e, int fd, struct hull_error *er
 			     &e->save_id) < 0 ||
 	    hull_qmp_command(e->qmp, "remove-fd", "{\"fdset-id\": 100}", NULL) < 0)
 		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
-	flush_qmp(e);
+	hull_qemu_flush(e);
 	return 0;
 }
 

@@ -172,6 +172,10 @@ char **hull_qemu_args(const char *qemu, const struct hull_engine_config *config,
 	accel_args(&a, kvm);
 	machine_args(&a, config);
 	if (config->restore) {
+		/* It stands still when it is loaded, and says so. */
+		add(&a, "-S");
+		add(&a, "-global");
+		add(&a, "migration.x-events=on");
 		add(&a, "-incoming");
 		add(&a, "fd:%d", fds->device);
 	} else {

@@ -6,6 +6,8 @@
 #include "engine/engine.h"
 #include "engine/qmp.h"
 
+enum hull_qemu_keep { KEEP_NOT, KEEP_BEGINNING, KEEP_ON, KEEP_ENDING, KEEP_CLOSING };
+
 /* One running QEMU. All descriptors are owned; -1 = closed. */
 struct hull_engine {
 	struct hull_engine_events events;
@@ -35,7 +37,12 @@ struct hull_engine {
 	char panic[160];          /* the guest kernel's words, printable; empty = none */
 	char line[160];           /* the serial console's current line, as far as it fits */
 	size_t line_len;
+	bool restoring;            /* until its state is loaded */
+	uint64_t load_id;          /* of the command that asks whether it is */
 	uint64_t save_id;          /* of the command that writes the device state; 0 = none under way */
+	enum hull_qemu_keep keep;  /* see qemu_keep.c */
+	uint64_t keep_id;          /* of its command under way */
+	char keep_broken[160];     /* what was lost; empty = nothing */
 	unsigned troubles;         /* told since the last resume */
 	struct hull_error failure; /* why we killed it; code 0 = we did not */
 };
@@ -71,6 +78,13 @@ int hull_qemu_check_version(int major, int minor, struct hull_error *err);
 
 /* qemu.c: how long QEMU may take to say hello before it is given up on, for tests. */
 void hull_qemu_set_patience(struct hull_engine *e, unsigned milliseconds);
+/* qemu.c: send what QMP has queued. */
+void hull_qemu_flush(struct hull_engine *e);
+/* qemu.c: send what is queued, whose last command is add-fd, and fd with it. */
+int hull_qemu_send_fd(struct hull_engine *e, int fd);
+/* qemu_keep.c: is this reply, or event, one of its own? */
+bool hull_qemu_keep_reply(struct hull_engine *e, uint64_t id, const char *error);
+void hull_qemu_keep_event(struct hull_engine *e, const char *name, const json_t *data);
 /* qemu.c: attach the QMP client. */
 int hull_qemu_new_session(struct hull_engine *e, struct hull_error *err);
 

@@ -304,6 +304,7 @@ int hull_engine_start(const struct hull_engine_config *config, const struct hull
 	e->pidfd = e->epoll_fd = e->timer_fd = e->wire = e->qmp_fd = e->serial_fd = e->stderr_fd = -1;
 	e->serial.fd = e->words.fd = -1;
 	e->kvm = use_kvm(config);
+	e->restoring = config->restore != NULL;
 	r = hull_qemu_new_session(e, &why);
 	if (r == 0)
 		r = start(e, config, &why);

@@ -94,20 +94,38 @@ int keeper_listen(struct keeper *k, struct hull_error *err)
 	return r;
 }
 
-void keeper_save(struct keeper *k, const char *state, const char *reason)
+int keeper_save(struct keeper *k, const char *state, const char *reason)
 {
 	char *s = strdup(state);
 	char *e = reason && reason[0] ? strdup(reason) : NULL;
 	struct hull_error err;
-	if (!s)
-		return;
+	if (!s) {
+		free(e);
+		return -ENOMEM;
+	}
 	free(k->sb.state);
 	free(k->sb.last_error);
 	k->sb.state = s;
 	k->sb.last_error = e;
-	if (hull_sandbox_save(&k->paths, &k->sb, &err) < 0)
+	int r = hull_sandbox_save(&k->paths, &k->sb, &err);
+	if (r < 0)
 		hull_log("%s", err.msg);
 }
+	return r;
+}
+
+int keeper_consume(struct keeper *k, struct hull_error *err)
+{
+	char *was = k->sb.restore;
+	k->sb.restore = NULL;
+	int r = keeper_save(k, "starting", NULL);
+	if (r < 0) {
+		k->sb.restore = was;
+		return hull_fail(err, r, "cannot write down that %s runs (%s): it is not started", k->sb.name,
+				 strerror(-r));
+	}
+	free(was);
+	return 0;
 
 bool keeper_frozen(const char *restore)
 {
@@ -146,6 +164,7 @@ void keeper_configured(struct keeper *k)
 		return;
 	k->phase = PHASE_RUNNING;
 	k->save_due = true; /* after the first commands have gone out: it waits for the disk */
+	k->sb.fresh = false;
 	uv_timer_stop(&k->timer);
 	relay_start_pending(k);
 	dockerlog_start(k);
@@ -261,7 +280,13 @@ void keeper_machine_ended(struct keeper *k, int code, const char *reason)
 	if (!k->end_reason[0]) {
 		const char *why = code < 0 && reason ? reason : "the guest went down without a shutdown";
 		const char *sep = k->trouble[0] ? ": " : "";
-		snprintf(k->end_reason, sizeof(k->end_reason), "%.400s%s%s", why, sep, k->trouble);
+		if (k->sb.restore)
+			snprintf(k->end_reason, sizeof(k->end_reason),
+				 "what it was saved with cannot be loaded (%.400s%s%.200s); nothing of it is lost; "
+				 "`hull start --cold %s` gives its memory up and boots its disk",
+				 why, sep, k->trouble, k->sb.name);
+		else
+			snprintf(k->end_reason, sizeof(k->end_reason), "%.400s%s%s", why, sep, k->trouble);
 	}
 	hull_log("the machine crashed: %s", k->end_reason);
 }
@@ -285,9 +310,11 @@ static void finish(struct keeper *k)
 	gateway_close(k);
 	k->machine_ops->close(k);
 	logfile_close(&k->docker_log);
-	keeper_save(k, k->parked ? "paused" : k->end_code ? "crashed" : "stopped", k->parked ? NULL : k->end_reason);
+	/* Paused, or still so because it could not be resumed. */
+	bool paused = k->parked || keeper_frozen(k->sb.restore);
+	keeper_save(k, paused ? "paused" : k->end_code ? "crashed" : "stopped", k->parked ? NULL : k->end_reason);
 	hull_sandbox_runtime_remove(&k->paths, k->sb.name);
-	if (k->sb.remove && !k->parked) {
+	if (k->sb.remove && !paused) {
 		struct hull_error err;
 		k->removed = hull_sandbox_remove_held(&k->paths, k->sb.name, &err) == 0;
 		if (!k->removed)

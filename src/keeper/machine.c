@@ -25,11 +25,24 @@ static void stop_polls(struct machine *m)
 	m->poll_count = 0;
 }
 
+/* All is in memory, nothing has run. */
+static void loaded(struct machine *m)
+{
+	struct hull_error err = {0};
+	int r = keeper_consume(m->k, &err);
+	if (r == 0)
+		r = hull_engine_resume(m->engine, &err);
+	if (r < 0)
+		keeper_fault(m->k, "%s", err.msg);
+}
+
 static void on_state(void *ctx, enum hull_engine_state state)
 {
 	struct machine *m = ctx;
 	if (state == HULL_ENGINE_RUNNING)
 		keeper_machine_runs(m->k);
+	if (state == HULL_ENGINE_PAUSED && m->k->sb.restore && !m->save)
+		loaded(m);
 	save_state(m->k, state);
 	if (state != HULL_ENGINE_STOPPED || !m->engine)
 		return;
@@ -51,6 +64,12 @@ static void on_saved(void *ctx, const char *error)
 {
 	struct machine *m = ctx;
 	save_device_saved(m->k, error);
+}
+
+static void on_kept(void *ctx, const char *error)
+{
+	struct machine *m = ctx;
+	save_kept(m->k, error);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -188,7 +207,8 @@ static int open_log(const struct keeper *k, const char *file, struct hull_error 
 
 int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull_error *err)
 {
-	static const struct hull_engine_events events = {.state = on_state, .trouble = on_trouble, .saved = on_saved};
+	static const struct hull_engine_events events = {
+		.state = on_state, .trouble = on_trouble, .saved = on_saved, .kept = on_kept};
 	_cleanup_(hull_image_free) struct hull_image image = {0};
 	_cleanup_(restore_close) struct restore restore = {.memory_fd = -1, .device_fd = -1};
 	_cleanup_free_ char *init = NULL;
@@ -216,6 +236,9 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	if (!restoring) {
 		free(k->restore);
 		k->restore = NULL;
+		r = k->sb.restore ? keeper_consume(k, err) : 0;
+		if (r < 0)
+			return r;
 	}
 	stage(restoring ? "restoring" : "preparing the image");
 	r = hull_image_find(&k->paths, k->sb.image, &image, err);

@@ -26,6 +26,7 @@ void save_synced(struct keeper *k);
 /* Events of the engine. */
 void save_state(struct keeper *k, enum hull_engine_state state);
 void save_device_saved(struct keeper *k, const char *error);
+void save_kept(struct keeper *k, const char *error);
 
 /* restore.c: open what the sandbox is to be restored from. 0 and `out` filled (descriptors owned by the caller); 1 when
  * it is a template that cannot be used, and booting the disk does as well; -errno when only this would do. */

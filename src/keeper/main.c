@@ -116,13 +116,17 @@ static void harden(void)
 
 /* --- start --- */
 
-/* The machine never ran: what it was to be restored from is as good as before. */
-static void put_back_restore(struct keeper *k)
+/* What a pause left that is not what is restored now: used up, or left behind for something else. */
+static void drop_leftover(struct keeper *k)
 {
-	if (!k->restore || k->machine_ns)
+	_cleanup_free_ char *frozen = hull_sandbox_path(&k->paths, k->sb.name, "frozen");
+	_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
+	if (!frozen || !home || keeper_frozen(k->sb.restore) || access(frozen, F_OK) < 0)
 		return;
-	k->sb.restore = hull_steal_ptr(k->restore);
-	k->sb.fresh = k->fresh;
+	hull_log("the memory saved by an earlier pause is of no use any more: removing it");
+	_cleanup_close_ int dir = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir >= 0)
+		hull_remove_tree(dir, "frozen", NULL);
 }
 
 static int start(struct keeper *k, const char *name, struct hull_error *err)
@@ -152,12 +156,14 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 	jobs_recover(k);
 	k->begin_ns = begin_ns;
 	k->sb.started = (uint64_t)time(NULL);
-	/* Once the guest has run, its disk is no longer the one that the saved memory belongs to: that must not be
-	 * restored again, whatever happens. So it is taken out of the file, for good, before the start. */
-	k->restore = hull_steal_ptr(k->sb.restore);
-	k->fresh = k->restore && k->sb.fresh;
-	k->sb.fresh = false;
-	keeper_save(k, "starting", NULL);
+	drop_leftover(k);
+	/* What is to be restored stays in the file until the machine is about to run (keeper_consume). */
+	k->restore = k->sb.restore ? strdup(k->sb.restore) : NULL;
+	k->fresh = k->sb.fresh;
+	if (k->sb.restore && !k->restore)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	if (!k->restore && keeper_save(k, "starting", NULL) < 0)
+		return hull_fail(err, -EIO, "cannot write sandbox.json; see `hull logs %s`", name);
 	k->share_spawn = share_child_spawn;
 	k->gateway_start = gateway_child_start;
 	r = shares_start(k, err);
@@ -167,8 +173,6 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 		r = gateway_await_ports(k, err);
 	if (r == 0)
 		r = machine_start(k, stage, err);
-	if (r < 0)
-		put_back_restore(k);
 	if (r == 0)
 		r = gateway_open(k, err);
 	if (r == 0)

@@ -5,11 +5,16 @@
  *     QUIET    the guest writes its disk (sync) and confirms that it has read all that was sent to it; nothing more is
  *              sent. Whoever restores it says HELLO between two frames
  *     PAUSE    the machine is told to stand still
- *     COPY     the engine writes its devices' state while a worker copies the pages that are the machine's own, and
- *              the disk
- *     FINISH   the machine runs on (or stands still for good), a worker makes the files durable and hashes them
+ *     COPY     the engine writes its devices' state while a worker copies the pages that are the machine's own. The
+ *              disk: by reflink; without those the worker only looks where there is data, and the engine begins to
+ *              keep what the machine overwrites (hull_engine_keep_begin)
+ *     DISK     the machine runs on (or stands still for good). Without reflinks a worker copies the disk
+ *     KEPT     the engine is told to keep no more
+ *     FINISH   a worker puts what was kept over the copy of the disk, makes the files durable and hashes them
+ *     GIVE_UP  it failed, and the engine has still to let go of the file for what it kept
  *
- * A failure anywhere lets the machine run on as if nothing had been. Workers touch only what is in struct save; the
+ * A failure anywhere lets the machine run on as if nothing had been, also that of the host's disk being full, which
+ * stops the machine for as long as it takes to give up. Workers touch only what is in struct save; the
  * loop does not end before they have. What a worker wrote when the machine dies meanwhile is the scratch directory of
  * whoever asked, who removes it. */
 #include "keeper/machine.h"
@@ -22,11 +27,14 @@
 #include "snapshot/snapshot.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 
-enum stage { BASE, QUIET, PAUSE, COPY, FINISH };
-enum { QUIET_TIMEOUT_MS = 60 * 1000 };
+enum stage { BASE, QUIET, PAUSE, COPY, DISK, KEPT, FINISH, GIVE_UP };
+enum { QUIET_TIMEOUT_MS = 60 * 1000, DISK_INDEX = 1 /* of the sandbox's in machine.c */ };
 
 struct save {
 	struct keeper *k;
@@ -38,13 +46,20 @@ struct save {
 	struct hull_scratch scratch; /* of a pause; fd -1 otherwise */
 	int memory;                  /* the new memory file */
 	int device;
-	int base; /* borrowed */
-	int disk; /* the sandbox's, open for reading */
+	int base;     /* borrowed */
+	int disk;     /* the sandbox's, open for reading */
+	int new_disk; /* its copy */
+	int kept;     /* what the machine overwrites; has no name */
+	bool reflink;
+	bool keep;          /* the engine keeps: it has to be told to stop */
+	volatile bool stop; /* the worker that copies the disk */
+	struct hull_disk_map map;
 	pid_t pid;
-	uint64_t size, copied;
+	uint64_t size, copied, merged;
 	uint64_t paused_ns, resumed_ns;
-	bool copying, devicing; /* COPY waits for both to be false */
-	bool failed;            /* err says how */
+	bool copying, devicing, beginning; /* COPY waits for all to be false */
+	bool stopped;                      /* the machine stands still, because of us or of a full disk */
+	bool failed;                       /* err says how */
 	bool worker_failed;
 	struct hull_error err, worker_err;
 	struct hull_snapshot about;
@@ -55,16 +70,26 @@ static void on_freed(uv_handle_t *handle)
 	free(handle->data);
 }
 
+/* All but s itself. */
+static void release(struct save *s)
+{
+	hull_closep(&s->memory);
+	hull_closep(&s->device);
+	hull_closep(&s->disk);
+	hull_closep(&s->new_disk);
+	hull_closep(&s->kept);
+	hull_disk_map_free(&s->map);
+	hull_scratch_drop(&s->scratch);
+	hull_snapshot_free(&s->about);
+	free(s->dir);
+	s->dir = NULL;
+}
+
 static void end_save(struct save *s, json_t *figures)
 {
 	struct keeper *k = s->k;
 	k->machine->save = NULL;
-	hull_closep(&s->memory);
-	hull_closep(&s->device);
-	hull_closep(&s->disk);
-	hull_scratch_drop(&s->scratch);
-	hull_snapshot_free(&s->about);
-	free(s->dir);
+	release(s);
 	if (s->failed)
 		hull_log("saving failed: %s", s->err.msg);
 	service_saved(k, s->err.code, s->failed ? s->err.msg : NULL, figures);
@@ -84,11 +109,28 @@ static void take_verdict(struct save *s)
 /* Give up; the machine runs on. */
 static void fail(struct save *s)
 {
+	struct hull_engine *e = s->k->ended ? NULL : s->k->machine->engine;
 	s->failed = true;
 	guest_thaw(s->k);
-	if (s->paused_ns && !s->resumed_ns && s->k->machine->engine)
-		hull_engine_resume(s->k->machine->engine, NULL);
+	if (s->keep && e) {
+		s->keep = false;
+		s->stage = GIVE_UP;
+		if (hull_engine_keep_end(e, NULL) == 0)
+			return;
+	}
+	if (s->stopped && e)
+		hull_engine_resume(e, NULL);
 	end_save(s, NULL);
+}
+
+/* The worker's part is over, or the engine's: has it failed meanwhile? */
+static bool failed(struct save *s)
+{
+	if (!s->failed && s->k->ended) {
+		s->failed = true;
+		hull_fail(&s->err, -ESHUTDOWN, "the machine ended while it was being saved");
+	}
+	return s->failed;
 }
 
 static int open_new(const char *dir, const char *name, int flags, struct hull_error *err)
@@ -98,19 +140,35 @@ static int open_new(const char *dir, const char *name, int flags, struct hull_er
 	return fd < 0 ? hull_fail_errno(err, "cannot make %s/%s", dir, name) : fd;
 }
 
+/* For what the machine overwrites: as long as its disk, empty, and gone when it is closed. */
+static int open_kept(struct save *s, struct hull_error *err)
+{
+	static const char name[] = "kept";
+	_cleanup_free_ char *path = hull_fmt("%s/%s", s->dir, name);
+	s->kept = path ? open_new(s->dir, name, O_RDWR, err) : -1;
+	if (s->kept < 0)
+		return path ? s->kept : hull_fail(err, -ENOMEM, "out of memory");
+	unlink(path);
+	return ftruncate(s->kept, (off_t)s->k->sb.disk) < 0 ? hull_fail_errno(err, "cannot make a file in %s", s->dir)
+							    : 0;
+}
+
 /* --- workers --- */
 
 static void copy_base(uv_work_t *work)
 {
 	struct save *s = work->data;
+	/* Can it be done? And what the disk has in memory only is written now, not while the machine stands still. */
+	s->reflink = s->with_disk && ioctl(s->new_disk, FICLONE, s->disk) == 0;
 	if (s->base >= 0 && hull_clone_file(s->base, s->memory, &s->worker_err) < 0)
 		s->worker_failed = true;
 }
 
-static int copy_disk(struct save *s)
+static int look_at_disk(struct save *s)
 {
-	_cleanup_close_ int to = open_new(s->dir, HULL_SNAPSHOT_DISK, O_RDWR, &s->worker_err);
-	return to < 0 ? to : hull_clone_file(s->disk, to, &s->worker_err);
+	if (!s->reflink)
+		return hull_disk_map(s->disk, &s->map, &s->worker_err);
+	return ioctl(s->new_disk, FICLONE, s->disk) < 0 ? hull_fail_errno(&s->worker_err, "cannot copy the disk") : 0;
 }
 
 static void copy_own(uv_work_t *work)
@@ -118,60 +176,105 @@ static void copy_own(uv_work_t *work)
 	struct save *s = work->data;
 	int r = hull_memory_save(s->pid, s->size, s->base, s->memory, &s->copied, &s->worker_err);
 	if (r == 0 && s->with_disk)
-		r = copy_disk(s);
+		r = look_at_disk(s);
 	s->worker_failed = r < 0;
+}
+
+static void copy_disk(uv_work_t *work)
+{
+	struct save *s = work->data;
+	s->worker_failed = hull_disk_copy(s->disk, &s->map, s->new_disk, &s->stop, &s->worker_err) < 0;
 }
 
 static void finish_files(uv_work_t *work)
 {
 	struct save *s = work->data;
-	s->worker_failed = hull_snapshot_finish(s->dir, &s->about, &s->worker_err) < 0;
+	int r = s->kept >= 0 ? hull_disk_merge(s->kept, &s->map, s->new_disk, &s->merged, &s->worker_err) : 0;
+	if (r == 0)
+		r = hull_snapshot_finish(s->dir, &s->about, &s->worker_err);
+	s->worker_failed = r < 0;
 }
 
 /* --- stages --- */
+
+/* From now on it is a paused sandbox: unless that can be written down it is none. */
+static int park(struct keeper *k, const char *restore, struct hull_error *err)
+{
+	char *path = strdup(restore);
+	if (!path)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	free(k->sb.restore);
+	k->sb.restore = path;
+	k->sb.fresh = false;
+	int r = keeper_save(k, "paused", NULL);
+	if (r < 0) {
+		free(k->sb.restore);
+		k->sb.restore = NULL;
+		keeper_save(k, "running", NULL);
+		return hull_fail(err, r, "cannot write down that it is paused: %s", strerror(-r));
+	}
+	k->parked = true;
+	return 0;
+}
 
 static void finished(uv_work_t *work, int status)
 {
 	struct save *s = work->data;
 	struct keeper *k = s->k;
 	take_verdict(s);
-	if (s->failed || k->ended) {
-		if (!s->failed)
-			hull_fail(&s->err, -ESHUTDOWN, "the machine ended while it was being saved");
+	if (failed(s)) {
 		fail(s);
 		return;
 	}
 	if (s->scratch.fd >= 0) {
 		_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
 		_cleanup_free_ char *restore = hull_fmt("sandboxes/%s/frozen", k->sb.name);
-		if (!home || !restore || hull_scratch_commit(&s->scratch, home, "frozen", true, &s->err) < 0) {
+		if (!home || !restore || hull_scratch_commit(&s->scratch, home, "frozen", true, &s->err) < 0 ||
+		    park(k, restore, &s->err) < 0) {
 			fail(s);
 			return;
 		}
-		free(k->sb.restore);
-		k->sb.restore = hull_steal_ptr(restore);
-		k->sb.fresh = false;
-		k->parked = true;
-		keeper_save(k, "paused", NULL);
 	}
-	hull_log("saved: %llu MiB of memory copied, stood still for %.1f ms", (unsigned long long)(s->copied >> 20),
-		 s->resumed_ns ? (double)(s->resumed_ns - s->paused_ns) / 1e6 : 0.0);
-	json_t *figures = json_pack("{s:f, s:I}", "paused_ms",
-				    s->resumed_ns ? (double)(s->resumed_ns - s->paused_ns) / 1e6 : 0.0, "memory_bytes",
-				    (json_int_t)s->copied);
+	double ms = s->resumed_ns ? (double)(s->resumed_ns - s->paused_ns) / 1e6 : 0.0;
+	hull_log("saved: %llu MiB of memory copied, stood still for %.1f ms; %llu KiB of the disk changed meanwhile",
+		 (unsigned long long)(s->copied >> 20), ms, (unsigned long long)(s->merged >> 10));
+	json_t *figures = json_pack("{s:f, s:I}", "paused_ms", ms, "memory_bytes", (json_int_t)s->copied);
 	if (s->end)
 		keeper_kill(k);
 	end_save(s, figures);
 	json_decref(figures);
 }
 
+static void finish(struct save *s)
+{
+	s->stage = FINISH;
+	s->work.data = s;
+	uv_queue_work(&s->k->loop, &s->work, finish_files, finished);
+}
+
+static void disk_copied(uv_work_t *work, int status)
+{
+	struct save *s = work->data;
+	take_verdict(s);
+	if (failed(s)) {
+		fail(s);
+		return;
+	}
+	if (!s->keep) {
+		finish(s);
+		return;
+	}
+	s->stage = KEPT;
+	s->keep = false;
+	if (hull_engine_keep_end(s->k->machine->engine, &s->err) < 0)
+		fail(s);
+}
+
 static void copied(struct save *s)
 {
-	if (s->copying || s->devicing)
+	if (s->copying || s->devicing || s->beginning)
 		return;
-	if (s->failed || s->k->ended) {
-		if (!s->failed)
-			hull_fail(&s->err, -ESHUTDOWN, "the machine ended while it was being saved");
+	if (failed(s)) {
 		fail(s);
 		return;
 	}
@@ -181,11 +284,16 @@ static void copied(struct save *s)
 			return;
 		}
 		s->resumed_ns = uv_hrtime();
+		s->stopped = false;
 		guest_thaw(s->k);
 	}
-	s->stage = FINISH;
+	if (!s->with_disk || s->reflink) {
+		finish(s);
+		return;
+	}
+	s->stage = DISK;
 	s->work.data = s;
-	uv_queue_work(&s->k->loop, &s->work, finish_files, finished);
+	uv_queue_work(&s->k->loop, &s->work, copy_disk, disk_copied);
 }
 
 static void own_copied(uv_work_t *work, int status)
@@ -209,23 +317,66 @@ void save_device_saved(struct keeper *k, const char *error)
 	copied(s);
 }
 
-void save_state(struct keeper *k, enum hull_engine_state state)
+void save_kept(struct keeper *k, const char *error)
 {
 	struct save *s = k->machine->save;
-	if (!s || s->stage != PAUSE || state != HULL_ENGINE_PAUSED)
+	if (!s)
 		return;
+	if (error && !s->failed) {
+		s->failed = true;
+		hull_fail(&s->err, -EIO, "the engine cannot keep what is changed on the disk: %s", error);
+	}
+	if (s->stage == COPY && s->beginning) {
+		s->beginning = false;
+		s->keep = !error;
+		copied(s);
+	} else if (s->stage == KEPT && !s->failed) {
+		finish(s);
+	} else if (s->stage == KEPT || s->stage == GIVE_UP) {
+		fail(s);
+	} else {
+		s->keep = false; /* it broke by itself: found out when the worker has ended */
+	}
+}
+
+/* The machine stands still. */
+static void begin_copy(struct save *s)
+{
+	struct hull_engine *e = s->k->machine->engine;
 	s->stage = COPY;
-	/* All it was ever answered has been told to us before. */
-	s->about.names = gateway_names(k);
-	s->pid = hull_engine_pid(k->machine->engine);
-	int r = hull_engine_save_device(k->machine->engine, s->device, &s->err);
+	s->stopped = true;
+	s->pid = hull_engine_pid(e);
+	int r = hull_engine_save_device(e, s->device, &s->err);
+	bool keep = s->with_disk && !s->reflink && !s->end;
+	if (r == 0 && keep)
+		r = hull_engine_keep_begin(e, DISK_INDEX, s->kept, &s->err);
 	if (r < 0) {
 		fail(s);
 		return;
 	}
 	s->copying = s->devicing = true;
+	s->beginning = keep;
 	s->work.data = s;
-	uv_queue_work(&k->loop, &s->work, copy_own, own_copied);
+	uv_queue_work(&s->k->loop, &s->work, copy_own, own_copied);
+}
+
+void save_state(struct keeper *k, enum hull_engine_state state)
+{
+	struct save *s = k->machine->save;
+	if (!s || state != HULL_ENGINE_PAUSED)
+		return;
+	if (s->stage == PAUSE) {
+		begin_copy(s);
+	} else if (s->stage == DISK || s->stage == KEPT) {
+		/* Not because of us: the host's disk is full, of our copy perhaps. */
+		s->stopped = s->stop = true;
+		if (!s->failed)
+			hull_fail(&s->err, -ENOSPC,
+				  "the host's disk is full: remove sandboxes, snapshots or templates");
+		s->failed = true;
+	} else if (s->stage == FINISH) {
+		s->stopped = true;
+	}
 }
 
 static void on_quiet_timeout(uv_timer_t *timer)
@@ -301,6 +452,10 @@ static int prepare(struct save *s, const char *dir, struct hull_error *err)
 		r = s->memory;
 	if (r == 0 && (s->device = open_new(s->dir, HULL_SNAPSHOT_DEVICE, O_WRONLY, err)) < 0)
 		r = s->device;
+	if (r == 0 && s->with_disk && (s->new_disk = open_new(s->dir, HULL_SNAPSHOT_DISK, O_RDWR, err)) < 0)
+		r = s->new_disk;
+	if (r == 0 && s->with_disk && !s->end)
+		r = open_kept(s, err);
 	if (r == 0 && (s->disk = open(disk, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		r = hull_fail_errno(err, "cannot open %s", disk);
 	return r;
@@ -317,17 +472,12 @@ int save_begin(struct keeper *k, const char *dir, bool disk, bool end, struct hu
 	s->k = k;
 	s->with_disk = disk;
 	s->end = end;
-	s->memory = s->device = s->disk = s->scratch.fd = -1;
+	s->memory = s->device = s->disk = s->new_disk = s->kept = s->scratch.fd = -1;
 	s->base = m->memory_fd;
 	s->size = m->memory;
 	int r = prepare(s, dir, err);
 	if (r < 0) {
-		hull_closep(&s->memory);
-		hull_closep(&s->device);
-		hull_closep(&s->disk);
-		hull_scratch_drop(&s->scratch);
-		hull_snapshot_free(&s->about);
-		free(s->dir);
+		release(s);
 		free(s);
 		return r;
 	}

@@ -1,0 +1,108 @@
+/* Keeping what a disk held at one moment while the machine goes on; see engine.h.
+ *
+ * It is QEMU's backup job with sync=none, which copies nothing by itself: it only writes what is about to be
+ * overwritten to another file first (copy-before-write, in units of 64 KiB; a unit of which a part had data is written
+ * as data, one that was a hole as zeros, which stay a hole where the file system can). The rest is copied by whoever
+ * asked for it, from outside and at leisure. QEMU gets that file as a descriptor.
+ *
+ *     BEGINNING   add-fd, blockdev-add, blockdev-backup are under way
+ *     ON          the job runs
+ *     ENDING      it was cancelled, which is its ordinary end; not over yet
+ *     CLOSING     it is over; the file is being closed
+ *
+ * Should that file not be written to (the host's disk is full), the guest's own write fails with the same error and
+ * stops the machine: nothing is lost of its disk, what was kept is. */
+#include "engine/qemu_internal.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define NAME "keep"
+
+static void tell(struct hull_engine *e, const char *error)
+{
+	if (e->events.kept)
+		e->events.kept(e->ctx, error);
+}
+
+int hull_engine_keep_begin(struct hull_engine *e, size_t disk, int fd, struct hull_error *err)
+{
+	char args[160];
+	if (e->state != HULL_ENGINE_PAUSED || e->keep != KEEP_NOT)
+		return hull_fail(err, -EBUSY, "the machine is not paused, or a disk of it is being kept already");
+	if (hull_qmp_command(e->qmp, "add-fd", "{\"fdset-id\": 101}", NULL) < 0)
+		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
+	int r = hull_qemu_send_fd(e, fd);
+	if (r < 0)
+		return hull_fail(err, r, "cannot give QEMU the file for what it overwrites: %s", strerror(-r));
+	snprintf(args, sizeof(args),
+		 "{\"job-id\": \"" NAME "\", \"device\": \"disk%zu\", \"target\": \"" NAME "\", \"sync\": \"none\"}",
+		 disk);
+	if (hull_qmp_command(e->qmp, "blockdev-add",
+			     "{\"driver\": \"raw\", \"node-name\": \"" NAME "\", \"file\": {\"driver\": \"file\", "
+			     "\"filename\": \"/dev/fdset/101\", \"aio\": \"threads\", \"locking\": \"off\"}}",
+			     NULL) < 0 ||
+	    hull_qmp_command(e->qmp, "remove-fd", "{\"fdset-id\": 101}", NULL) < 0 ||
+	    hull_qmp_command(e->qmp, "blockdev-backup", args, &e->keep_id) < 0)
+		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
+	e->keep = KEEP_BEGINNING;
+	e->keep_broken[0] = '\0';
+	hull_qemu_flush(e);
+	return 0;
+}
+
+int hull_engine_keep_end(struct hull_engine *e, struct hull_error *err)
+{
+	if (e->keep != KEEP_ON || e->state == HULL_ENGINE_STOPPED)
+		return hull_fail(err, -ESRCH, "no disk of the machine is being kept");
+	if (hull_qmp_command(e->qmp, "block-job-cancel", "{\"device\": \"" NAME "\"}", NULL) < 0)
+		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
+	e->keep = KEEP_ENDING;
+	hull_qemu_flush(e);
+	return 0;
+}
+
+bool hull_qemu_keep_reply(struct hull_engine *e, uint64_t id, const char *error)
+{
+	if (!e->keep_id || id != e->keep_id)
+		return false;
+	e->keep_id = 0;
+	if (e->keep == KEEP_BEGINNING) {
+		e->keep = error ? KEEP_NOT : KEEP_ON;
+		tell(e, error);
+	} else if (e->keep == KEEP_CLOSING) {
+		e->keep = KEEP_NOT;
+		tell(e, error ? error : e->keep_broken[0] ? e->keep_broken : NULL);
+	}
+	return true;
+}
+
+static void lost(struct hull_engine *e, const char *why)
+{
+	_cleanup_free_ char *shown = hull_printable(why, strnlen(why, 100));
+	if (!e->keep_broken[0])
+		snprintf(e->keep_broken, sizeof(e->keep_broken), "%s", shown ? shown : "?");
+}
+
+void hull_qemu_keep_event(struct hull_engine *e, const char *name, const json_t *data)
+{
+	if (e->keep == KEEP_NOT)
+		return;
+	const char *id = json_string_value(json_object_get(data, "id"));
+	const char *status = json_string_value(json_object_get(data, "status"));
+	const char *reason = json_string_value(json_object_get(data, "reason"));
+	if (hull_streq(name, "BLOCK_IO_ERROR"))
+		lost(e, reason ? reason : "a disk error");
+	if (!hull_streq(name, "JOB_STATUS_CHANGE") || !hull_streq(id, NAME) || !hull_streq(status, "null"))
+		return;
+	/* The job is gone, and with it its hold on the file. */
+	if (e->keep != KEEP_ENDING)
+		lost(e, "the job ended by itself");
+	if (e->keep != KEEP_BEGINNING) {
+		e->keep = KEEP_CLOSING;
+		hull_qmp_command(e->qmp, "blockdev-del", "{\"node-name\": \"" NAME "\"}", &e->keep_id);
+	}
+}
