@@ -110,7 +110,6 @@ int keeper_save(struct keeper *k, const char *state, const char *reason)
 	int r = hull_sandbox_save(&k->paths, &k->sb, &err);
 	if (r < 0)
 		hull_log("%s", err.msg);
-}
 	return r;
 }
 
@@ -126,6 +125,7 @@ int keeper_consume(struct keeper *k, struct hull_error *err)
 	}
 	free(was);
 	return 0;
+}
 
 bool keeper_frozen(const char *restore)
 {
@@ -163,8 +163,8 @@ void keeper_configured(struct keeper *k)
 	if (k->phase != PHASE_STARTING)
 		return;
 	k->phase = PHASE_RUNNING;
-	k->save_due = true; /* after the first commands have gone out: it waits for the disk */
 	k->sb.fresh = false;
+	k->save_due = true; /* after the first commands have gone out: it waits for the disk */
 	uv_timer_stop(&k->timer);
 	relay_start_pending(k);
 	dockerlog_start(k);

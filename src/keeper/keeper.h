@@ -395,6 +395,9 @@ void keeper_run(struct keeper *k);
 int keeper_save(struct keeper *k, const char *state, const char *reason);
 
 void keeper_machine_runs(struct keeper *k);
+/* The machine is about to change the disk that saved memory belongs to: that must not be restored again, whatever
+ * happens. It is taken out of sandbox.json, for good. On failure the machine must not run. */
+int keeper_consume(struct keeper *k, struct hull_error *err);
 /* Is this what a pause left, "sandboxes/NAME/frozen"? NULL is not. */
 bool keeper_frozen(const char *restore);
 void keeper_configured(struct keeper *k); /* the guest takes commands */
@@ -403,9 +406,6 @@ void keeper_guest_stopping(struct keeper *k); /* it shuts down, asked or not */
 void keeper_wire_closed(struct keeper *k);    /* by the engine, which is about to end */
 void keeper_stop(struct keeper *k, uint32_t grace_ms);
 void keeper_kill(struct keeper *k); /* asked for: ends as "stopped" */
-/* The machine is about to change the disk that saved memory belongs to: that must not be restored again, whatever
- * happens. It is taken out of sandbox.json, for good. On failure the machine must not run. */
-int keeper_consume(struct keeper *k, struct hull_error *err);
 /* Something is wrong with the guest: pull the plug; ends as "crashed" with the reason. */
 __attribute__((format(printf, 2, 3))) void keeper_fault(struct keeper *k, const char *fmt, ...);
 /* The machine is off. May be called from inside any event. */
