@@ -95,6 +95,16 @@ void hull_child_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+void hull_child_keep(int a, int b)
+{
+	unsigned low = (unsigned)(a < b ? a : b), high = (unsigned)(a < b ? b : a);
+	if (low > 0)
+		syscall(SYS_close_range, 0U, low - 1, 0U);
+	if (high > low + 1)
+		syscall(SYS_close_range, low + 1, high - 1, 0U);
+	syscall(SYS_close_range, high + 1, ~0U, 0U);
+}
+
 void hull_spawn_fail(int status_fd, int stage)
 {
 	struct hull_spawn_failure f = {.stage = stage, .error = errno};

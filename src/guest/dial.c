@@ -2,10 +2,14 @@
  *
  * PATH connects to a unix socket, PORT (with ADDRESS, a literal, default 127.0.0.1) to a TCP port. The stream is
  * accepted once the connection stands. The default address tries ::1 after 127.0.0.1, as programs that listen on
- * "localhost" bind to either. Half-closes pass both ways; a broken connection resets the stream. */
+ * "localhost" bind to either. Half-closes pass both ways; a broken connection resets the stream.
+ *
+ * A path is the host's choice and may lead into a workspace, whose answers only PID 1 itself can fetch; and connect(2)
+ * waits while the other end's queue is full. So a child makes that call, on a socket that both have. */
 #include "guest/guest.h"
 
 #include "base/cleanup.h"
+#include "guest/child.h"
 #include "guest/pump.h"
 #include "wire/args.h"
 #include "wire/service.h"
@@ -13,6 +17,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -22,6 +27,9 @@
 struct dial {
 	struct hull_stream stream;
 	struct hull_watch connecting;
+	struct hull_child child; /* connects to a path */
+	struct hull_watch told;  /* what it says */
+	int told_fd;
 	int fd; /* while connecting; then it is out's, and in has a duplicate */
 	bool try_v6;
 	uint16_t port;
@@ -31,8 +39,20 @@ struct dial {
 
 static int start_connect(struct dial *d, const struct sockaddr *addr, socklen_t len);
 
+/* The child is done, or has nothing to do any more. */
+static void end_child(struct dial *d)
+{
+	if (d->child.pid > 0)
+		kill(d->child.pid, SIGKILL);
+	hull_child_forget(&d->child);
+	hull_watch_del(&d->told);
+	if (d->told_fd >= 0)
+		close(hull_steal_fd(&d->told_fd));
+}
+
 static void dial_free(struct dial *d)
 {
+	end_child(d);
 	hull_watch_del(&d->connecting);
 	if (d->fd >= 0)
 		close(d->fd);
@@ -131,6 +151,70 @@ static int start_connect(struct dial *d, const struct sockaddr *addr, socklen_t 
 	return 0;
 }
 
+/* --- by a path --- */
+
+static void child_ended(struct hull_child *c, int status)
+{
+	/* The pipe has said it all, or is about to. */
+}
+
+struct launch {
+	int fd;
+	struct sockaddr_un addr;
+};
+
+static void run(void *ctx, int status_fd)
+{
+	const struct launch *l = ctx;
+	hull_child_keep(l->fd, status_fd);
+	hull_put("/proc/self/oom_score_adj", "0");
+	if (connect(l->fd, (const struct sockaddr *)&l->addr, sizeof(l->addr)) < 0)
+		hull_spawn_fail(status_fd, HULL_STAGE_EXEC);
+	_exit(0);
+}
+
+/* It said why not, or it is gone: then the socket tells. */
+static void child_told(struct hull_watch *w, uint32_t events)
+{
+	struct dial *d = hull_container_of(w, struct dial, told);
+	struct hull_spawn_failure f = {0};
+	struct sockaddr_un peer;
+	socklen_t len = sizeof(peer);
+	ssize_t n = read(d->told_fd, &f, sizeof(f));
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	end_child(d);
+	if (n != (ssize_t)sizeof(f))
+		f.error = getpeername(d->fd, (struct sockaddr *)&peer, &len) < 0 ? ECONNREFUSED : 0;
+	if (f.error)
+		failed(d, f.error);
+	else if (fcntl(d->fd, F_SETFL, O_NONBLOCK) < 0)
+		failed(d, errno);
+	else
+		connected(d);
+}
+
+static int start_path(struct dial *d, const char *path)
+{
+	struct hull_error err = {0};
+	struct launch l = {.addr.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	l.fd = fd;
+	strcpy(l.addr.sun_path, path);
+	int r = hull_spawn(&d->child, -1, run, &l, &d->told_fd, child_ended, &err);
+	if (r < 0)
+		return r;
+	fcntl(d->told_fd, F_SETFL, O_NONBLOCK);
+	r = hull_watch_add(&d->told, d->told_fd, EPOLLIN, child_told);
+	if (r == 0)
+		d->fd = hull_steal_fd(&fd);
+	return r;
+}
+
+/* --- the stream's events --- */
+
 static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct dial *d = user;
@@ -192,12 +276,10 @@ static int dial_start(struct dial *d, const uint8_t *args, size_t len, struct hu
 	if (cur.bad)
 		return hull_fail(err, -EINVAL, "the request is malformed");
 	if (path) {
-		struct sockaddr_un un = {.sun_family = AF_UNIX};
-		if (path[0] != '/' || strlen(path) >= sizeof(un.sun_path))
+		if (path[0] != '/' || strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 			return hull_fail(err, -EINVAL, "%s is no path of a unix socket: absolute, at most %zu bytes",
-					 path, sizeof(un.sun_path) - 1);
-		strcpy(un.sun_path, path);
-		r = start_connect(d, (struct sockaddr *)&un, sizeof(un));
+					 path, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+		r = start_path(d, path);
 		return r < 0 ? hull_fail(err, r, "%s: %s", path, strerror(-r)) : 0;
 	}
 	if (port == 0 || port > 65535)
@@ -224,7 +306,7 @@ void hull_dial_open(uint32_t stream, const uint8_t *args, size_t len)
 		return;
 	}
 	d->stream = (struct hull_stream){.ops = &dial_ops, .id = stream};
-	d->fd = -1;
+	d->fd = d->told_fd = -1;
 	if (dial_start(d, args, len, &err) < 0) {
 		hull_wire_refuse(hull_wire, stream, -err.code, err.msg);
 		dial_free(d);

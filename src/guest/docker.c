@@ -8,14 +8,23 @@
  *     stopping     TERM was sent, for the shutdown; its end is the answer
  *     stopped
  *
- * Its output goes through a pipe into /var/log/dockerd.log, which is moved to dockerd.log.1 when it reaches LOG_MAX.
- * /etc/docker/daemon.json is the user's: when there is one, nothing is given on the command line that it could say
- * differently, because dockerd refuses to start on a conflict. */
+ * Its socket is made here, before it is started, and handed to it (as systemd would, LISTEN_FDS): whoever connects
+ * while it starts, or is started again, waits in the socket's queue until it answers. Somebody may have removed the
+ * socket's name, or bound another one there, before a new start: then there is a new one, and who waited at the old is
+ * let go.
+ *
+ * Its output goes through a pipe into dockerd.log, which is moved to dockerd.log.1 when it reaches LOG_MAX. The file is
+ * on the disk itself and /var/log has a link to it: whoever follows it is told of changes by inotify there, while on
+ * the root's overlay he would have to look every second. /etc/docker/daemon.json is the user's: when there is one,
+ * nothing is given on the command line that it could say differently, because dockerd refuses to start on a conflict.
+ */
 #include "guest/guest.h"
 
 #include "base/cleanup.h"
 #include "guest/child.h"
 #include "guest/loop.h"
+#include "guest/own.h"
+#include "guest/users.h"
 #include "wire/service.h"
 
 #include <fcntl.h>
@@ -33,7 +42,9 @@ enum {
 	BACKOFF_FIRST_MS = 1000,
 	BACKOFF_MAX_MS = 30000,
 	STABLE_MS = 60000,
-	LINE = 512
+	LINE = 512,
+	BACKLOG = 4096, /* cut to net.core.somaxconn */
+	LISTEN_FD = 3,  /* where the first descriptor handed over has to be */
 };
 
 enum state { OFF, STARTING, READY, FAILED, STOPPING, STOPPED };
@@ -44,6 +55,9 @@ static struct hull_child child;
 static struct hull_timer again;
 static struct hull_watch notify_watch, log_watch;
 static int notify_fd = -1;
+static int socket_fd = -1; /* HULL_GUEST_DOCKER_SOCKET, listening */
+static ino_t socket_inode; /* its name's */
+static dev_t socket_device;
 static int log_pipe = -1; /* read end of dockerd's stdout and stderr */
 static int log_fd = -1;
 static uint64_t log_size;
@@ -70,17 +84,27 @@ static void enter(enum state s)
 
 /* --- its log --- */
 
+static void make_log_dir(void)
+{
+	static const char link_name[] = "/var/log/dockerd.log";
+	mkdir(HULL_GUEST_LOG_DIR, 0755);
+	unlink(link_name);
+	int r = symlink(HULL_GUEST_DOCKER_LOG, link_name);
+	(void)r; /* for people only */
+}
+
 static void open_log(void)
 {
 	struct stat st;
-	log_fd = open(HULL_GUEST_DOCKER_LOG, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+	log_fd = open(HULL_GUEST_DOCKER_LOG, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640);
 	log_size = log_fd >= 0 && fstat(log_fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
 static void write_log(const char *p, size_t n)
 {
 	if (log_size + n > LOG_MAX_BYTES) {
-		close(log_fd);
+		if (log_fd >= 0)
+			close(log_fd);
 		rename(HULL_GUEST_DOCKER_LOG, HULL_GUEST_DOCKER_LOG ".1");
 		open_log();
 	}
@@ -123,6 +147,56 @@ static void close_log(void)
 	log_pipe = -1;
 }
 
+/* --- its socket --- */
+
+static bool socket_is_there(void)
+{
+	struct stat st;
+	return socket_fd >= 0 && lstat(HULL_GUEST_DOCKER_SOCKET, &st) == 0 && st.st_ino == socket_inode &&
+	       st.st_dev == socket_device;
+}
+
+static void close_socket(void)
+{
+	if (socket_is_there())
+		unlink(HULL_GUEST_DOCKER_SOCKET);
+	if (socket_fd >= 0)
+		close(hull_steal_fd(&socket_fd));
+}
+
+/* For root and the group docker, as dockerd itself would have it. */
+static int open_socket(void)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = HULL_GUEST_DOCKER_SOCKET};
+	_cleanup_(hull_user_free) struct hull_user u = {0};
+	struct hull_error err;
+	struct stat st = {0};
+	char passwd[32], group[32];
+	if (socket_is_there())
+		return 0;
+	close_socket();
+	_cleanup_close_ int p = hull_own_open("/etc/passwd", O_RDONLY, 0);
+	_cleanup_close_ int g = hull_own_open("/etc/group", O_RDONLY, 0);
+	hull_own_path(p, passwd);
+	hull_own_path(g, group);
+	gid_t gid = hull_user_find("root:docker", passwd, group, &u, &err) < 0 ? 0 : u.gid;
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	unlink(HULL_GUEST_DOCKER_SOCKET);
+	mode_t old = umask(0117);
+	int r = fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 ||
+				lchown(HULL_GUEST_DOCKER_SOCKET, 0, gid) < 0 || listen(fd, BACKLOG) < 0 ||
+				lstat(HULL_GUEST_DOCKER_SOCKET, &st) < 0
+			? -errno
+			: 0;
+	umask(old);
+	if (r < 0)
+		return r;
+	socket_inode = st.st_ino;
+	socket_device = st.st_dev;
+	socket_fd = hull_steal_fd(&fd);
+	return 0;
+}
+
 /* --- its life --- */
 
 static void notify_ready(struct hull_watch *w, uint32_t events)
@@ -163,22 +237,23 @@ static int open_notify(void)
 
 static void run(void *ctx, int status_fd)
 {
-	static char *env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
-			      "LANG=C.UTF-8", "NOTIFY_SOCKET=" NOTIFY_PATH, NULL};
-	static char *plain[] = {"dockerd", "-H", "unix://" HULL_GUEST_DOCKER_SOCKET, NULL};
-	static char *full[] = {"dockerd",
-			       "-H",
-			       "unix://" HULL_GUEST_DOCKER_SOCKET,
-			       "--group",
-			       "docker",
-			       "--storage-driver",
-			       "overlay2",
-			       "--cgroup-parent",
-			       "/work/docker",
-			       NULL};
+	static char pid[32];
+	static char *env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			      "HOME=/root",
+			      "LANG=C.UTF-8",
+			      "NOTIFY_SOCKET=" NOTIFY_PATH,
+			      "LISTEN_FDS=1",
+			      pid,
+			      NULL};
+	static char *plain[] = {"dockerd", "-H", "fd://", NULL};
+	static char *full[] = {"dockerd",         "-H",           "fd://", "--storage-driver", "overlay2",
+			       "--cgroup-parent", "/work/docker", NULL};
 	const int *out = ctx;
 	setsid();
-	if (dup2(*out, 1) < 0 || dup2(*out, 2) < 0)
+	snprintf(pid, sizeof(pid), "LISTEN_PID=%d", (int)getpid());
+	/* The log first: its pipe may be descriptor 3. dup2() onto itself would leave it close-on-exec. */
+	if (dup2(*out, 1) < 0 || dup2(*out, 2) < 0 ||
+	    (socket_fd == LISTEN_FD ? fcntl(LISTEN_FD, F_SETFD, 0) : dup2(socket_fd, LISTEN_FD)) < 0)
 		hull_spawn_fail(status_fd, HULL_STAGE_SETUP);
 	hull_put("/proc/self/oom_score_adj", "-900");
 	umask(022);
@@ -216,6 +291,7 @@ static void ended(struct hull_child *c, int status)
 		;
 	close_log();
 	if (state == STOPPING) {
+		close_socket(); /* nobody will answer those who wait */
 		enter(STOPPED);
 		if (when_stopped)
 			when_stopped();
@@ -235,6 +311,13 @@ static void launch(void)
 	/* A containerd that outlived a killed dockerd is found by its pid file and used again; a stale pid file of
 	 * dockerd itself would only be in the way. */
 	unlink("/run/docker.pid");
+	int made = open_socket();
+	if (made < 0) {
+		char what[128];
+		snprintf(what, sizeof(what), "cannot listen on " HULL_GUEST_DOCKER_SOCKET ": %s", strerror(-made));
+		fail(what);
+		return;
+	}
 	if (pipe2(fds, O_CLOEXEC) < 0) {
 		fail("no pipe for its log");
 		return;
@@ -258,6 +341,7 @@ void hull_docker_start(void)
 		hull_say("docker: the image has no /usr/sbin/dockerd");
 		return;
 	}
+	make_log_dir();
 	open_log();
 	int r = open_notify();
 	if (r < 0) {
@@ -276,6 +360,7 @@ void hull_docker_stop(void (*stopped)(void))
 		kill(child.pid, SIGTERM);
 		return;
 	}
+	close_socket();
 	if (state != OFF)
 		enter(STOPPED);
 	stopped();

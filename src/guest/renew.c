@@ -14,6 +14,7 @@
 #include "base/io.h"
 #include "guest/child.h"
 #include "guest/loop.h"
+#include "guest/own.h"
 #include "guest/setup.h"
 
 #include <dirent.h>
@@ -41,7 +42,7 @@ static const char script[] = "for f in /etc/ssh/ssh_host_*_key; do\n"
 
 static void new_docker_id(void)
 {
-	static const char path[] = "/var/lib/docker/engine-id";
+	static const char path[] = "/run/hull/disk/docker/engine-id"; /* as in /var/lib/docker */
 	uint8_t r[16];
 	char text[40];
 	_cleanup_close_ int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
@@ -58,11 +59,21 @@ static void new_docker_id(void)
 
 static bool has_entry(const char *dir, const char *prefix)
 {
-	_cleanup_closedir_ DIR *d = opendir(dir);
+	int fd = hull_own_open(dir, O_RDONLY | O_DIRECTORY, 0);
+	_cleanup_closedir_ DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (fd >= 0 && !d)
+		close(fd);
 	for (const struct dirent *e; d && (e = readdir(d));)
 		if (e->d_name[0] != '.' && strncmp(e->d_name, prefix, strlen(prefix)) == 0)
 			return true;
 	return false;
+}
+
+static void unlink_own(const char *dir, const char *name)
+{
+	_cleanup_close_ int fd = hull_own_open(dir, O_PATH | O_DIRECTORY, 0);
+	if (fd >= 0)
+		unlinkat(fd, name, 0);
 }
 
 static void run(void *ctx, int status_fd)
@@ -106,10 +117,10 @@ static void gave_up(struct hull_timer *t)
 void hull_renew(void (*then)(void))
 {
 	struct hull_error err = {0};
-	unlink("/etc/machine-id");
+	unlink_own("/etc", "machine-id");
 	hull_machine_id();
 	new_docker_id();
-	unlink("/var/lib/systemd/random-seed");
+	unlink_own("/var/lib/systemd", "random-seed");
 	if (child.pid > 0) { /* restored amid a restore */
 		kill(-child.pid, SIGKILL);
 		hull_child_forget(&child);

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "guest/own.h"
 #include "guest/setup.h"
 
 #include <fcntl.h>
@@ -90,12 +91,28 @@ static bool hostname_ok(const char *name)
 static int replace_file(const char *path, const void *p, size_t n, mode_t mode, struct hull_error *err)
 {
 	char tmp[64];
-	snprintf(tmp, sizeof(tmp), "%s.hull-new", path);
-	unlink(tmp);
-	_cleanup_close_ int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-	if (fd < 0 || hull_write_full(fd, p, n) < 0 || fchmod(fd, mode) < 0 || rename(tmp, path) < 0)
+	const char *name = strrchr(path, '/') + 1;
+	snprintf(tmp, sizeof(tmp), "%.*s", (int)(name - path), path);
+	_cleanup_close_ int dir = hull_own_open(tmp, O_PATH | O_DIRECTORY, 0);
+	if (dir < 0)
+		return hull_fail(err, dir, "cannot write %s: %s", path, strerror(-dir));
+	snprintf(tmp, sizeof(tmp), "%s.hull-new", name);
+	unlinkat(dir, tmp, 0);
+	_cleanup_close_ int fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (fd < 0 || hull_write_full(fd, p, n) < 0 || fchmod(fd, mode) < 0 || renameat(dir, tmp, dir, name) < 0)
 		return hull_fail_errno(err, "cannot write %s", path);
 	return 0;
+}
+
+/* A file of /etc, wherever a workspace is mounted. */
+static int read_own(const char *path, size_t max, struct hull_buf *out)
+{
+	char open_one[32];
+	_cleanup_close_ int fd = hull_own_open(path, O_RDONLY | O_NONBLOCK, 0);
+	if (fd < 0)
+		return fd;
+	hull_own_path(fd, open_one);
+	return hull_read_file(AT_FDCWD, open_one, max, out, NULL);
 }
 
 /* /etc/hosts with the line for our own name (tagged 127.0.1.1, as Debian has it) replaced. */
@@ -103,7 +120,7 @@ static int write_hosts(const char *name, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf in = {0};
 	_cleanup_(hull_buf_free) struct hull_buf out = {0};
-	int r = hull_read_file(AT_FDCWD, "/etc/hosts", HOSTS_MAX, &in, NULL);
+	int r = read_own("/etc/hosts", HOSTS_MAX, &in);
 	if (r == -ENOENT)
 		hull_buf_addstr(&out, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
 	else if (r < 0)
@@ -130,7 +147,7 @@ int hull_set_hostname(const char *name, struct hull_error *err)
 	/* The files are on the disk: written only when they change. */
 	_cleanup_(hull_buf_free) struct hull_buf old = {0};
 	snprintf(line, sizeof(line), "%s\n", name);
-	if (hull_read_file(AT_FDCWD, "/etc/hostname", 4096, &old, NULL) == 0 && old.len < sizeof(now)) {
+	if (read_own("/etc/hostname", 4096, &old) == 0 && old.len < sizeof(now)) {
 		memcpy(now, hull_buf_bytes(&old), old.len);
 		if (strcmp(now, line) == 0)
 			return 0;
@@ -144,7 +161,8 @@ void hull_machine_id(void)
 	struct stat st;
 	uint8_t id[16];
 	char text[34];
-	if (stat("/etc/machine-id", &st) == 0 && st.st_size >= 32)
+	_cleanup_close_ int old = hull_own_open("/etc/machine-id", O_RDONLY | O_NONBLOCK, 0);
+	if (old >= 0 && fstat(old, &st) == 0 && st.st_size >= 32)
 		return;
 	_cleanup_close_ int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || hull_read_full(fd, id, sizeof(id)) != (ssize_t)sizeof(id))

@@ -112,7 +112,8 @@ enum { HULL_CHANNEL_MAIN = 0, HULL_CHANNEL_STDERR = 1 };
 
 /* Where things are inside the guest (docs/guest.md). */
 #define HULL_GUEST_DOCKER_SOCKET "/run/docker.sock"
-#define HULL_GUEST_DOCKER_LOG    "/var/log/dockerd.log"
+#define HULL_GUEST_LOG_DIR       "/run/hull/disk/log"
+#define HULL_GUEST_DOCKER_LOG    HULL_GUEST_LOG_DIR "/dockerd.log"
 #define HULL_WIRE_PORT_NAME      "org.hull.wire"
 
 #endif

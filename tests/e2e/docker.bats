@@ -102,3 +102,31 @@ YML
 	hull logs "$name" --docker | grep -q .
 }
 docker_answers() { hull exec "$1" docker version >/dev/null 2>&1; }
+
+@test "docker: a client that comes before dockerd is up waits for it" {
+	own_sandbox
+	hull start -q "$name"
+	[ "$(hull exec "$name" stat -c '%U %G %a' /run/docker.sock)" = "root docker 660" ]
+	LIMIT=200 hull exec "$name" docker ps
+	state_is "$name" running
+	[ "$(sandbox_field "$name" docker)" = ready ]
+}
+
+@test "docker: a client that waits gets its answer from the next dockerd" {
+	own_sandbox
+	LIMIT=300 hull start -q "$name"
+	LIMIT=300 hull wait "$name"
+	# A daemon.json of the user's own, from the next dockerd on.
+	as_root "$name" sh -c 'mkdir -p /etc/docker && echo "{\"log-level\": \"warn\", \"cgroup-parent\": \"/work/docker\"}" >/etc/docker/daemon.json'
+	as_root "$name" sh -c 'kill -STOP "$(pgrep -x dockerd)"'
+	hull exec "$name" sh -c 'docker version -f "{{.Server.Os}}" >/tmp/answer; echo $? >>/tmp/answer' &
+	local client=$!
+	eventually 60 hull exec "$name" pgrep -x docker
+	as_root "$name" sh -c 'kill -9 "$(pgrep -x dockerd)"'
+	reap "$client"
+	[ "$status" = 0 ]
+	[ "$(hull exec "$name" cat /tmp/answer)" = "$(printf 'linux\n0')" ]
+	# Its name is made anew as well.
+	as_root "$name" sh -c 'rm /run/docker.sock; kill "$(pgrep -x dockerd)"'
+	eventually 120 hull exec "$name" docker ps
+}

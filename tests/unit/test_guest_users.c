@@ -2,6 +2,7 @@
 #include "guest/users.h"
 
 #include "base/cleanup.h"
+#include "guest/own.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -144,11 +145,33 @@ static void test_no_files(void **state)
 	assert_int_equal(u.uid, 0);
 }
 
+/* The root's own files are opened without entering a mount, by symlinks neither: /proc is one everywhere. */
+static void test_own_files(void **state)
+{
+	char link[] = "/tmp/hull-test-own.XXXXXX", path[32], c;
+	_cleanup_close_ int made = mkstemp(link);
+	assert_true(made >= 0);
+	int direct = hull_own_open("/proc/self/status", O_RDONLY, 0);
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(symlink("/proc/self/status", link), 0);
+	int by_link = hull_own_open(link, O_RDONLY, 0);
+	unlink(link);
+	assert_int_equal(direct, -EXDEV);
+	assert_int_equal(by_link, -EXDEV);
+	assert_int_equal(hull_own_open("/no such thing", O_RDONLY, 0), -ENOENT);
+	_cleanup_close_ int passwd = hull_own_open("/etc/passwd", O_RDONLY, 0);
+	assert_true(passwd >= 0);
+	hull_own_path(passwd, path);
+	_cleanup_close_ int again = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(read(again, &c, 1), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_by_name), cmocka_unit_test(test_by_number),  cmocka_unit_test(test_with_group),
-		cmocka_unit_test(test_unknown), cmocka_unit_test(test_odd_fields), cmocka_unit_test(test_no_files),
+		cmocka_unit_test(test_by_name),   cmocka_unit_test(test_by_number),  cmocka_unit_test(test_with_group),
+		cmocka_unit_test(test_unknown),   cmocka_unit_test(test_odd_fields), cmocka_unit_test(test_no_files),
+		cmocka_unit_test(test_own_files),
 	};
 	return cmocka_run_group_tests_name("guest_users", tests, files_make, files_remove);
 }

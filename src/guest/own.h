@@ -1,0 +1,12 @@
+/* Files of the guest's own root, opened in a way that cannot end in a workspace: see own.c. */
+#ifndef HULL_GUEST_OWN_H
+#define HULL_GUEST_OWN_H
+
+#include <sys/types.h>
+
+/* open(2) of an absolute path, close-on-exec. -errno; -EXDEV when something is mounted on the way or at the end. */
+int hull_own_open(const char *path, int flags, mode_t mode);
+/* For what takes a path: that of an open descriptor. */
+void hull_own_path(int fd, char path[32]);
+
+#endif
