@@ -31,6 +31,7 @@ enum cli_complete {
 	CLI_DIR,
 	CLI_SANDBOX,
 	CLI_IMAGE,
+	CLI_TEMPLATE,
 	CLI_VERB,
 	CLI_ENGINE,
 	CLI_AGENT,

@@ -1,5 +1,6 @@
 /* Completion scripts for bash and zsh, made from the table of verbs, so that they cannot differ from what the program
- * takes. What a word may be comes from hull itself at that moment: `hull ls -q`, `hull image ls`. */
+ * takes. What a word may be comes from hull itself at that moment: `hull ls -q`, `hull image ls`,
+ * `hull template ls`. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
@@ -17,6 +18,8 @@ static const char *bash_words(enum cli_complete what)
 		return "$(hull ls -q 2>/dev/null)";
 	case CLI_IMAGE:
 		return "$(hull image ls 2>/dev/null | awk 'NR > 1 {print $1}')";
+	case CLI_TEMPLATE:
+		return "$(hull template ls 2>/dev/null | awk 'NR > 1 {print $1}')";
 	case CLI_VERB:
 		return "$_hull_verbs";
 	case CLI_ENGINE:
@@ -155,6 +158,8 @@ static const char *zsh_action(enum cli_complete what)
 		return "_hull_sandboxes";
 	case CLI_IMAGE:
 		return "_hull_images";
+	case CLI_TEMPLATE:
+		return "_hull_templates";
 	case CLI_VERB:
 		return "_hull_verbs";
 	case CLI_ENGINE:
@@ -224,6 +229,8 @@ static void zsh(void)
 	printf("#compdef hull\n# zsh completion of hull; made by `hull completion zsh`.\n"
 	       "_hull_sandboxes() { local -a l=(${(f)\"$(hull ls -q 2>/dev/null)\"}); compadd -a l }\n"
 	       "_hull_images() { local -a l=(${(f)\"$(hull image ls 2>/dev/null | awk 'NR > 1 {print $1}')\"}); "
+	       "compadd -a l }\n"
+	       "_hull_templates() { local -a l=(${(f)\"$(hull template ls 2>/dev/null | awk 'NR > 1 {print $1}')\"}); "
 	       "compadd -a l }\n");
 	zsh_list("_hull_verbs", cli_verbs);
 	for (const struct cli_verb *const *v = cli_verbs; *v; v++) {

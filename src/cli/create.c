@@ -50,8 +50,8 @@ const struct cli_opt create_options[] = {
 	{'p', "publish", "PORT", "publish a port on this host: [[IP:]HOST:]PORT[/udp]", .list = &flag_publish},
 	{0, "no-network", NULL, "no network at all, whatever the policy says", .flag = &flag_no_network},
 	{0, "no-docker", NULL, "do not start Docker in it", .flag = &flag_no_docker},
-	{0, "template", "TEMPLATE", "start from a template of yours (hull template save), its cpus, memory and disk",
-	 .text = &flag_template},
+	{'t', "template", "TEMPLATE", "start from a template of yours (hull template save), its cpus, memory and disk",
+	 .text = &flag_template, .complete = CLI_TEMPLATE},
 	{0, "cold", NULL, "boot instead of starting from a template", .flag = &flag_cold},
 	{'q', "quiet", NULL, "no progress and no notices", .flag = &flag_quiet},
 	{0},
@@ -286,6 +286,19 @@ static char *default_name(const struct create_place *place, unsigned n)
 	return hull_fmt("%s%s", name, tail);
 }
 
+/* People who know docker's -t mean a terminal by it. */
+static int find_template(struct cli *cli, char **name, struct hull_error *err)
+{
+	struct hull_error why = {0};
+	int r = hull_template_find(&cli->paths, flag_template, name, &why);
+	if (r >= 0)
+		return r;
+	return hull_fail(err, r, "%.800s%s", why.msg,
+			 r == -ENOENT && hull_streq(cli->verb->name, "run")
+				 ? "; -t names a template here, a terminal is used where there is one"
+				 : "");
+}
+
 /* Which saved machine it starts from, relative to home; *rel = NULL when it boots. Owned by the caller. */
 static int choose_start(struct cli *cli, const struct hull_sandbox *s, char **rel, struct hull_error *err)
 {
@@ -300,7 +313,7 @@ static int choose_start(struct cli *cli, const struct hull_sandbox *s, char **re
 			err, -EINVAL,
 			"--template decides about cpus, memory, disk, image and Docker: leave out those flags");
 	if (flag_template)
-		r = hull_template_find(&cli->paths, flag_template, &name, err);
+		r = find_template(cli, &name, err);
 	else if (!flag_cold && !(never && *never && strcmp(never, "0") != 0))
 		r = template_for(cli, s, flag_quiet, &name, err);
 	if (r < 0 || !name)

@@ -17,7 +17,7 @@ static const struct cli_opt options[] = {
 	 .flag = &detach},
 	{0, "rm", NULL, "make a new one and remove it at the end", .flag = &remove_after},
 	{'i', "interactive", NULL, "accepted as docker has it: stdin is always passed on", .flag = &tolerated},
-	{'t', "tty", NULL, "accepted as docker has it: a terminal is used when there is one", .flag = &tolerated},
+	{0, "tty", NULL, "accepted as docker has it: a terminal is used when there is one", .flag = &tolerated},
 	{0},
 };
 

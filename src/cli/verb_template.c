@@ -264,6 +264,7 @@ static const struct cli_verb verb_inspect_ = {.name = "inspect",
 					      .summary = "show all about one, as JSON",
 					      .min_words = 1,
 					      .max_words = 1,
+					      .complete = CLI_TEMPLATE,
 					      .run = inspect};
 static const struct cli_verb verb_rm_ = {
 	.name = "rm",
@@ -272,12 +273,13 @@ static const struct cli_verb verb_rm_ = {
 	.about = "Sandboxes that run on one go on. Hull's own are built again when they are needed.",
 	.min_words = 1,
 	.max_words = CLI_WORDS_ANY,
+	.complete = CLI_TEMPLATE,
 	.run = rm};
 static const struct cli_verb verb_save_ = {
 	.name = "save",
 	.usage = "NAME TEMPLATE",
 	.summary = "make a running sandbox the start of new ones",
-	.about = "Tools installed, services running, files in place: `hull run --template TEMPLATE` starts there. What "
+	.about = "Tools installed, services running, files in place: `hull run -t TEMPLATE` starts there. What "
 		 "is "
 		 "in its memory and on its disk is in the template, secrets that you put there as well.",
 	.options = save_options,
@@ -293,6 +295,7 @@ static const struct cli_verb verb_export_ = {.name = "export",
 					     .options = export_options,
 					     .min_words = 1,
 					     .max_words = 1,
+					     .complete = CLI_TEMPLATE,
 					     .run = export};
 static const struct cli_verb verb_import_ = {.name = "import",
 					     .usage = "FILE TEMPLATE",
