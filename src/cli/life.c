@@ -185,11 +185,24 @@ static int await_ready(const char *name, struct starting *s, struct cli_progress
 	}
 }
 
+/* The memory of a pause is there and is not what would be restored: it was being resumed when its keeper was killed,
+ * and may have changed its disk by then. */
+static void tell_lost(const struct hull_paths *p, const char *name)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
+	_cleanup_free_ char *frozen = hull_sandbox_path(p, name, "frozen");
+	if (frozen && access(frozen, F_OK) == 0 && hull_sandbox_load(p, name, &s, NULL) >= 0 && !s.restore &&
+	    !strcmp(hull_sandbox_truth(&s, false), "crashed"))
+		cli_note("%s was killed while it was being resumed: its processes are lost, and it boots from its disk",
+			 name);
+}
+
 int life_start(const struct hull_paths *p, const char *name, char *const *envp, struct cli_progress *progress,
 	       struct hull_error *err)
 {
 	if (hull_sandbox_running(p, name))
 		return 1;
+	tell_lost(p, name);
 	_cleanup_free_ char *program = life_program("hull-keeper", err);
 	if (!program)
 		return err->code;

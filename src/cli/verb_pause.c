@@ -58,7 +58,7 @@ static int resume_one(struct cli *cli, const char *name, struct cli_progress *pr
 	if (r < 0)
 		return r;
 	if (hull_sandbox_running(&cli->paths, name))
-		return 0;
+		return client_ask(&cli->paths, name, json_pack("{s:s}", "do", "resume"), -1, progress, NULL, err);
 	if (!is_paused(&cli->paths, name))
 		return hull_fail(err, -EINVAL, "%s is not paused: `hull start %s` starts it", name, name);
 	r = life_start(&cli->paths, name, NULL, progress, err);
@@ -106,9 +106,11 @@ const struct cli_verb verb_resume = {
 	.name = "resume",
 	.usage = "NAME...",
 	.summary = "bring paused sandboxes back",
-	.about = "Should the saved memory be damaged or the engine have been changed meanwhile, this says so and "
-		 "changes "
-		 "nothing; `hull start --cold` gives the memory up and boots from the disk.",
+	.about =
+		"Should the saved memory be damaged or the engine have been changed meanwhile, this says so and "
+		"changes "
+		"nothing; `hull start --cold` gives the memory up and boots from the disk. A sandbox that stands still "
+		"because the host's disk was full goes on with this, too.",
 	.aka = "unpause thaw",
 	.options = resume_options,
 	.max_words = CLI_WORDS_ANY,

@@ -22,6 +22,7 @@
  *   save      {"dir": PATH, "end": false}: save the running machine (snapshot/snapshot.h) into this directory, which
  *             the caller made; with "end" the machine is off then. {"paused_ms", "memory_bytes"}
  *   pause     save its memory as sandboxes/NAME/frozen and end it: its state is "paused"
+ *   resume    let a machine go on that stands still because the host's disk was full; {}
  *   lease     never answered: when the connection it came on closes, the machine is killed. For whoever starts one that
  *             must not outlive them
  * Any failure: {"error": "one line", "code": positive errno}.

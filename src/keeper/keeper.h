@@ -185,6 +185,8 @@ struct machine_ops {
 	/* Save it: into `dir` (NULL = as this sandbox's frozen memory, which ends it), with its disk or without; `end`
 	 * it then, or let it run on. service_saved() tells how it went. -EBUSY when a save is under way. */
 	int (*save)(struct keeper *k, const char *dir, bool disk, bool end, struct hull_error *err);
+	/* Let a machine go on that stands still because of a full disk. May be NULL. */
+	int (*resume)(struct keeper *k, struct hull_error *err);
 	/* kill() and close() may be called at any time and again; the end is told by keeper_machine_ended(). */
 	void (*close)(struct keeper *k); /* ended or not: nothing is left of it after this */
 };

@@ -121,6 +121,15 @@ static void machine_close(struct keeper *k)
 	hull_engine_free(e);
 }
 
+static int machine_resume(struct keeper *k, struct hull_error *err)
+{
+	struct machine *m = k->machine;
+	if (!m || !m->engine || k->ended)
+		return hull_fail(err, -ESRCH, "the machine is off");
+	/* One that is being saved goes on when that is over; one that runs is not disturbed. */
+	return m->save || k->sb.restore ? 0 : hull_engine_resume(m->engine, err);
+}
+
 static const struct machine_ops OPS = {
 	.kill = machine_kill,
 	.memory = machine_memory,
@@ -130,6 +139,7 @@ static const struct machine_ops OPS = {
 	.close = machine_close,
 	.synced = save_synced,
 	.save = save_begin,
+	.resume = machine_resume,
 };
 
 int machine_wire_fd(const struct keeper *k)

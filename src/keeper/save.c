@@ -367,16 +367,17 @@ void save_state(struct keeper *k, enum hull_engine_state state)
 		return;
 	if (s->stage == PAUSE) {
 		begin_copy(s);
-	} else if (s->stage == DISK || s->stage == KEPT) {
-		/* Not because of us: the host's disk is full, of our copy perhaps. */
-		s->stopped = s->stop = true;
-		if (!s->failed)
-			hull_fail(&s->err, -ENOSPC,
-				  "the host's disk is full: remove sandboxes, snapshots or templates");
-		s->failed = true;
-	} else if (s->stage == FINISH) {
-		s->stopped = true;
+		return;
 	}
+	/* Not because of us: the host's disk is full, of our copy perhaps. When that is away it may go on. Should it be
+	 * complete nevertheless it is kept. */
+	s->stopped = s->stop = true;
+	if (s->stage == FINISH || s->stage == COPY || s->failed)
+		return;
+	s->failed = true;
+	hull_fail(&s->err, -ENOSPC, "the host's disk is full: remove sandboxes, snapshots or templates");
+	if (s->stage == QUIET)
+		fail(s); /* it cannot say that it is quiet; in the other stages somebody is still at work */
 }
 
 static void on_quiet_timeout(uv_timer_t *timer)
@@ -404,7 +405,7 @@ static void base_copied(uv_work_t *work, int status)
 {
 	struct save *s = work->data;
 	take_verdict(s);
-	int r = s->failed ? s->err.code : guest_freeze(s->k);
+	int r = failed(s) ? s->err.code : guest_freeze(s->k);
 	if (r < 0) {
 		if (!s->failed)
 			hull_fail(&s->err, r, "the guest is not up");

@@ -289,6 +289,17 @@ static void do_save(struct request *q, const json_t *j)
 		wait_until(q, FOR_SAVE);
 }
 
+/* Of a machine that stands still because the host's disk was full. */
+static void do_resume(struct request *q)
+{
+	struct hull_error err = {0};
+	int r = q->k->machine_ops->resume ? q->k->machine_ops->resume(q->k, &err) : 0;
+	if (r < 0)
+		answer_error(q, r, err.msg);
+	else
+		answer(q, json_object());
+}
+
 void service_saved(struct keeper *k, int code, const char *error, json_t *figures)
 {
 	list_each(n, &k->waiters)
@@ -435,6 +446,8 @@ static void handle(struct request *q, const char *text, size_t n)
 			keeper_kill(k);
 	} else if (strcmp(what, "save") == 0 || strcmp(what, "pause") == 0)
 		do_save(q, j);
+	else if (strcmp(what, "resume") == 0)
+		do_resume(q);
 	else if (strcmp(what, "job") == 0)
 		do_job(q, j);
 	else if (strcmp(what, "mount") == 0 || strcmp(what, "unmount") == 0)
