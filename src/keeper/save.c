@@ -346,6 +346,8 @@ static void begin_copy(struct save *s)
 	s->stage = COPY;
 	s->stopped = true;
 	s->pid = hull_engine_pid(e);
+	/* All that the guest was ever answered has been told to us before. */
+	s->about.names = gateway_names(s->k);
 	int r = hull_engine_save_device(e, s->device, &s->err);
 	bool keep = s->with_disk && !s->reflink && !s->end;
 	if (r == 0 && keep)
