@@ -1,0 +1,177 @@
+#!/usr/bin/env bats
+# Saving and restoring when something goes wrong: no space, processes killed at any moment, another engine. What is not
+# complete has no name, what is damaged is not run, what ran before goes on.
+#
+# Sandboxes here are of one kind without Docker, whose template is built in a few seconds.
+
+setup() {
+	load lib
+	export HULL_COLD=0 LIMIT=300
+	export templates=$HULL_HOME/templates
+}
+teardown() {
+	remove_own
+	if [ -e "$BATS_TEST_TMPDIR/mounted" ]; then
+		HULL_HOME=$BATS_TEST_TMPDIR/small hull rm -f -a >/dev/null 2>&1 || true
+		umount "$BATS_TEST_TMPDIR/small"
+	fi
+}
+
+own() { echo "$1" >>"$BATS_TEST_TMPDIR/own"; }
+quick_sandbox() {
+	name=t$BATS_SUITE_TEST_NUMBER-$RANDOM
+	own "$name"
+	hull create -q --name "$name" --cpus 1 -m 512m --no-docker shell
+}
+boot_id() { hull exec "$1" cat /proc/sys/kernel/random/boot_id; }
+
+@test "faults: hull snapshot create killed at any moment: the sandbox goes on, the next one sweeps" {
+	local after
+	quick_sandbox
+	hull start -q "$name"
+	for after in 0.02 0.1 0.2 0.4 0.8; do
+		timeout -s KILL "$after" "$HULL" snapshot create -q -f "$name@cut" || true
+		hull exec "$name" true
+	done
+	eventually 60 hull snapshot create -q -f "$name@whole"
+	[ "$(find "$HULL_HOME/sandboxes/$name/snapshots" -mindepth 1 -maxdepth 1 -name '.*' | wc -l)" = 0 ]
+	# Whatever has a name can be restored.
+	for tag in $(hull snapshot ls --json "$name" | jq -r '.[].tag'); do
+		hull snapshot restore -q "$name@$tag"
+		hull exec "$name" true
+	done
+}
+
+@test "faults: hull template import killed at any moment leaves no template and no leftovers" {
+	local after
+	quick_sandbox
+	hull start -q "$name"
+	hull template save -q "$name" whole
+	hull template export whole -o archive
+	hull template rm whole
+	for after in 0.02 0.1 0.2 0.4; do
+		timeout -s KILL "$after" "$HULL" template import -q -f archive partial || true
+		if [ -e "$templates/partial" ]; then hull template inspect partial >/dev/null; fi
+	done
+	hull template import -q -f archive partial
+	[ "$(find "$templates" -maxdepth 1 -name '.tmp-*' | wc -l)" = 0 ]
+	hull template rm partial
+	# Cut off, and from nowhere.
+	truncate -s -1000 archive
+	run hull template import -q archive cut
+	assert_refused 125 'archive: the archive is damaged'
+	run hull template import -q /dev/null none
+	assert_refused 125 'damaged|no exported template'
+	[ ! -e "$templates/cut" ] && [ ! -e "$templates/none" ]
+	[ "$(find "$templates" -maxdepth 1 -name '.tmp-*' | wc -l)" = 0 ]
+}
+
+@test "faults: a resume that fails leaves the sandbox paused, with all that ran in it" {
+	local boot engine
+	quick_sandbox
+	hull exec -d "$name" sleep 7654
+	boot=$(boot_id "$name")
+	hull pause -q "$name"
+	# QEMU gets less memory than it needs: it ends before anything has run.
+	run env -u BASH_ENV bash -c 'ulimit -v 700000; exec "$HULL" resume -q "$0"' "$name"
+	assert_says 125 'cannot be loaded|cannot allocate|starting'
+	state_is "$name" paused
+	# Another QEMU, to all appearances.
+	mkdir other
+	engine=$(readlink -f "$(command -v qemu-system-x86_64)")
+	cp "$engine" other/qemu-system-x86_64
+	HULL_QEMU=$PWD/other/qemu-system-x86_64 run hull resume -q "$name"
+	assert_refused 125 'another engine.*--cold'
+	state_is "$name" paused
+	# A sandbox that is removed when it stops is not removed for that.
+	hull resume -q "$name"
+	hull exec "$name" pgrep -f 'sleep 7654'
+	[ "$(boot_id "$name")" = "$boot" ]
+}
+
+@test "faults: a keeper killed while it resumes: paused still, or the loss is told; never an old memory on a newer disk" {
+	local after boot now
+	quick_sandbox
+	for after in 0.01 0.03 0.06 0.1 0.2; do
+		boot=$(boot_id "$name")
+		as_root "$name" sh -c "echo $after >/root/last; sync"
+		hull pause -q "$name"
+		"$HULL" resume -q "$name" 2>/dev/null &
+		sleep "$after"
+		pkill -KILL -x -f "hull-keeper $name" || true
+		wait $! || true
+		eventually 10 not state_is "$name" starting
+		if state_is "$name" paused; then
+			hull resume -q "$name"
+			[ "$(boot_id "$name")" = "$boot" ]
+		elif state_is "$name" crashed; then
+			run hull start "$name"
+			[ "$status" = 0 ]
+			now=$(boot_id "$name")
+			[ "$now" != "$boot" ]
+			[ ! -e "$HULL_HOME/sandboxes/$name/frozen" ]
+		fi
+		[ "$(as_root "$name" cat /root/last)" = "$after" ]
+	done
+}
+
+# A HULL_HOME on a file system of its own, with the images of the other and a template; $small is free space in MiB.
+small_home() {
+	[ "$(id -u)" = 0 ] || skip "mounting takes root"
+	truncate -s 1500M fs && mkfs.ext4 -q -m 0 fs && mkdir small
+	mount -o loop fs small || skip "no loop devices here"
+	touch "$BATS_TEST_TMPDIR/mounted"
+	quick_sandbox
+	hull rm -f "$name"
+	mkdir -m 700 small/images small/templates small/sandboxes
+	for f in "$HULL_HOME"/images/*; do
+		if [ -L "$f" ]; then cp -P "$f" small/images/; else ln -s "$f" small/images/; fi
+	done
+	cp -a --sparse=always "$(hull template ls --json | jq -r --arg t "$templates" '[.[] | select(.memory == 536870912 and .no_docker)][0] | "\($t)/\(.name)"')" small/templates/
+	export HULL_HOME=$PWD/small
+	templates=$HULL_HOME/templates
+}
+leave() { # MIB: fill all but that
+	rm -f small/filler
+	local free
+	free=$(df -m --output=avail small | tail -n 1)
+	fallocate -l "$((free - $1))M" small/filler
+}
+nothing_left() { [ -z "$(find small -name '.tmp-*' -o -name '*.partial' -o -name kept -o -name '.new-*')" ]; }
+
+@test "faults: a full disk: every way of saving says so, leaves nothing, and the sandbox goes on" {
+	local full='space|full' boot
+	small_home
+	name=small-$RANDOM
+	hull create -q --name "$name" --cpus 1 -m 512m --no-docker shell
+	hull start -q "$name"
+	boot=$(boot_id "$name")
+	hull template export -o "$BATS_TEST_TMPDIR/archive" "$(hull template ls --json | jq -r '.[0].name')"
+	leave 40
+	for verb in "snapshot create -q $name" "fork -q $name" "template save -q $name mine" "pause -q $name" \
+		"template import -q $BATS_TEST_TMPDIR/archive copy"; do
+		# shellcheck disable=SC2086
+		run hull $verb
+		assert_refused 125 "$full"
+		nothing_left
+		state_is "$name" running
+		[ "$(boot_id "$name")" = "$boot" ]
+	done
+	run hull template export -o small/archive "$(hull template ls --json | jq -r '.[0].name')"
+	assert_refused 125 "$full"
+	nothing_left
+	[ "$(hull ls -q | wc -l)" = 1 ]
+	[ "$(hull template ls --json | jq length)" = 1 ]
+	# A kind of sandbox that has no template: it is not built, nor half built, and the person hears why.
+	run hull create --name other --cpus 1 -m 384m --no-docker shell
+	assert_says 125 "$full"
+	nothing_left
+	[ "$(hull template ls --json | jq length)" = 1 ]
+	# With space again all of that works.
+	rm small/filler
+	hull snapshot create -q "$name"
+	hull pause -q "$name"
+	hull resume -q "$name"
+	[ "$(boot_id "$name")" = "$boot" ]
+	hull rm -f "$name"
+}
