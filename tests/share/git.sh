@@ -1,7 +1,15 @@
 #!/bin/bash
-# git.sh DIR: git in eight processes, in clones of one repository (commit, gc, rebase, push) and in that one itself at
-# once; then fsck of all must find nothing.
+# git.sh DIR [PROCESSES [COMMITS]]: git in so many processes (8), each in a clone of one repository (commit, gc, rebase,
+# push), then all in that one itself at once; then fsck of all must find nothing.
+# git.sh --shared DIR FIRST LAST: that part alone, as processes FIRST to LAST: for two machines with the same directory.
+# git.sh --check DIR PROCESSES: the end alone.
 set -eu
+part=all
+case $1 in --*)
+	part=${1#--}
+	shift
+	;;
+esac
 cd "$1"
 export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@a GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@a
 export GIT_CONFIG_GLOBAL=/dev/null HOME="$1" XDG_CONFIG_HOME="$1"
@@ -12,27 +20,17 @@ fail()
 	exit 1
 }
 
-git init -q -b main origin
-cd origin
-git config gc.auto 0
-for i in $(seq 200); do
-	mkdir -p "d$((i % 10))"
-	echo "file $i" >"d$((i % 10))/f$i"
-done
-git add . && git commit -qm base
-cd ..
-
 in_a_clone()
 {
 	local n=$1 i
 	git clone -q origin "c$n"
 	cd "c$n"
 	git checkout -q -b "b$n"
-	for i in 1 2 3 4 5; do
+	for i in $(seq "$commits"); do
 		echo "$n $i" >"d$n/new$i"
 		git add -A
 		git commit -qm "c$n $i"
-		[ "$i" != 3 ] || git gc -q
+		[ "$i" != 2 ] || git gc -q
 	done
 	git checkout -q -b "r$n" HEAD~2
 	echo up >"d$n/rebased"
@@ -49,6 +47,7 @@ in_a_clone()
 in_the_origin()
 {
 	local n=$1 i
+	cd origin
 	for i in 1 2 3; do
 		echo "$n $i" >"shared-$n-$i"
 		# One process at a time has the index; the others try again.
@@ -60,33 +59,59 @@ in_the_origin()
 	done
 }
 
-pids=
-for n in 1 2 3 4 5 6 7 8; do
-	(in_a_clone "$n") >"log$n" 2>&1 &
-	pids="$pids $!"
-done
-n=0
-for p in $pids; do
-	n=$((n + 1))
-	wait "$p" || fail "clone $n: $(tail -5 "log$n")"
-done
+# Run FUNCTION for each number from FIRST to LAST, all at once.
+at_once()
+{
+	local n pids=
+	for n in $(seq "$2" "$3"); do
+		("$1" "$n") >"log$n" 2>&1 &
+		pids="$pids $!"
+	done
+	n=$2
+	for p in $pids; do
+		wait "$p" || fail "$1 $n: $(tail -5 "log$n")"
+		n=$((n + 1))
+	done
+}
+
+shared()
+{
+	at_once in_the_origin "$1" "$2"
+}
+
+check()
+{
+	local r out
+	for r in origin $(seq -f 'c%g' "$1"); do
+		out=$(git -C "$r" fsck --full --strict 2>&1) || fail "fsck of $r: $out"
+		[ -z "$(git -C "$r" status --porcelain)" ] || fail "$r is not clean: $(git -C "$r" status --short | head -3)"
+	done
+}
+
+if [ "$part" = shared ]; then
+	shared "$2" "$3"
+	exit 0
+elif [ "$part" = check ]; then
+	git -C origin gc -q
+	check "$2"
+	exit 0
+fi
+
+processes=${2:-8} commits=${3:-5}
+git init -q -b main origin
 cd origin
-[ "$(git branch | wc -l)" = 9 ] || fail "branches are missing"
-pids=
-for n in 1 2 3 4 5 6 7 8; do
-	(in_the_origin "$n") >"../log$n" 2>&1 &
-	pids="$pids $!"
+git config gc.auto 0
+for i in $(seq 200); do
+	mkdir -p "d$((i % 10))"
+	echo "file $i" >"d$((i % 10))/f$i"
 done
-n=0
-for p in $pids; do
-	n=$((n + 1))
-	wait "$p" || fail "origin $n: $(tail -5 "../log$n")"
-done
-git gc -q
+git add . && git commit -qm base
 cd ..
-for r in origin c1 c2 c3 c4 c5 c6 c7 c8; do
-	out=$(git -C $r fsck --full --strict 2>&1) || fail "fsck of $r: $out"
-	[ -z "$(git -C $r status --porcelain)" ] || fail "$r is not clean: $(git -C $r status --short | head -3)"
-done
+
+at_once in_a_clone 1 "$processes"
+[ "$(git -C origin branch | wc -l)" = $((processes + 1)) ] || fail "branches are missing"
+shared 1 "$processes"
+git -C origin gc -q
+check "$processes"
 echo "ok 1 - parallel git, fsck clean"
 echo 1..1

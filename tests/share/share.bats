@@ -17,6 +17,7 @@ setup()
 
 teardown()
 {
+	[ -z "${top:-}" ] || ! mountpoint -q "$top/host" || umount "$top/host"
 	[ -z "${top:-}" ] || rm -rf --one-file-system "$top"
 }
 
@@ -49,3 +50,45 @@ mounted() { "$bin/share-mount" --uid 1000 "$@"; }
 	mounted "$top/host" "$top/guest" $user "$here/git.sh" "$top/guest"
 }
 @test "the boundary holds under races" { "$bin/share-race" -s 1 -n 30000 "$top"; }
+
+# --- what the host refuses ---
+
+@test "a full disk" {
+	mount -t tmpfs -o size=4m,nr_inodes=200,uid=1000,gid=1000 small "$top/host" || skip "no tmpfs can be mounted"
+	# shellcheck disable=SC2086
+	mounted "$top/host" "$top/guest" $user "$bin/share-errors" full "$top/guest"
+}
+@test "a quota" {
+	mount -t tmpfs -o size=64m,usrquota,usrquota_block_hardlimit=4m,usrquota_inode_hardlimit=100 small "$top/host" ||
+		skip "this kernel has no quotas on tmpfs (6.6 and CONFIG_QUOTA)"
+	chown 1000:1000 "$top/host"
+	# shellcheck disable=SC2086
+	mounted "$top/host" "$top/guest" $user "$bin/share-errors" quota "$top/guest"
+}
+@test "a disk that fails" {
+	truncate -s 32M "$top/disk"
+	mke2fs -q -t ext4 "$top/disk"
+	mount -o loop "$top/disk" "$top/host" || skip "no loop device"
+	head -c 1000000 /dev/urandom >"$top/host/file"
+	chmod 644 "$top/host/file"
+	chown 1000:1000 "$top/host" "$top/host/file"
+	umount "$top/host"
+	mount -o loop "$top/disk" "$top/host"
+	local blocks
+	stat "$top/host/file" >/dev/null
+	# All but what describes it is cut off.
+	blocks=$(filefrag -b4096 -v "$top/host/file" | awk '$1 == "0:" {sub(/\.\..*/, "", $4); print $4}')
+	[ -n "$blocks" ]
+	truncate -s "$((blocks * 4096))" "$top/disk"
+	# shellcheck disable=SC2086
+	mounted "$top/host" "$top/guest" $user "$bin/share-errors" io "$top/guest/file"
+}
+@test "what is somebody else's" {
+	echo theirs >"$top/host/readable"
+	echo theirs >"$top/host/secret"
+	chmod 600 "$top/host/secret"
+	mkdir "$top/host/theirs"
+	echo theirs >"$top/host/theirs/file"
+	# shellcheck disable=SC2086
+	mounted "$top/host" "$top/guest" $user "$bin/share-errors" denied "$top/guest"
+}
