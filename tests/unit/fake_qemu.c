@@ -7,6 +7,7 @@
 
 static int wire = -1, qmp = -1, serial = -1;
 static const char *mode = "";
+static int restoring; /* it was told to: stands still until cont, which does not end it */
 
 static void parse(int argc, char **argv)
 {
@@ -14,6 +15,10 @@ static void parse(int argc, char **argv)
 		sscanf(argv[i], "socket,id=wire,fd=%d", &wire);
 		sscanf(argv[i], "socket,id=qmp,fd=%d", &qmp);
 		sscanf(argv[i], "socket,id=serial,fd=%d", &serial);
+		if (!strcmp(argv[i], "-incoming")) {
+			restoring = 1;
+			mode = "good";
+		}
 		const char *at = strstr(argv[i], "fake=");
 		if (at)
 			mode = at + 5;
@@ -54,12 +59,23 @@ static int serve(void)
 		line[n] = '\0';
 		n = 0;
 		const char *id = strstr(line, "\"id\": ");
-		snprintf(answer, sizeof(answer), "{\"return\": {}, \"id\": %d}\r\n", id ? atoi(id + 6) : -1);
+		snprintf(answer, sizeof(answer), "{\"return\": {%s}, \"id\": %d}\r\n",
+			 strstr(line, "query-status") ? "\"status\": \"inmigrate\"" : "", id ? atoi(id + 6) : -1);
 		say(qmp, answer);
 		if (strstr(line, "qmp_capabilities")) {
 			say(wire, "hello");
 		} else if (strstr(line, "\"stop\"")) {
 			say(qmp, "{\"event\": \"STOP\", \"timestamp\": {}}\r\n");
+		} else if (strstr(line, "query-status")) {
+			say(qmp, "{\"event\": \"MIGRATION\", \"data\": {\"status\": \"active\"}}\r\n"
+				 "{\"event\": \"MIGRATION\", \"data\": {\"status\": \"completed\"}}\r\n");
+		} else if (strstr(line, "block-job-cancel")) {
+			say(qmp, "{\"event\": \"JOB_STATUS_CHANGE\", \"data\": {\"status\": \"aborting\", \"id\": "
+				 "\"keep\"}}\r\n"
+				 "{\"event\": \"JOB_STATUS_CHANGE\", \"data\": {\"status\": \"null\", \"id\": "
+				 "\"keep\"}}\r\n");
+		} else if (restoring && strstr(line, "\"cont\"")) {
+			say(qmp, "{\"event\": \"RESUME\"}\r\n");
 		} else if (strstr(line, "\"cont\"")) {
 			char back[6] = {0};
 			say(qmp, "{\"event\": \"BLOCK_IO_ERROR\", \"data\": {\"nospace\": true, \"action\": \"stop\","

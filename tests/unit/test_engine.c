@@ -79,6 +79,8 @@ struct seen {
 	enum hull_engine_state states[16];
 	size_t n;
 	char trouble[512];
+	size_t kept;
+	char kept_error[256];
 };
 
 static void on_state(void *ctx, enum hull_engine_state s)
@@ -94,7 +96,14 @@ static void on_trouble(void *ctx, const char *text)
 	snprintf(seen->trouble, sizeof(seen->trouble), "%s", text);
 }
 
-static const struct hull_engine_events events = {.state = on_state, .trouble = on_trouble};
+static void on_kept(void *ctx, const char *error)
+{
+	struct seen *seen = ctx;
+	seen->kept++;
+	snprintf(seen->kept_error, sizeof(seen->kept_error), "%s", error ? error : "");
+}
+
+static const struct hull_engine_events events = {.state = on_state, .trouble = on_trouble, .kept = on_kept};
 
 static struct hull_engine *start(const struct hull_engine_config *config, struct seen *seen)
 {
@@ -211,6 +220,43 @@ static void test_life(void **state)
 	if (hull_engine_outcome(e, &err) != 0)
 		fail_msg("%s", err.msg);
 	hull_engine_free(e);
+}
+
+/* A restored machine stands still when it is loaded; a disk is kept and no more; neither out of its turn. */
+static void test_restore_and_keep(void **state)
+{
+	(void)state;
+	struct seen seen;
+	struct hull_error err;
+	char path[128];
+	snprintf(path, sizeof(path), "%s/saved", work);
+	int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	assert_true(fd >= 0 && write(fd, "state", 5) == 5);
+	struct hull_engine_restore from = {.memory_fd = fd, .device_fd = fd, .shim = image};
+	struct hull_engine_config config = config_for("");
+	config.restore = &from;
+	struct hull_engine *e = start(&config, &seen);
+	assert_int_equal(hull_engine_keep_begin(e, 1, fd, &err), -EBUSY);
+	run_to(e, &seen, 1, HULL_ENGINE_PAUSED);
+	assert_int_equal(hull_engine_keep_end(e, &err), -ESRCH);
+	assert_int_equal(hull_engine_keep_begin(e, 1, fd, &err), 0);
+	assert_int_equal(hull_engine_keep_begin(e, 1, fd, &err), -EBUSY);
+	while (!seen.kept)
+		turn(e);
+	assert_string_equal(seen.kept_error, "");
+	assert_int_equal(hull_engine_resume(e, &err), 0);
+	run_to(e, &seen, 2, HULL_ENGINE_RUNNING);
+	assert_int_equal(hull_engine_keep_end(e, &err), 0);
+	assert_int_equal(hull_engine_keep_end(e, &err), -ESRCH);
+	while (seen.kept < 2)
+		turn(e);
+	assert_string_equal(seen.kept_error, "");
+	hull_engine_kill(e);
+	run_to(e, &seen, 3, HULL_ENGINE_STOPPED);
+	assert_int_equal(hull_engine_keep_end(e, &err), -ESRCH);
+	hull_engine_free(e);
+	close(fd);
+	unlink(path);
 }
 
 static void test_serial_flood(void **state)
@@ -376,11 +422,11 @@ static void test_probe_cache(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bad_ends),      cmocka_unit_test(test_hang),
-		cmocka_unit_test(test_kill_and_free), cmocka_unit_test(test_life),
-		cmocka_unit_test(test_serial_flood),  cmocka_unit_test(test_parent_death),
-		cmocka_unit_test(test_refusals),      cmocka_unit_test(test_command_line),
-		cmocka_unit_test(test_probe_cache),
+		cmocka_unit_test(test_bad_ends),         cmocka_unit_test(test_hang),
+		cmocka_unit_test(test_kill_and_free),    cmocka_unit_test(test_life),
+		cmocka_unit_test(test_restore_and_keep), cmocka_unit_test(test_serial_flood),
+		cmocka_unit_test(test_parent_death),     cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_command_line),     cmocka_unit_test(test_probe_cache),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
