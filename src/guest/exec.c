@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "guest/child.h"
+#include "guest/own.h"
 #include "guest/pty.h"
 #include "guest/pump.h"
 #include "guest/request.h"
@@ -34,6 +35,7 @@
 enum {
 	GRACE_MS = 250,
 	DRAIN_MAX = 256 * 1024,
+	PIPE_BYTES = 256 * 1024,   /* of its output: so much can be written while we pass on what was */
 	TTY_BUFFERED = 128 * 1024, /* more than the kernel keeps between the two ends of a terminal */
 };
 
@@ -323,6 +325,8 @@ static int make_pipe(const struct hull_user *u, bool ours_reads, int *ours, int 
 	*theirs = ours_reads ? fds[1] : fds[0];
 	if (fchown(*theirs, u->uid, u->gid) < 0 || fcntl(*ours, F_SETFL, O_NONBLOCK) < 0)
 		return hull_fail_errno(err, "cannot set up a pipe for the session");
+	if (ours_reads)
+		fcntl(*ours, F_SETPIPE_SZ, PIPE_BYTES); /* the usual 64 KiB do as well */
 	return 0;
 }
 
@@ -457,6 +461,27 @@ static const struct hull_stream_ops exec_ops = {
 	.closed = on_closed,
 };
 
+/* Who is it to be? By the root's own files: PID 1 must not ask a workspace for them. */
+static int find_user(const char *spec, struct hull_user *u, struct hull_error *err)
+{
+	static const char *const files[] = {"/etc/passwd", "/etc/group"};
+	char paths[2][32];
+	int fds[2], r = 0;
+	for (int i = 0; i < 2; i++) {
+		fds[i] = hull_own_open(files[i], O_RDONLY | O_NONBLOCK, 0);
+		hull_own_path(fds[i], paths[i]); /* one that is missing is as good as empty */
+		if (fds[i] < 0 && fds[i] != -ENOENT)
+			r = hull_fail(err, fds[i], "cannot look up the user \"%s\": %s: %s", spec, files[i],
+				      fds[i] == -EXDEV ? "something is mounted there" : strerror(-fds[i]));
+	}
+	if (r == 0)
+		r = hull_user_find(spec, paths[0], paths[1], u, err);
+	for (int i = 0; i < 2; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	return r;
+}
+
 void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 {
 	struct hull_error err = {0};
@@ -464,7 +489,7 @@ void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 	_cleanup_(hull_user_free) struct hull_user u = {0};
 	int e = hull_request_read(args, len, &r, &err);
 	if (e == 0)
-		e = hull_user_find(r.user ? r.user : "agent", "/etc/passwd", "/etc/group", &u, &err);
+		e = find_user(r.user ? r.user : "agent", &u, &err);
 	if (e == 0)
 		e = hull_request_complete(&r, &u, &err);
 	struct session *s = e == 0 ? calloc(1, sizeof(*s)) : NULL;
