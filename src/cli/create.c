@@ -29,7 +29,7 @@ enum { NAME_TRIES = 1000 };
 static const char *flag_name, *flag_cpus, *flag_memory, *flag_disk, *flag_image, *flag_engine;
 static char **flag_env, **flag_env_file, **flag_publish;
 static const char *flag_template;
-static bool flag_no_network, flag_no_docker, flag_cold, flag_quiet;
+static bool flag_clone, flag_no_network, flag_no_docker, flag_cold, flag_quiet;
 
 const struct cli_opt create_options[] = {
 	{0, "name", "NAME", "its name (default: AGENT-DIRECTORY)", .text = &flag_name},
@@ -47,6 +47,9 @@ const struct cli_opt create_options[] = {
 	 .complete = CLI_IMAGE},
 	{0, "engine", "ENGINE", "auto, kvm or qemu (default auto: the fastest that works here)", .text = &flag_engine,
 	 .complete = CLI_ENGINE},
+	{0, "clone", NULL,
+	 "do not mount the first PATH (default: this directory): give it a private clone of the git repository there",
+	 .flag = &flag_clone},
 	{'p', "publish", "PORT", "publish a port on this host: [[IP:]HOST:]PORT[/udp]", .list = &flag_publish},
 	{0, "no-network", NULL, "no network at all, whatever the policy says", .flag = &flag_no_network},
 	{0, "no-docker", NULL, "do not start Docker in it", .flag = &flag_no_docker},
@@ -81,16 +84,36 @@ static int add_path(char ***paths, const char *word, struct hull_error *err)
 	return 0;
 }
 
+/* The first path is the one to clone. */
+static int take_clone(struct create_place *place, struct hull_error *err)
+{
+	struct stat st;
+	int r = place->paths ? 0 : add_path(&place->paths, ".", err);
+	if (r < 0)
+		return r;
+	char *path = place->paths[0];
+	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+		return hull_fail(err, -ENOTDIR, "%s: --clone takes a directory, and it is always writable", path);
+	for (char **p = place->paths; *p; p++)
+		p[0] = p[1];
+	place->workdir = path;
+	return hull_git_inspect(path, &place->repo, err);
+}
+
 /* Each of them, and with those before it. */
 static int check_paths(const struct cli *cli, const struct create_place *place, struct hull_error *err)
 {
 	char **before = hull_strv_copy(NULL);
 	int r = before ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+	if (r >= 0 && place->repo.top)
+		r = place_allowed(place->repo.top, err);
 	for (size_t i = 0; r >= 0 && place->paths && place->paths[i]; i++) {
 		const char *entry = place->paths[i];
 		size_t n = strlen(entry);
 		_cleanup_free_ char *path = strndup(entry, n > 3 && !strcmp(entry + n - 3, ":ro") ? n - 3 : n);
 		r = path ? place_check(&cli->paths, path, before, err) : hull_fail(err, -ENOMEM, "out of memory");
+		if (r >= 0 && place->repo.top)
+			r = place_beside_clone(path, place->repo.top, err);
 		if (r >= 0 && hull_strv_add(&before, entry) < 0)
 			r = hull_fail(err, -ENOMEM, "out of memory");
 	}
@@ -123,7 +146,9 @@ int create_place(const struct cli *cli, struct create_place *out, struct hull_er
 	int r = 0;
 	for (; r >= 0 && i < cli->word_count; i++)
 		r = add_path(&out->paths, cli->words[i], err);
-	if (r >= 0 && !out->paths && hull_streq(cli->verb->name, "run"))
+	if (r >= 0 && flag_clone)
+		r = take_clone(out, err);
+	else if (r >= 0 && !out->paths && hull_streq(cli->verb->name, "run"))
 		r = add_path(&out->paths, ".", err);
 	if (r < 0)
 		create_place_free(out);
@@ -133,7 +158,10 @@ int create_place(const struct cli *cli, struct create_place *out, struct hull_er
 void create_place_free(struct create_place *p)
 {
 	hull_strv_free(p->paths);
+	free(p->workdir);
+	hull_git_repo_free(&p->repo);
 	p->paths = NULL;
+	p->workdir = NULL;
 }
 
 /* --- sizes --- */
@@ -255,9 +283,14 @@ static int from_flags(const struct create_place *place, struct hull_sandbox *s, 
 	s->engine = strdup(flag_engine ? flag_engine : "auto");
 	s->state = strdup("created");
 	s->paths = hull_strv_copy(place->paths);
+	s->clone = place->repo.top ? strdup(place->repo.top) : NULL;
+	s->workdir = place->workdir ? strdup(place->workdir) : NULL;
 	s->no_docker = flag_no_docker;
 	s->created = (uint64_t)time(NULL);
-	return s->agent && s->engine && s->state && s->paths ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+	return s->agent && s->engine && s->state && s->paths && !s->clone == !place->workdir &&
+			       !s->workdir == !place->workdir
+		       ? 0
+		       : hull_fail(err, -ENOMEM, "out of memory");
 }
 
 static const char *last_part(const char *path)
@@ -270,7 +303,8 @@ static const char *last_part(const char *path)
 static char *default_name(const struct create_place *place, unsigned n)
 {
 	/* Without a path, after where it is made. */
-	_cleanup_free_ char *path = place->paths ? strdup(place->paths[0]) : getcwd(NULL, 0);
+	const char *first = place->workdir ? place->workdir : place->paths ? place->paths[0] : NULL;
+	_cleanup_free_ char *path = first ? strdup(first) : getcwd(NULL, 0);
 	if (!path)
 		return NULL;
 	size_t len = strlen(path);
@@ -322,6 +356,25 @@ static int choose_start(struct cli *cli, const struct hull_sandbox *s, char **re
 	return *rel ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 }
 
+/* What a person has to know about a clone, and their remote for it. */
+static void after_clone(const struct create_place *place, const char *name)
+{
+	struct hull_error err = {0};
+	const char *top = place->repo.top;
+	if (!top)
+		return;
+	int r = hull_git_remote_add(top, name, &err);
+	if (r < 0)
+		cli_note("no remote was added: %s; `git fetch hull::%s` fetches from the sandbox all the same", err.msg,
+			 name);
+	if (place->repo.uncommitted && !flag_quiet)
+		cli_note("uncommitted changes and untracked files in %s stay here: the sandbox gets what is committed",
+			 top);
+	if (place->repo.submodules && !flag_quiet)
+		cli_note(
+			"submodules are not cloned with it: `git submodule update --init` in the sandbox fetches them");
+}
+
 int create_make(struct cli *cli, const struct create_place *place, bool remove, char **name, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
@@ -369,6 +422,7 @@ int create_make(struct cli *cli, const struct create_place *place, bool remove, 
 				 s.name, s.name);
 	if (r < 0)
 		return r;
+	after_clone(place, s.name);
 	*name = hull_steal_ptr(s.name);
 	return 0;
 }
@@ -388,7 +442,8 @@ int create_session_env(char ***out, struct hull_error *err)
 static bool same_place(const struct hull_sandbox *s, const struct create_place *place)
 {
 	size_t n = hull_strv_count(place->paths);
-	if (!hull_streq(s->agent, place->agent) || hull_strv_count(s->paths) != n)
+	if (!hull_streq(s->agent, place->agent) || hull_strv_count(s->paths) != n ||
+	    !hull_streq(s->workdir, place->workdir))
 		return false;
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(s->paths[i], place->paths[i]) != 0)
@@ -460,7 +515,11 @@ int create_again(struct cli *cli, const struct create_place *place, char **name,
 					      "a sandbox called %s exists already, for %s in %s: choose another "
 					      "--name, or `hull exec "
 					      "%s` to work in it",
-					      s.name, s.agent, s.paths[0] ? s.paths[0] : "no directory", s.name);
+					      s.name, s.agent,
+					      s.clone      ? s.clone
+					      : s.paths[0] ? s.paths[0]
+							   : "no directory",
+					      s.name);
 			continue;
 		}
 		r = check_same(cli, &s, place, err);

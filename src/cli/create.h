@@ -4,14 +4,17 @@
 
 #include "cli/cli.h"
 #include "cli/out.h"
+#include "git/git.h"
 
 /* The flags both have; their values are kept in create.c. */
 extern const struct cli_opt create_options[];
 
 /* What the words [AGENT] [PATH...] say. */
 struct create_place {
-	const char *agent; /* borrowed */
-	char **paths;      /* absolute, "PATH" or "PATH:ro"; owned */
+	const char *agent;         /* borrowed */
+	char **paths;              /* absolute, "PATH" or "PATH:ro"; owned; may be NULL */
+	char *workdir;             /* with --clone: the directory of the repository to start in; owned, else NULL */
+	struct hull_git_repo repo; /* with --clone */
 };
 int create_place(const struct cli *cli, struct create_place *out, struct hull_error *err);
 void create_place_free(struct create_place *p);

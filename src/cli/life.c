@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "cli/client.h"
+#include "git/git.h"
 #include "keeper/api.h"
 
 #include <fcntl.h>
@@ -317,8 +318,22 @@ int life_stop(const struct hull_paths *p, const char *name, int grace_ms, struct
 	return 0;
 }
 
+/* The remote that the repository has for its sandbox goes with it. */
+static void forget_remote(const char *clone, const char *name)
+{
+	struct hull_error err = {0};
+	bool kept = false;
+	if (hull_git_remote_remove(clone, name, &kept, &err) < 0)
+		cli_note("%s still has the remote hull-%s: %s", clone, name, err.msg);
+	else if (kept)
+		cli_note("commits fetched from %s that no branch has stay in %s as refs/remotes/hull-%s/", name, clone,
+			 name);
+}
+
 int life_remove(const struct hull_paths *p, const char *name, struct hull_error *err)
 {
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	bool known = hull_sandbox_load(p, name, &sb, NULL) >= 0;
 	if (hull_sandbox_running(p, name)) {
 		struct hull_error why = {0};
 		if (life_stop(p, name, -1, NULL, &why) < 0 || hull_sandbox_running(p, name)) {
@@ -335,5 +350,8 @@ int life_remove(const struct hull_paths *p, const char *name, struct hull_error 
 	}
 	int r = hull_sandbox_remove(p, name, err);
 	/* One made with --rm goes by itself. */
-	return r == -ENOENT ? 0 : r;
+	r = r == -ENOENT ? 0 : r;
+	if (r >= 0 && known && sb.clone)
+		forget_remote(sb.clone, name);
+	return r;
 }

@@ -55,7 +55,7 @@ static int keep_apart(const char *path, const char *own, const char *what, struc
 	return 0;
 }
 
-int place_check(const struct hull_paths *p, const char *path, char *const *entries, struct hull_error *err)
+int place_allowed(const char *path, struct hull_error *err)
 {
 	/* At these places the sandbox has its own. */
 	static const char *const whole[] = {"/",     "/bin", "/boot", "/etc", "/home", "/lib", "/lib64",     "/opt",
@@ -70,7 +70,21 @@ int place_check(const struct hull_paths *p, const char *path, char *const *entri
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		if (inside(path, all[i]))
 			return hull_fail(err, -EPERM, "%s belongs to the system and cannot be mounted", path);
-	int r = keep_apart(path, p->home, "where Hull keeps its sandboxes", err);
+	return 0;
+}
+
+int place_beside_clone(const char *path, const char *clone, struct hull_error *err)
+{
+	if (clone && (inside(path, clone) || inside(clone, path)))
+		return hull_fail(err, -EBUSY, "%s and the sandbox's private clone %s lie in one another", path, clone);
+	return 0;
+}
+
+int place_check(const struct hull_paths *p, const char *path, char *const *entries, struct hull_error *err)
+{
+	int r = place_allowed(path, err);
+	if (r >= 0)
+		r = keep_apart(path, p->home, "where Hull keeps its sandboxes", err);
 	if (r >= 0)
 		r = keep_apart(path, p->runtime, "where Hull has its sockets", err);
 	if (r >= 0)

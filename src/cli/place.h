@@ -9,6 +9,10 @@
 int place_parse(const char *word, char **path, bool *readonly, struct hull_error *err);
 /* May it be mounted at its own place in a sandbox? `entries` are those it has already ("PATH", "PATH:ro"). */
 int place_check(const struct hull_paths *p, const char *path, char *const *entries, struct hull_error *err);
+/* Is it a place that the sandbox does not need for itself? Part of place_check(). */
+int place_allowed(const char *path, struct hull_error *err);
+/* Nothing may be mounted in a clone (NULL = there is none), nor over it. */
+int place_beside_clone(const char *path, const char *clone, struct hull_error *err);
 /* The entry's position in a list like that, or its end. */
 size_t place_find(char *const *entries, const char *path);
 

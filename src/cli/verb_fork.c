@@ -10,6 +10,7 @@
 #include "cli/client.h"
 #include "cli/life.h"
 #include "cli/saved.h"
+#include "git/git.h"
 #include "policy/policy.h"
 
 #include <string.h>
@@ -62,12 +63,22 @@ static int make_copy(struct cli *cli, const struct hull_sandbox *of, const char 
 	int r = s.agent && s.engine && s.env && s.paths ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = copy_policy(cli, of->name, &s, err);
+	if (r == 0 && of->clone) {
+		s.clone = strdup(of->clone);
+		s.workdir = strdup(of->workdir);
+		s.cloned = of->cloned;
+		if (!s.clone || !s.workdir)
+			r = hull_fail(err, -ENOMEM, "out of memory");
+	}
 	while (r == 0 && *next < NAME_TRIES) {
 		free(s.name);
 		s.name = nth_name(of->name, wish, (*next)++, count);
 		r = s.name ? hull_name_check(s.name, err) : hull_fail(err, -ENOMEM, "out of memory");
 		if (r == 0)
 			r = saved_sandbox(&cli->paths, rel, &s, err);
+		struct hull_error why;
+		if (r == 0 && s.clone && hull_git_remote_add(s.clone, s.name, &why) < 0)
+			cli_note("no remote was added for %s: %s", s.name, why.msg);
 		if (r == 0) {
 			*made = hull_steal_ptr(s.name);
 			break;

@@ -136,6 +136,8 @@ static json_t *to_json(const struct hull_paths *p, const struct row *row)
 	if (more)
 		json_object_update_missing(o, more);
 	json_decref(more);
+	if (s->clone)
+		json_object_set_new(o, "clone", json_string(s->clone));
 	if (row->status) {
 		json_object_set_new(o, "boot", value(row, "boot"));
 		json_object_set_new(o, "guest", value(row, "guest"));

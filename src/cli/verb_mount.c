@@ -27,6 +27,8 @@ static int change_file(struct cli *cli, const char *name, const char *path, cons
 	size_t i = place_find(sb.paths, path);
 	if (entry) {
 		r = place_check(&cli->paths, path, sb.paths, err);
+		if (r >= 0)
+			r = place_beside_clone(path, sb.clone, err);
 		if (r < 0)
 			return r;
 		if (hull_strv_add(&sb.paths, entry) < 0)
@@ -54,6 +56,8 @@ static int run_mount(struct cli *cli, struct hull_error *err)
 		r = place_parse(cli->words[i], &path, &readonly, err);
 		if (r >= 0)
 			r = place_check(&cli->paths, path, NULL, err);
+		if (r >= 0)
+			r = place_beside_clone(path, sb.clone, err);
 		if (r < 0)
 			break;
 		_cleanup_free_ char *entry = hull_fmt("%s%s", path, readonly ? ":ro" : "");

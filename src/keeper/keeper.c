@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "git/git.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -307,6 +308,7 @@ static void finish(struct keeper *k)
 	jobs_close(k);
 	guest_close(k);
 	shares_close(k);
+	clone_close(k);
 	gateway_close(k);
 	k->machine_ops->close(k);
 	logfile_close(&k->docker_log);
@@ -317,7 +319,8 @@ static void finish(struct keeper *k)
 	if (k->sb.remove && !paused) {
 		struct hull_error err;
 		k->removed = hull_sandbox_remove_held(&k->paths, k->sb.name, &err) == 0;
-		if (!k->removed)
+		bool kept;
+		if (!k->removed || (k->sb.clone && hull_git_remote_remove(k->sb.clone, k->sb.name, &kept, &err) < 0))
 			hull_log("%s", err.msg);
 	}
 	if (k->runtime_fd >= 0)

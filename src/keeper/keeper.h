@@ -301,6 +301,13 @@ bool share_known(struct keeper *k, const char *path);
 void share_remember(struct keeper *k, const char *path, bool readonly);
 void share_forget(struct keeper *k, const char *path);
 
+/* --- clone.c: the private clone --- */
+
+struct clone;
+/* The mounts are there: make the clone, if there is to be one and there is none yet, and call guest_ready() then. */
+void clone_begin(struct keeper *k);
+void clone_close(struct keeper *k);
+
 /* --- share_child.c --- */
 
 /* Start one server in its jail; *fd is our end of its socket. */
@@ -379,6 +386,7 @@ struct keeper {
 			   struct hull_error *err);
 	struct node links_dirty, clients, relays, pending, waiters, docker_conns, jobs, mounts;
 	size_t mount_count;
+	struct clone *clone; /* while it is being made */
 	size_t client_count, stream_count, pending_bytes, waiter_count, docker_count, job_count;
 	unsigned sessions; /* exec streams of clients, and jobs */
 

@@ -74,8 +74,10 @@ int relay_arguments(const struct keeper *k, uint8_t service, const uint8_t *args
 	int r = 0;
 	for (size_t i = 0; service == HULL_SVC_EXEC && r == 0 && k->sb.env[i]; i++)
 		r = hull_args_put_str(out, HULL_TAG_ENV, k->sb.env[i]);
-	/* The first path is where work is done, unless the request says otherwise. */
-	if (service == HULL_SVC_EXEC && r == 0 && k->mount_count && k->sb.paths && k->sb.paths[0]) {
+	/* The clone, or the first path, is where work is done, unless the request says otherwise. */
+	if (service == HULL_SVC_EXEC && r == 0 && k->sb.workdir)
+		r = hull_args_put_str(out, HULL_TAG_WORKDIR, k->sb.workdir);
+	else if (service == HULL_SVC_EXEC && r == 0 && k->mount_count && k->sb.paths && k->sb.paths[0]) {
 		const char *first = k->sb.paths[0];
 		size_t n = strlen(first);
 		r = hull_args_put(out, HULL_TAG_WORKDIR, first, n > 3 && !strcmp(first + n - 3, ":ro") ? n - 3 : n);

@@ -393,11 +393,11 @@ static void advance(struct keeper *k)
 	if (next) {
 		next->state = ASKED;
 		tell(next, HULL_MSG_MOUNT, false);
-	} else if (!k->guest.configured) {
+	} else if (!k->guest.configured && !k->clone) {
 		/* What a restored guest still has mounted and nobody serves any more. */
 		static const uint8_t rest[] = {HULL_MSG_UNMOUNT};
 		stream_message(&k->guest.control, rest, sizeof(rest));
-		guest_ready(k);
+		clone_begin(k);
 	}
 }
 

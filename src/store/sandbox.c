@@ -37,6 +37,8 @@ void hull_sandbox_free(struct hull_sandbox *s)
 	hull_strv_free(s->env);
 	hull_strv_free(s->paths);
 	hull_strv_free(s->ports);
+	free(s->clone);
+	free(s->workdir);
 	free(s->state);
 	free(s->restore);
 	free(s->policy);
@@ -72,6 +74,12 @@ static bool below_home(const char *s)
 			return false;
 	}
 	return true;
+}
+
+/* An absolute path that is not the root. */
+static bool below(const char *s)
+{
+	return s[0] == '/' && s[1] && strlen(s) < 4096;
 }
 
 static int check_lists(const struct hull_sandbox *s, struct hull_error *err)
@@ -120,6 +128,8 @@ static int check(const struct hull_sandbox *s, struct hull_error *err)
 		return hull_fail(err, -EINVAL, "unknown state");
 	if (s->restore && !below_home(s->restore))
 		return hull_fail(err, -EINVAL, "\"restore\" names no directory below HULL_HOME");
+	if (!s->clone != !s->workdir || (s->clone && (!below(s->clone) || !below(s->workdir))))
+		return hull_fail(err, -EINVAL, "\"clone\" and \"workdir\" have to be absolute paths");
 	return check_lists(s, err);
 }
 
@@ -209,6 +219,9 @@ static int from_json(const json_t *j, struct hull_sandbox *s, const char **bad)
 	s->created = get_uint(j, "created", true, INT64_MAX, bad);
 	s->started = get_uint(j, "started", false, INT64_MAX, bad);
 	s->state = get_str(j, "state", true, bad);
+	s->clone = get_str(j, "clone", false, bad);
+	s->workdir = get_str(j, "workdir", false, bad);
+	s->cloned = get_bool(j, "cloned", bad);
 	s->restore = get_str(j, "restore", false, bad);
 	s->fresh = get_bool(j, "fresh", bad);
 	s->last_error = get_str(j, "last_error", false, bad);
@@ -302,6 +315,10 @@ static json_t *to_json(const struct hull_sandbox *s)
 	if (ok && s->restore)
 		ok = json_object_set_new(j, "restore", json_string(s->restore)) == 0 &&
 		     json_object_set_new(j, "fresh", json_boolean(s->fresh)) == 0;
+	if (ok && s->clone)
+		ok = json_object_set_new(j, "clone", json_string(s->clone)) == 0 &&
+		     json_object_set_new(j, "workdir", json_string(s->workdir)) == 0 &&
+		     json_object_set_new(j, "cloned", json_boolean(s->cloned)) == 0;
 	if (ok && s->last_error) {
 		/* May quote a guest or an engine: when it is not UTF-8, escaped is better than lost. */
 		json_t *text = json_string(s->last_error);

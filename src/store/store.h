@@ -53,7 +53,10 @@ struct hull_sandbox {
 	char *engine;    /* "auto" "qemu" "kvm" */
 	char **env;      /* "K=V" */
 	char **paths;    /* workspace paths "PATH" or "PATH:ro", absolute; the first is the working directory */
-	char **ports;    /* published: "[IP:]HOST:PORT/tcp" (policy/port.h) */
+	char *clone;   /* top of the host's repository of which it has a private clone at the same path; NULL = none */
+	char *workdir; /* with a clone: where commands start, in it */
+	bool cloned;   /* it is there */
+	char **ports;  /* published: "[IP:]HOST:PORT/tcp" (policy/port.h) */
 	bool no_docker;
 	bool no_network;  /* no gateway at all */
 	bool remove;      /* --rm */
@@ -62,7 +65,7 @@ struct hull_sandbox {
 	char *state;   /* as last written by the keeper: "created" "starting" "running" "paused" "stopped" "crashed" */
 	char *restore; /* the next start restores the saved machine in this directory, relative to home; else NULL */
 	bool fresh;    /* that one was another sandbox: identities are to be renewed after the restore */
-	char *policy;     /* for hull_sandbox_create() alone: text of the policy.yaml it begins with; NULL = none */
+	char *policy;  /* for hull_sandbox_create() alone: text of the policy.yaml it begins with; NULL = none */
 	char *last_error; /* why it crashed or did not start; NULL after a clean stop */
 };
 void hull_sandbox_free(struct hull_sandbox *s); /* frees the members, not s; fit for _cleanup_ */

@@ -1,0 +1,18 @@
+/* hull-clone TOP: the stream of git/git.h on standard output. hull-keeper starts it, at a sandbox's first start, with
+ * its output on a pipe: a process of its own, so that the keeper neither waits for git nor knows anything about it. */
+#include "git/git.h"
+
+#include <stdio.h>
+
+int main(int argc, char **argv)
+{
+	struct hull_error err = {0};
+	if (argc != 2 || argv[1][0] != '/') {
+		fputs("usage: hull-clone PATH   (started by hull-keeper; see docs/workspace.md)\n", stderr);
+		return 125;
+	}
+	if (hull_git_send(argv[1], 1, &err) == 0)
+		return 0;
+	fprintf(stderr, "%s\n", err.msg);
+	return 1;
+}

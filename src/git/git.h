@@ -1,0 +1,59 @@
+/* Git repositories of the host: what a sandbox's private clone is made of, and the remote by which it is fetched from.
+ *
+ * Everything is done by the user's git in the user's repository, as the user: no library reads a repository here. The
+ * variables by which git is told of another repository (GIT_DIR...) are taken out of its environment, so that a hook or
+ * an alias that calls hull does not lead elsewhere.
+ *
+ * A clone crosses as one byte stream, from the host to the guest only. Nobody in the guest asks for objects, so nothing
+ * crosses but what is chosen here: the commits of local branches, tags and what is known of origin's branches. Lines of
+ * text, an empty one, then a bundle (git-bundle(1)) unless the repository has no commits:
+ *
+ *   format sha1|sha256
+ *   head refs/heads/NAME          or: detached ID
+ *   born                          when there is a commit at HEAD
+ *   origin URL                    without credentials
+ *   upstream refs/heads/NAME      what HEAD's branch follows at origin
+ *   origin-head refs/remotes/...  origin's main branch
+ *   name TEXT, email TEXT         the author that commits here have
+ *   shallow ID                    history ends here; repeated
+ *   bundle                        one follows
+ *
+ * Not with it: uncommitted changes, untracked and ignored files, stashes, other remotes' branches, hooks, all other
+ * configuration, submodules. */
+#ifndef HULL_GIT_GIT_H
+#define HULL_GIT_GIT_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+
+struct hull_git_repo {
+	char *top;        /* real path of the work tree's top; owned */
+	bool uncommitted; /* there are changes or files that no commit has */
+	bool submodules;
+};
+/* The repository that the directory `path` is in. -EINVAL when there is none, or none with a work tree; -ENOENT when
+ * there is no git. */
+int hull_git_inspect(const char *path, struct hull_git_repo *out, struct hull_error *err);
+void hull_git_repo_free(struct hull_git_repo *r); /* the members */
+
+/* Write the stream of the repository at `top` to a descriptor. */
+int hull_git_send(const char *top, int fd, struct hull_error *err);
+
+/* Give the repository the remote hull-NAME. -EEXIST when it has one of that name that is not ours. */
+int hull_git_remote_add(const char *top, const char *sandbox, struct hull_error *err);
+/* Take it away, if it is ours. What was fetched stays when no branch or tag has it: *kept. 0 when there is none. */
+int hull_git_remote_remove(const char *top, const char *sandbox, bool *kept, struct hull_error *err);
+
+/* url without user and password where they are credentials; owned by the caller. */
+char *hull_git_plain_url(const char *url);
+
+/* Run git in `dir` (NULL = here, with the environment as it is) until it ends. What it writes is appended to *out, at
+ * most OUT_MAX bytes, or goes to out_fd. in_fd is its input, -1 = none. Its exit code, or -errno. When that is not 0,
+ * err has what it said. */
+int hull_git_run(const char *dir, const char *const *args, int in_fd, struct hull_buf *out, int out_fd,
+		 struct hull_error *err);
+enum { HULL_GIT_OUT_MAX = 64 << 20 };
+
+#endif

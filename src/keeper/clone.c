@@ -1,0 +1,418 @@
+/* The private clone of a sandbox made with --clone; see keeper.h and git/git.h.
+ *
+ * Made once, at the first start, after the mounts and before any command: the guest counts as configured when it is
+ * there. hull-clone, a process of the user's, writes the repository as a stream; a shell in the guest (SCRIPT, as root,
+ * git in it as agent) makes a repository of it. Bytes go one way, from the pipe only as much as the stream takes.
+ *
+ * In the guest everything happens in a directory beside the place and is moved there when it is complete and on disk.
+ * `cloned` is written to sandbox.json, also for good, before the first command is let in. So whatever is found at the
+ * next start without `cloned`, nobody has worked in, and the script begins again from scratch. What was at the place
+ * before and is not a clone of ours (its marker) is not touched, and the start fails. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "wire/args.h"
+#include "wire/service.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WORDS_MAX = 8192 };
+
+static const char SCRIPT[] = "set -eu\n"
+			     "top=$1 work=$2 new=$1.hull-clone\n"
+			     "fail() { echo \"$*\" >&2; exit 1; }\n"
+			     "agent() { setpriv --reuid=agent --regid=agent --init-groups -- env -u XDG_CONFIG_HOME "
+			     "HOME=/home/agent \"$@\"; }\n"
+			     "umask 022\n"
+			     "if [ -e \"$top/.git/hull-clone\" ]; then rm -rf -- \"$top\"\n"
+			     "elif [ -e \"$top\" ] || [ -L \"$top\" ]; then\n"
+			     "	rmdir -- \"$top\" 2>/dev/null || fail \"the sandbox has something else at this path\"\n"
+			     "fi\n"
+			     "rm -rf -- \"$new\"\n"
+			     "mkdir -p -- \"$(dirname -- \"$top\")\"\n"
+			     "install -d -o agent -g agent -- \"$new\"\n"
+			     "cd -- \"$new\"\n"
+			     "format=sha1 head= detached= born= origin= upstream= main= name= email= bundle= whole=\n"
+			     "while IFS= read -r line; do\n"
+			     "	case $line in\n"
+			     "	'') whole=1; break ;;\n"
+			     "	'format '*) format=${line#format } ;;\n"
+			     "	'head '*) head=${line#head } ;;\n"
+			     "	'detached '*) detached=${line#detached } ;;\n"
+			     "	born) born=1 ;;\n"
+			     "	'origin '*) origin=${line#origin } ;;\n"
+			     "	'upstream '*) upstream=${line#upstream } ;;\n"
+			     "	'origin-head '*) main=${line#origin-head } ;;\n"
+			     "	'name '*) name=${line#name } ;;\n"
+			     "	'email '*) email=${line#email } ;;\n"
+			     "	'shallow '*) echo \"${line#shallow }\" >>.hull-shallow ;;\n"
+			     "	bundle) bundle=1 ;;\n"
+			     "	esac\n"
+			     "done\n"
+			     "[ \"$whole\" ] || fail 'it arrived in part only'\n"
+			     "agent git init -q --object-format=\"$format\" .\n"
+			     "case $head in refs/heads/*) agent git symbolic-ref HEAD \"$head\" ;; esac\n"
+			     "[ -e .hull-shallow ] && agent cp .hull-shallow .git/shallow && rm .hull-shallow\n"
+			     "if [ \"$bundle\" ]; then\n"
+			     "	agent git bundle unbundle - >.hull-refs\n"
+			     "	while read -r id ref; do\n"
+			     "		case $ref in\n"
+			     "		refs/remotes/origin/HEAD) ;;\n"
+			     "		refs/*) echo \"create $ref $id\" ;;\n"
+			     "		esac\n"
+			     "	done <.hull-refs | sort -u | agent git update-ref --stdin\n"
+			     "	rm .hull-refs\n"
+			     "fi\n"
+			     "[ -z \"$detached\" ] || agent git update-ref --no-deref HEAD \"$detached\"\n"
+			     "if [ \"$origin\" ]; then\n"
+			     "	agent git remote add origin \"$origin\"\n"
+			     "	case $main in refs/remotes/origin/*) agent git symbolic-ref refs/remotes/origin/HEAD "
+			     "\"$main\" ;; esac\n"
+			     "	if [ \"$upstream\" ]; then\n"
+			     "		agent git config \"branch.${head#refs/heads/}.remote\" origin\n"
+			     "		agent git config \"branch.${head#refs/heads/}.merge\" \"$upstream\"\n"
+			     "	fi\n"
+			     "fi\n"
+			     "[ -z \"$name\" ] || agent git config user.name \"$name\"\n"
+			     "[ -z \"$email\" ] || agent git config user.email \"$email\"\n"
+			     "[ -z \"$born\" ] || agent git reset -q --hard\n"
+			     "case $work in \"$top\"/*) agent mkdir -p -- \"$new${work#\"$top\"}\" || : ;; esac\n"
+			     "agent touch .git/hull-clone\n"
+			     "cd /\n"
+			     "sync -f -- \"$new\"\n"
+			     "mv -T -- \"$new\" \"$top\"\n"
+			     "sync -f -- \"$top\"\n";
+
+struct clone {
+	struct keeper *k; /* NULL once it is no longer wanted */
+	struct stream stream;
+	uv_poll_t pipe, exit;
+	unsigned handles; /* of the loop that hold on to this */
+	int fd;           /* the stream of hull-clone; -1 = it has ended */
+	bool watching;
+	pid_t pid; /* 0 = it has ended */
+	int pidfd, words_fd;
+	int host_status; /* as waitpid has it */
+	bool answered;   /* the guest has told its end */
+	uint32_t guest_status;
+	struct hull_buf words; /* what the guest said */
+};
+
+static void over(struct clone *c);
+
+/* --- memory and handles --- */
+
+static void clone_free(struct clone *c)
+{
+	if (c->handles || c->stream.id || c->k)
+		return;
+	close(c->words_fd);
+	hull_buf_free(&c->words);
+	free(c);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct clone *c = handle->data;
+	c->handles--;
+	clone_free(c);
+}
+
+static void close_pipe(struct clone *c)
+{
+	if (c->fd < 0)
+		return;
+	uv_close((uv_handle_t *)&c->pipe, on_handle_closed);
+	close(hull_steal_fd(&c->fd));
+}
+
+/* Nothing of it is wanted any more. */
+static void drop(struct clone *c)
+{
+	if (!c->k)
+		return;
+	c->k->clone = NULL;
+	c->k = NULL;
+	close_pipe(c);
+	if (c->pid > 0) {
+		kill(c->pid, SIGKILL);
+		waitpid(c->pid, NULL, 0);
+		c->pid = 0;
+		uv_close((uv_handle_t *)&c->exit, on_handle_closed);
+		close(c->pidfd);
+	}
+	stream_reset(&c->stream, ECANCELED, "the clone was called off");
+	clone_free(c);
+}
+
+/* --- the bytes --- */
+
+static void rewatch(struct clone *c);
+
+static void on_pipe(uv_poll_t *poll, int status, int events)
+{
+	struct clone *c = poll->data;
+	size_t room = c->stream.id ? hull_wire_writable(c->stream.wire, c->stream.id) : 0;
+	if (status == 0 && room == 0) {
+		rewatch(c);
+		return;
+	}
+	ssize_t n = status < 0 ? -1 : read(c->fd, c->k->scratch, room < SCRATCH ? room : SCRATCH);
+	if (n < 0 && status == 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0 && hull_wire_write(c->stream.wire, c->stream.id, 0, c->k->scratch, (size_t)n) == n) {
+		rewatch(c);
+		return;
+	}
+	uint8_t end = HULL_MSG_STDIN_EOF;
+	stream_message(&c->stream, &end, 1);
+	close_pipe(c);
+}
+
+static void rewatch(struct clone *c)
+{
+	if (c->fd < 0)
+		return;
+	bool room = c->stream.id && hull_wire_writable(c->stream.wire, c->stream.id) > 0;
+	if (room == c->watching)
+		return;
+	c->watching = room;
+	if (room)
+		uv_poll_start(&c->pipe, UV_READABLE, on_pipe);
+	else
+		uv_poll_stop(&c->pipe);
+}
+
+static void on_exited(uv_poll_t *poll, int status, int events)
+{
+	struct clone *c = poll->data;
+	if (waitpid(c->pid, &c->host_status, WNOHANG) == 0)
+		return;
+	c->pid = 0;
+	uv_close((uv_handle_t *)&c->exit, on_handle_closed);
+	close(c->pidfd);
+	over(c);
+}
+
+/* --- the guest's end --- */
+
+static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+{
+	struct clone *c = container_of(s, struct clone, stream);
+	if (c->words.len + n <= WORDS_MAX)
+		hull_buf_add(&c->words, p, n);
+	stream_grant(s, n);
+}
+
+static void on_message(struct stream *s, const uint8_t *p, size_t n)
+{
+	struct clone *c = container_of(s, struct clone, stream);
+	struct hull_cur cur = hull_cur_make(p, n);
+	struct hull_arg a;
+	if (hull_cur_u8(&cur) != HULL_MSG_EXIT || c->answered)
+		return;
+	c->answered = true;
+	while (hull_args_next(&cur, &a)) {
+		if (a.tag == HULL_TAG_STATUS)
+			c->guest_status = hull_arg_u32(&a);
+		else if (a.tag == HULL_TAG_ERRNO)
+			c->guest_status = 127;
+		else if (a.tag == HULL_TAG_TEXT && a.n < WORDS_MAX)
+			hull_buf_add(&c->words, a.p, a.n);
+	}
+	stream_eof(s);
+}
+
+static void on_writable(struct stream *s)
+{
+	rewatch(container_of(s, struct clone, stream));
+}
+
+static void on_eof(struct stream *s)
+{
+	stream_eof(s);
+}
+
+static void on_closed(struct stream *s, int code, const char *message)
+{
+	struct clone *c = container_of(s, struct clone, stream);
+	if (!c->k) {
+		clone_free(c);
+		return;
+	}
+	if (!c->answered) {
+		c->guest_status = 1;
+		hull_buf_addstr(&c->words, message);
+		c->answered = true;
+	}
+	over(c);
+}
+
+static const struct stream_ops OPS = {
+	.data = on_data, .message = on_message, .writable = on_writable, .eof = on_eof, .closed = on_closed};
+
+/* --- the end --- */
+
+static char *last_line(const char *text, size_t n)
+{
+	while (n && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+		n--;
+	const char *end = n ? memrchr(text, '\n', n) : NULL;
+	const char *from = end ? end + 1 : text;
+	return hull_printable(from, n - (size_t)(from - text));
+}
+
+/* One of the two has ended; when both have, it is known how it went. */
+static void over(struct clone *c)
+{
+	struct keeper *k = c->k;
+	if (!k || !c->answered || c->stream.id)
+		return;
+	close_pipe(c); /* a guest that wants no more: hull-clone ends by that */
+	if (c->pid > 0)
+		return;
+	bool sent = WIFEXITED(c->host_status) && WEXITSTATUS(c->host_status) == 0;
+	if (sent && c->guest_status == 0) {
+		drop(c);
+		hull_log("%s was cloned", k->sb.clone);
+		k->sb.cloned = true;
+		keeper_save(k, "starting", NULL);
+		guest_ready(k);
+		return;
+	}
+	char words[WORDS_MAX];
+	ssize_t n = sent ? 0 : pread(c->words_fd, words, sizeof(words), 0);
+	/* When the guest gave up, hull-clone had to, and says nothing. */
+	_cleanup_free_ char *why = n > 0 ? last_line(words, (size_t)n)
+					 : last_line((const char *)hull_buf_bytes(&c->words), c->words.len);
+	drop(c);
+	keeper_fault(k, "%s cannot be cloned into the sandbox: %.600s", k->sb.clone,
+		     why && *why ? why : "git failed in the sandbox");
+}
+
+void clone_close(struct keeper *k)
+{
+	if (k->clone)
+		drop(k->clone);
+}
+
+/* --- the beginning --- */
+
+static char *find_program(struct hull_error *err)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash = n > 0 ? memrchr(self, '/', (size_t)n) : NULL;
+	char *path = slash ? hull_fmt("%.*s/hull-clone", (int)(slash - self), self) : NULL;
+	if (path && access(path, X_OK) == 0)
+		return path;
+	hull_fail_errno(err, "hull-clone is missing beside hull-keeper; build or install Hull again");
+	free(path);
+	return NULL;
+}
+
+static int spawn(struct clone *c, struct hull_error *err)
+{
+	int ends[2];
+	_cleanup_free_ char *program = find_program(err);
+	if (!program)
+		return -ENOENT;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return hull_fail_errno(err, "cannot make a pipe");
+	c->fd = ends[0];
+	_cleanup_close_ int theirs = ends[1];
+	fcntl(c->fd, F_SETFL, O_NONBLOCK);
+	c->words_fd = memfd_create("hull-clone", MFD_CLOEXEC);
+	if (c->words_fd < 0)
+		return hull_fail_errno(err, "cannot start hull-clone");
+	char *argv[] = {(char *)"hull-clone", c->k->sb.clone, NULL};
+	c->pid = fork();
+	if (c->pid < 0)
+		return hull_fail_errno(err, "cannot start hull-clone");
+	if (c->pid == 0) {
+		static const int defaults[] = {SIGPIPE, SIGHUP, SIGINT, SIGTERM};
+		for (size_t i = 0; i < sizeof(defaults) / sizeof(*defaults); i++)
+			signal(defaults[i], SIG_DFL);
+		sigset_t none;
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (dup2(theirs, 1) >= 0 && dup2(c->words_fd, 2) >= 0 && close_range(3, ~0U, 0) == 0)
+			execv(program, argv);
+		_exit(127);
+	}
+	c->pidfd = pidfd_open(c->pid, 0);
+	return c->pidfd < 0 ? hull_fail_errno(err, "cannot watch hull-clone") : 0;
+}
+
+static int begin(struct clone *c, struct hull_error *err)
+{
+	struct keeper *k = c->k;
+	const char *const argv[] = {"sh", "-c", SCRIPT, "hull-clone", k->sb.clone, k->sb.workdir};
+	_cleanup_(hull_buf_free) struct hull_buf args = {0};
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < sizeof(argv) / sizeof(*argv); i++)
+		r = hull_args_put_str(&args, HULL_TAG_ARGV, argv[i]);
+	if (r == 0)
+		r = hull_args_put_str(&args, HULL_TAG_USER, "root");
+	if (r == 0)
+		r = hull_args_put_str(&args, HULL_TAG_CWD, "/");
+	if (r == 0)
+		r = spawn(c, err);
+	if (r < 0)
+		return err->code ? r : hull_fail(err, r, "out of memory");
+	c->pipe.data = c->exit.data = c;
+	c->stream.ops = &OPS;
+	uv_poll_init(&k->loop, &c->pipe, c->fd);
+	uv_poll_init(&k->loop, &c->exit, c->pidfd);
+	c->handles = 2;
+	uv_poll_start(&c->exit, UV_READABLE, on_exited);
+	r = stream_open(&c->stream, &k->guest.link, HULL_SVC_EXEC, &args);
+	if (r < 0)
+		return hull_fail(err, r, "%s", strerror(-r));
+	rewatch(c); /* asks for `writable` */
+	return 0;
+}
+
+void clone_begin(struct keeper *k)
+{
+	if (k->clone)
+		return;
+	if (!k->sb.clone || k->sb.cloned) {
+		guest_ready(k);
+		return;
+	}
+	struct hull_error err = {0};
+	struct clone *c = calloc(1, sizeof(*c));
+	if (!c) {
+		keeper_fault(k, "out of memory");
+		return;
+	}
+	*c = (struct clone){.k = k, .fd = -1, .pidfd = -1, .words_fd = -1};
+	k->clone = c;
+	uv_timer_stop(&k->timer); /* the guest is up: how long this takes is the repository's matter */
+	if (begin(c, &err) == 0)
+		return;
+	if (!c->handles) { /* the loop knows nothing of it yet */
+		if (c->pid > 0) {
+			kill(c->pid, SIGKILL);
+			waitpid(c->pid, NULL, 0);
+		}
+		c->pid = 0;
+		if (c->fd >= 0)
+			close(hull_steal_fd(&c->fd));
+	}
+	drop(c);
+	keeper_fault(k, "%s cannot be cloned into the sandbox: %s", k->sb.clone, err.msg);
+}

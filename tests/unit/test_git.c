@@ -1,0 +1,233 @@
+/* The host's repositories as hull sees them (src/git), and what git-remote-hull takes from a guest (src/remote). Needs
+ * git; works in a directory of its own. */
+#include "git/git.h"
+#include "remote/remote.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+static char base[] = "/tmp/hull-test-git-XXXXXX";
+static struct hull_error err;
+
+__attribute__((format(printf, 1, 2))) static void shell(const char *fmt, ...)
+{
+	char cmd[1024];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(cmd, sizeof cmd, fmt, ap);
+	va_end(ap);
+	_cleanup_free_ char *all = hull_fmt("set -e; cd %s; %s", base, cmd);
+	assert_int_equal(system(all), 0);
+}
+
+static char *path(const char *name)
+{
+	return hull_fmt("%s/%s", base, name);
+}
+
+static char *stream_of(const char *top)
+{
+	_cleanup_free_ char *file = path("stream");
+	_cleanup_close_ int fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	assert_int_equal(hull_git_send(top, fd, &err), 0);
+	assert_int_equal(hull_read_file(AT_FDCWD, file, 1 << 24, &b, &err), 0);
+	char *text = calloc(1, b.len + 1);
+	memcpy(text, hull_buf_bytes(&b), b.len);
+	for (size_t i = 0; i < b.len; i++) /* the pack is not for strstr */
+		text[i] = text[i] ? text[i] : ' ';
+	return text;
+}
+
+static int set_up(void **state)
+{
+	if (!mkdtemp(base))
+		return -1;
+	setenv("HOME", base, 1);
+	setenv("GIT_CONFIG_NOSYSTEM", "1", 1);
+	unsetenv("GIT_DIR");
+	shell("git config --global user.name 'A B'; git config --global user.email a@b.c; git init -q -b main r; cd r; "
+	      "mkdir sub; echo 1 >f; echo 2 >sub/g; echo ignored >.gitignore; git add .; git commit -q -m one; git tag "
+	      "t; "
+	      "echo s >ignored; git remote add origin https://user:secret@example.com/x.git");
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	return hull_remove_tree(AT_FDCWD, base, NULL);
+}
+
+static void test_urls(void **state)
+{
+	static const char *const table[][2] = {
+		{"https://example.com/x.git", "https://example.com/x.git"},
+		{"https://user:secret@example.com/x.git", "https://example.com/x.git"},
+		{"https://token@example.com:8443/x@y.git", "https://example.com:8443/x@y.git"},
+		{"https://example.com/x.git?private_token=1#f", "https://example.com/x.git"},
+		{"HTTPS://a@b:c@example.com/x", "HTTPS://example.com/x"},
+		{"ssh://git@example.com/x.git", "ssh://git@example.com/x.git"},
+		{"ssh://git:secret@example.com/x.git", "ssh://git@example.com/x.git"},
+		{"git@example.com:x.git", "git@example.com:x.git"},
+		{"/srv/x.git", "/srv/x.git"},
+		{"../x::y.git", "../x::y.git"},
+		{"helper::https://u:p@example.com/x", "helper::https://example.com/x"},
+		{"a::b::ftp://u:p@example.com/x", "a::b::ftp://example.com/x"},
+		{"https://u:p@[::1]:80/x", "https://[::1]:80/x"},
+		{"", ""},
+	};
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+		_cleanup_free_ char *plain = hull_git_plain_url(table[i][0]);
+		assert_string_equal(plain, table[i][1]);
+	}
+}
+
+static void test_inspect(void **state)
+{
+	_cleanup_free_ char *r = path("r"), *sub = path("r/sub"), *wt = path("wt"), *none = path("none");
+	_cleanup_free_ char *bare = path("bare");
+	struct hull_git_repo repo;
+	assert_int_equal(hull_git_inspect(sub, &repo, &err), 0);
+	assert_string_equal(repo.top, r);
+	assert_false(repo.uncommitted || repo.submodules);
+	hull_git_repo_free(&repo);
+	shell("echo 3 >r/new; git -C r worktree add -q -b side ../wt; mkdir none; git init -q --bare bare");
+	assert_int_equal(hull_git_inspect(r, &repo, &err), 0);
+	assert_true(repo.uncommitted);
+	hull_git_repo_free(&repo);
+	assert_int_equal(hull_git_inspect(wt, &repo, &err), 0);
+	assert_string_equal(repo.top, wt);
+	hull_git_repo_free(&repo);
+	assert_int_equal(hull_git_inspect(none, &repo, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "not a git repository"));
+	assert_int_equal(hull_git_inspect(bare, &repo, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "bare"));
+	shell("rm r/new");
+	/* A variable of a caller's (a hook) does not lead elsewhere. */
+	setenv("GIT_DIR", bare, 1);
+	assert_int_equal(hull_git_inspect(r, &repo, &err), 0);
+	assert_string_equal(repo.top, r);
+	hull_git_repo_free(&repo);
+	unsetenv("GIT_DIR");
+}
+
+static void test_stream(void **state)
+{
+	_cleanup_free_ char *r = path("r"), *empty = path("empty"), *wt = path("wt"), *shallow = path("shallow");
+	_cleanup_free_ char *text = stream_of(r);
+	assert_non_null(strstr(text, "\nhead refs/heads/main\n"));
+	assert_non_null(strstr(text, "\norigin https://example.com/x.git\n"));
+	assert_non_null(strstr(text, "\nname A B\nemail a@b.c\n"));
+	assert_non_null(strstr(text, "\nborn\n"));
+	assert_non_null(strstr(text, "\nbundle\n\n# v2 git bundle\n"));
+	assert_non_null(strstr(text, " refs/tags/t\n"));
+	assert_null(strstr(text, "secret"));
+	/* A stash is nobody's business. */
+	shell("cd r; echo more >>f; git stash -q");
+	_cleanup_free_ char *stashed = stream_of(r);
+	assert_null(strstr(stashed, "stash"));
+	shell("git init -q -b trunk empty");
+	_cleanup_free_ char *nothing = stream_of(empty);
+	assert_non_null(strstr(nothing, "\nhead refs/heads/trunk\n"));
+	assert_null(strstr(nothing, "bundle"));
+	assert_null(strstr(nothing, "born"));
+	_cleanup_free_ char *side = stream_of(wt);
+	assert_non_null(strstr(side, "\nhead refs/heads/side\n"));
+	shell("git -C wt checkout -q --detach");
+	_cleanup_free_ char *detached = stream_of(wt);
+	assert_non_null(strstr(detached, "\ndetached "));
+	shell("cd r; echo 5 >f; git commit -qam two; cd ..; git clone -q --depth 1 file://$PWD/r shallow");
+	_cleanup_free_ char *cut = stream_of(shallow);
+	assert_non_null(strstr(cut, "\nshallow "));
+	assert_true(hull_git_send(base, 1, &err) < 0);
+}
+
+static void test_remote(void **state)
+{
+	_cleanup_free_ char *r = path("r");
+	bool kept;
+	assert_int_equal(hull_git_remote_add(r, "one", &err), 0);
+	shell("cd r; [ \"$(git remote get-url hull-one)\" = hull::one ]");
+	assert_int_equal(hull_git_remote_add(r, "one", &err), 0);
+	assert_int_equal(hull_git_remote_remove(r, "one", &kept, &err), 0);
+	assert_false(kept);
+	shell("cd r; ! git remote get-url hull-one 2>/dev/null");
+	assert_int_equal(hull_git_remote_remove(r, "one", &kept, &err), 0);
+	/* The user's own is neither changed nor removed. */
+	shell("cd r; git remote add hull-two /srv/x");
+	assert_int_equal(hull_git_remote_add(r, "two", &err), -EEXIST);
+	assert_int_equal(hull_git_remote_remove(r, "two", &kept, &err), 0);
+	shell("cd r; [ \"$(git remote get-url hull-two)\" = /srv/x ]");
+	/* Commits that nothing else has are not thrown away. */
+	assert_int_equal(hull_git_remote_add(r, "three", &err), 0);
+	shell("cd r; git update-ref refs/remotes/hull-three/main HEAD");
+	assert_int_equal(hull_git_remote_remove(r, "three", &kept, &err), 0);
+	assert_false(kept);
+	shell("cd r; ! git rev-parse -q --verify refs/remotes/hull-three/main");
+	assert_int_equal(hull_git_remote_add(r, "three", &err), 0);
+	shell("cd r; git update-ref refs/remotes/hull-three/main $(git commit-tree -m x HEAD^{tree})");
+	assert_int_equal(hull_git_remote_remove(r, "three", &kept, &err), 0);
+	assert_true(kept);
+	shell("cd r; git rev-parse -q --verify refs/remotes/hull-three/main >/dev/null; ! git remote get-url "
+	      "hull-three "
+	      "2>/dev/null");
+}
+
+static void check_list(const char *text, const char *expected)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	assert_int_equal(remote_list(text, strlen(text), &b), 0);
+	assert_int_equal(b.len, strlen(expected));
+	assert_memory_equal(b.len ? (const char *)hull_buf_bytes(&b) : "", expected, b.len);
+}
+
+#define ID "0123456789abcdef0123456789abcdef01234567"
+
+static void test_list(void **state)
+{
+	check_list("ref: refs/heads/main\tHEAD\n" ID "\tHEAD\n" ID "\trefs/heads/main\n" ID "\trefs/tags/t^{}\n",
+		   "@refs/heads/main HEAD\n" ID " refs/heads/main\n");
+	/* What would be something else to git than a reference. */
+	check_list("\n\nlock /etc/passwd\n" ID "\tlock /etc/passwd\n" ID "\trefs/heads/a b\n" ID
+		   "\trefs/heads/\x1b[2J\n" ID " refs/heads/x\nfoo\trefs/heads/x\n" ID
+		   "0\trefs/heads/x\nref: /etc\tHEAD\n",
+		   "");
+	check_list(ID "abcdef0123456789abcdef01\trefs/heads/m",
+		   ":object-format sha256\n" ID "abcdef0123456789abcdef01 refs/heads/m\n");
+	check_list("", "");
+}
+
+static void test_status(void **state)
+{
+	char *refs[] = {(char *)"refs/heads/a", (char *)"refs/heads/b", NULL};
+	static const char text[] =
+		"ok refs/heads/a\nerror refs/heads/b no \x1b[2J\nok refs/heads/c\nlock /x\n\noption x\n";
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	assert_int_equal(remote_status(text, strlen(text), refs, &b), 0);
+	static const char expected[] = "ok refs/heads/a\nerror refs/heads/b no \\x1b[2J\n";
+	assert_int_equal(b.len, strlen(expected));
+	assert_memory_equal(hull_buf_bytes(&b), expected, b.len);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_urls),   cmocka_unit_test(test_inspect), cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_remote), cmocka_unit_test(test_list),    cmocka_unit_test(test_status),
+	};
+	if (system("git --version >/dev/null 2>&1") != 0) {
+		puts("1..0 # SKIP no git");
+		return 0;
+	}
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
