@@ -1,0 +1,174 @@
+/* What hull-keeper plans for the paths of a sandbox (src/keeper/share.c): one server each, and what each has to guard
+ * for the others. The servers are processes that do nothing. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+static char base[] = "/tmp/hull-test-shares-XXXXXX";
+static struct hull_buf plan; /* "path[ ro]: guards\n" for each server, in order */
+
+static int fake_spawn(struct keeper *k, const struct share_spec *spec, int *fd, struct hull_jailed *child,
+		      struct hull_error *err)
+{
+	int ends[2];
+	hull_buf_addf(&plan, "%s%s:", spec->path + strlen(base), spec->readonly ? " ro" : "");
+	for (size_t i = 0; i < spec->guard_count; i++)
+		hull_buf_addf(&plan, " %s", spec->guards[i]);
+	hull_buf_addstr(&plan, "\n");
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	child->pid = fork();
+	if (child->pid == 0) {
+		pause();
+		_exit(0);
+	}
+	close(ends[1]);
+	child->pidfd = pidfd_open(child->pid, 0);
+	hull_set_nonblock(ends[0], true);
+	*fd = ends[0];
+	return 0;
+}
+
+static struct keeper *fresh(char *const *paths)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+	struct hull_error err = {0};
+	assert_int_equal(keeper_init(k, &err), 0);
+	k->share_spawn = fake_spawn;
+	k->sb.paths = hull_strv_copy(NULL);
+	for (; *paths; paths++) {
+		_cleanup_free_ char *path = hull_fmt("%s%s", base, *paths);
+		hull_strv_add(&k->sb.paths, path);
+	}
+	hull_buf_drain(&plan, plan.len);
+	return k;
+}
+
+static void end(struct keeper *k)
+{
+	shares_close(k);
+	/* The servers were killed: the loop reaps them. */
+	while (waitpid(-1, NULL, WNOHANG) >= 0)
+		uv_run(&k->loop, UV_RUN_NOWAIT);
+	hull_strv_free(k->sb.paths);
+	uv_run(&k->loop, UV_RUN_NOWAIT);
+	free(k); /* the loop's own memory goes with the process, as in the keeper */
+}
+
+#define PLAN(expected)                                                              \
+	do {                                                                        \
+		hull_buf_add(&plan, "", 1);                                         \
+		assert_string_equal((const char *)hull_buf_bytes(&plan), expected); \
+	} while (0)
+
+static void test_guards(void **state)
+{
+	char *const paths[] = {(char *)"/a",     (char *)"/a/in/file:ro", (char *)"/a/b",   (char *)"/a/b/c:ro",
+			       (char *)"/ab:ro", (char *)"/a/b/c/d:ro",   (char *)"/a/b/e", NULL};
+	struct hull_error err = {0};
+	struct keeper *k = fresh(paths);
+	assert_int_equal(shares_start(k, &err), 0);
+	/* What is read-only below a writable path is guarded in it, also through one that lies between; the name that
+	 * only begins the same is not. */
+	PLAN("/a: in/file b/c b/c/d\n"
+	     "/a/in/file ro:\n"
+	     "/a/b: c c/d\n"
+	     "/a/b/c ro:\n"
+	     "/ab ro:\n"
+	     "/a/b/c/d ro:\n"
+	     "/a/b/e:\n");
+	/* Too late for the server of /a to learn of another one. */
+	k->guest.configured = true;
+	_cleanup_free_ char *late = hull_fmt("%s/a/in", base), *beside = hull_fmt("%s/ab/x", base);
+	_cleanup_free_ char *known = hull_fmt("%s/a/b", base);
+	assert_int_equal(share_mount(k, late, true, &err), -EBUSY);
+	assert_non_null(strstr(err.msg, "stop the sandbox first"));
+	assert_int_equal(share_mount(k, known, false, &err), -EEXIST);
+	hull_buf_drain(&plan, plan.len);
+	assert_int_equal(share_mount(k, beside, true, &err), 0);
+	PLAN("/ab/x ro:\n");
+	end(k);
+}
+
+static void test_file_is_readonly(void **state)
+{
+	char *const paths[] = {(char *)"/a/in/file", NULL};
+	struct hull_error err = {0};
+	struct keeper *k = fresh(paths);
+	assert_int_equal(shares_start(k, &err), 0);
+	PLAN("/a/in/file ro:\n");
+	end(k);
+}
+
+static void test_missing(void **state)
+{
+	char *const paths[] = {(char *)"/a", (char *)"/gone", NULL};
+	struct hull_error err = {0};
+	struct keeper *k = fresh(paths);
+	k->sb.name = (char *)"box";
+	assert_int_equal(shares_start(k, &err), -ENOENT);
+	assert_non_null(strstr(err.msg, "hull unmount box"));
+	assert_int_equal(plan.len, 0); /* nothing was started */
+	end(k);
+}
+
+static void test_too_many(void **state)
+{
+	char *paths[MOUNTS_MAX + 2] = {0};
+	struct hull_error err = {0};
+	for (int i = 0; i <= MOUNTS_MAX; i++) {
+		_cleanup_free_ char *dir = hull_fmt("%s/n%d", base, i);
+		mkdir(dir, 0755);
+		paths[i] = hull_fmt("/n%d", i);
+	}
+	struct keeper *k = fresh(paths);
+	assert_int_equal(shares_start(k, &err), -ENOSPC);
+	for (int i = 0; i <= MOUNTS_MAX; i++)
+		free(paths[i]);
+	end(k);
+}
+
+static int set_up(void **state)
+{
+	static const char *const dirs[] = {"a", "a/in", "a/b", "a/b/c", "a/b/c/d", "a/b/e", "ab", "ab/x"};
+	struct hull_error err;
+	if (!mkdtemp(base))
+		return -1;
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
+		_cleanup_free_ char *dir = hull_fmt("%s/%s", base, dirs[i]);
+		mkdir(dir, 0755);
+	}
+	_cleanup_free_ char *file = hull_fmt("%s/a/in/file", base);
+	return hull_write_file_atomic(AT_FDCWD, file, "x", 1, 0644, &err);
+}
+
+static int tear_down(void **state)
+{
+	hull_buf_free(&plan);
+	return hull_remove_tree(AT_FDCWD, base, NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_guards),
+		cmocka_unit_test(test_file_is_readonly),
+		cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_too_many),
+	};
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
