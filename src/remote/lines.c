@@ -44,11 +44,11 @@ static bool next_line(const char **p, const char *end, const char **line, size_t
 int remote_list(const char *text, size_t n, struct hull_buf *out)
 {
 	static const char symref[] = "ref: ";
-	const char *end = text + n, *line;
+	const char *end = n ? text + n : text, *line;
 	size_t len;
 	bool first = true, head_told = false;
 	int r = 0;
-	while (r == 0 && next_line(&text, end, &line, &len)) {
+	while (r == 0 && n && next_line(&text, end, &line, &len)) {
 		const char *tab = memchr(line, '\t', len);
 		if (!tab)
 			continue;
@@ -83,10 +83,10 @@ static const char *wanted(char *const *refs, const char *name, size_t n)
 
 int remote_status(const char *text, size_t n, char *const *refs, struct hull_buf *out)
 {
-	const char *end = text + n, *line;
+	const char *end = n ? text + n : text, *line;
 	size_t len;
 	int r = 0;
-	while (r == 0 && next_line(&text, end, &line, &len)) {
+	while (r == 0 && n && next_line(&text, end, &line, &len)) {
 		bool ok = len > 3 && memcmp(line, "ok ", 3) == 0;
 		bool bad = len > 6 && memcmp(line, "error ", 6) == 0;
 		if (!ok && !bad)
