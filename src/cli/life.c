@@ -198,8 +198,8 @@ static void tell_lost(const struct hull_paths *p, const char *name)
 			 name);
 }
 
-int life_start(const struct hull_paths *p, const char *name, char *const *envp, struct cli_progress *progress,
-	       struct hull_error *err)
+int life_start_leased(const struct hull_paths *p, const char *name, char *const *envp, struct cli_progress *progress,
+		      int *lease, struct hull_error *err)
 {
 	if (hull_sandbox_running(p, name))
 		return 1;
@@ -214,12 +214,21 @@ int life_start(const struct hull_paths *p, const char *name, char *const *envp, 
 	if (progress)
 		cli_progress_stage(progress, "starting");
 	r = await_ready(name, &s, progress, err);
-	close(s.status_fd);
+	if (lease && r >= 0)
+		*lease = hull_steal_fd(&s.status_fd);
+	else
+		close(s.status_fd);
 	close(s.stderr_fd);
 	waitpid(s.pid, NULL, WNOHANG); /* the one that has put itself in the background stays */
 	if (r == -EBUSY && hull_sandbox_running(p, name))
 		return 1; /* somebody else was quicker */
 	return r < 0 ? r : 0;
+}
+
+int life_start(const struct hull_paths *p, const char *name, char *const *envp, struct cli_progress *progress,
+	       struct hull_error *err)
+{
+	return life_start_leased(p, name, envp, progress, NULL, err);
 }
 
 int life_connect(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err)

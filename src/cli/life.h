@@ -13,6 +13,9 @@ char *life_program(const char *name, struct hull_error *err);
  * environment of the keeper, NULL = ours. */
 int life_start(const struct hull_paths *p, const char *name, char *const *envp, struct cli_progress *progress,
 	       struct hull_error *err);
+/* The same with HULL_KEEPER_LEASE in envp: it runs for as long as *lease is open, and is killed with this process. */
+int life_start_leased(const struct hull_paths *p, const char *name, char *const *envp, struct cli_progress *progress,
+		      int *lease, struct hull_error *err);
 /* A connected control socket, of a sandbox that was started if need be. */
 int life_connect(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err);
 /* Stop it: grace_ms for the guest to shut down, or kill it (grace_ms < 0). Returns once the keeper is gone. */

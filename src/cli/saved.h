@@ -19,5 +19,7 @@ int saved_forget(struct cli *cli, const char *name, struct hull_error *err);
  * caller. Built when there is none yet, with progress. *name = NULL, with a note why, when it cannot be had and s
  * should boot. -errno only when called off. */
 int template_for(struct cli *cli, const struct hull_sandbox *s, bool quiet, char **name, struct hull_error *err);
+/* Take away the runtime directories of builds that were killed. */
+void template_sweep(const struct hull_paths *p);
 
 #endif

@@ -18,12 +18,13 @@
 #include "cli/session.h"
 #include "engine/engine.h"
 #include "image/image.h"
+#include "keeper/api.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -90,15 +91,6 @@ static int make_sandbox(const struct hull_paths *p, const struct hull_sandbox *l
 	return hull_sandbox_create(p, &s, seed, err);
 }
 
-/* Should this process be killed, its machine goes with it. */
-static int take_lease(const struct hull_paths *p, struct ask *lease, struct hull_error *err)
-{
-	int r = ask_begin(lease, p, BUILD_NAME, 10000, json_pack("{s:s}", "do", "lease"), err);
-	if (r >= 0)
-		ask_io(lease, POLLOUT);
-	return r;
-}
-
 static int build_in(const struct hull_paths *p, const char *runtime_parent, const struct hull_sandbox *s,
 		    const struct hull_image *image, const char *to, struct cli_progress *progress,
 		    struct hull_error *err)
@@ -119,16 +111,15 @@ static int build_in(const struct hull_paths *p, const char *runtime_parent, cons
 		r = make_sandbox(p, s, image, err);
 	if (r < 0)
 		return r;
+	/* Should this process be killed, its machine goes with it. */
+	_cleanup_close_ int lease = -1;
 	char **env = seed_keeper_env(p, runtime_parent);
-	struct ask lease = {.client.fd = -1};
-	r = env ? life_start(p, BUILD_NAME, env, progress, err) : hull_fail(err, -ENOMEM, "out of memory");
+	r = env && hull_strv_add(&env, HULL_KEEPER_LEASE "=1") >= 0
+		    ? life_start_leased(p, BUILD_NAME, env, progress, &lease, err)
+		    : hull_fail(err, -ENOMEM, "out of memory");
 	hull_strv_free(env);
-	if (r >= 0) {
-		r = take_lease(p, &lease, err);
-		if (r >= 0)
-			r = prepare_and_save(p, !s->no_docker, to, progress, err);
-		ask_end(&lease);
-	}
+	if (r >= 0)
+		r = prepare_and_save(p, !s->no_docker, to, progress, err);
 	struct hull_error why = {0};
 	if (hull_sandbox_running(p, BUILD_NAME))
 		life_remove(p, BUILD_NAME, &why);
@@ -144,17 +135,46 @@ static void remove_at(const char *path)
 		hull_remove_tree(fd, slash + 1, NULL);
 }
 
-/* Runtime directories of builds that were killed: empty ones, because their keepers have cleaned up. */
-static void sweep_runtime(const char *runtime)
+/* Nobody builds in it: neither the maker nor a keeper holds its lock. */
+static bool abandoned(const char *parent)
 {
-	_cleanup_closedir_ DIR *d = opendir(runtime);
-	for (const struct dirent *e; d && (e = readdir(d));) {
-		_cleanup_free_ char *path = hull_starts(e->d_name, ".template-") ? hull_fmt("%s/%s", runtime, e->d_name)
-										 : NULL;
-		_cleanup_free_ char *inner = path ? hull_fmt("%s/hull", path) : NULL;
-		if (inner && rmdir(inner) == 0)
-			rmdir(path);
+	_cleanup_free_ char *keeper = hull_fmt("%s/hull/" BUILD_NAME, parent);
+	const char *const dirs[] = {parent, keeper};
+	for (size_t i = 0; i < 2; i++) {
+		_cleanup_close_ int fd = dirs[i] ? open(dirs[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+		if (fd < 0 ? errno != ENOENT : flock(fd, LOCK_EX | LOCK_NB) < 0)
+			return false;
 	}
+	return true;
+}
+
+void template_sweep(const struct hull_paths *p)
+{
+	_cleanup_closedir_ DIR *d = opendir(p->runtime);
+	for (const struct dirent *e; d && (e = readdir(d));) {
+		_cleanup_free_ char *path = hull_starts(e->d_name, ".template-")
+						    ? hull_fmt("%s/%s", p->runtime, e->d_name)
+						    : NULL;
+		if (path && abandoned(path))
+			remove_at(path);
+	}
+}
+
+/* A runtime directory for a build, held by the descriptor that is returned. */
+static int make_runtime(const struct hull_paths *p, char **path, struct hull_error *err)
+{
+	for (int attempt = 0; attempt < 16; attempt++) {
+		_cleanup_free_ char *dir = hull_fmt("%s/.template-XXXXXX", p->runtime);
+		if (!dir || !mkdtemp(dir))
+			return hull_fail_errno(err, "making a runtime directory");
+		_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		/* Somebody who sweeps may have taken it between the two. */
+		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || access(dir, F_OK) < 0)
+			continue;
+		*path = hull_steal_ptr(dir);
+		return hull_steal_fd(&fd);
+	}
+	return hull_fail(err, -EAGAIN, "making a runtime directory: it is taken away again and again");
 }
 
 static int build(struct cli *cli, const struct hull_sandbox *s, const struct hull_image *image, const char *key,
@@ -162,8 +182,8 @@ static int build(struct cli *cli, const struct hull_sandbox *s, const struct hul
 {
 	_cleanup_(hull_scratch_drop) struct hull_scratch result = {.fd = -1}, work = {.fd = -1};
 	_cleanup_free_ char *templates = hull_template_path(&cli->paths, NULL);
-	_cleanup_free_ char *parent = hull_fmt("%s/.template-XXXXXX", cli->paths.runtime);
-	if (!templates || !parent)
+	_cleanup_free_ char *parent = NULL;
+	if (!templates)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	int r = hull_scratch_make(templates, &result, err);
 	if (r >= 0)
@@ -171,9 +191,10 @@ static int build(struct cli *cli, const struct hull_sandbox *s, const struct hul
 	if (r < 0)
 		return r;
 	/* Sockets want a short path: beside those of the sandboxes. */
-	sweep_runtime(cli->paths.runtime);
-	if (!mkdtemp(parent))
-		return hull_fail_errno(err, "making a runtime directory");
+	template_sweep(&cli->paths);
+	_cleanup_close_ int held = make_runtime(&cli->paths, &parent, err);
+	if (held < 0)
+		return held;
 	struct hull_paths p = {.home = hull_fmt("%s/home", work.path),
 			       .runtime = hull_fmt("%s/hull", parent),
 			       .config = strdup(cli->paths.config)};

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cli/out.h"
+#include "cli/saved.h"
 #include "engine/engine.h"
 #include "image/image.h"
 #include "snapshot/snapshot.h"
@@ -39,6 +40,23 @@ static const char *reason(struct cli *cli, const char *name, const struct hull_s
 	if (now > used && now - used > KEEP_S)
 		return "not used for a month";
 	return all ? "asked for" : NULL;
+}
+
+/* What a save that was killed left; a pause leaves it beside the disk. One under way holds its directory. */
+static void sweep_sandboxes(const struct hull_paths *p)
+{
+	char **names = NULL;
+	if (hull_sandbox_list(p, &names, NULL) < 0)
+		return;
+	for (char **n = names; *n; n++) {
+		_cleanup_free_ char *snapshots = hull_sandbox_path(p, *n, "snapshots");
+		_cleanup_free_ char *home = hull_sandbox_path(p, *n, NULL);
+		if (snapshots)
+			hull_scratch_sweep(snapshots);
+		if (home)
+			hull_scratch_sweep(home);
+	}
+	hull_strv_free(names);
 }
 
 static int run(struct cli *cli, struct hull_error *err)
@@ -78,8 +96,11 @@ static int run(struct cli *cli, struct hull_error *err)
 		if (!json_out)
 			printf("template %.12s: %s, %s\n", *n, why, hull_format_size(stored, size, sizeof(size)));
 	}
-	if (parent && !dry_run)
+	if (parent && !dry_run) {
 		hull_scratch_sweep(parent);
+		template_sweep(&cli->paths);
+		sweep_sandboxes(&cli->paths);
+	}
 	if (json_out)
 		cli_json(list);
 	else if (r >= 0)

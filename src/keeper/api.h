@@ -31,11 +31,14 @@
  *   {"stage": "starting the machine"}   for a person who waits
  *   {"ready": true}                     the machine runs and the control socket answers
  *   {"error": "...", "code": n}         it did not start
- * and closes it. It has left the caller's session and terminal by then. */
+ * and closes it, unless HULL_KEEPER_LEASE is set. It has left the caller's session and terminal by then. */
 #ifndef HULL_KEEPER_API_H
 #define HULL_KEEPER_API_H
 
 #define HULL_KEEPER_STATUS_FD 3
+/* In its environment: the reader of the pipe holds it open for as long as the sandbox may run. When it is closed, the
+ * machine is killed. */
+#define HULL_KEEPER_LEASE     "HULL_KEEPER_LEASE"
 #define HULL_CONTROL_SOCKET   "control.sock"
 #define HULL_DOCKER_SOCKET    "docker.sock"
 

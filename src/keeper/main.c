@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "snapshot/snapshot.h"
 
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -121,6 +122,8 @@ static void drop_leftover(struct keeper *k)
 {
 	_cleanup_free_ char *frozen = hull_sandbox_path(&k->paths, k->sb.name, "frozen");
 	_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
+	if (home)
+		hull_scratch_sweep(home); /* a pause that was killed */
 	if (!frozen || !home || keeper_frozen(k->sb.restore) || access(frozen, F_OK) < 0)
 		return;
 	hull_log("the memory saved by an earlier pause is of no use any more: removing it");
@@ -200,13 +203,31 @@ static void give_up(struct keeper *k, const struct hull_error *err)
 
 /* Ready means that the engine has answered, not only that its process was started: what is wrong with an engine shows
  * in its first moments, and whoever waits is to have its last words. */
+/* With HULL_KEEPER_LEASE whoever started this holds the other end of the status pipe, and the machine must not outlive
+ * them, however they end. */
+static void on_lease(uv_poll_t *poll, int status, int events)
+{
+	uv_poll_stop(poll);
+	hull_log("whoever started this has gone");
+	keeper_kill(poll->data);
+}
+
+static bool watch_lease(struct keeper *k)
+{
+	static uv_poll_t lease;
+	if (status_fd < 0 || !getenv(HULL_KEEPER_LEASE) || uv_poll_init(&k->loop, &lease, status_fd) < 0)
+		return false;
+	lease.data = k;
+	return uv_poll_start(&lease, UV_DISCONNECT, on_lease) == 0;
+}
+
 static void on_report(struct keeper *k, const struct hull_error *err)
 {
 	if (err)
 		tell_error(err);
 	else
 		tell(json_pack("{s:b}", "ready", 1));
-	if (status_fd >= 0)
+	if (status_fd >= 0 && (err || !watch_lease(k)))
 		close(status_fd);
 	status_fd = -1;
 }
