@@ -38,6 +38,7 @@ bench:
 	@$(MAKE) --no-print-directory all
 	@$(BUILD)/hull image inspect default >/dev/null 2>&1 || $(BUILD)/hull image build
 	@python3 bench/bench.py $(BUILD)/hull $(BENCHES)
+	@[ -n "$(BENCHES)" ] || python3 bench/start.py $(BUILD)/hull
 
 lint:
 	@tools/setup build test

@@ -1,15 +1,17 @@
-"""How fast a sandbox starts, what a copy costs: `python3 bench/start.py build/hull [first] [docker] [verbs] [many]`.
+"""How fast a sandbox starts, what a copy costs: `python3 bench/start.py build/hull [PART...]`.
 
-Measures from the outside, with the command a user has. Prints Markdown tables: median, 95th percentile, runs.
+Measures from the outside, with the command a user has. Prints Markdown: median, 95th percentile, runs. Parts, default all:
 
-first   create to the first command answered, with its stages and what of that time they add up to
-docker  restore to `docker ps` answered, and to a first `docker run` done
-verbs   fork (and how long the forked one stands still, per GiB of memory it had changed), pause, resume, snapshot
-many    1, 10 and 50 clones at once: time until all answer, memory (PSS) and disk of each
-cold    the same image booted, by Hull; and a container of a rootfs where runc, podman or docker is there to run one
+first      create to the first command answered, with its stages and what of that time they add up to
+docker     start to `docker ps` answered, and to a first `docker run` done
+verbs      fork (and how long the forked one stands still, per GiB of memory it had changed), pause, resume, snapshot
+many       1, 10 and 50 clones at once: time until all answer, memory (PSS) and disk of each
+cold       the same image booted by Hull
+baselines  plain QEMU, a container, a full Debian VM: see baselines.py
 
 Everything it starts it removes. Environment: BENCH_STARTS (30), BENCH_CLONES ("1 10 50"), BENCH_MEMORY (1g), BENCH_CPUS (2).
 """
+import datetime
 import json
 import os
 import shutil
@@ -19,13 +21,18 @@ import sys
 import tempfile
 import time
 
+sys.dont_write_bytecode = True
+import baselines  # noqa: E402 (beside this file, which is not to leave compiled ones in the tree)
+
 STARTS = int(os.environ.get("BENCH_STARTS", "30"))
 CLONES = [int(n) for n in os.environ.get("BENCH_CLONES", "1 10 50").split()]
 MEMORY = os.environ.get("BENCH_MEMORY", "1g")
 CPUS = os.environ.get("BENCH_CPUS", "2")
-GIB = 1 << 30
+HOME = os.environ.get("HULL_HOME") or os.path.join(
+    os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"), "hull")
 
 rows = []
+notes = []
 
 
 def percentile(values, p):
@@ -85,26 +92,35 @@ def timed(fn, *args):
     return (time.monotonic() - begin) * 1000
 
 
+def keeper_began(name):
+    """When the keeper wrote its first line, by the wall clock."""
+    with open(os.path.join(HOME, "sandboxes", name, "keeper.log"), encoding="utf-8") as f:
+        return datetime.datetime.fromisoformat(f.readline().split()[0].replace("Z", "+00:00")).timestamp()
+
+
 def first(hull):
-    """The stages: create (the disk cloned, the template looked at), spawn (keeper to engine), wire (the engine loads,
-    the guest wakes and says hello), identity (until it is configured), exec (the rest: the command itself, and the
-    command line's own processes)."""
-    total, stages = [], {"create": [], "spawn, map": [], "restore, wire up": [], "identity": [], "first exec": []}
+    """The stages: create (the template looked at, the disk cloned), command line (until the keeper is there), spawn and map
+    (until QEMU runs), restore and wire up (QEMU loads, the guest wakes and says hello), identity (until it is configured),
+    first exec (from there to the answer)."""
+    total, share = [], []
+    stages = {"create": [], "command line": [], "spawn, map": [], "restore, wire up": [], "identity": [], "first exec": []}
     for _ in range(STARTS):
         name = hull.name()
         create = timed(hull, "create", "-q", "--name", name, "--cpus", CPUS, "-m", MEMORY, "shell")
-        run = timed(hull, "exec", name, "true")
+        wall = time.time()
+        answered = timed(hull, "exec", name, "true")
         boot = hull.about(name)["boot"]
-        total.append(create + run)
-        stages["create"].append(create)
-        stages["spawn, map"].append(boot["spawn_ms"])
-        stages["restore, wire up"].append(boot["wire_ms"])
-        stages["identity"].append(boot["identity_ms"])
-        stages["first exec"].append(run - boot["spawn_ms"] - boot["wire_ms"] - boot["identity_ms"])
+        known = [create, max(0, (keeper_began(name) - wall) * 1000), boot["spawn_ms"], boot["wire_ms"], boot["identity_ms"]]
+        values = [*known, max(0, create + answered - sum(known))]
+        for stage, value in zip(stages.values(), values):
+            stage.append(value)
+        total.append(create + answered)
+        share.append(sum(values) / (create + answered) * 100)
         hull.remove(name)
     record("create to the first command answered", "ms", total)
     for stage, values in stages.items():
         record(f"&nbsp;&nbsp;of that: {stage}", "ms", values)
+    record("&nbsp;&nbsp;the stages, of the whole", "%", share)
 
 
 def docker(hull):
@@ -130,7 +146,7 @@ def dirty(hull, name, mib):
 
 def verbs(hull):
     times = {"fork": [], "snapshot create": [], "pause": [], "resume": []}
-    for _ in range(max(3, STARTS // 6)):
+    for _ in range(max(3, STARTS // 3)):
         name, copy = hull.create(), hull.name()
         hull("exec", name, "true")
         times["fork"].append(timed(hull, "fork", "-q", name, copy))
@@ -145,8 +161,7 @@ def verbs(hull):
         name, copy = hull.create(), hull.name()
         dirty(hull, name, 512)
         hull("fork", "-q", name, copy)
-        log = os.path.join(os.environ.get("HULL_HOME") or os.path.expanduser("~/.local/share/hull"),
-                           "sandboxes", name, "keeper.log")
+        log = os.path.join(HOME, "sandboxes", name, "keeper.log")
         with open(log, encoding="utf-8") as f:
             line = [l for l in f if " stood still for " in l][-1]
         copied, ms = float(line.split("saved: ")[1].split()[0]), float(line.split("still for ")[1].split()[0])
@@ -174,22 +189,32 @@ def cold(hull):
         name = hull.create("--cold")
         times.append(timed(hull, "exec", name, "true"))
         hull.remove(name)
-    record("the same image booted: start to the first command", "ms", times)
-    for tool in (["podman", "run", "--rm", "--network=none"], ["docker", "run", "--rm", "--network=none"]):
-        if not shutil.which(tool[0]):
-            continue
-        image = os.environ.get("BENCH_CONTAINER_IMAGE", "localhost/debian:trixie")
-        one = [*tool, image, "true"]
-        if subprocess.run(one, capture_output=True, check=False).returncode == 0:
-            record(f"a container: `{tool[0]} run {image} true`", "ms",
-                   [timed(lambda: subprocess.run(one, capture_output=True, check=True)) for _ in range(STARTS)])
+    record("the same image booted by Hull (--cold): start to the first command", "ms", times)
+
+
+def compare(hull):
+    name = hull.create()
+    hull("start", "-q", name)
+    accel = hull.about(name)["engine"].rpartition("(")[2].rstrip(")")
+    hull.remove(name)
+    for kind, runs in ((baselines.Plain, max(3, STARTS // 6)), (baselines.Container, STARTS),
+                       (baselines.Debian, max(2, STARTS // 10))):
+        try:
+            one = kind(accel, CPUS, MEMORY)
+            record(one.name, "ms", [one() for _ in range(runs)])
+            if hasattr(one, "pss"):
+                record("&nbsp;&nbsp;its memory then (PSS)", "MiB", [one.pss])
+        except baselines.Missing as why:
+            notes.append(f"Left out: {kind.name}: {why}.")
 
 
 def main():
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
-    parts = {"first": first, "docker": docker, "verbs": verbs, "many": many, "cold": cold}
+    parts = {"first": first, "docker": docker, "verbs": verbs, "many": many, "cold": cold, "baselines": compare}
     wanted = sys.argv[2:] or list(parts)
+    if any(part not in parts for part in wanted):
+        raise SystemExit(__doc__)
     hull = Hull(sys.argv[1])
     try:
         hull.remove(hull.create())  # the template is there
@@ -201,6 +226,8 @@ def main():
     print("| | p50 | p95 | | runs |\n|---|---:|---:|---|---:|")
     for what, p50, p95, unit, n in rows:
         print(f"| {what} | {p50} | {p95} | {unit} | {n} |")
+    for note in notes:
+        print(f"\n{note}")
 
 
 main()
