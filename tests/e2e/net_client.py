@@ -2,7 +2,7 @@
 
 Ends with status 0 when the check held; otherwise the exception says what did not.
 """
-import hashlib, resource, socket, struct, sys, time
+import hashlib, os, resource, socket, struct, sys, time
 
 HOST = "host.hull.internal"
 resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
@@ -131,7 +131,7 @@ def flood(port, count):
 def refused(*targets):
     """ADDRESS:PORT each: nothing can be said to any of them."""
     def say(where, port):
-        s = socket.create_connection((where, int(port)), timeout=30)
+        s = socket.create_connection((where, int(port)), timeout=float(os.environ.get("PATIENCE", "30")))
         s.sendall(b"x\n")
         got = s.recv(100)
         if not got:
@@ -195,6 +195,58 @@ def dns():
         assert a[3] & 15 == 0 and a[7] == 0, a
     assert ask("198.19.0.1", question(HOST)[:20])[3] & 15 == 1
     assert ask("198.19.0.1", question(HOST, 252))[3] & 15 == 5
+
+
+def tunnel(name):
+    """Data in the labels of questions: each has an answer, made up here, and nothing of anybody else's in it."""
+    for i in range(100):
+        data = "%x" % (i * 0x123456789abcdef ** 3)
+        for qtype, answers in (1, 1), (28, 1), (5, 0), (16, 0), (10, 0):
+            a = ask("198.19.0.1", question("%s.%s" % (data[:60], name), qtype))
+            assert a[3] & 15 in (0, 3) and a[7] in (0, answers), a
+            if a[7]:
+                assert a[-4:-2] == b"\xc6\x12" if qtype == 1 else a[-16:-8] == b"\xfdhull\0\0\0", a
+
+
+def again(address, seconds=30):
+    """An echo from there, if not now then soon."""
+    deadline = time.time() + seconds
+    while True:
+        try:
+            s = socket.create_connection(address, 30)
+            s.sendall(b"again")
+            s.shutdown(socket.SHUT_WR)
+            assert rest(s) == b"againEND"
+            return
+        except OSError:
+            if time.time() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def killed(port):
+    """What a program sees of a gateway that dies: a reset, and then the same address works as before."""
+    address = socket.getaddrinfo(HOST, int(port), socket.AF_INET, socket.SOCK_STREAM)[0][4]
+    s = socket.create_connection(address, 60)
+    s.sendall(b"x")
+    assert s.recv(1) == b"x"
+    print("connected", flush=True)
+    s.settimeout(60)
+    fails(lambda: s.recv(1), 104)
+    again(address)
+
+
+def changed(forbidden, kept):
+    """Two connections; the one that a change forbids is cut, the other goes on."""
+    a, b = connect(forbidden), connect(kept)
+    for s in a, b:
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+    print("connected", flush=True)
+    fails(lambda: a.recv(1), 104)
+    b.sendall(b"y")
+    b.shutdown(socket.SHUT_WR)
+    assert rest(b) == b"yEND"
 
 
 def raw_frames(port):

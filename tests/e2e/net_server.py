@@ -6,7 +6,7 @@
 Each takes a free port; when all listen, DIRECTORY/ports gets a line "NAME PORT" for each. What a server saw that a
 test wants to know goes to DIRECTORY/seen, a line each. Ends with its standard input.
 """
-import base64, hashlib, os, socket, ssl, struct, subprocess, sys, threading, time
+import base64, functools, hashlib, http.server, os, socket, ssl, struct, subprocess, sys, threading, time
 
 directory = sys.argv[1]
 seen_lock = threading.Lock()
@@ -65,7 +65,13 @@ def watching(c):
         seen("rst")
 
 
-def http(c):
+def closed(c):
+    """Nobody is to come here without a rule; who does is echoed."""
+    seen("closed was reached")
+    echo(c)
+
+
+def web(c):
     """Any request: its Host header back; or a WebSocket that echoes one short text frame."""
     f = c.makefile("rb")
     while request := f.readline():
@@ -126,6 +132,18 @@ def serve_udp(name):
 
 
 threading.stack_size(256 * 1024)
+def serve_files(name, tls):
+    """DIRECTORY/www over HTTPS."""
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=directory + "/www"))
+    s.socket = tls.wrap_socket(s.socket, server_side=True)
+    threading.Thread(target=s.serve_forever, daemon=True).start()
+    return name, s.server_address[1]
+
+
 subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout",
                 directory + "/key.pem", "-out", directory + "/cert.pem", "-subj", "/CN=host.hull.internal",
                 "-addext", "subjectAltName=DNS:host.hull.internal"], check=True, stderr=subprocess.DEVNULL)
@@ -133,8 +151,9 @@ context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 context.load_cert_chain(directory + "/cert.pem", directory + "/key.pem")
 ports = [
     serve("echo", echo), serve("source", source), serve("sink", sink), serve("resetting", resetting),
-    serve("watching", watching), serve("slow", lambda c: sink(c, 0.002)), serve("http", http),
-    serve("https", http, context), serve("closed", lambda c: seen("closed was reached")), serve_udp("udp"),
+    serve("watching", watching), serve("slow", lambda c: sink(c, 0.002)), serve("http", web),
+    serve("https", web, context), serve("closed", closed), serve_udp("udp"),
+    serve_files("files", context),
 ]
 with open(directory + "/ports.new", "w") as out:
     out.writelines("%s %d\n" % p for p in ports)
