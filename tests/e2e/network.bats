@@ -319,11 +319,11 @@ usual_policy() { policy ""; }
 	}
 	eventually 20 logged
 	check half_close "$(port echo)"
-	logged() {
+	counted() {
 		hull policy log shared --json | jq -se --argjson p "$(port echo)" 'any(.[]; .port == $p and .verdict == "allow" and
 			.address == "127.0.0.1" and .sent == 5 and .received == 8 and (.rule | contains("localhost")))'
 	}
-	eventually 20 logged
+	eventually 20 counted
 }
 
 @test "network: the gateway killed: its connections are reset, it comes back, and nothing else notices" {
