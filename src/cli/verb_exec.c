@@ -21,7 +21,8 @@ static const struct cli_opt options[] = {
 	{0, "env-file", "FILE", "variables from a file, a line each", .list = &env_files, .complete = CLI_FILE},
 	{'u', "user", "USER", "as this user: name, id, name:group or uid:gid (default agent)", .text = &user},
 	{'w', "workdir", "DIR",
-	 "in this directory of the sandbox (default: its first mounted path, or the user's home)", .text = &cwd},
+	 "in this directory of the sandbox (default: its clone, its first mounted path, or the user's home)",
+	 .text = &cwd},
 	{'q', "quiet", NULL, "no progress while the sandbox starts", .flag = &quiet},
 	{0},
 };

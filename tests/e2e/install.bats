@@ -13,6 +13,8 @@ teardown() { remove_own; }
 	[ -x "$at/bin/hull" ]
 	[ -x "$at/libexec/hull/hull-keeper" ]
 	[ -x "$at/libexec/hull/hull-init" ]
+	[ -x "$at/libexec/hull/hull-clone" ]
+	[ -x "$at/bin/git-remote-hull" ]
 	[ -s "$at/share/hull/images/debian-trixie.packages" ]
 	[ -s "$at/share/zsh/site-functions/_hull" ]
 	[ -n "$(find "$at/share/bash-completion/completions" -name 'hull*')" ]
