@@ -1,6 +1,6 @@
 """The figures of Hull, measured on the machine it runs on: `make bench`.
 
-usage: bench.py HULL [boot] [exec] [idle]
+usage: bench.py HULL [boot] [exec] [idle] [network] [workspace]
 
 Measures from the outside, with the command a user has: wall-clock time of whole processes, processor time and memory
 from /proc. Prints Markdown: the machine and the versions first, then a table with the median, the 5th to 95th
@@ -8,7 +8,7 @@ percentile and the number of runs. What is measured side by side (ssh to localho
 Hull's own, so that both meet the same machine, and is left out, saying so, where the machine has no such program.
 
 Everything it starts it removes: its sandboxes, and its own sshd (on the loopback only, with keys of its own).
-Environment: BENCH_BOOTS (5), BENCH_EXECS (100), BENCH_IDLE_SECONDS (20).
+Environment: BENCH_BOOTS (5), BENCH_EXECS (100), BENCH_IDLE_SECONDS (20); for the network, network.py says.
 """
 import getpass
 import json
@@ -29,6 +29,7 @@ MEMORY, CPUS = "2g", "2"
 
 rows = []
 notes = []
+sections = []  # further Markdown, behind the table
 
 
 def percentile(values, p):
@@ -272,6 +273,28 @@ def bench_idle(hull):
     record(f"{what}: memory of the VM (Pss, limit {MEMORY})", "MiB", vm_memory)
 
 
+# --- network ---
+
+def bench_network(hull):
+    """Beside QEMU's slirp and passt, in machines of its own: network.py."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "network.py")
+    done = subprocess.run([sys.executable, script, hull.path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise SystemExit("bench: the network could not be measured (see above)")
+    sections.append(done.stdout)
+
+
+# --- workspace ---
+
+def bench_workspace(hull):
+    """Beside the host and the sandbox's own disk: workspace.py."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "workspace.py")
+    done = subprocess.run([sys.executable, script, hull.path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise SystemExit("bench: the workspace could not be measured (see above)")
+    sections.append(done.stdout)
+
+
 # --- report ---
 
 def first_line(argv):
@@ -309,10 +332,13 @@ def report(hull, seconds):
     print(f"- took {seconds:.0f} s\n\n| what | median | 5 % to 95 % | unit | n |\n|---|---:|---:|---|---:|")
     for row in rows:
         print("| {} | {} | {} | {} | {} |".format(*row))
+    for section in sections:
+        print(f"\n{section.rstrip()}")
 
 
 def main():
-    benches = {"boot": bench_boot, "exec": bench_exec, "idle": bench_idle}
+    benches = {"boot": bench_boot, "exec": bench_exec, "idle": bench_idle, "network": bench_network}
+    benches["workspace"] = bench_workspace
     if len(sys.argv) < 2 or any(b not in benches for b in sys.argv[2:]):
         raise SystemExit(f"usage: bench.py HULL [{'] ['.join(benches)}]")
     hull = Hull(sys.argv[1])
