@@ -2,9 +2,9 @@
  *
  * The engine holds the guest's RAM in one mapping of exactly its size: anonymous when it was booted, private of the
  * saved memory's file when it was restored. /proc/PID/pagemap tells which pages are the process's own (anonymous, in
- * memory or swapped out); those and only those differ from what the mapping started as. They are read through
- * /proc/PID/mem. Both need no cooperation from the engine, which may be in the hands of its guest: the worst it can do
- * is to have a guest saved with wrong memory.
+ * memory or swapped out); those and only those differ from what the mapping started as. They are read by
+ * process_vm_readv(2), which copies once, or else through /proc/PID/mem. All of that needs no cooperation from the
+ * engine, which may be in the hands of its guest: the worst it can do is to have a guest saved with wrong memory.
  *
  * Pages of zeros become holes. Reading as an ordinary user works because the engine's user namespace is ours. */
 #include "snapshot/snapshot.h"
@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 
 enum { PAGE = 4096, BATCH = 65536 /* pages per look at pagemap */, RUN_MAX = 256 /* pages per read */ };
 
@@ -26,6 +27,7 @@ enum { PAGE = 4096, BATCH = 65536 /* pages per look at pagemap */, RUN_MAX = 256
 #define PM_FILE    (1ull << 61)
 
 struct copy {
+	pid_t pid;
 	int mem, map, to;
 	uint64_t start; /* of the mapping in the process */
 	bool over;      /* `to` has content already */
@@ -98,7 +100,11 @@ static int copy_run(struct copy *c, uint64_t at, size_t pages)
 {
 	size_t bytes = pages * PAGE, got = 0;
 	while (got < bytes) {
-		ssize_t n = pread(c->mem, c->buf + got, bytes - got, (off_t)(c->start + at + got));
+		struct iovec to = {c->buf + got, bytes - got};
+		struct iovec from = {(void *)(uintptr_t)(c->start + at + got), bytes - got};
+		ssize_t n = process_vm_readv(c->pid, &to, 1, &from, 1, 0);
+		if (n <= 0)
+			n = pread(c->mem, c->buf + got, bytes - got, (off_t)(c->start + at + got));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -147,7 +153,7 @@ static int copy_all(struct copy *c, uint64_t *entries, uint64_t pages)
 int hull_memory_save(pid_t pid, uint64_t size, int base_fd, int to, uint64_t *copied, struct hull_error *err)
 {
 	struct stat base;
-	struct copy c = {.to = to, .over = base_fd >= 0, .err = err};
+	struct copy c = {.pid = pid, .to = to, .over = base_fd >= 0, .err = err};
 	if (base_fd >= 0 && fstat(base_fd, &base) < 0)
 		return hull_fail_errno(err, "cannot look at the memory it was restored from");
 	int r = find(pid, size, base_fd >= 0 ? &base : NULL, &c.start, err);
