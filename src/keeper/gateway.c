@@ -281,8 +281,8 @@ static void on_listens(struct gateway *g, const json_t *j)
 		return;
 	}
 	json_object_set_new(entry, "note", json_sprintf("nothing listens on port %u in the sandbox yet", p.guest));
-	hull_log("port %s: nothing listens on port %u in the sandbox yet",
-		 json_string_value(json_object_get(entry, "spec")), p.guest);
+	keeper_log_guest(g->k, "port %s: nothing listens on port %u in the sandbox yet",
+			 json_string_value(json_object_get(entry, "spec")), p.guest);
 }
 
 static void on_line(struct gateway *g, const char *line, size_t n)

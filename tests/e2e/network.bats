@@ -312,7 +312,13 @@ usual_policy() { policy ""; }
 	hull policy rm --sandbox shared "$name" "$name:443" 10.9.0.0/16:5432 >/dev/null
 	run hull policy check --sandbox shared "$name:443"
 	[[ "$output" == *"no rule allows it"* ]]
+	timeout 60 "$HULL" policy log shared -f >"$BATS_TEST_TMPDIR/followed" 3>&- &
+	local follower=$!
 	in_guest curl -sS --max-time 30 -o /dev/null "http://$name/secret?token=1"
+	eventually 20 grep -q "$name.*/secret" "$BATS_TEST_TMPDIR/followed"
+	kill "$follower"
+	run grep -r token "$HULL_HOME/sandboxes/shared/egress.log"
+	[ "$status" != 0 ]
 	logged() {
 		hull policy log shared --json | jq -se --arg n "$name" 'any(.[]; .name == $n and .port == 80 and .proto == "tcp"
 			and .verdict == "deny" and .method == "GET" and .path == "/secret" and .rule == "none" and .sandbox == "shared")'
