@@ -37,28 +37,61 @@ own_templates() { find "$templates" -mindepth 1 -maxdepth 1 -type d -not -name '
 	[ "$(hull ls --json | jq -r --arg n "$name" '.[] | select(.name == $n) | .boot.restored')" = false ]
 }
 
-@test "snapshot: two clones differ in everything that must be unique" {
-	local a b what
+# What must not be the same in two sandboxes, a line each: identities, and random numbers as programs get them.
+unique() { # NAME
+	as_root "$1" sh -c 'hostname
+		cat /etc/machine-id
+		head -c 32 /dev/urandom | base64 -w0; echo
+		python3 -c "import os, ssl; print(os.getrandom(32).hex()); print(ssl.RAND_bytes(32).hex())"
+		openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 | sha256sum
+		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout - 2>/dev/null | sha256sum
+		cat /proc/sys/kernel/random/uuid
+		for k in /etc/ssh/ssh_host_*_key.pub; do [ ! -e "$k" ] || cut -d" " -f2 "$k"; done
+		cat /var/lib/docker/engine-id 2>/dev/null'
+}
+all_differ() { # NAME...
+	local n
+	for n; do unique "$n" >"$BATS_TEST_TMPDIR/unique-$n"; done
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/unique-$1")" -ge 8 ]
+	if [ -n "$(cat "$BATS_TEST_TMPDIR"/unique-* | sort | uniq -d)" ]; then
+		tail -n 20 "$BATS_TEST_TMPDIR"/unique-* >&2
+		return 1
+	fi
+}
+
+@test "snapshot: two clones differ in everything that must be unique, and two that boot as well" {
+	local a b
 	restored_sandbox
 	a=$name
 	restored_sandbox
 	b=$name
-	for what in 'hostname' 'cat /etc/machine-id' 'head -c 32 /dev/urandom | base64' \
-		'openssl ecparam -genkey -name prime256v1 -noout 2>/dev/null || head -c 32 /dev/random | base64' \
-		'python3 -c "import ssl,os; print(ssl.RAND_bytes(16).hex(), os.urandom(16).hex())"'; do
-		[ "$(as_root "$a" sh -c "$what")" != "$(as_root "$b" sh -c "$what")" ]
-	done
+	all_differ "$a" "$b"
 	[ "$(hull exec "$a" hostname)" = "$a" ]
 	# The clock is the host's.
 	local skew=$(($(hull exec "$a" date +%s) - $(date +%s)))
 	[ "${skew#-}" -le 5 ]
 	as_root "$a" dmesg | grep -q 'reseeded due to virtual machine fork'
+	hull rm -f "$a"
+	# One that was made of the template and boots: its disk is the template's, and it is another machine.
+	own_sandbox
+	hull start -q --cold "$name"
+	[ "$(hull ls --json | jq -r --arg n "$name" '.[] | select(.name == $n) | .boot.restored')" = false ]
+	rm "$BATS_TEST_TMPDIR"/unique-*
+	all_differ "$b" "$name"
+	# Its identity stays, then.
+	a=$(hull exec "$name" cat /etc/machine-id)
+	hull stop -q "$name"
+	[ "$(hull exec "$name" cat /etc/machine-id)" = "$a" ]
 }
 
 @test "snapshot: fork copies processes, memory and containers; identities and disks part" {
 	local a fork
-	restored_sandbox
-	a=$name
+	mkdir workspace
+	echo of the workspace >workspace/shared-file
+	a=ws-$RANDOM
+	own "$a"
+	hull create -q --name "$a" --cpus 1 -m 768m shell "$PWD/workspace"
+	[ "$(hull exec "$a" cat shared-file)" = 'of the workspace' ]
 	as_root "$a" sh -c 'mkdir -p /etc/hull/on-restore.d
 		printf "#!/bin/sh\nhostname >/root/hook\n" >/etc/hull/on-restore.d/mine
 		chmod +x /etc/hull/on-restore.d/mine
@@ -66,6 +99,10 @@ own_templates() { find "$templates" -mindepth 1 -maxdepth 1 -type d -not -name '
 		echo before >/root/file'
 	hull exec -d "$a" sleep 4321
 	as_root "$a" sh -c 'mkdir -p /dev/shm/x; echo in-memory >/dev/shm/x/f'
+	hull exec "$a" docker run -d --name inside localhost/debian:trixie sleep 8765
+	hull exec -d "$a" python3 -m http.server -b 127.0.0.1 8000
+	listens() { hull exec "$1" curl -fsS -o /dev/null http://127.0.0.1:8000/; }
+	eventually 20 listens "$a"
 	run hull fork -q "$a" "$a-f" -n 2
 	[ "$status" = 0 ]
 	own "$a-f-1"
@@ -78,10 +115,12 @@ $a-f-2" ]
 in-memory
 $fork" ]
 		hull exec "$fork" pgrep -f 'sleep 4321'
-		[ "$(as_root "$fork" sh -c 'cat /etc/machine-id')" != "$(as_root "$a" cat /etc/machine-id)" ]
-		[ "$(as_root "$fork" sh -c 'cat /etc/ssh/*.pub 2>/dev/null || echo none here')" != \
-			"$(as_root "$a" sh -c 'cat /etc/ssh/*.pub 2>/dev/null || echo none there')" ]
+		[ "$(hull exec "$fork" docker ps --format '{{.Names}} {{.State}}')" = 'inside running' ]
+		hull exec "$fork" docker top inside | grep -q 'sleep 8765'
+		listens "$fork"
+		[ "$(hull exec "$fork" cat shared-file)" = 'of the workspace' ]
 	done
+	all_differ "$a" "$a-f-1" "$a-f-2"
 	[ "$(find "$HULL_HOME/sandboxes/$a/snapshots" -mindepth 1 | wc -l)" = 0 ]
 	# A fork has a disk of its own, and boots from it.
 	as_root "$a-f-1" sh -c 'echo mine >/root/file; sync'
@@ -118,6 +157,77 @@ $fork" ]
 	[ "$(hull exec "$name" cat /proc/sys/kernel/random/boot_id)" != "$boot" ]
 }
 
+@test "snapshot: memory and disk are of one moment, and the disk is not copied in the pause" {
+	restored_sandbox
+	# Writes pass after pass over a file. Asked by a signal, it compares what is on the disk with where it is by its
+	# memory: everything before that is of this pass, everything behind of the one before.
+	cat >writer.py <<-'END'
+		import os, signal
+		N, B, path = 4096, 8192, "/root/blocks"
+		asked = []
+		signal.signal(signal.SIGUSR1, lambda *_: asked.append(1))
+		def block(seq, i): return (b"%016d %016d\n" % (seq, i)).ljust(B, b".")
+		fd = os.open(path, os.O_RDWR | os.O_CREAT)
+		for i in range(N): os.pwrite(fd, block(0, i), i * B)
+		os.fsync(fd)
+		seq = 0
+		open("/root/ready", "w").close()
+		while True:
+		    seq += 1
+		    for i in range(N):
+		        os.pwrite(fd, block(seq, i), i * B)
+		        if i % 128 == 127: os.fdatasync(fd)
+		        if asked:
+		            os.sync()
+		            open("/proc/sys/vm/drop_caches", "w").write("3")
+		            bad = sum(os.pread(fd, B, j * B) != block(seq if j <= i else seq - 1, j) for j in range(N))
+		            open("/root/verdict", "w").write("wrong: %d" % bad)
+		            os._exit(0)
+	END
+	hull exec -i -u root "$name" sh -c 'cat >/root/writer.py' <writer.py
+	hull exec -d -u root "$name" python3 /root/writer.py
+	eventually 60 as_root "$name" test -e /root/ready
+	hull snapshot create -q "$name"
+	if ! grep -q 'stood still for .*; [1-9][0-9]* KiB of the disk changed meanwhile' "$HULL_HOME/sandboxes/$name/keeper.log"; then
+		# Nothing is kept where the file system has reflinks.
+		cp --reflink=always "$HULL_HOME/sandboxes/$name/disk.img" "$HULL_HOME/probe"
+		rm "$HULL_HOME/probe"
+	fi
+	ask() {
+		as_root "$name" pkill -USR1 -f '[w]riter.py'
+		eventually 60 as_root "$name" test -s /root/verdict
+		[ "$(as_root "$name" cat /root/verdict)" = 'wrong: 0' ]
+	}
+	ask
+	# Holes stay holes, and the file system is whole.
+	[ "$(du -m "$HULL_HOME/sandboxes/$name/snapshots/latest/disk.img" | cut -f1)" -lt 1000 ]
+	cp --sparse=always "$HULL_HOME/sandboxes/$name/snapshots/latest/disk.img" disk
+	e2fsck -fp disk || [ $? = 1 ]
+	rm disk
+	[ ! -e "$HULL_HOME/sandboxes/$name/snapshots/latest/kept" ]
+	hull snapshot restore -q "$name"
+	as_root "$name" test ! -e /root/verdict
+	ask
+}
+
+@test "snapshot: what the keeper holds is in no snapshot until a command has been given it" {
+	local dir canary=canary-$RANDOM$RANDOM$RANDOM
+	own_sandbox -e "SECRET=$canary"
+	MINE=host-$canary hull start -q "$name"
+	hull snapshot create -q "$name"
+	dir=$HULL_HOME/sandboxes/$name/snapshots/latest
+	run grep -lr "$canary" "$dir"
+	assert_says 1 '^$'
+	# The test sees what it looks for: a command has it, and is in the memory that is saved.
+	hull exec -d "$name" sleep 9876
+	hull snapshot create -q -f "$name"
+	run grep -lr "$canary" "$dir"
+	assert_says 0 'memory'
+	# Files are their owner's only.
+	[ -z "$(find "$HULL_HOME/sandboxes/$name/snapshots" "$templates" -type f -perm /077)" ]
+	[ "$(stat -c %a "$HULL_HOME/sandboxes/$name/snapshots" "$templates" | sort -u)" = 700 ]
+}
+
 @test "snapshot: create, restore, ls, rm; what came after is gone, twice over" {
 	restored_sandbox
 	as_root "$name" sh -c 'echo one >/root/file'
@@ -130,7 +240,10 @@ $fork" ]
 		hull snapshot restore -q "$name@first"
 		[ "$(as_root "$name" cat /root/file)" = one ]
 		hull exec "$name" pgrep -f 'sleep 6543'
+		hull exec "$name" sh -c 'head -c 32 /dev/urandom | base64; cat /proc/sys/kernel/random/uuid' >>random
 	done
+	# The same sandbox, and other random numbers.
+	[ "$(sort random | uniq -d)" = '' ]
 	[ "$(hull snapshot ls --json "$name" | jq -r '.[].tag')" = first ]
 	truncate -s -4096 "$HULL_HOME/sandboxes/$name/snapshots/first/memory"
 	run hull snapshot restore -q "$name@first"
@@ -142,33 +255,52 @@ $fork" ]
 	hull exec "$name" true
 }
 
-@test "snapshot: a damaged template is noticed and built again; leftovers are swept" {
-	local dir
-	restored_sandbox
-	dir=$(own_templates | head -n 1)
-	mkdir "$templates/.tmp-dead01"
-	printf Z | dd of="$dir/memory" bs=1 seek=$((150 << 20)) conv=notrunc status=none
+# The template of sandboxes without Docker and with this much memory, which is built quickly: its directory.
+quick() { hull create -q --name "$1" --cpus 1 -m "$2" --no-docker shell; }
+quick_template() { # BYTES
+	hull template ls --json | jq -r --argjson m "$1" --arg t "$templates" '.[] | select(.memory == $m and .no_docker) | "\($t)/\(.name)"'
+}
+
+@test "snapshot: a damaged template is noticed and built again, whichever file it is; leftovers are swept" {
+	local dir what
 	name=again-$RANDOM
 	own "$name"
-	run hull create --name "$name" --cpus 1 -m 768m shell
+	quick "$name" 512m
+	dir=$(quick_template $((512 << 20)))
+	hull rm -f "$name"
+	mkdir "$templates/.tmp-dead01"
+	printf Z | dd of="$dir/memory" bs=1 seek=$((150 << 20)) conv=notrunc status=none
+	run hull create --name "$name" --cpus 1 -m 512m --no-docker shell
 	[ "$status" = 0 ]
-	grep -q 'damaged' <<<"$output"
-	hull start -q "$name"
+	grep -q 'memory is damaged' <<<"$output"
+	grep -q 'built again' <<<"$output"
 	hull exec "$name" true
 	[ ! -e "$templates/.tmp-dead01" ]
+	# What cannot be repaired is said to be so; unit tests flip every bit of every file.
+	for what in 'truncate -s -1 device' 'truncate -s 0 snapshot.json' 'rm disk.img'; do
+		(cd "$dir" && cp --sparse=always "${what##* }" ../.kept && $what)
+		run hull template inspect "${dir##*/}"
+		mv "$templates/.kept" "$dir/${what##* }"
+		assert_refused 125 'damaged'
+	done
 }
 
 @test "snapshot: an interrupted template build leaves nothing, and the next one builds" {
+	local after
 	name=interrupted-$RANDOM
 	own "$name"
-	timeout -s KILL 5 "$HULL" create -q --name "$name" --cpus 1 -m 512m shell || true
-	[ ! -e "$HULL_HOME/sandboxes/$name" ]
-	# Its machine, if it got that far, went with it or is swept with the home it lived in; a template there is not.
-	run hull template ls --json
-	[ "$(jq '[.[] | select(.memory == 536870912)] | length' <<<"$output")" = 0 ]
-	hull create -q --name "$name" --cpus 1 -m 512m shell
+	for after in 0.4 3 6; do
+		timeout -s KILL "$after" "$HULL" create -q --name "$name" --cpus 1 -m 320m --no-docker shell || true
+		[ ! -e "$HULL_HOME/sandboxes/$name" ] || hull rm -f "$name"
+		# A template is there whole or not at all.
+		[ -z "$(quick_template $((320 << 20)))" ] || hull template rm "$(basename "$(quick_template $((320 << 20)))")"
+	done
+	quick "$name" 320m
 	hull exec "$name" true
+	[ -n "$(quick_template $((320 << 20)))" ]
 	[ "$(find "$templates" -maxdepth 1 -name '.tmp-*' | wc -l)" = 0 ]
+	hull prune >/dev/null
+	[ "$(find "$XDG_RUNTIME_DIR/hull" -maxdepth 1 -name '.template-*' | wc -l)" = 0 ]
 }
 
 @test "snapshot: a template of one's own: save, start from it, export, import, rm while in use" {
@@ -179,7 +311,7 @@ $fork" ]
 	hull template save -q "$a" mine
 	name=from-$RANDOM
 	own "$name"
-	hull create -q --template mine --name "$name" shell
+	hull create -q -t mine --name "$name" shell
 	[ "$(as_root "$name" cat /usr/local/bin/tool /dev/shm/y/f)" = "$(printf 'tool\nwarm')" ]
 	hull template export mine -o "$archive"
 	hull template rm mine
@@ -197,8 +329,11 @@ $fork" ]
 	assert_refused 125 'damaged'
 	[ ! -e "$templates/bad" ]
 	hull template rm yours
-	run hull create -q --template yours --name nope shell
+	run hull create -q -t yours --name nope shell
 	assert_refused 125 'no template'
+	# -it is docker's, and says what -t is here.
+	run hull run -it shell
+	assert_refused 125 'no template is called shell.*-t names a template here'
 }
 
 @test "snapshot: a clone that frees memory gives it back to the host" {
