@@ -263,6 +263,9 @@ static void locks(void)
 	close(fd);
 }
 
+/* How often each thread does it. */
+static int rounds = 300;
+
 struct churn {
 	int number;
 	bool ok;
@@ -274,7 +277,7 @@ static void *churn(void *arg)
 	struct churn *c = arg;
 	char a[64], b[64], text[64];
 	c->ok = true;
-	for (int i = 0; i < 300 && c->ok; i++) {
+	for (int i = 0; i < rounds && c->ok; i++) {
 		snprintf(a, sizeof a, "t/%d-%d", c->number, i);
 		snprintf(b, sizeof b, "t/%d-%d.done", c->number, i);
 		snprintf(text, sizeof text, "content %d of %d", i, c->number);
@@ -304,6 +307,8 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "--exit"))
 		return 42;
+	if (argc > 2)
+		rounds = atoi(argv[2]);
 	check_enter(argc > 1 ? argv[1] : ".", "data");
 	appending();
 	holes();

@@ -198,33 +198,34 @@ static void bytes_and_lengths(void)
 	CHECK(chdir("..") == 0, "back");
 }
 
-static void many(void)
+enum { ENTRIES_MAX = 100000 };
+
+static void many(int n)
 {
-	enum { N = 100000 };
 	char name[64];
 	bool ok = mkdir("big", 0755) == 0;
-	for (int i = 0; i < N && ok; i++) {
+	for (int i = 0; i < n && ok; i++) {
 		snprintf(name, sizeof name, "big/entry-%06d", i);
 		ok = mknod(name, S_IFREG | 0644, 0) == 0;
 	}
-	CHECK(ok, "create %d entries", N);
-	static bool seen[N];
+	CHECK(ok, "create %d entries", n);
+	static bool seen[ENTRIES_MAX];
 	int twice = 0, count = 0;
 	DIR *d = opendir("big");
 	long mark = 0;
 	char after[64] = "";
 	for (struct dirent *e; (e = readdir(d));) {
 		int i = e->d_name[0] == 'e' ? atoi(e->d_name + 6) : -1;
-		if (i < 0)
+		if (i < 0 || i >= n)
 			continue;
 		if (mark && !after[0])
 			snprintf(after, sizeof after, "%.63s", e->d_name);
 		twice += seen[i];
 		seen[i] = true;
-		if (++count == N / 2)
+		if (++count == n / 2)
 			mark = telldir(d);
 	}
-	CHECK(count == N && twice == 0, "each listed once (%d, %d twice)", count, twice);
+	CHECK(count == n && twice == 0, "each listed once (%d, %d twice)", count, twice);
 	seekdir(d, mark);
 	struct dirent *e = readdir(d);
 	CHECK(e && !strcmp(e->d_name, after), "telldir and seekdir");
@@ -234,7 +235,7 @@ static void many(void)
 		if (e->d_name[0] == 'e')
 			unlinked += unlinkat(dirfd(d), e->d_name, 0) == 0;
 	closedir(d);
-	CHECK(unlinked == N, "unlink while reading (%d)", unlinked);
+	CHECK(unlinked == n, "unlink while reading (%d)", unlinked);
 	CHECK(rmdir("big") == 0, "and it is empty");
 }
 
@@ -263,6 +264,11 @@ static void xattrs(void)
 
 int main(int argc, char **argv)
 {
+	int entries = argc > 2 ? atoi(argv[2]) : ENTRIES_MAX;
+	if (entries < 2 || entries > ENTRIES_MAX) {
+		fprintf(stderr, "usage: share-names [DIR [ENTRIES]]\n");
+		return 2;
+	}
 	check_enter(argc > 1 ? argv[1] : ".", "names");
 	modes();
 	creation();
@@ -270,6 +276,6 @@ int main(int argc, char **argv)
 	renames();
 	bytes_and_lengths();
 	xattrs();
-	many();
+	many(entries);
 	return check_done();
 }

@@ -1,0 +1,106 @@
+#!/usr/bin/env bats
+# The workspace in a real guest against the programs of tests/share, and both sides at once: POSIX and Linux semantics,
+# random operations, parallel git, and attempts to get out of it.
+#
+# SHARE_BUILD is where those programs were built (default: build/tests/share beside the command). Random tests print
+# their seed; HULL_TEST_SEED repeats one. HULL_TEST_SCALE (default 1) makes them longer.
+
+setup_file() {
+	load lib
+	export ws=/tmp/hull-conform-$$ scale=${HULL_TEST_SCALE:-1} seed=${HULL_TEST_SEED:-$RANDOM}
+	export programs=${SHARE_BUILD:-$(dirname "$(realpath "$HULL")")/tests/share}
+	[ -d "$programs" ] || programs=$(dirname "$(realpath "$HULL")")/../../tests/share
+	export owner=$UID
+	mkdir -p "$ws/rw" "$ws/outside"
+	echo precious >"$ws/outside/file"
+	if [ "$UID" = 0 ]; then
+		owner=54321
+		chown -R "$owner:$owner" "$ws"
+	fi
+	LIMIT=300 hull create -q --name conform --cpus 2 -m 1g --no-docker shell "$ws/rw"
+	LIMIT=300 hull start -q conform
+	local p
+	for p in names data fsx; do hull cp "$programs/share-$p" conform:/usr/local/bin/; done
+	hull cp "$top/tests/share/git.sh" conform:/usr/local/bin/git.sh
+	echo "# seed $seed, scale $scale" >&3
+}
+teardown_file() {
+	load lib
+	LIMIT=120 hull rm -f conform || true
+	rm -rf "$ws"
+}
+setup() {
+	load lib
+	[ -x "$programs/share-fsx" ] || skip "the programs of tests/share are not built"
+}
+teardown() {
+	find "$ws/rw" -mindepth 1 -delete
+}
+
+# As the user whose files they are.
+as_owner() {
+	if [ "$UID" = 0 ]; then setpriv --reuid "$owner" --regid "$owner" --clear-groups "$@"; else "$@"; fi
+}
+
+@test "conformance: names and metadata" { LIMIT=120 hull exec conform share-names "$ws/rw" "$((1000 * scale))"; }
+
+@test "conformance: content, mappings and locks" { LIMIT=120 hull exec conform share-data "$ws/rw" "$((30 * scale))"; }
+
+@test "conformance: random operations on a file" {
+	LIMIT=180 hull exec conform share-fsx -s "$seed" -n "$((2000 * scale))" "$ws/rw/f"
+	# What the guest believes, the host has.
+	[ "$(hull exec conform sha256sum f)" = "$(cd "$ws/rw" && sha256sum f)" ]
+}
+
+@test "conformance: random operations from both sides, each seen by the other" {
+	timeout 180 python3 "$BATS_TEST_DIRNAME/coherence.py" "$seed" "$((100 * scale))" "$ws/rw" \
+		"$HULL" exec -i conform
+}
+
+@test "conformance: parallel git in the guest" {
+	LIMIT=300 hull exec conform bash /usr/local/bin/git.sh "$ws/rw" "$((3 * scale))" 2
+	as_owner env HOME="$ws" git -C "$ws/rw/origin" fsck --full --strict
+}
+
+@test "conformance: git from the guest and from the host in one repository" {
+	as_owner bash "$top/tests/share/git.sh" "$ws/rw" 2 3
+	LIMIT=300 hull exec conform bash /usr/local/bin/git.sh --shared "$ws/rw" 11 14 &
+	local there=$!
+	as_owner bash "$top/tests/share/git.sh" --shared "$ws/rw" 15 18
+	wait "$there"
+	as_owner bash "$top/tests/share/git.sh" --check "$ws/rw" 2
+	LIMIT=120 hull exec conform bash /usr/local/bin/git.sh --check "$ws/rw" 2
+	[ "$(git -c safe.directory='*' -C "$ws/rw/origin" ls-files 'shared-*' | wc -l)" -ge 24 ]
+}
+
+@test "conformance: directories swapped for symlinks to the outside while the guest works in them" {
+	local before after end pid
+	before=$(cd "$ws" && find outside /etc/hostname -printf '%p %i %m %s %C@\n')
+	hull exec conform sh -ec 'mkdir -p a b x; for d in a b; do mkdir -p $d/deep; done; ln -s '"$ws"'/outside out'
+	# What is outside here exists there as well, as the guest's own: operations that follow the links do not just fail.
+	as_root conform sh -c "mkdir -p $ws/outside; echo guest >$ws/outside/file; chmod -R 777 $ws/outside"
+	# The guest, as root, swaps names and works through them; the host swaps a directory for a link meanwhile.
+	as_root conform sh -c "cd $ws/rw; end=\$((\$(date +%s) + 10 * $scale)); while [ \$(date +%s) -lt \$end ]; do
+		for i in 1 2 3 4; do
+			echo evil >a/deep/f\$i; cat a/deep/f\$i; mv a/deep b/deep\$i; rm -rf a/deep; ln -sfn $ws/outside a/deep
+			echo evil >a/deep/new; rm -f a/deep/file; chmod 777 a/deep/file; rm -f a/deep; mv b/deep\$i a/deep
+			echo evil >swap/file; rm -f swap/file; mkdir swap/dir; echo evil >swap/dir/f; ls swap; touch swap/../../evil
+		done
+	done" >/dev/null 2>&1 &
+	pid=$!
+	end=$((SECONDS + 10 * scale))
+	as_owner mkdir "$ws/rw/real"
+	while [ "$SECONDS" -lt "$end" ]; do
+		as_owner mv -T "$ws/rw/real" "$ws/rw/swap"
+		as_owner mv -T "$ws/rw/swap" "$ws/rw/real"
+		as_owner ln -s "$ws/outside" "$ws/rw/swap"
+		as_owner rm "$ws/rw/swap"
+	done
+	wait "$pid" || true
+	after=$(cd "$ws" && find outside /etc/hostname -printf '%p %i %m %s %C@\n')
+	[ "$before" = "$after" ]
+	[ "$(ls "$ws")" = "$(printf 'outside\nrw')" ]
+	[ "$(cat "$ws/outside/file")" = precious ]
+	# And it serves on.
+	[ "$(hull exec conform sh -c 'echo on >f && cat f')" = on ]
+}
