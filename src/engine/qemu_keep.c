@@ -14,7 +14,6 @@
  * stops the machine: nothing is lost of its disk, what was kept is. */
 #include "engine/qemu_internal.h"
 
-#include "base/cleanup.h"
 #include "base/text.h"
 
 #include <stdio.h>
@@ -49,7 +48,7 @@ int hull_engine_keep_begin(struct hull_engine *e, size_t disk, int fd, struct hu
 	    hull_qmp_command(e->qmp, "blockdev-backup", args, &e->keep_id) < 0)
 		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
 	e->keep = KEEP_BEGINNING;
-	e->keep_broken[0] = '\0';
+	e->keep_broken = false;
 	hull_qemu_flush(e);
 	return 0;
 }
@@ -58,7 +57,7 @@ int hull_engine_keep_end(struct hull_engine *e, struct hull_error *err)
 {
 	if (e->keep != KEEP_ON || e->state == HULL_ENGINE_STOPPED)
 		return hull_fail(err, -ESRCH, "no disk of the machine is being kept");
-	if (hull_qmp_command(e->qmp, "block-job-cancel", "{\"device\": \"" NAME "\"}", NULL) < 0)
+	if (hull_qmp_command(e->qmp, "job-cancel", "{\"id\": \"" NAME "\"}", NULL) < 0)
 		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
 	e->keep = KEEP_ENDING;
 	hull_qemu_flush(e);
@@ -75,16 +74,9 @@ bool hull_qemu_keep_reply(struct hull_engine *e, uint64_t id, const char *error)
 		tell(e, error);
 	} else if (e->keep == KEEP_CLOSING) {
 		e->keep = KEEP_NOT;
-		tell(e, error ? error : e->keep_broken[0] ? e->keep_broken : NULL);
+		tell(e, error ? error : e->keep_broken ? "it ended by itself" : NULL);
 	}
 	return true;
-}
-
-static void lost(struct hull_engine *e, const char *why)
-{
-	_cleanup_free_ char *shown = hull_printable(why, strnlen(why, 100));
-	if (!e->keep_broken[0])
-		snprintf(e->keep_broken, sizeof(e->keep_broken), "%s", shown ? shown : "?");
 }
 
 void hull_qemu_keep_event(struct hull_engine *e, const char *name, const json_t *data)
@@ -93,14 +85,11 @@ void hull_qemu_keep_event(struct hull_engine *e, const char *name, const json_t 
 		return;
 	const char *id = json_string_value(json_object_get(data, "id"));
 	const char *status = json_string_value(json_object_get(data, "status"));
-	const char *reason = json_string_value(json_object_get(data, "reason"));
-	if (hull_streq(name, "BLOCK_IO_ERROR"))
-		lost(e, reason ? reason : "a disk error");
 	if (!hull_streq(name, "JOB_STATUS_CHANGE") || !hull_streq(id, NAME) || !hull_streq(status, "null"))
 		return;
 	/* The job is gone, and with it its hold on the file. */
 	if (e->keep != KEEP_ENDING)
-		lost(e, "the job ended by itself");
+		e->keep_broken = true;
 	if (e->keep != KEEP_BEGINNING) {
 		e->keep = KEEP_CLOSING;
 		hull_qmp_command(e->qmp, "blockdev-del", "{\"node-name\": \"" NAME "\"}", &e->keep_id);

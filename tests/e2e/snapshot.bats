@@ -298,9 +298,12 @@ quick_template() { # BYTES
 	quick "$name" 320m
 	hull exec "$name" true
 	[ -n "$(quick_template $((320 << 20)))" ]
-	[ "$(find "$templates" -maxdepth 1 -name '.tmp-*' | wc -l)" = 0 ]
-	hull prune >/dev/null
-	[ "$(find "$XDG_RUNTIME_DIR/hull" -maxdepth 1 -name '.template-*' | wc -l)" = 0 ]
+	# At the latest when everything that was killed is really dead.
+	swept() {
+		hull prune >/dev/null
+		[ -z "$(find "$templates" "$XDG_RUNTIME_DIR/hull" -maxdepth 1 -name '.t*-*')" ]
+	}
+	eventually 20 swept
 }
 
 @test "snapshot: a template of one's own: save, start from it, export, import, rm while in use" {

@@ -69,7 +69,7 @@ static int serve(void)
 		} else if (strstr(line, "query-status")) {
 			say(qmp, "{\"event\": \"MIGRATION\", \"data\": {\"status\": \"active\"}}\r\n"
 				 "{\"event\": \"MIGRATION\", \"data\": {\"status\": \"completed\"}}\r\n");
-		} else if (strstr(line, "block-job-cancel")) {
+		} else if (strstr(line, "job-cancel")) {
 			say(qmp, "{\"event\": \"JOB_STATUS_CHANGE\", \"data\": {\"status\": \"aborting\", \"id\": "
 				 "\"keep\"}}\r\n"
 				 "{\"event\": \"JOB_STATUS_CHANGE\", \"data\": {\"status\": \"null\", \"id\": "
