@@ -58,7 +58,7 @@ as_owner() {
 }
 
 @test "conformance: parallel git in the guest" {
-	LIMIT=300 hull exec conform bash /usr/local/bin/git.sh "$ws/rw" "$((3 * scale))" 2
+	LIMIT=300 hull exec conform bash /usr/local/bin/git.sh "$ws/rw" "$((2 * scale))" 2
 	as_owner env HOME="$ws" git -C "$ws/rw/origin" fsck --full --strict
 }
 
