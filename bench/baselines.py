@@ -11,6 +11,7 @@ import glob
 import json
 import os
 import re
+import select
 import shutil
 import socket
 import subprocess
@@ -18,7 +19,7 @@ import tempfile
 import time
 
 CACHE = os.environ.get("BENCH_CACHE") or os.path.expanduser("~/.cache/hull-bench")
-LIMIT = 600
+LIMIT = 180  # seconds for a boot
 
 
 class Missing(Exception):
@@ -82,7 +83,7 @@ class Plain:
                      "-device", "virtio-blk-pci,drive=base,serial=base", "-drive",
                      f"file={tmp}/disk,format=raw,if=none,id=disk", "-device", "virtio-blk-pci,drive=disk,serial=disk",
                      "-chardev", f"socket,id=wire,fd={their_wire.fileno()}", "-device", "virtio-serial-pci", "-device",
-                     "virtserialport,chardev=wire,name=org.hull.wire", "-chardev", f"socket,id=qmp,fd={theirs.fileno()}",
+                     "virtserialport,id=port,chardev=wire,name=org.hull.wire", "-chardev", f"socket,id=qmp,fd={theirs.fileno()}",
                      "-mon", "chardev=qmp,mode=control"], pass_fds=[theirs.fileno(), their_wire.fileno()],
                     stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as vm:
                 theirs.close()
@@ -95,6 +96,8 @@ class Plain:
                         if event.get("event") == "VSERPORT_CHANGE" and event["data"]["open"]:
                             return (time.monotonic() - begin) * 1000
                     raise Missing("QEMU ended")
+                except TimeoutError as late:
+                    raise Missing(f"nothing came within {LIMIT} s") from late
                 finally:
                     kill(vm)
                     ours.close()
@@ -179,6 +182,8 @@ class Debian:
                 try:
                     seen = b""
                     while b" login:" not in seen:
+                        if not select.select([vm.stdout], [], [], LIMIT)[0]:
+                            raise Missing(f"nothing came within {LIMIT} s")
                         more = os.read(vm.stdout.fileno(), 4096)
                         if not more:
                             raise Missing("QEMU ended before the login prompt")

@@ -15,6 +15,7 @@ import datetime
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -215,6 +216,7 @@ def main():
     wanted = sys.argv[2:] or list(parts)
     if any(part not in parts for part in wanted):
         raise SystemExit(__doc__)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("start.py: asked to end"))  # and clean up
     hull = Hull(sys.argv[1])
     try:
         hull.remove(hull.create())  # the template is there
