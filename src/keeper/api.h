@@ -38,8 +38,8 @@
 #define HULL_KEEPER_STATUS_FD 3
 /* In its environment: the reader of the pipe holds it open for as long as the sandbox may run. When it is closed, the
  * machine is killed. */
-#define HULL_KEEPER_LEASE     "HULL_KEEPER_LEASE"
-#define HULL_CONTROL_SOCKET   "control.sock"
-#define HULL_DOCKER_SOCKET    "docker.sock"
+#define HULL_KEEPER_LEASE   "HULL_KEEPER_LEASE"
+#define HULL_CONTROL_SOCKET "control.sock"
+#define HULL_DOCKER_SOCKET  "docker.sock"
 
 #endif
