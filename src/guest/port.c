@@ -23,6 +23,7 @@ enum {
 	PORT_WAIT_MS = 15000,
 	READ_CHUNK = 32 * 1024,
 	READS_MAX = 16,
+	READ_MOST = 4096, /* the kernel gives at most a page at a time */
 	FLUSH_MAX = 1024 * 1024, /* per turn of the loop, so that a fast host cannot keep us from everything else */
 };
 
@@ -178,11 +179,13 @@ static void port_ready(struct hull_watch *w, uint32_t events)
 {
 	static uint8_t chunk[READ_CHUNK];
 	if (events & EPOLLIN) {
-		/* The kernel gives at most a page at a time. */
 		for (int i = 0; i < READS_MAX; i++) {
 			ssize_t n = read(port_fd, chunk, sizeof(chunk));
 			if (n > 0) {
 				take(chunk, (size_t)n);
+				/* The end of a burst, most likely; should there be more, the next turn has it. */
+				if (n < READ_MOST && !(events & (EPOLLHUP | EPOLLERR)))
+					break;
 				continue;
 			}
 			if (n == 0 || (errno != EAGAIN && errno != EINTR))

@@ -44,6 +44,7 @@ struct relay {
 	struct hull_watch watch;
 	int fd;
 	bool can_read, can_write; /* as far as the last event or call told */
+	bool ending;              /* the program's FIN is there, behind what is to be read */
 	bool read_done;           /* the program has sent its FIN, and we EOF */
 	bool host_done;           /* the host's EOF came */
 	struct hull_buf pending;  /* from the host, not taken by the socket yet */
@@ -87,7 +88,8 @@ static bool pump_up(struct relay *r)
 		size_t room = hull_wire_writable(hull_wire, r->stream.id);
 		if (room == 0)
 			return true; /* on_writable() goes on */
-		ssize_t n = read(r->fd, chunk, room < sizeof(chunk) ? room : sizeof(chunk));
+		size_t want = room < sizeof(chunk) ? room : sizeof(chunk);
+		ssize_t n = read(r->fd, chunk, want);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
@@ -97,6 +99,9 @@ static bool pump_up(struct relay *r)
 			return false;
 		} else if (n > 0) {
 			hull_wire_write(hull_wire, r->stream.id, HULL_CHANNEL_MAIN, chunk, (size_t)n);
+			/* Less than there was room for: there is no more, and what comes is a new event. An end that
+			 * came with this one has none. */
+			r->can_read = (size_t)n == want || r->ending;
 		} else {
 			/* The last EOF of the two closes the stream, and r with it unless something is pending. */
 			bool last = r->host_done;
@@ -156,6 +161,8 @@ static void ready(struct hull_watch *w, uint32_t events)
 	}
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP))
 		r->can_read = true;
+	if (events & (EPOLLRDHUP | EPOLLHUP))
+		r->ending = true;
 	if (events & EPOLLOUT)
 		r->can_write = true;
 	if (r->pending.len > 0) {
@@ -237,7 +244,6 @@ static int ask_host(struct relay *r, const union hull_sockaddr *to)
 
 static void take(int fd, int family)
 {
-	static const int one = 1, idle = ALIVE_IDLE_S, every = ALIVE_EVERY_S, tries = ALIVE_TRIES;
 	union hull_sockaddr to;
 	struct relay *r = calloc(1, sizeof(*r));
 	if (!r) {
@@ -248,12 +254,6 @@ static void take(int fd, int family)
 	r->stream.ops = &relay_ops;
 	r->fd = fd;
 	r->watch.fd = -1;
-	/* A container that is killed takes its half of the connection along without a word. */
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof(tries));
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (relays > RELAYS_MAX || original(fd, family, &to) < 0 || ask_host(r, &to) < 0) {
 		relay_free(r, true);
 		return;
@@ -273,6 +273,17 @@ static void accept_ready(struct hull_watch *w, uint32_t events)
 	}
 }
 
+/* What accepted sockets inherit. A container that is killed takes its half of a connection along without a word. */
+static void set_options(int fd)
+{
+	static const int one = 1, idle = ALIVE_IDLE_S, every = ALIVE_EVERY_S, tries = ALIVE_TRIES;
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof(tries));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
 void hull_relay_start(void)
 {
 	static const int families[] = {AF_INET, AF_INET6};
@@ -281,5 +292,7 @@ void hull_relay_start(void)
 		int fd = hull_link_socket(families[i], SOCK_STREAM, HULL_PORT_RELAY, &err);
 		if (fd < 0 || hull_watch_add(&listeners[i], fd, EPOLLIN, accept_ready) < 0)
 			hull_say("network: %s", err.msg);
+		else
+			set_options(fd);
 	}
 }

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { GRANT_DUE = HULL_WIRE_WINDOW / 4, CREDIT_LOW = HULL_WIRE_WINDOW / 2 };
+enum { GRANT_DUE = HULL_WIRE_WINDOW / 4, CREDIT_LOW = HULL_WIRE_WINDOW / 2, KEEP = HULL_WIRE_WINDOW };
 
 #define STREAM_OF(link_ptr, member) ((struct stream *)(void *)((char *)(link_ptr)-offsetof(struct stream, member)))
 
@@ -205,6 +205,16 @@ static void fire_waiting(struct hull_wire *w)
 	w->firing = false;
 }
 
+/* The queue runs empty with every burst: giving its memory back and faulting it in again would cost more than the
+ * bytes. What a stalled peer made it grow to is given back. */
+static void drain(struct hull_buf *out, size_t n)
+{
+	if (n == out->len && out->cap <= KEEP)
+		out->head = out->len = 0;
+	else
+		hull_buf_drain(out, n);
+}
+
 void hull_wire_sent(struct hull_wire *w, size_t n)
 {
 	if (w->dead) {
@@ -225,7 +235,7 @@ void hull_wire_sent(struct hull_wire *w, size_t n)
 		size_t *count = counter(w, w->sent_type);
 		if (count)
 			*count -= part;
-		hull_buf_drain(&w->out, part);
+		drain(&w->out, part);
 		w->sent_left -= part;
 		n -= part;
 	}
