@@ -23,7 +23,7 @@ enum {
 	PORT_WAIT_MS = 15000,
 	READ_CHUNK = 32 * 1024,
 	READS_MAX = 16,
-	READ_MOST = 4096, /* the kernel gives at most a page at a time */
+	READ_MOST = 4096,        /* the kernel gives at most a page at a time */
 	FLUSH_MAX = 1024 * 1024, /* per turn of the loop, so that a fast host cannot keep us from everything else */
 };
 
