@@ -20,6 +20,7 @@ one). Everything it makes it removes.
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -219,6 +220,7 @@ def main():
     os.mkdir(host_dir)
     os.mkdir(workspace)
     box = None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with what is made here removed
     try:
         box = Sandbox(sys.argv[1], workspace)
         emulated = next(b for b in json.loads(box.run("ls", "--json")) if b["name"] == box.name)["accel"] != "kvm"
