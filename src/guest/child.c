@@ -97,6 +97,8 @@ void hull_child_signals(void)
 
 void hull_child_keep(int a, int b)
 {
+	if (a < 0)
+		a = b;
 	unsigned low = (unsigned)(a < b ? a : b), high = (unsigned)(a < b ? b : a);
 	if (low > 0)
 		syscall(SYS_close_range, 0U, low - 1, 0U);

@@ -22,8 +22,8 @@ int hull_children_init(struct hull_error *err);
 /* Signals as a program expects to find them: nothing blocked, nothing ignored. In the child only. */
 void hull_child_signals(void);
 
-/* Close everything but these two descriptors. For a child that does not execute another program, and may be held up: it
- * must not keep the ends of other sessions' pipes open. */
+/* Close everything but these two descriptors (a may be -1). For a child that does not execute another program, and may
+ * be held up: it must not keep the ends of other sessions' pipes open. */
 void hull_child_keep(int a, int b);
 
 /* How a child failed before it was the program it should have become. */

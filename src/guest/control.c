@@ -95,6 +95,7 @@ static struct hull_child sync_child;
 
 static void sync_run(void *ctx, int status_fd)
 {
+	hull_child_keep(-1, status_fd);
 	sync();
 	_exit(0);
 }

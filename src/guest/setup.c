@@ -37,6 +37,10 @@ static void sysctls(void)
 		{"/proc/sys/fs/inotify/max_user_watches", "1048576"},
 		{"/proc/sys/fs/inotify/max_user_instances", "1024"},
 		{"/proc/sys/kernel/yama/ptrace_scope", "0"}, /* gdb -p and strace -p, in a machine of one's own */
+		/* An idle machine should sleep: no look at the memory's fragmentation twice a second, and no collecting
+		 * of statistics every second. */
+		{"/proc/sys/vm/compaction_proactiveness", "0"},
+		{"/proc/sys/vm/stat_interval", "10"},
 	};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		hull_put(all[i].path, all[i].value);

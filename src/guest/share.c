@@ -442,6 +442,7 @@ static void mount_run(void *ctx, int status_fd)
 {
 	const struct mounting *m = ctx;
 	char options[256];
+	hull_child_keep(m->device, status_fd);
 	umask(022);
 	if (m->umount) {
 		int flags = UMOUNT_NOFOLLOW | (m->force ? MNT_FORCE | MNT_DETACH : 0);
@@ -524,6 +525,7 @@ static struct hull_child drop_child;
 
 static void drop_run(void *ctx, int status_fd)
 {
+	hull_child_keep(-1, status_fd);
 	sync();
 	hull_put("/proc/sys/vm/drop_caches", "2");
 	_exit(0);

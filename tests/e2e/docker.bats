@@ -130,3 +130,10 @@ docker_answers() { hull exec "$1" docker version >/dev/null 2>&1; }
 	as_root "$name" sh -c 'rm /run/docker.sock; kill "$(pgrep -x dockerd)"'
 	eventually 120 hull exec "$name" docker ps
 }
+
+@test "docker: containerd has dockerd's settings, and ours" {
+	as_root shared sh -c 'containerd --config /run/hull-bin/docker/containerd.toml config dump' >"$BATS_TEST_TMPDIR/dump"
+	grep -q 'pause_threshold = 0.0002' "$BATS_TEST_TMPDIR/dump"
+	grep -q 'root = "/var/lib/docker/containerd/daemon"' "$BATS_TEST_TMPDIR/dump"
+	as_root shared sh -c 'tr "\0" " " </proc/$(pgrep -x containerd)/cmdline' | grep -q /run/hull-bin/docker/containerd.toml
+}

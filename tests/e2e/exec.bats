@@ -234,3 +234,21 @@ setup() { load lib; }
 	hull exec shared sh -c '(sh -c "sleep 0.2; exit 3" & ) ; exit 0'
 	eventually 30 no_zombies shared
 }
+
+@test "dial: a socket in the workspace, which hull-init itself must not ask for, and one that is not there" {
+	local ws=$BATS_TEST_TMPDIR/ws
+	mkdir "$ws"
+	chmod 755 "$BATS_TEST_TMPDIR" "$ws"
+	name=dial-$RANDOM
+	echo "$name" >>"$BATS_TEST_TMPDIR/own"
+	LIMIT=300 hull create -q --name "$name" --cpus 1 -m 768m --no-docker shell "$ws"
+	hull exec -d "$name" python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(5)
+while True: c, _ = s.accept(); c.sendall(b"hello"); c.close()' "$ws/sock"
+	eventually 60 [ -S "$ws/sock" ]
+	[ "$(timeout 60 python3 "$top/tests/e2e/dial.py" "$runtime/$name/control.sock" "$ws/sock")" = hello ]
+	run timeout 60 python3 "$top/tests/e2e/dial.py" "$runtime/$name/control.sock" "$ws/none"
+	[ "$status" = 1 ]
+	[ "$output" = "No such file or directory" ]
+	hull exec "$name" true
+}
