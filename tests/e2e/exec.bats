@@ -6,6 +6,7 @@ setup_file() {
 	shared_sandbox
 }
 setup() { load lib; }
+teardown() { remove_own; }
 
 @test "exec: the command's exit code is hull's" {
 	local code
