@@ -9,7 +9,9 @@
  * operation in the mount. The server knows it by its process id and changes nothing on the host for it (docs/
  * workspace.md, "Watchers"). That id is told once, before the mount exists, so an announcer that ended is never
  * replaced: another process's unlink(2) would be a real one. It works by relative paths from the mount's own root, so
- * whatever is at the path later is out of its reach. */
+ * whatever is at the path later is out of its reach. A program on the host that writes a large file piece by piece
+ * raises an event for each; what is announced takes round trips. So all that waits is looked through first, and a
+ * change that is to be announced already is left out. */
 #include "guest/share_helper.h"
 
 #include "base/cleanup.h"
@@ -27,7 +29,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { MESSAGE_MAX = 8192, NOTES_MAX = 16 * 1024 * 1024, CHANGES_MAX = 512 * 1024, OVERFLOW_TOUCH_S = 1 };
+enum {
+	MESSAGE_MAX = 8192,
+	NOTES_MAX = 16 * 1024 * 1024,
+	CHANGES_MAX = 512 * 1024,
+	OVERFLOW_TOUCH_S = 1,
+	AHEAD_MAX = 128
+};
 
 struct start {
 	int in, device;
@@ -43,12 +51,15 @@ static void keep_only(int in, int device, const char *name)
 	prctl(PR_SET_NAME, name);
 }
 
-static size_t next_message(uint8_t *p)
+/* The next one's length; 0 = with MSG_DONTWAIT, there is none. */
+static size_t next_message(uint8_t *p, int flags)
 {
 	for (;;) {
-		ssize_t n = recv(0, p, MESSAGE_MAX, 0);
+		ssize_t n = recv(0, p, MESSAGE_MAX, flags);
 		if (n > 0)
 			return (size_t)n;
+		if (n < 0 && errno == EAGAIN)
+			return 0;
 		if (n == 0 || errno != EINTR)
 			_exit(0);
 	}
@@ -60,7 +71,7 @@ static void notifier_run(void *ctx, int status_fd)
 	const struct start *s = ctx;
 	keep_only(s->in, s->device, "hull-notify");
 	for (;;) {
-		size_t n = next_message(message);
+		size_t n = next_message(message, 0);
 		/* It fails for what the kernel has forgotten meanwhile: then nothing of it is cached. */
 		if (write(1, message, n) < 0 && errno == ENODEV)
 			_exit(0);
@@ -106,16 +117,58 @@ static void announce(enum hull_share_event event, bool directory, const char *pa
 	}
 }
 
+/* Changes to be announced, {u8 event, u8 directory, path}, the oldest first. */
+static struct {
+	uint8_t message[AHEAD_MAX][MESSAGE_MAX + 1];
+	size_t len[AHEAD_MAX];
+	unsigned first, count;
+} ahead;
+
+/* Will the same be announced anyway, with nothing else about this path after it? */
+static bool known(const uint8_t *p, size_t n)
+{
+	if (n < 2 || (p[0] != HULL_SHARE_MODIFIED && p[0] != HULL_SHARE_ATTRIB && p[0] != HULL_SHARE_OVERFLOW))
+		return false;
+	for (unsigned i = ahead.count; i-- > 0;) {
+		unsigned at = (ahead.first + i) % AHEAD_MAX;
+		if (ahead.len[at] == n && memcmp(ahead.message[at] + 2, p + 2, n - 2) == 0)
+			return ahead.message[at][0] == p[0];
+	}
+	return false;
+}
+
+/* The oldest change that waits. What waits behind it is taken in meanwhile, as far as there is room. */
+static uint8_t *next_change(size_t *n)
+{
+	int flags = ahead.count ? MSG_DONTWAIT : 0;
+	while (ahead.count < AHEAD_MAX) {
+		unsigned at = (ahead.first + ahead.count) % AHEAD_MAX;
+		size_t len = next_message(ahead.message[at], flags);
+		if (len == 0)
+			break;
+		flags = MSG_DONTWAIT;
+		if (known(ahead.message[at], len))
+			continue;
+		ahead.len[at] = len;
+		ahead.count++;
+	}
+	uint8_t *p = ahead.message[ahead.first];
+	*n = ahead.len[ahead.first];
+	p[*n] = '\0';
+	ahead.first = (ahead.first + 1) % AHEAD_MAX;
+	ahead.count--;
+	return p;
+}
+
 static void announcer_run(void *ctx, int status_fd)
 {
-	static uint8_t message[MESSAGE_MAX + 1];
 	static char path[MESSAGE_MAX + 4];
 	const struct start *s = ctx;
 	bool there = false;
 	keep_only(s->in, -1, "hull-announce");
 	for (;;) {
-		size_t n = next_message(message);
-		message[n] = '\0';
+		size_t n;
+		const uint8_t *message = next_change(&n);
 		if (!there && chdir(s->path) < 0)
 			_exit(1);
 		there = true;

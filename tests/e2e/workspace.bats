@@ -179,6 +179,8 @@ sys.exit(1)'
 	local line out=${LOOK[0]} pid=$LOOK_PID
 	read -r line <&"$out"
 	[ "$line" = watching ]
+	# Thousands of writes to one file are one thing to tell, and hold up no other.
+	dd if=/dev/zero of="$ws/rw/big" bs=4096 count=8192 status=none
 	echo 'from the host' >"$ws/rw/a"
 	echo x >"$ws/rw/new"
 	read -r line <&"$out"
