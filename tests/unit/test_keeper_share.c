@@ -58,6 +58,12 @@ static struct keeper *fresh(char *const *paths)
 	return k;
 }
 
+static void close_handle(uv_handle_t *h, void *arg)
+{
+	if (!uv_is_closing(h))
+		uv_close(h, NULL);
+}
+
 static void end(struct keeper *k)
 {
 	shares_close(k);
@@ -65,8 +71,10 @@ static void end(struct keeper *k)
 	while (waitpid(-1, NULL, WNOHANG) >= 0)
 		uv_run(&k->loop, UV_RUN_NOWAIT);
 	hull_strv_free(k->sb.paths);
-	uv_run(&k->loop, UV_RUN_NOWAIT);
-	free(k); /* the loop's own memory goes with the process, as in the keeper */
+	uv_walk(&k->loop, close_handle, NULL);
+	uv_run(&k->loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&k->loop), 0);
+	free(k);
 }
 
 #define PLAN(expected)                                                              \
