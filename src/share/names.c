@@ -214,6 +214,22 @@ static bool prepare_loss(struct hull_share *sh, int fd, const char *name, struct
 	return false;
 }
 
+/* The announcer removes what is gone, for the guest's watchers. When something of that name is here again, the guest
+ * may have looked it up in between, and a success would make its kernel take the new directory for a dead one: no name
+ * in it would ever be found again. So that is refused; the announcement of what is new follows. */
+static int announce_removal(struct share_req *r, struct share_inode *dir, const char *name)
+{
+	struct share_stat st;
+	if (!share_announced(r->sh, dir->id, name, false, true))
+		return -EPERM;
+	int fd = share_pin(r->sh, dir);
+	if (fd < 0)
+		return fd;
+	int e = share_identify(r->sh, fd, name, &st);
+	share_unpin(r->sh, dir);
+	return e == -ENOENT ? 0 : -EBUSY;
+}
+
 static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
 {
 	int e = 0;
@@ -222,7 +238,7 @@ static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
 	if (!name)
 		return share_reply(r, e, NULL, 0);
 	if (r->announcer)
-		return share_reply(r, share_announced(r->sh, dir->id, name, false, true) ? 0 : -EPERM, NULL, 0);
+		return share_reply(r, announce_removal(r, dir, name), NULL, 0);
 	int fd = pin_for_change(r, dir, name);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);

@@ -188,6 +188,28 @@ sys.exit(1)'
 	reap "$pid"
 }
 
+# The guest hears late of what the host removed; it must not take what is new under that name for dead.
+@test "workspace: a tree that the host removes and makes again is alive in the guest" {
+	local round i tree=$ws/rw/again
+	for round in 1 2 3; do
+		rm -rf "$tree"
+		mkdir "$tree"
+		for ((i = 0; i < 200; i++)); do mkdir "$tree/d$i" && echo old >"$tree/d$i/f"; done
+		hull exec work sh -c "ls -R $tree >/dev/null"
+		rm -rf "$tree"
+		mkdir "$tree"
+		for ((i = 0; i < 200; i++)); do mkdir "$tree/d$i"; done
+		chmod -R a+rwX "$tree"
+		hull exec work sh -ec "cd $tree
+			for turn in 1 2 3 4; do for i in \$(seq 0 199); do [ -d d\$i ] || echo d\$i is gone; done; done
+			for i in \$(seq 0 199); do echo \$i >d\$i/new; done
+			ls | wc -l
+			cat d*/new | wc -l" >"$BATS_TEST_TMPDIR/said"
+		[ "$(tr '\n' ' ' <"$BATS_TEST_TMPDIR/said")" = '200 200 ' ]
+	done
+	rm -rf "$tree"
+}
+
 @test "workspace: kill -9 of the server: an error, then it goes on; what was fsynced is there" {
 	local pid
 	pid=$(server_of "$ws/rw")
