@@ -190,7 +190,7 @@ sys.exit(1)'
 
 # The guest hears late of what the host removed; it must not take what is new under that name for dead.
 @test "workspace: a tree that the host removes and makes again is alive in the guest" {
-	local round i tree=$ws/rw/again
+	local i tree=$ws/rw/again
 	for _ in 1 2 3; do
 		rm -rf "$tree"
 		mkdir "$tree"
