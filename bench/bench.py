@@ -22,6 +22,9 @@ import sys
 import tempfile
 import time
 
+sys.dont_write_bytecode = True
+from figures import children, number, percentile, pss_mib  # noqa: E402 (beside this file; no compiled ones in the tree)
+
 BOOTS = int(os.environ.get("BENCH_BOOTS", "5"))
 EXECS = int(os.environ.get("BENCH_EXECS", "100"))
 IDLE_SECONDS = float(os.environ.get("BENCH_IDLE_SECONDS", "20"))
@@ -30,19 +33,6 @@ MEMORY, CPUS = "2g", "2"
 rows = []
 notes = []
 sections = []  # further Markdown, behind the table
-
-
-def percentile(values, p):
-    """Linear interpolation between the two nearest."""
-    values = sorted(values)
-    at = (len(values) - 1) * p / 100
-    low = int(at)
-    high = min(low + 1, len(values) - 1)
-    return values[low] + (values[high] - values[low]) * (at - low)
-
-
-def number(value):
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def record(what, unit, values):
@@ -221,15 +211,6 @@ def bench_exec(hull):
 
 # --- idle ---
 
-def children(pid):
-    found = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
-            for child in f.read().split():
-                found += [int(child), *children(int(child))]
-    return found
-
-
 def cpu_seconds(pids):
     total = 0
     for pid in pids:
@@ -237,14 +218,6 @@ def cpu_seconds(pids):
             fields = f.read().rsplit(")", 1)[1].split()
         total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")
-
-
-def pss_mib(pids):
-    total = 0
-    for pid in pids:
-        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
-            total += sum(int(line.split()[1]) for line in f if line.startswith("Pss:"))
-    return total / 1024
 
 
 def bench_idle(hull):
@@ -263,8 +236,8 @@ def bench_idle(hull):
         own, vm = cpu_seconds([keeper]) - before[0], cpu_seconds(machine) - before[1]
         keeper_cpu.append(100 * own / passed)
         all_cpu.append(100 * (own + vm) / passed)
-        keeper_memory.append(pss_mib([keeper]))
-        vm_memory.append(pss_mib(machine))
+        keeper_memory.append(pss_mib(keeper))
+        vm_memory.append(pss_mib(*machine))
         hull.remove(name)
     what = f"idle for {IDLE_SECONDS:.0f} s, Docker running"
     record(f"{what}: processor time of the whole sandbox", "% of one CPU", all_cpu)
@@ -273,26 +246,24 @@ def bench_idle(hull):
     record(f"{what}: memory of the VM (Pss, limit {MEMORY})", "MiB", vm_memory)
 
 
-# --- network ---
+# --- network, workspace: scripts of their own ---
+
+def section(hull, script, what):
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), script)
+    done = subprocess.run([sys.executable, path, hull.path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"bench: the {what} could not be measured (see above)")
+    sections.append(done.stdout)
+
 
 def bench_network(hull):
-    """Beside QEMU's slirp and passt, in machines of its own: network.py."""
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "network.py")
-    done = subprocess.run([sys.executable, script, hull.path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        raise SystemExit("bench: the network could not be measured (see above)")
-    sections.append(done.stdout)
+    """Beside QEMU's slirp and passt, in machines of its own."""
+    section(hull, "network.py", "network")
 
-
-# --- workspace ---
 
 def bench_workspace(hull):
-    """Beside the host and the sandbox's own disk: workspace.py."""
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "workspace.py")
-    done = subprocess.run([sys.executable, script, hull.path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        raise SystemExit("bench: the workspace could not be measured (see above)")
-    sections.append(done.stdout)
+    """Beside the host and the sandbox's own disk."""
+    section(hull, "workspace.py", "workspace")
 
 
 # --- report ---
@@ -337,8 +308,8 @@ def report(hull, seconds):
 
 
 def main():
-    benches = {"boot": bench_boot, "exec": bench_exec, "idle": bench_idle, "network": bench_network}
-    benches["workspace"] = bench_workspace
+    benches = {"boot": bench_boot, "exec": bench_exec, "idle": bench_idle, "network": bench_network,
+               "workspace": bench_workspace}
     if len(sys.argv) < 2 or any(b not in benches for b in sys.argv[2:]):
         raise SystemExit(f"usage: bench.py HULL [{'] ['.join(benches)}]")
     hull = Hull(sys.argv[1])

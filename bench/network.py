@@ -20,6 +20,9 @@ import tempfile
 import threading
 import time
 
+sys.dont_write_bytecode = True
+from figures import children, number, percentile, pss_mib  # noqa: E402 (beside this file; no compiled ones in the tree)
+
 ROUNDS = int(os.environ.get("BENCH_NET_ROUNDS", "10"))
 SIZE = int(os.environ.get("BENCH_NET_MIB", "64")) << 20
 CONNECTIONS = int(os.environ.get("BENCH_NET_CONNECTIONS", "200"))
@@ -27,17 +30,6 @@ PINGS = int(os.environ.get("BENCH_NET_PINGS", "500"))
 CHANGES = 20
 HERE = os.path.dirname(os.path.abspath(__file__))
 GUEST, GATEWAY, NETWORK_DNS = "10.0.2.15", "10.0.2.2", "198.19.0.1"
-
-
-def percentile(values, p):
-    values = sorted(values)
-    at = (len(values) - 1) * p / 100
-    low = int(at)
-    return values[low] + (values[min(low + 1, len(values) - 1)] - values[low]) * (at - low)
-
-
-def number(v):
-    return f"{v:.0f}" if v >= 100 else f"{v:.1f}" if v >= 10 else f"{v:.2f}"
 
 
 def spread(values):
@@ -263,20 +255,6 @@ class Passt:
         self.log.close()
 
 
-def children(pid):
-    found = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
-            for child in f.read().split():
-                found += [int(child), *children(int(child))]
-    return found
-
-
-def pss_mib(pid):
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
-        return sum(int(line.split()[1]) for line in f if line.startswith("Pss:")) / 1024
-
-
 def agent_text():
     with open(f"{HERE}/network_agent.py", encoding="utf-8") as f:
         return f.read()
@@ -379,7 +357,7 @@ def main(hull):
         memory = {"Hull": pss_mib(sandbox.family()["hull-egress"])}
         if passt:
             workers = [passt.process.pid, *children(passt.process.pid)]
-            memory["passt"] = sum(pss_mib(p) for p in workers)
+            memory["passt"] = pss_mib(*workers)
             memory["QEMU's slirp"] = max(0.0, slirp.beyond_ram() - behind.beyond_ram())
         keeper = pss_mib(sandbox.about["pid"])
         effect = policy_effect(sandbox, servers)

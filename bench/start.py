@@ -24,6 +24,7 @@ import time
 
 sys.dont_write_bytecode = True
 import baselines  # noqa: E402 (beside this file, which is not to leave compiled ones in the tree)
+from figures import number, percentile  # noqa: E402
 
 STARTS = int(os.environ.get("BENCH_STARTS", "30"))
 CLONES = [int(n) for n in os.environ.get("BENCH_CLONES", "1 10 50").split()]
@@ -34,17 +35,6 @@ HOME = os.environ.get("HULL_HOME") or os.path.join(
 
 rows = []
 notes = []
-
-
-def percentile(values, p):
-    values = sorted(values)
-    at = (len(values) - 1) * p / 100
-    low = int(at)
-    return values[low] + (values[min(low + 1, len(values) - 1)] - values[low]) * (at - low)
-
-
-def number(v):
-    return f"{v:.0f}" if v >= 100 else f"{v:.1f}" if v >= 10 else f"{v:.2f}"
 
 
 def record(what, unit, values):
