@@ -58,6 +58,28 @@ ssize_t hull_read_full(int fd, void *p, size_t n)
 	return (ssize_t)have;
 }
 
+ssize_t hull_pread_full(int fd, void *p, size_t n, off_t at)
+{
+	size_t have = 0;
+	while (have < n) {
+		ssize_t got = pread(fd, (char *)p + have, n - have, at + (off_t)have);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			break;
+		have += (size_t)got;
+	}
+	return (ssize_t)have;
+}
+
+bool hull_all_zero(const void *p, size_t n)
+{
+	const uint8_t *bytes = p;
+	return n == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0);
+}
+
 static int set_flag(int fd, int get, int set, int flag, bool on)
 {
 	int flags = fcntl(fd, get);

@@ -14,6 +14,10 @@
 int hull_write_full(int fd, const void *p, size_t n);
 /* Read until n bytes or end of file; the count read, or -errno. */
 ssize_t hull_read_full(int fd, void *p, size_t n);
+/* The same from an offset on, without moving the descriptor's own. */
+ssize_t hull_pread_full(int fd, void *p, size_t n, off_t at);
+/* Whether n bytes are all zero, as a hole would read. */
+bool hull_all_zero(const void *p, size_t n);
 int hull_set_nonblock(int fd, bool on);
 int hull_set_cloexec(int fd, bool on);
 

@@ -44,21 +44,16 @@ int hull_sha256(const void *p, size_t n, char *hex, struct hull_error *err)
 	return finish(c, hex, err);
 }
 
-static bool all_zero(const uint8_t *p, size_t n)
-{
-	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
-}
-
 /* Feed the file's data from `start` to `end`, block by block with the blocks' numbers. */
 static int feed_blocks(EVP_MD_CTX *c, int fd, uint8_t *buf, off_t start, off_t end)
 {
 	for (off_t block = start / SPARSE_BLOCK; block * SPARSE_BLOCK < end; block++) {
 		size_t want = (size_t)(end - block * SPARSE_BLOCK < SPARSE_BLOCK ? end - block * SPARSE_BLOCK
 										 : SPARSE_BLOCK);
-		ssize_t n = pread(fd, buf, want, block * SPARSE_BLOCK);
+		ssize_t n = hull_pread_full(fd, buf, want, block * SPARSE_BLOCK);
 		if (n != (ssize_t)want)
-			return n < 0 ? -errno : -EIO;
-		if (all_zero(buf, want))
+			return n < 0 ? (int)n : -EIO;
+		if (hull_all_zero(buf, want))
 			continue;
 		uint8_t number[8];
 		for (unsigned i = 0; i < sizeof(number); i++)

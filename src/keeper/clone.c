@@ -361,13 +361,7 @@ static int begin(struct clone *c, struct hull_error *err)
 	struct keeper *k = c->k;
 	const char *const argv[] = {"sh", "-c", SCRIPT, "hull-clone", k->sb.clone, k->sb.workdir};
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < sizeof(argv) / sizeof(*argv); i++)
-		r = hull_args_put_str(&args, HULL_TAG_ARGV, argv[i]);
-	if (r == 0)
-		r = hull_args_put_str(&args, HULL_TAG_USER, "root");
-	if (r == 0)
-		r = hull_args_put_str(&args, HULL_TAG_CWD, "/");
+	int r = relay_own_command(argv, sizeof(argv) / sizeof(*argv), &args);
 	if (r == 0)
 		r = spawn(c, err);
 	if (r < 0)

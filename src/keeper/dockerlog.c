@@ -47,12 +47,8 @@ void dockerlog_start(struct keeper *k)
 	_cleanup_free_ char *path = hull_sandbox_path(&k->paths, k->sb.name, "dockerd.log");
 	struct hull_error err = {0};
 	int r = path ? logfile_open(&k->docker_log, path, LOG_CAP, true, &err) : -ENOMEM;
-	for (size_t i = 0; r == 0 && i < sizeof(argv) / sizeof(*argv); i++)
-		r = hull_args_put_str(&args, HULL_TAG_ARGV, argv[i]);
 	if (r == 0)
-		r = hull_args_put_str(&args, HULL_TAG_USER, "root");
-	if (r == 0)
-		r = hull_args_put_str(&args, HULL_TAG_CWD, "/");
+		r = relay_own_command(argv, sizeof(argv) / sizeof(*argv), &args);
 	k->docker_tail.ops = &OPS;
 	if (r == 0)
 		r = stream_open(&k->docker_tail, &k->guest.link, HULL_SVC_EXEC, &args);

@@ -88,6 +88,16 @@ int relay_arguments(const struct keeper *k, uint8_t service, const uint8_t *args
 	return r < 0 ? r : cur.bad ? -EINVAL : 0;
 }
 
+int relay_own_command(const char *const *argv, size_t n, struct hull_buf *out)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = hull_args_put_str(out, HULL_TAG_ARGV, argv[i]);
+	if (r == 0)
+		r = hull_args_put_str(out, HULL_TAG_USER, "root");
+	return r ? r : hull_args_put_str(out, HULL_TAG_CWD, "/");
+}
+
 /* --- the guest's half --- */
 
 static void guest_accepted(struct stream *s, const uint8_t *args, size_t len)

@@ -58,13 +58,6 @@ static int put_buf(struct writer *w, struct hull_buf *b)
 	return r;
 }
 
-static bool all_zero(const uint8_t *p, size_t n)
-{
-	/* The analyzer does not see that the caller read these n bytes. */
-	return n == 0 ||
-	       (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0); // NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult)
-}
-
 static int put_file(struct writer *w, int fd, const char *name)
 {
 	_cleanup_(hull_buf_free) struct hull_buf head = {0};
@@ -86,7 +79,7 @@ static int put_file(struct writer *w, int fd, const char *name)
 		ssize_t n = lseek(fd, at, SEEK_SET) < 0 ? -errno : hull_read_full(fd, chunk, want);
 		if (n != (ssize_t)want)
 			return hull_fail(w->err, n < 0 ? (int)n : -EIO, "cannot read %s", name);
-		if (all_zero(chunk, want))
+		if (hull_all_zero(chunk, want))
 			continue;
 		uint8_t kind = 'X';
 		hull_buf_add(&head, &kind, 1);

@@ -3,6 +3,7 @@
 #include "snapshot/snapshot.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 
 #include <openssl/evp.h>
 #include <string.h>
@@ -13,11 +14,6 @@ enum { CHUNK = 1 << 20 };
 static void free_ctx(EVP_MD_CTX **c)
 {
 	EVP_MD_CTX_free(*c);
-}
-
-static bool all_zero(const uint8_t *p, size_t n)
-{
-	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
 static int add_number(EVP_MD_CTX *ctx, uint64_t v)
@@ -49,20 +45,18 @@ int hull_snapshot_digest(int fd, char hex[65], uint64_t *stored, struct hull_err
 	if (fstat(fd, &st) < 0)
 		return hull_fail_errno(err, "cannot look at a file");
 	for (off_t at = next_chunk(fd, 0, st.st_size); at < st.st_size; at = next_chunk(fd, at + CHUNK, st.st_size)) {
-		size_t want = st.st_size - at < CHUNK ? (size_t)(st.st_size - at) : CHUNK, got = 0;
-		while (got < want) {
-			ssize_t n = pread(fd, buf + got, want - got, at + (off_t)got);
-			if (n < 0 && errno == EINTR)
-				continue;
-			if (n <= 0)
-				return n < 0 ? hull_fail_errno(err, "cannot read a file")
-					     : hull_fail(err, -EBADMSG, "a file became shorter while it was read");
-			got += (size_t)n;
+		size_t want = st.st_size - at < CHUNK ? (size_t)(st.st_size - at) : CHUNK;
+		ssize_t got = hull_pread_full(fd, buf, want, at);
+		if (got >= 0 && got != (ssize_t)want)
+			return hull_fail(err, -EBADMSG, "a file became shorter while it was read");
+		if (got < 0) {
+			errno = (int)-got;
+			return hull_fail_errno(err, "cannot read a file");
 		}
-		if (all_zero(buf, got))
+		if (hull_all_zero(buf, want))
 			continue;
-		*stored += got;
-		if (add_number(ctx, (uint64_t)at) < 0 || EVP_DigestUpdate(ctx, buf, got) != 1)
+		*stored += want;
+		if (add_number(ctx, (uint64_t)at) < 0 || EVP_DigestUpdate(ctx, buf, want) != 1)
 			return hull_fail(err, -EIO, "cannot compute a digest");
 	}
 	uint8_t raw[32];

@@ -13,6 +13,7 @@
 #include "snapshot/snapshot.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 
 #include <fcntl.h>
 #include <linux/fiemap.h>
@@ -85,16 +86,13 @@ int hull_disk_map(int fd, struct hull_disk_map *m, struct hull_error *err)
 
 static int read_at(int fd, uint8_t *p, size_t n, uint64_t at, struct hull_error *err)
 {
-	for (size_t got = 0; got < n;) {
-		ssize_t r = pread(fd, p + got, n - got, (off_t)(at + got));
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return r < 0 ? hull_fail_errno(err, "cannot read the disk")
-				     : hull_fail(err, -EIO, "the disk became shorter while it was copied");
-		got += (size_t)r;
-	}
-	return 0;
+	ssize_t got = hull_pread_full(fd, p, n, (off_t)at);
+	if (got == (ssize_t)n)
+		return 0;
+	if (got >= 0)
+		return hull_fail(err, -EIO, "the disk became shorter while it was copied");
+	errno = (int)-got;
+	return hull_fail_errno(err, "cannot read the disk");
 }
 
 static int write_at(int fd, const uint8_t *p, size_t n, uint64_t at, struct hull_error *err)
@@ -112,17 +110,12 @@ static int write_at(int fd, const uint8_t *p, size_t n, uint64_t at, struct hull
 	return 0;
 }
 
-static bool all_zero(const uint8_t *p, size_t n)
-{
-	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
-}
-
 /* Into a file that is empty there: blocks of zeros need not be written. */
 static int write_sparse(int to, const uint8_t *p, size_t n, uint64_t at, struct hull_error *err)
 {
 	for (size_t i = 0; i < n;) {
 		size_t first = i;
-		while (i < n && !all_zero(p + i, n - i < BLOCK ? n - i : BLOCK))
+		while (i < n && !hull_all_zero(p + i, n - i < BLOCK ? n - i : BLOCK))
 			i += BLOCK;
 		size_t end = i < n ? i : n;
 		int r = end > first ? write_at(to, p + first, end - first, at + first, err) : 0;

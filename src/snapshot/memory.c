@@ -66,11 +66,6 @@ static int find(pid_t pid, uint64_t size, const struct stat *base, uint64_t *sta
 				      found);
 }
 
-static bool all_zero(const uint8_t *p)
-{
-	return p[0] == 0 && memcmp(p, p + 1, PAGE - 1) == 0;
-}
-
 static int write_at(struct copy *c, const uint8_t *p, size_t n, uint64_t at)
 {
 	while (n > 0) {
@@ -114,7 +109,7 @@ static int copy_run(struct copy *c, uint64_t at, size_t pages)
 	c->copied += bytes;
 	for (size_t i = 0; i < pages;) {
 		size_t first = i;
-		while (i < pages && !all_zero(c->buf + i * PAGE))
+		while (i < pages && !hull_all_zero(c->buf + i * PAGE, PAGE))
 			i++;
 		int r = i > first ? write_at(c, c->buf + first * PAGE, (i - first) * PAGE, at + first * PAGE)
 				  : clear_at(c, at + i++ * PAGE);
