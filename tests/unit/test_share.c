@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -284,6 +286,81 @@ static void test_stream(void **state)
 	end(&f);
 }
 
+/* --- a host that refuses --- */
+
+/* Every system call by which the server changes something fails with `code`, as on a disk whose quota is used up. */
+static bool refuse_changes(int code)
+{
+	static const int calls[] = {SCMP_SYS(pwritev2), SCMP_SYS(mkdirat),   SCMP_SYS(symlinkat),
+				    SCMP_SYS(linkat),   SCMP_SYS(fallocate), SCMP_SYS(fsync)};
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	int r = ctx ? 0 : -ENOMEM;
+	for (size_t i = 0; r == 0 && i < sizeof calls / sizeof *calls; i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO((uint32_t)code), calls[i], 0);
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO((uint32_t)code), SCMP_SYS(openat), 1,
+				     SCMP_A2_32(SCMP_CMP_MASKED_EQ, O_CREAT, O_CREAT));
+	if (r == 0)
+		r = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return r == 0;
+}
+
+/* In a child, because a filter stays: its exit code is the number of the first request that was answered otherwise. */
+static int refused_requests(int code)
+{
+	struct fixture f;
+	uint64_t fh = 0;
+	begin(&f, (struct hull_share_config){0});
+	uint64_t id = raw_lookup(&f.c, FUSE_ROOT_ID, "file");
+	if (raw_open(&f.c, id, FUSE_OPEN, O_RDWR, &fh) != 0 || !refuse_changes(code))
+		return 100;
+	const struct fuse_mkdir_in mkdir_in = {.mode = 0755};
+	const struct fuse_create_in create_in = {.mode = 0644, .flags = O_WRONLY | O_CREAT};
+	const struct fuse_link_in link_in = {.oldnodeid = id};
+	const struct fuse_fallocate_in fallocate_in = {.fh = fh, .length = 4096};
+	const struct fuse_fsync_in fsync_in = {.fh = fh};
+	int bad = 0;
+	if (raw_write(&f.c, id, fh, "more") != -code)
+		bad = 1;
+	if (raw_named(&f.c, FUSE_MKDIR, FUSE_ROOT_ID, &mkdir_in, sizeof mkdir_in, "new", NULL) != -code)
+		bad = 2;
+	if (raw_named(&f.c, FUSE_CREATE, FUSE_ROOT_ID, &create_in, sizeof create_in, "made", NULL) != -code)
+		bad = 3;
+	if (raw_named(&f.c, FUSE_SYMLINK, FUSE_ROOT_ID, NULL, 0, "link", "target") != -code)
+		bad = 4;
+	if (raw_named(&f.c, FUSE_LINK, FUSE_ROOT_ID, &link_in, sizeof link_in, "second", NULL) != -code)
+		bad = 5;
+	raw_begin(&f.c, FUSE_FALLOCATE, id);
+	raw_add(&f.c, &fallocate_in, sizeof fallocate_in);
+	if (raw_go(&f.c) != -code)
+		bad = 6;
+	raw_begin(&f.c, FUSE_FSYNC, id);
+	raw_add(&f.c, &fsync_in, sizeof fsync_in);
+	if (raw_go(&f.c) != -code)
+		bad = 7;
+	/* What it did not touch is as it was, and the server goes on. */
+	if (raw_read(&f.c, id, FUSE_READ, fh, 0, 100) != 0 || f.c.reply_len != 7 || memcmp(f.c.reply, "content", 7))
+		bad = 8;
+	end(&f);
+	return bad;
+}
+
+static void test_errors_of_the_host(void **state)
+{
+	static const int codes[] = {EDQUOT, ENOSPC, EIO, EACCES, EFBIG};
+	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+		int status = -1;
+		pid_t pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0)
+			_exit(refused_requests(codes[i]));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +372,7 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_one_file),
 		cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_errors_of_the_host),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
