@@ -81,7 +81,12 @@ static void notifier_run(void *ctx, int status_fd)
 static void announce_content(const char *path)
 {
 	const struct timespec touch[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = OVERFLOW_TOUCH_S}};
+	struct stat st;
 	utimensat(AT_FDCWD, path, touch, AT_SYMLINK_NOFOLLOW);
+	/* While a file is open for writing it cannot be executed (ETXTBSY). The attributes are as fresh as the answer
+	 * to the touch. */
+	if (fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || (S_ISREG(st.st_mode) && st.st_mode & 0111))
+		return;
 	int fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd >= 0)
 		close(fd);

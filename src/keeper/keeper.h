@@ -312,8 +312,8 @@ void clone_close(struct keeper *k);
 
 /* --- share_child.c --- */
 
-/* Start one server in its jail; *fd is our end of its socket. */
-int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, struct hull_jailed *child,
+/* Start one server in its jail; *fd is our end of its socket, *control that of the one which takes paths to guard. */
+int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, int *control, struct hull_jailed *child,
 		      struct hull_error *err);
 
 /* --- jobs.c --- */
@@ -384,8 +384,8 @@ struct keeper {
 	size_t pair_count;
 	struct listener control, docker;
 	/* share_child_spawn(), or a test's; NULL = nothing is mounted. */
-	int (*share_spawn)(struct keeper *k, const struct share_spec *spec, int *fd, struct hull_jailed *child,
-			   struct hull_error *err);
+	int (*share_spawn)(struct keeper *k, const struct share_spec *spec, int *fd, int *control,
+			   struct hull_jailed *child, struct hull_error *err);
 	struct node links_dirty, clients, relays, pending, waiters, docker_conns, jobs, mounts;
 	size_t mount_count;
 	struct clone *clone; /* while it is being made */

@@ -1,10 +1,12 @@
 /* The workspace: one server process (hull-share) for each path of the sandbox, and its bytes to and from the guest's
  * SHARE stream; see keeper.h.
  *
- * A path is a `mount`: NEW (to be asked for), ASKED (the guest was told MOUNT), MOUNTED, LEAVING (it was told UNMOUNT),
- * GONE (somebody in the guest unmounted it). One is asked for at a time, in the order of sandbox.json, because a path
- * may lie inside another one. The guest counts as configured when the first round is over; a path that cannot be
- * mounted then ends the sandbox, so that nobody works in a directory that only looks like theirs.
+ * A path is a `mount`: NEW (to be asked for), or GUARDING before that, when it is read-only and added while the servers
+ * of writable paths around it run (they have to be told, one such path at a time), ASKED (the guest was told MOUNT),
+ * MOUNTED, LEAVING (it was told UNMOUNT), GONE (somebody in the guest unmounted it). One is asked for at a time, in the
+ * order of sandbox.json, because a path may lie inside another one. The guest counts as configured when the first round
+ * is over; a path that cannot be mounted then ends the sandbox, so that nobody works in a directory that only looks
+ * like theirs.
  *
  * Its `server` is a process and a socket. The guest opens a stream for the path, from then on bytes pass as in
  * docker_socket.c: from the socket only as much as the stream takes, to the socket what it takes at once, the rest kept
@@ -31,16 +33,20 @@
 
 enum { RESTARTS_MAX = 5, CALM_MS = 60 * 1000 };
 
-enum state { NEW, ASKED, MOUNTED, LEAVING, GONE };
-static const char *const states[] = {"mounting", "mounting", "mounted", "unmounting", "unmounted in the sandbox"};
+enum state { NEW, GUARDING, ASKED, MOUNTED, LEAVING, GONE };
+static const char *const states[] = {"mounting", "mounting",   "mounting",
+				     "mounted",  "unmounting", "unmounted in the sandbox"};
 
 struct mount;
 struct server {
 	struct keeper *k;
 	struct mount *mount; /* NULL once it is no longer its server */
-	uv_poll_t socket, exit;
+	uv_poll_t socket, control_socket, exit;
 	unsigned handles; /* of the loop that hold on to this */
-	int fd;           /* -1 = closed */
+	int fd;           /* -1 = closed, and so is control */
+	int control;
+	struct mount *guarding; /* what it was told to guard and has not answered yet; NULL = nothing */
+	unsigned unclaimed;     /* answers to come that nobody waits for any more */
 	int watching;
 	struct hull_jailed child;
 	bool exited;
@@ -58,11 +64,14 @@ struct mount {
 	mode_t mode;
 	enum state state;
 	struct server *server;
+	bool told;      /* GUARDING: the servers */
+	unsigned waits; /* for the answers of that many */
 	unsigned restarts;
 	uint64_t restarted_ms;
 };
 
 static void advance(struct keeper *k);
+static void give_up(struct mount *m, int code, const char *why);
 static void server_lost(struct mount *m);
 static void on_socket(uv_poll_t *poll, int status, int events);
 
@@ -92,8 +101,16 @@ static void server_hang_up(struct server *sv)
 	sv->fd = -1;
 	sv->over = true;
 	uv_close((uv_handle_t *)&sv->socket, on_handle_closed);
+	uv_close((uv_handle_t *)&sv->control_socket, on_handle_closed);
 	close(fd);
+	close(sv->control);
 	stream_reset(&sv->stream, ECONNRESET, "the server of this path has ended");
+	if (!sv->guarding)
+		return;
+	/* Should this path get another server, that one knows from its start. */
+	sv->guarding->waits--;
+	sv->guarding = NULL;
+	advance(sv->k);
 }
 
 /* Nobody wants it any more. */
@@ -233,19 +250,70 @@ static const struct stream_ops OPS = {
 	.closed = on_stream_closed,
 };
 
+static bool lies_in(const struct mount *m, const struct mount *other)
+{
+	size_t len = strlen(other->path);
+	return strncmp(m->path, other->path, len) == 0 && m->path[len] == '/';
+}
+
 /* Paths below m that have a mount of their own which is read-only: it must not be possible to write to them by way of
  * m. Relative to m; borrowed from the mounts. */
 static size_t guards_of(const struct mount *m, const char **out, size_t cap)
 {
-	size_t n = 0, len = strlen(m->path);
+	size_t n = 0;
 	list_each(it, &m->k->mounts)
 	{
 		const struct mount *other = container_of(it, struct mount, in_list);
-		if (!m->readonly && other->readonly && n < cap && strncmp(other->path, m->path, len) == 0 &&
-		    other->path[len] == '/')
-			out[n++] = other->path + len + 1;
+		if (!m->readonly && other->readonly && n < cap && lies_in(other, m))
+			out[n++] = other->path + strlen(m->path) + 1;
 	}
 	return n;
+}
+
+static void on_control(uv_poll_t *poll, int status, int events)
+{
+	struct server *sv = poll->data;
+	struct mount *m = sv->guarding;
+	uint8_t raw[4];
+	ssize_t n = read(sv->control, raw, sizeof(raw));
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n != (ssize_t)sizeof(raw) || (!m && !sv->unclaimed)) {
+		server_hang_up(sv);
+		return;
+	}
+	if (!m) {
+		sv->unclaimed--;
+		return;
+	}
+	struct hull_cur cur = hull_cur_make(raw, sizeof(raw));
+	uint32_t code = hull_cur_le32(&cur);
+	sv->guarding = NULL;
+	m->waits--;
+	if (code)
+		give_up(m, -(int)(code & 0xfff), "it cannot be kept read-only in the path around it");
+	else
+		advance(m->k);
+}
+
+/* Tell the servers of writable paths around it. */
+static void guard(struct mount *m)
+{
+	m->told = true;
+	list_each(it, &m->k->mounts)
+	{
+		const struct mount *outer = container_of(it, struct mount, in_list);
+		struct server *sv = outer->server;
+		if (outer->readonly || !sv || sv->fd < 0 || !lies_in(m, outer))
+			continue;
+		const char *path = m->path + strlen(outer->path) + 1;
+		if (send(sv->control, path, strlen(path), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+			server_hang_up(sv); /* it will have a successor, which knows */
+			continue;
+		}
+		sv->guarding = m;
+		m->waits++;
+	}
 }
 
 static int server_start(struct mount *m, struct hull_error *err)
@@ -259,28 +327,33 @@ static int server_start(struct mount *m, struct hull_error *err)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	sv->k = k;
 	sv->stream.ops = &OPS;
-	int r = k->share_spawn(k, &spec, &sv->fd, &sv->child, err);
+	int r = k->share_spawn(k, &spec, &sv->fd, &sv->control, &sv->child, err);
 	if (r < 0) {
 		free(sv);
 		return r;
 	}
-	sv->socket.data = sv->exit.data = sv;
-	r = uv_poll_init(&k->loop, &sv->exit, sv->child.pidfd);
-	sv->handles = r == 0;
-	if (r == 0 && (r = uv_poll_init(&k->loop, &sv->socket, sv->fd)) == 0)
-		sv->handles++;
+	uv_poll_t *const polls[] = {&sv->exit, &sv->socket, &sv->control_socket};
+	const int fds[] = {sv->child.pidfd, sv->fd, sv->control};
+	for (size_t i = 0; r == 0 && i < 3; i++) {
+		polls[i]->data = sv;
+		r = uv_poll_init(&k->loop, polls[i], fds[i]);
+		sv->handles += r == 0;
+	}
 	if (r < 0) {
 		kill(sv->child.pid, SIGKILL);
 		waitpid(sv->child.pid, NULL, 0);
-		close(sv->child.pidfd);
-		close(sv->fd);
-		if (sv->handles)
-			uv_close((uv_handle_t *)&sv->exit, on_handle_closed);
-		else
+		unsigned made = sv->handles;
+		for (size_t i = 0; i < made; i++)
+			uv_close((uv_handle_t *)polls[i], on_handle_closed);
+		for (size_t i = 0; i < 3; i++)
+			close(fds[i]);
+		sv->fd = -1;
+		if (!made)
 			free(sv);
 		return hull_fail(err, r, "cannot watch a server: %s", uv_strerror(r));
 	}
 	uv_poll_start(&sv->exit, UV_READABLE, on_ended);
+	uv_poll_start(&sv->control_socket, UV_READABLE, on_control);
 	sv->mount = m;
 	m->server = sv;
 	return 0;
@@ -301,6 +374,14 @@ static struct mount *find(struct keeper *k, const char *path)
 
 static void mount_free(struct mount *m)
 {
+	list_each(it, &m->k->mounts)
+	{
+		struct server *sv = container_of(it, struct mount, in_list)->server;
+		if (sv && sv->guarding == m) {
+			sv->guarding = NULL;
+			sv->unclaimed++;
+		}
+	}
 	list_del(&m->in_list);
 	m->k->mount_count--;
 	if (m->server)
@@ -385,8 +466,20 @@ static void advance(struct keeper *k)
 	list_each(n, &k->mounts)
 	{
 		struct mount *m = container_of(n, struct mount, in_list);
+		struct hull_error err = {0};
 		if (m->state == ASKED)
 			return;
+		if (m->state == GUARDING) {
+			if (!m->told)
+				guard(m);
+			if (m->waits)
+				return;
+			m->state = NEW;
+			if (server_start(m, &err) < 0) {
+				give_up(m, err.code, err.msg); /* comes back here */
+				return;
+			}
+		}
 		if (m->state == NEW && m->server && !next)
 			next = m;
 	}
@@ -539,23 +632,13 @@ int share_mount(struct keeper *k, const char *path, bool readonly, struct hull_e
 	int r = mount_add(k, path, readonly, &m, err);
 	if (r < 0)
 		return r;
-	size_t len;
 	list_each(n, &k->mounts)
 	{
 		const struct mount *o = container_of(n, struct mount, in_list);
-		len = strlen(o->path);
-		if (m->readonly && !o->readonly && strncmp(path, o->path, len) == 0 && path[len] == '/') {
-			r = hull_fail(
-				err, -EBUSY,
-				"%s lies in %s, which is mounted writable: to make a part of it read-only, stop the "
-				"sandbox first",
-				path, o->path);
-			mount_free(m);
-			return r;
-		}
+		if (m->readonly && !o->readonly && lies_in(m, o))
+			m->state = GUARDING;
 	}
-	r = server_start(m, err);
-	if (r < 0) {
+	if (m->state == NEW && (r = server_start(m, err)) < 0) {
 		mount_free(m);
 		return r;
 	}

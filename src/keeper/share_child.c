@@ -40,14 +40,14 @@ static int open_program(struct hull_error *err)
 		      : fd;
 }
 
-int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, struct hull_jailed *child,
+int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, int *control, struct hull_jailed *child,
 		      struct hull_error *err)
 {
-	char uid[16], gid[16];
-	char *argv[2 * MOUNTS_MAX + 10];
+	char uid[16], gid[16], number[16];
+	char *argv[2 * MOUNTS_MAX + 12];
 	size_t n = 0;
 	struct stat st;
-	int ends[2];
+	int ends[2], control_ends[2];
 	_cleanup_close_ int program = open_program(err);
 	if (program < 0)
 		return program;
@@ -62,10 +62,16 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 		return hull_fail_errno(err, "cannot make a socket");
 	_cleanup_close_ int ours = ends[0];
 	_cleanup_close_ int theirs = ends[1];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control_ends) < 0)
+		return hull_fail_errno(err, "cannot make a socket");
+	_cleanup_close_ int our_control = control_ends[0];
+	_cleanup_close_ int their_control = control_ends[1];
 	int size = SOCKET_BUFFER;
 	for (int i = 0; i < 2; i++)
 		setsockopt(ends[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	int r = hull_set_nonblock(ours, true);
+	if (r == 0)
+		r = hull_set_nonblock(our_control, true);
 	if (r < 0)
 		return hull_fail(err, r, "cannot make a socket");
 	struct rlimit files = {0, 1 << 20};
@@ -80,6 +86,9 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 	argv[n++] = uid;
 	argv[n++] = "--gid";
 	argv[n++] = gid;
+	snprintf(number, sizeof(number), "%d", their_control);
+	argv[n++] = "--control";
+	argv[n++] = number;
 	if (spec->readonly)
 		argv[n++] = "--ro";
 	for (size_t i = 0; i < spec->guard_count; i++) {
@@ -94,6 +103,8 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 		.bind_count = 1,
 		.need_proc = true,
 		.need_fanotify = true,
+		.fds = &their_control,
+		.fd_count = 1,
 		.stdin_fd = theirs,
 		.stdout_fd = -1,
 		.stderr_fd = k->keeper_log.fd,
@@ -108,5 +119,6 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 	if (r < 0)
 		return r;
 	*fd = hull_steal_fd(&ours);
+	*control = hull_steal_fd(&our_control);
 	return 0;
 }

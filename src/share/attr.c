@@ -81,63 +81,6 @@ bool share_is_ro(const struct hull_share *sh, const struct share_inode *ino)
 	return sh->config.readonly || ino->ro;
 }
 
-int share_guarded(const struct hull_share *sh, const struct share_inode *dir, const char *name)
-{
-	for (size_t i = 0; i < sh->guard_count; i++) {
-		const struct share_guard *g = &sh->guards[i];
-		if (g->ino == dir->key.ino && g->dev == dir->key.dev && !strcmp(g->name, name))
-			return g->final ? -EROFS : -EBUSY;
-	}
-	return 0;
-}
-
-int share_guards_init(struct hull_share *sh, struct hull_error *err)
-{
-	for (size_t i = 0; i < sh->config.guarded_count; i++) {
-		const char *path = sh->config.guarded[i];
-		_cleanup_free_ char *copy = strdup(path);
-		_cleanup_close_ int dir = fcntl(sh->root->fd, F_DUPFD_CLOEXEC, 0);
-		if (!copy || dir < 0)
-			return hull_fail(err, -ENOMEM, "share: out of memory");
-		char *save = NULL;
-		char *part = strtok_r(copy, "/", &save);
-		if (!part)
-			return hull_fail(err, -EINVAL, "share: '%s' is no path below the root", path);
-		while (part) {
-			struct share_stat st;
-			struct share_key key;
-			char *next = strtok_r(NULL, "/", &save);
-			int e = share_statx(dir, "", &st);
-			if (e < 0)
-				return hull_fail(err, e, "share: cannot read '%s': %s", path, strerror(-e));
-			share_key_of(&st, &key);
-			if (!strcmp(part, ".") || !strcmp(part, "..") || sh->guard_count == SHARE_GUARDS_MAX)
-				return hull_fail(err, -EINVAL, "share: cannot keep '%s' read-only: %s", path,
-						 sh->guard_count == SHARE_GUARDS_MAX ? "too many" : "not a plain path");
-			struct share_guard *g = &sh->guards[sh->guard_count];
-			*g = (struct share_guard){.dev = key.dev, .ino = key.ino, .name = strdup(part), .final = !next};
-			if (!g->name)
-				return hull_fail(err, -ENOMEM, "share: out of memory");
-			sh->guard_count++;
-			if (next) {
-				int fd = openat(dir, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-				if (fd < 0)
-					return hull_fail_errno(err, "share: cannot keep '%s' read-only", path);
-				close(dir);
-				dir = fd;
-			}
-			part = next;
-		}
-	}
-	return 0;
-}
-
-void share_guards_free(struct hull_share *sh)
-{
-	for (size_t i = 0; i < sh->guard_count; i++)
-		free(sh->guards[i].name);
-}
-
 static void reply_attr(struct share_req *r, struct share_inode *ino, const struct share_stat *st)
 {
 	struct fuse_attr_out out = {0};

@@ -95,7 +95,7 @@ struct share_table {
 struct share_guard {
 	uint64_t dev, ino; /* of the directory */
 	char *name;
-	bool final; /* read-only from here down; else an ancestor, which only keeps its name */
+	atomic_bool final; /* read-only from here down; else an ancestor, which only keeps its name */
 };
 
 struct share_lock_wait;
@@ -122,7 +122,7 @@ struct hull_share {
 	struct share_inode lru; /* ring; lru.lru_next is the most recently used */
 	uint32_t dir_fds;
 	struct share_guard guards[SHARE_GUARDS_MAX];
-	size_t guard_count;
+	atomic_size_t guard_count;
 
 	atomic_uint minor; /* of the guest's protocol; 0 before INIT */
 	atomic_bool expire_only;
@@ -231,9 +231,11 @@ void share_attr_valid(struct hull_share *sh, const struct share_inode *ino, cons
 void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, bool negative, uint64_t *sec,
 		       uint32_t *nsec);
 bool share_is_ro(const struct hull_share *sh, const struct share_inode *ino);
+uint64_t share_guest_ino(const struct hull_share *sh, uint64_t dev, uint64_t ino);
+
+/* --- guard.c --- */
 /* 0; -EROFS when the name is guarded itself, -EBUSY when something below it is. */
 int share_guarded(const struct hull_share *sh, const struct share_inode *dir, const char *name);
-uint64_t share_guest_ino(const struct hull_share *sh, uint64_t dev, uint64_t ino);
 int share_guards_init(struct hull_share *sh, struct hull_error *err);
 void share_guards_free(struct hull_share *sh);
 

@@ -1,9 +1,11 @@
 /* hull-share: one mount of a sandbox, served. Started by hull-keeper in a jail that holds nothing but what it serves.
  *
- *     hull-share --root PATH [--ro] [--guard PATH]... [--uid N] [--gid N]
+ *     hull-share --root PATH [--ro] [--guard PATH]... [--control FD] [--uid N] [--gid N]
  *
  * Its standard input is a socket that carries the FUSE messages both ways (share.h, the stream transport); it ends
  * when the socket does. In front of them come four bytes, little-endian: the process id of the guest's announcer.
+ * FD is a socket of the keeper's (SOCK_SEQPACKET): each packet is one more path to guard, relative to the root; the
+ * answer is a packet of four bytes, little-endian, 0 or an errno.
  * Before it reads a byte from it, it takes away from itself all system calls but those that serving takes. It is linked
  * statically and executed by descriptor, so the jail need not show it any program or library. What it has to say goes
  * to standard error, the keeper's log.
@@ -18,7 +20,9 @@
 #include "base/text.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fuse.h>
+#include <pthread.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -169,6 +173,7 @@ static int confine(struct hull_error *err)
 struct arguments {
 	const char *root;
 	const char *guards[GUARDS_MAX];
+	uint32_t control; /* 0 = none */
 	struct hull_share_config config;
 };
 
@@ -198,6 +203,8 @@ static int parse(char **argv, struct arguments *a, struct hull_error *err)
 			a->guards[a->config.guarded_count++] = value;
 		else if (!strcmp(*p, "--uid"))
 			r = number(value, &a->config.guest_uid, err);
+		else if (!strcmp(*p, "--control"))
+			r = number(value, &a->control, err);
 		else if (!strcmp(*p, "--gid"))
 			r = number(value, &a->config.guest_gid, err);
 		else
@@ -243,6 +250,54 @@ static int greet(struct hull_share *share, struct hull_error *err)
 	return 0;
 }
 
+/* --- what the keeper wants while it serves --- */
+
+struct control {
+	int fd;
+	struct hull_share *share;
+	pthread_t thread;
+	bool running;
+};
+
+static void *follow_control(void *arg)
+{
+	const struct control *c = arg;
+	char path[PATH_MAX];
+	ssize_t n;
+	while ((n = read(c->fd, path, sizeof path - 1)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			break;
+		path[n] = '\0';
+		struct hull_error err = {0};
+		uint32_t code = (uint32_t)-hull_share_guard(c->share, path, &err);
+		uint8_t answer[4];
+		for (unsigned i = 0; i < sizeof answer; i++)
+			answer[i] = (uint8_t)(code >> (8 * i));
+		if (code)
+			fprintf(stderr, "hull-share: %s\n", err.msg);
+		if (write(c->fd, answer, sizeof answer) != (ssize_t)sizeof answer)
+			break;
+	}
+	return NULL;
+}
+
+static int control_start(struct control *c, struct hull_error *err)
+{
+	int e = c->fd > 0 ? pthread_create(&c->thread, NULL, follow_control, c) : 0;
+	c->running = c->fd > 0 && e == 0;
+	return e ? hull_fail(err, -e, "cannot start a thread: %s", strerror(e)) : 0;
+}
+
+static void control_stop(struct control *c)
+{
+	if (!c->running)
+		return;
+	shutdown(c->fd, SHUT_RDWR);
+	pthread_join(c->thread, NULL);
+}
+
 static int serve(char **argv, struct hull_error *err)
 {
 	static struct arguments a;
@@ -264,12 +319,18 @@ static int serve(char **argv, struct hull_error *err)
 		r = hull_fail(err, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = confine(err);
+	static struct control control;
+	control.fd = (int)a.control;
+	control.share = share;
+	if (r == 0)
+		r = control_start(&control, err);
 	if (r == 0)
 		r = greet(share, err);
 	if (r == 0) {
 		t = hull_share_stream_transport(stream);
 		r = hull_share_serve(share, &t, THREADS, err);
 	}
+	control_stop(&control);
 	hull_share_free(share);
 	hull_share_stream_free(stream);
 	return r < 0 ? r : 0;

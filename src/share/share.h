@@ -98,6 +98,9 @@ struct hull_share_transport {
  * It sets the process's umask to 0 (the guest's kernel has applied the umask) and raises RLIMIT_NOFILE to its hard
  * limit. */
 int hull_share_new(const struct hull_share_config *config, struct hull_share **out, struct hull_error *err);
+/* One more `guarded` path, for good; from any thread, also while it serves: what the guest asks for after this has
+ * returned is refused, descriptors that it has open included. */
+int hull_share_guard(struct hull_share *share, const char *path, struct hull_error *err);
 /* Nothing may be running in it any more. */
 void hull_share_free(struct hull_share *share);
 

@@ -80,6 +80,11 @@ server_of() { # PATH: the process that serves it
 	chmod 755 "$ws/rw/new"
 	touch -d '2001-02-03 04:05:06.123456789 UTC' "$ws/rw/new"
 	[ "$(hull exec work ./new)" = ran ]
+	# Also while it is being announced to watchers in the sandbox.
+	hull exec work sh -c 'for i in $(seq 200); do ./new >/dev/null || exit; done' &
+	for i in $(seq 50); do touch -d '2001-02-03 04:05:06.123456789 UTC' "$ws/rw/new" && cat /dev/null >>"$ws/rw/new"; done
+	wait $!
+	touch -d '2001-02-03 04:05:06.123456789 UTC' "$ws/rw/new"
 	[ "$(hull exec work stat -c %y new)" = '2001-02-03 04:05:06.123456789 +0000' ]
 	hull exec work sh -c 'cp /bin/true x && ./x'
 }
@@ -249,6 +254,29 @@ sys.exit(1)'
 	[ "$(cat "$ws/later/f")" = here ]
 	run hull unmount work "$ws/later"
 	assert_refused 125 'not mounted'
+}
+
+@test "workspace: a part of a writable path is made read-only while it runs" {
+	mkdir "$ws/rw/part"
+	echo kept >"$ws/rw/part/f"
+	[ "$UID" != 0 ] || chown -R "$owner:$owner" "$ws/rw/part"
+	# Somebody has it open for writing already.
+	hull exec work sh -c 'exec 3>>part/f; echo more >&3; touch part/opened; until [ -e go ]; do sleep 0.1; done; echo late >&3' &
+	eventually 20 test -e "$ws/rw/part/opened"
+	hull mount work "$ws/rw/part:ro"
+	touch "$ws/rw/go"
+	run wait $!
+	[ "$status" != 0 ]
+	[ "$(hull exec work cat part/f)" = "$(printf 'kept\nmore')" ]
+	# Root takes the mount away and finds the server of the path around it no more willing.
+	as_root work umount -l "$ws/rw/part"
+	run as_root work sh -c "echo no >>$ws/rw/part/f"
+	[ "$status" != 0 ]
+	run as_root work mv "$ws/rw/part" "$ws/rw/moved"
+	[ "$status" != 0 ]
+	[ "$(cat "$ws/rw/part/f")" = "$(printf 'kept\nmore')" ]
+	hull exec work touch beside
+	hull unmount work "$ws/rw/part"
 }
 
 @test "workspace: what must not be given away is refused" {

@@ -5,6 +5,8 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "wire/args.h"
+#include "wire/service.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -22,10 +24,12 @@
 static char base[] = "/tmp/hull-test-shares-XXXXXX";
 static struct hull_buf plan; /* "path[ ro]: guards\n" for each server, in order */
 
-static int fake_spawn(struct keeper *k, const struct share_spec *spec, int *fd, struct hull_jailed *child,
+static int asked = -1; /* the server's end of the first one's control socket */
+
+static int fake_spawn(struct keeper *k, const struct share_spec *spec, int *fd, int *control, struct hull_jailed *child,
 		      struct hull_error *err)
 {
-	int ends[2];
+	int ends[2], control_ends[2];
 	hull_buf_addf(&plan, "%s%s:", spec->path + strlen(base), spec->readonly ? " ro" : "");
 	for (size_t i = 0; i < spec->guard_count; i++)
 		hull_buf_addf(&plan, " %s", spec->guards[i]);
@@ -33,10 +37,19 @@ static int fake_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	child->pid = fork();
 	if (child->pid == 0) {
+		close_range(3, ~0U, 0); /* the other servers' sockets */
 		pause();
 		_exit(0);
 	}
 	close(ends[1]);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control_ends), 0);
+	hull_set_nonblock(control_ends[0], true);
+	hull_set_nonblock(control_ends[1], true);
+	*control = control_ends[0];
+	if (asked < 0)
+		asked = control_ends[1];
+	else
+		close(control_ends[1]);
 	child->pidfd = pidfd_open(child->pid, 0);
 	hull_set_nonblock(ends[0], true);
 	*fd = ends[0];
@@ -67,6 +80,9 @@ static void close_handle(uv_handle_t *h, void *arg)
 static void end(struct keeper *k)
 {
 	shares_close(k);
+	if (asked >= 0)
+		close(asked);
+	asked = -1;
 	/* The servers were killed: the loop reaps them. */
 	while (waitpid(-1, NULL, WNOHANG) >= 0)
 		uv_run(&k->loop, UV_RUN_NOWAIT);
@@ -99,16 +115,66 @@ static void test_guards(void **state)
 	     "/ab ro:\n"
 	     "/a/b/c/d ro:\n"
 	     "/a/b/e:\n");
-	/* Too late for the server of /a to learn of another one. */
 	k->guest.configured = true;
-	_cleanup_free_ char *late = hull_fmt("%s/a/in", base), *beside = hull_fmt("%s/ab/x", base);
-	_cleanup_free_ char *known = hull_fmt("%s/a/b", base);
-	assert_int_equal(share_mount(k, late, true, &err), -EBUSY);
-	assert_non_null(strstr(err.msg, "stop the sandbox first"));
+	_cleanup_free_ char *beside = hull_fmt("%s/ab/x", base), *known = hull_fmt("%s/a/b", base);
 	assert_int_equal(share_mount(k, known, false, &err), -EEXIST);
 	hull_buf_drain(&plan, plan.len);
 	assert_int_equal(share_mount(k, beside, true, &err), 0);
 	PLAN("/ab/x ro:\n");
+	end(k);
+}
+
+/* The one packet that waits for the server of the first path. */
+static void expect_told(const char *path)
+{
+	char got[64] = "";
+	assert_int_equal(read(asked, got, sizeof(got) - 1), (ssize_t)strlen(path));
+	assert_string_equal(got, path);
+}
+
+static void answer(struct keeper *k, uint32_t code)
+{
+	const uint8_t raw[4] = {(uint8_t)code};
+	assert_int_equal(write(asked, raw, sizeof(raw)), sizeof(raw));
+	for (int i = 0; i < 3; i++)
+		uv_run(&k->loop, UV_RUN_NOWAIT);
+}
+
+/* A read-only path in a writable one, while that one is served: its server is told first, and has to agree. */
+static void test_guards_of_a_running_server(void **state)
+{
+	char *const paths[] = {(char *)"/a", NULL};
+	struct hull_error err = {0};
+	struct keeper *k = fresh(paths);
+	_cleanup_free_ char *in = hull_fmt("%s/a/in", base), *file = hull_fmt("%s/a/in/file", base);
+	_cleanup_free_ char *writable = hull_fmt("%s/a/b", base), *last = hull_fmt("%s/a/b/c", base);
+	assert_int_equal(shares_start(k, &err), 0);
+	hull_buf_drain(&plan, plan.len);
+	k->guest.configured = k->guest.answered = true;
+	shares_configured(k); /* asks for /a; nothing else before that is answered */
+	assert_int_equal(share_mount(k, in, true, &err), 0);
+	assert_int_equal(read(asked, (char[1]){0}, 1), -1);
+	_cleanup_(hull_buf_free) struct hull_buf mounted = {0};
+	hull_args_put_str(&mounted, HULL_TAG_PATH, k->sb.paths[0]);
+	struct hull_cur cur = hull_cur_make(hull_buf_bytes(&mounted), mounted.len);
+	shares_answered(k, true, &cur);
+	expect_told("in");
+	assert_int_equal(plan.len, 0); /* not served before it is guarded */
+	/* Of two, one at a time; and one that may be written needs no guard. */
+	assert_int_equal(share_mount(k, file, true, &err), 0);
+	assert_int_equal(read(asked, (char[1]){0}, 1), -1);
+	answer(k, ENOENT);
+	expect_told("in/file");
+	answer(k, 0);
+	PLAN("/a/in/file ro:\n");
+	hull_buf_drain(&plan, plan.len);
+	assert_int_equal(share_mount(k, writable, false, &err), 0);
+	PLAN("/a/b:\n");
+	hull_buf_drain(&plan, plan.len);
+	/* An answer to nothing is no server of ours. */
+	assert_int_equal(share_mount(k, last, true, &err), 0);
+	answer(k, 0);
+	assert_int_equal(read(asked, (char[1]){0}, 1), 0);
 	end(k);
 }
 
@@ -173,9 +239,8 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_guards),
-		cmocka_unit_test(test_file_is_readonly),
-		cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_guards),           cmocka_unit_test(test_guards_of_a_running_server),
+		cmocka_unit_test(test_file_is_readonly), cmocka_unit_test(test_missing),
 		cmocka_unit_test(test_too_many),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);

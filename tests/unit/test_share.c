@@ -182,6 +182,46 @@ static void test_readonly_and_guarded(void **state)
 	end(&f);
 }
 
+/* What the guest has open, and what it knows of already, is under the guard as well. */
+static void test_guarded_while_it_serves(void **state)
+{
+	struct fixture f;
+	struct hull_error err = {0};
+	uint64_t fh = 0, inner_fh = 0;
+	struct fuse_mkdir_in mk = {.mode = 0755};
+	struct fuse_rename2_in rename_in = {.newdir = FUSE_ROOT_ID};
+	begin(&f, (struct hull_share_config){0});
+	uint64_t file = raw_lookup(&f.c, FUSE_ROOT_ID, "file");
+	uint64_t dir = raw_lookup(&f.c, FUSE_ROOT_ID, "dir");
+	uint64_t inner = raw_lookup(&f.c, dir, "inner");
+	assert_int_equal(raw_open(&f.c, file, FUSE_OPEN, O_RDWR, &fh), 0);
+	assert_int_equal(raw_open(&f.c, inner, FUSE_OPEN, O_RDWR, &inner_fh), 0);
+	assert_int_equal(raw_write(&f.c, inner, inner_fh, "INNER"), 0);
+	assert_int_equal(hull_share_guard(f.sh, "dir/inner", &err), 0);
+	assert_int_equal(raw_write(&f.c, inner, inner_fh, "again"), -EROFS);
+	assert_int_equal(raw_open(&f.c, inner, FUSE_OPEN, O_RDWR, &inner_fh), -EROFS);
+	assert_int_equal(raw_named(&f.c, FUSE_UNLINK, dir, NULL, 0, "inner", NULL), -EROFS);
+	assert_int_equal(raw_named(&f.c, FUSE_RENAME2, FUSE_ROOT_ID, &rename_in, sizeof rename_in, "dir", "gone"),
+			 -EBUSY);
+	assert_int_equal(raw_named(&f.c, FUSE_MKDIR, dir, &mk, sizeof mk, "fine", NULL), 0);
+	assert_int_equal(raw_write(&f.c, file, fh, "CON"), 0);
+	/* The directory that was only on the way becomes guarded itself, with all that is in it. */
+	uint64_t fine = raw_lookup(&f.c, dir, "fine");
+	assert_int_equal(hull_share_guard(f.sh, "dir", &err), 0);
+	assert_int_equal(raw_named(&f.c, FUSE_MKDIR, dir, &mk, sizeof mk, "not", NULL), -EROFS);
+	assert_int_equal(raw_named(&f.c, FUSE_MKDIR, fine, &mk, sizeof mk, "not", NULL), -EROFS);
+	assert_int_equal(raw_named(&f.c, FUSE_RENAME2, FUSE_ROOT_ID, &rename_in, sizeof rename_in, "dir", "gone"),
+			 -EROFS);
+	/* Twice is once; what cannot be is said. */
+	assert_int_equal(hull_share_guard(f.sh, "dir/inner", &err), 0);
+	assert_int_equal(raw_write(&f.c, inner, inner_fh, "again"), -EROFS);
+	assert_int_equal(hull_share_guard(f.sh, "no/such", &err), -ENOENT);
+	assert_int_equal(hull_share_guard(f.sh, "dir/../file", &err), -EINVAL);
+	assert_int_equal(hull_share_guard(f.sh, "", &err), -EINVAL);
+	assert_int_equal(raw_write(&f.c, file, fh, "con"), 0);
+	end(&f);
+}
+
 static void test_limits(void **state)
 {
 	struct fixture f;
@@ -369,6 +409,7 @@ int main(void)
 		cmocka_unit_test(test_ids_that_are_not),
 		cmocka_unit_test(test_short_requests),
 		cmocka_unit_test(test_readonly_and_guarded),
+		cmocka_unit_test(test_guarded_while_it_serves),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_one_file),
 		cmocka_unit_test(test_stream),

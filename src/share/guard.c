@@ -1,0 +1,121 @@
+/* Guards: names in a writable share that stay as they are, and what lies below them. A path "a/b/c" makes three: `c` in
+ * a/b is read-only from there down (final), `a` and `b` only keep their names, so that nothing else can be put at the
+ * path. A directory is known by device and inode, not by its own name, which others may change on the host.
+ *
+ * Guards are only ever added, also while requests run: an entry is written, then counted, and read without a lock.
+ * Inodes that the guest knows already are marked when a guard comes, those it meets later when they are entered; both
+ * happen under the lock, so none slips between. */
+#include "share/internal.h"
+
+#include "base/cleanup.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct share_guard *find(const struct hull_share *sh, uint64_t dev, uint64_t ino, const char *name)
+{
+	size_t n = atomic_load(&sh->guard_count);
+	for (size_t i = 0; i < n; i++) {
+		const struct share_guard *g = &sh->guards[i];
+		if (g->ino == ino && g->dev == dev && !strcmp(g->name, name))
+			return g;
+	}
+	return NULL;
+}
+
+int share_guarded(const struct hull_share *sh, const struct share_inode *dir, const char *name)
+{
+	const struct share_guard *g = find(sh, dir->key.dev, dir->key.ino, name);
+	return !g ? 0 : g->final ? -EROFS : -EBUSY;
+}
+
+/* Under the lock: known inodes at the guarded name or below it. */
+static void mark(struct hull_share *sh, const struct share_guard *g)
+{
+	for (uint32_t i = 0; i < sh->inodes.used; i++) {
+		struct share_inode *ino = sh->inodes.slots[i].p;
+		for (const struct share_inode *at = ino; at && at->parent; at = at->parent) {
+			if (at->parent->key.ino == g->ino && at->parent->key.dev == g->dev &&
+			    !strcmp(at->name, g->name)) {
+				atomic_store(&ino->ro, true);
+				break;
+			}
+		}
+	}
+}
+
+static int add(struct hull_share *sh, const struct share_key *dir, const char *name, bool final)
+{
+	int e = 0;
+	pthread_mutex_lock(&sh->lock);
+	size_t n = atomic_load(&sh->guard_count);
+	struct share_guard *g = (struct share_guard *)(uintptr_t)find(sh, dir->dev, dir->ino, name);
+	if (g) {
+		g->final |= final; /* as it was, or stricter */
+	} else if (n == SHARE_GUARDS_MAX) {
+		e = -ENOSPC;
+	} else {
+		g = &sh->guards[n];
+		*g = (struct share_guard){.dev = dir->dev, .ino = dir->ino, .name = strdup(name), .final = final};
+		if (g->name)
+			atomic_store(&sh->guard_count, n + 1);
+		else
+			e = -ENOMEM;
+	}
+	if (e == 0 && final)
+		mark(sh, g);
+	pthread_mutex_unlock(&sh->lock);
+	return e;
+}
+
+int hull_share_guard(struct hull_share *sh, const char *path, struct hull_error *err)
+{
+	_cleanup_free_ char *copy = strdup(path);
+	_cleanup_close_ int dir = fcntl(sh->root->fd, F_DUPFD_CLOEXEC, 0);
+	if (!copy || dir < 0)
+		return hull_fail(err, -ENOMEM, "share: out of memory");
+	char *save = NULL;
+	char *part = strtok_r(copy, "/", &save);
+	if (!part)
+		return hull_fail(err, -EINVAL, "share: '%s' is no path below the root", path);
+	while (part) {
+		struct share_stat st;
+		struct share_key key;
+		char *next = strtok_r(NULL, "/", &save);
+		int e = share_statx(dir, "", &st);
+		if (e < 0)
+			return hull_fail(err, e, "share: cannot read '%s': %s", path, strerror(-e));
+		share_key_of(&st, &key);
+		if (!strcmp(part, ".") || !strcmp(part, ".."))
+			return hull_fail(err, -EINVAL, "share: cannot keep '%s' read-only: not a plain path", path);
+		e = add(sh, &key, part, !next);
+		if (e < 0)
+			return hull_fail(err, e, "share: cannot keep '%s' read-only: %s", path,
+					 e == -ENOSPC ? "too many" : strerror(-e));
+		if (next) {
+			int fd = openat(dir, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+			if (fd < 0)
+				return hull_fail_errno(err, "share: cannot keep '%s' read-only", path);
+			close(dir);
+			dir = fd;
+		}
+		part = next;
+	}
+	return 0;
+}
+
+int share_guards_init(struct hull_share *sh, struct hull_error *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < sh->config.guarded_count; i++)
+		r = hull_share_guard(sh, sh->config.guarded[i], err);
+	return r;
+}
+
+void share_guards_free(struct hull_share *sh)
+{
+	size_t n = atomic_load(&sh->guard_count);
+	for (size_t i = 0; i < n; i++)
+		free(sh->guards[i].name);
+}
