@@ -343,10 +343,11 @@ static int server_start(struct mount *m, struct hull_error *err)
 		kill(sv->child.pid, SIGKILL);
 		waitpid(sv->child.pid, NULL, 0);
 		unsigned made = sv->handles;
-		for (size_t i = 0; i < made; i++)
-			uv_close((uv_handle_t *)polls[i], on_handle_closed);
-		for (size_t i = 0; i < 3; i++)
+		for (size_t i = 0; i < 3; i++) {
+			if (i < made)
+				uv_close((uv_handle_t *)polls[i], on_handle_closed);
 			close(fds[i]);
+		}
 		sv->fd = -1;
 		if (!made)
 			free(sv);
