@@ -9,6 +9,7 @@
 #include "wire/service.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -174,6 +175,8 @@ static void test_guards_of_a_running_server(void **state)
 	/* An answer to nothing is no server of ours. */
 	assert_int_equal(share_mount(k, last, true, &err), 0);
 	answer(k, 0);
+	struct pollfd gone = {.fd = asked, .events = POLLIN};
+	assert_int_equal(poll(&gone, 1, 10000), 1); /* when the last of the servers has closed its copy */
 	assert_int_equal(read(asked, (char[1]){0}, 1), 0);
 	end(k);
 }
