@@ -1,5 +1,11 @@
 /* Reading directories. The host's own cookies (d_off) are the guest's offsets, so that a seek resumes exactly; a
- * buffer of entries read ahead is kept per open directory while it is read in sequence. */
+ * buffer of entries read ahead is kept per open directory while it is read in sequence.
+ *
+ * Where the host's changes are watched, the guest's kernel is told on the first OPENDIR that there is no such thing: it
+ * asks no more, and a directory whose entries it has costs no round trip (`git status` opens each). READDIR then comes
+ * without a handle. A directory that is half read stays open here as a `stream`, because some file systems (tmpfs) lose
+ * their place in one that is opened anew while entries go. The kernel then caches the entries of every directory; those
+ * of one that cannot be watched are taken from it again as soon as they are read. */
 #include "share/internal.h"
 
 #include <dirent.h>
@@ -34,6 +40,8 @@ void share_op_opendir(struct share_req *r, struct share_inode *ino)
 	struct hull_share *sh = r->sh;
 	if (ino->type != S_IFDIR)
 		return share_reply(r, -ENOTDIR, NULL, 0);
+	if (sh->no_opendir)
+		return share_reply(r, -ENOSYS, NULL, 0);
 	int fd = share_open_inode(sh, ino, O_RDONLY, NULL);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
@@ -152,12 +160,29 @@ static void forget_entries(struct share_req *r, size_t n)
 	}
 }
 
+/* The directory without a handle, at the offset or from its beginning; answers when it cannot be had. */
+static struct share_handle *stream_at(struct share_req *r, struct share_inode *ino, uint64_t offset)
+{
+	struct share_handle *h = offset ? share_stream_take(r->sh, ino, offset) : NULL;
+	if (h)
+		return h;
+	int fd = ino->type == S_IFDIR ? share_open_inode(r->sh, ino, O_RDONLY, NULL) : -ENOTDIR;
+	if (fd >= 0) {
+		share_watch_dir(r->sh, ino, fd);
+		h = share_stream_new(r->sh, ino, fd);
+	}
+	if (!h)
+		share_reply(r, fd < 0 ? fd : -ENOMEM, NULL, 0);
+	return h;
+}
+
 static void read_entries(struct share_req *r, struct share_inode *ino, bool plus)
 {
 	const struct fuse_read_in *in = share_args(r, sizeof *in);
 	if (!in || in->offset > INT64_MAX)
 		return share_reply(r, -EINVAL, NULL, 0);
-	struct share_handle *h = dir_handle(r, ino, in->fh);
+	bool stream = in->fh == 0;
+	struct share_handle *h = stream ? stream_at(r, ino, in->offset) : dir_handle(r, ino, in->fh);
 	if (!h)
 		return;
 	size_t size = in->size < HULL_SHARE_MAX_WRITE ? in->size : HULL_SHARE_MAX_WRITE;
@@ -171,7 +196,14 @@ static void read_entries(struct share_req *r, struct share_inode *ino, bool plus
 		share_reply(r, 0, r->scratch, (size_t)n);
 	else if (share_reply_cached(r, SHARE_DIRPLUS, r->scratch, (size_t)n) == -ENOENT)
 		forget_entries(r, (size_t)n);
-	share_handle_put(r->sh, h);
+	if (!stream)
+		return share_handle_put(r->sh, h);
+	if (!share_watched(r->sh, ino))
+		share_notify_content(r->sh, ino->id);
+	if (n > 0)
+		share_stream_keep(r->sh, h);
+	else
+		share_stream_end(r->sh, h);
 }
 
 void share_op_readdir(struct share_req *r, struct share_inode *ino)
@@ -202,10 +234,14 @@ void share_op_fsyncdir(struct share_req *r, struct share_inode *ino)
 	const struct fuse_fsync_in *in = share_args(r, sizeof *in);
 	if (!in)
 		return share_reply(r, -EINVAL, NULL, 0);
-	struct share_handle *h = dir_handle(r, ino, in->fh);
+	bool stream = in->fh == 0;
+	struct share_handle *h = stream ? stream_at(r, ino, 0) : dir_handle(r, ino, in->fh);
 	if (!h)
 		return;
 	int e = in->fsync_flags & FUSE_FSYNC_FDATASYNC ? fdatasync(h->fd) : fsync(h->fd);
 	share_reply(r, e < 0 ? -errno : 0, NULL, 0);
-	share_handle_put(r->sh, h);
+	if (stream)
+		share_stream_end(r->sh, h);
+	else
+		share_handle_put(r->sh, h);
 }

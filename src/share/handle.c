@@ -1,5 +1,6 @@
-/* Open files and directories of the guest. A handle lives until the guest releases it and nothing uses it; each one
- * also keeps its inode reachable after its last name is gone. Guarded by sh->lock. */
+/* Open files and directories of the guest, and directories that it reads without opening them (dir.c). A handle lives
+ * until the guest releases it and nothing uses it; each one also keeps its inode reachable after its last name is gone.
+ * Guarded by sh->lock. */
 #include "share/internal.h"
 
 struct share_handle *share_handle_new(struct hull_share *sh, struct share_inode *ino, int fd, bool writable,
@@ -100,8 +101,71 @@ void share_handle_drop(struct hull_share *sh, uint64_t id)
 	handle_free(h);
 }
 
+/* --- directories read without having been opened --- */
+
+struct share_handle *share_stream_new(struct hull_share *sh, struct share_inode *dir, int fd)
+{
+	struct share_handle *h = calloc(1, sizeof *h);
+	if (!h) {
+		close(fd);
+		return NULL;
+	}
+	h->fd = fd;
+	h->refs = 1;
+	h->directory = true;
+	h->inode = dir;
+	pthread_mutex_init(&h->dir, NULL);
+	pthread_mutex_lock(&sh->lock);
+	dir->refs++;
+	pthread_mutex_unlock(&sh->lock);
+	return h;
+}
+
+void share_stream_end(struct hull_share *sh, struct share_handle *h)
+{
+	if (!h)
+		return;
+	share_inode_put(sh, h->inode);
+	handle_free(h);
+}
+
+struct share_handle *share_stream_take(struct hull_share *sh, const struct share_inode *dir, uint64_t offset)
+{
+	pthread_mutex_lock(&sh->lock);
+	struct share_handle **at = &sh->streams;
+	while (*at && ((*at)->inode != dir || (*at)->offset != offset))
+		at = &(*at)->next;
+	struct share_handle *h = *at;
+	if (h)
+		*at = h->next;
+	pthread_mutex_unlock(&sh->lock);
+	return h;
+}
+
+void share_stream_keep(struct hull_share *sh, struct share_handle *h)
+{
+	struct share_handle *oldest = NULL;
+	unsigned n = 1;
+	pthread_mutex_lock(&sh->lock);
+	h->next = sh->streams;
+	sh->streams = h;
+	for (struct share_handle *at = h; at->next; at = at->next)
+		if (++n > SHARE_STREAMS_MAX) {
+			oldest = at->next;
+			at->next = NULL;
+			break;
+		}
+	pthread_mutex_unlock(&sh->lock);
+	share_stream_end(sh, oldest);
+}
+
 void share_handles_free(struct hull_share *sh)
 {
+	while (sh->streams) {
+		struct share_handle *h = sh->streams;
+		sh->streams = h->next;
+		share_stream_end(sh, h);
+	}
 	for (uint32_t i = 0; i < sh->handles.used; i++) {
 		struct share_handle *h = sh->handles.slots[i].p;
 		if (h)

@@ -71,7 +71,7 @@ struct share_handle {
 	uint32_t refs;
 	bool writable, directory;
 	struct share_inode *inode; /* ref'd */
-	struct share_handle *next; /* of the same inode */
+	struct share_handle *next; /* of the same inode; of the streams, the last used first */
 	/* Directories: entries read ahead, and where the next one stands. */
 	pthread_mutex_t dir;
 	uint8_t *entries;
@@ -119,7 +119,9 @@ struct hull_share {
 	struct share_inode *root;
 	struct share_inode **buckets;
 	uint32_t bucket_count, hashed;
-	struct share_inode lru; /* ring; lru.lru_next is the most recently used */
+	bool no_opendir;              /* the guest reads directories without opening them */
+	struct share_handle *streams; /* half-read directories, in no table */
+	struct share_inode lru;       /* ring; lru.lru_next is the most recently used */
 	uint32_t dir_fds;
 	struct share_guard guards[SHARE_GUARDS_MAX];
 	atomic_size_t guard_count;
@@ -221,6 +223,13 @@ struct share_handle *share_handle_get(struct hull_share *sh, uint64_t id);
 void share_handle_ref(struct hull_share *sh, struct share_handle *h);
 void share_handle_put(struct hull_share *sh, struct share_handle *h);
 void share_handle_drop(struct hull_share *sh, uint64_t id); /* the guest's own reference */
+/* A directory that is being read, kept until its next part is asked for; the one that nobody asked for longest is
+ * forgotten. new takes fd; take: NULL when none stands at the offset; end takes NULL. */
+enum { SHARE_STREAMS_MAX = 64 };
+struct share_handle *share_stream_new(struct hull_share *sh, struct share_inode *dir, int fd);
+struct share_handle *share_stream_take(struct hull_share *sh, const struct share_inode *dir, uint64_t offset);
+void share_stream_keep(struct hull_share *sh, struct share_handle *h);
+void share_stream_end(struct hull_share *sh, struct share_handle *h);
 void share_handles_free(struct hull_share *sh);
 
 /* --- attr.c --- */
@@ -248,6 +257,8 @@ void share_watch_dir(struct hull_share *sh, struct share_inode *dir, int fd);
 void share_watch_drop(struct hull_share *sh, struct share_watch *w, int fd);
 /* Have the guest drop the cached content of an inode, soon. */
 void share_notify_content(struct hull_share *sh, uint64_t id);
+/* Whether the host's changes are watched at all. */
+bool share_watching(const struct hull_share *sh);
 bool share_watched(const struct hull_share *sh, const struct share_inode *dir);
 /* A name of dir's that the guest's announcer is about to make appear (created) or disappear there. */
 enum share_pending { SHARE_NOT_PENDING, SHARE_PENDING_FILE, SHARE_PENDING_DIR };

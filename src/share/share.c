@@ -126,6 +126,7 @@ static void op_init(struct share_req *r)
 	want &= offered;
 	sh->old_setxattr = !(want & FUSE_SETXATTR_EXT);
 	atomic_store(&sh->expire_only, (offered & FUSE_HAS_EXPIRE_ONLY) != 0);
+	sh->no_opendir = offered & FUSE_NO_OPENDIR_SUPPORT && share_watching(sh);
 	atomic_store(&sh->minor, in.minor);
 	out.max_readahead = in.max_readahead;
 	out.flags = (uint32_t)want;

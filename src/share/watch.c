@@ -91,6 +91,11 @@ void share_watch_free(struct hull_share *sh)
 	free(n);
 }
 
+bool share_watching(const struct hull_share *sh)
+{
+	return sh->notifier->fan >= 0;
+}
+
 bool share_watched(const struct hull_share *sh, const struct share_inode *dir)
 {
 	return __atomic_load_n(&dir->watch, __ATOMIC_ACQUIRE) != NULL;
