@@ -404,6 +404,45 @@ if os.fork() == 0:
 	[[ "$output" == *"host.hull.internal"*"hull policy allow"* ]]
 }
 
+@test "network: a copy's open connections are reset, what listens goes on; the original has both" {
+	own_sandbox --no-docker
+	cp "$HULL_HOME/sandboxes/shared/policy.yaml" "$HULL_HOME/sandboxes/$name/policy.yaml"
+	LIMIT=300 hull start -q "$name"
+	hull exec -d "$name" python3 -c '
+import socket, sys, threading
+c = socket.create_connection(("host.hull.internal", int(sys.argv[1])), 30)
+c.sendall(b"x")
+c.recv(1)
+def watch():
+	try:
+		word = "data" if c.recv(1) else "eof"
+	except OSError as e:
+		word = type(e).__name__
+	open("/tmp/connection", "w").write(word)
+threading.Thread(target=watch).start()
+door = socket.create_server(("127.0.0.1", 9999))
+open("/tmp/connection", "w").write("open")
+while True:
+	visitor, _ = door.accept()
+	visitor.sendall(b"here\n")
+	visitor.close()' "$(port echo)"
+	connection_is() { [ "$(hull exec "$1" cat /tmp/connection)" = "$2" ]; }
+	answers() { [ "$(hull exec "$1" bash -c 'cat </dev/tcp/127.0.0.1/9999')" = here ]; }
+	eventually 30 connection_is "$name" open
+	answers "$name"
+	echo "$name-copy" >>"$BATS_TEST_TMPDIR/own"
+	LIMIT=300 hull fork -q "$name" "$name-copy"
+	eventually 30 connection_is "$name-copy" ConnectionResetError
+	answers "$name-copy"
+	connection_is "$name" open
+	answers "$name"
+	# The same sandbox again, from a moment before: nor does it speak on a connection of its earlier life.
+	hull snapshot create "$name@then"
+	hull snapshot restore "$name@then"
+	eventually 30 connection_is "$name" ConnectionResetError
+	answers "$name"
+}
+
 @test "network: --no-network is none at all, whatever the policy says, for copies too" {
 	own_sandbox --no-docker --no-network
 	printf 'preset: open\nallow: ["localhost:%s"]\n' "$(port http)" >"$HULL_HOME/sandboxes/$name/policy.yaml"
