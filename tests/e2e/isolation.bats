@@ -48,8 +48,11 @@ teardown() { remove_own; }
 	else
 		[ "$(readlink "/proc/$engine/ns/user")" != "$(readlink /proc/self/ns/user)" ]
 	fi
-	[ ! -e "/proc/$engine/root/home" ]
-	[ ! -e "/proc/$engine/root/etc/passwd" ]
+	local path
+	for path in /etc/passwd /var "$HULL_HOME/sandboxes" "$XDG_RUNTIME_DIR/hull" "$top/README.md"; do
+		[ -e "$path" ]
+		[ ! -e "/proc/$engine/root$path" ]
+	done
 	grep -qE '^NoNewPrivs:[[:space:]]1' "/proc/$engine/status"
 	grep -qE '^CapEff:[[:space:]]0000000000000000' "/proc/$engine/status"
 	grep -qE '^CapBnd:[[:space:]]0000000000000000' "/proc/$engine/status"

@@ -6,8 +6,11 @@
 Each takes a free port; when all listen, DIRECTORY/ports gets a line "NAME PORT" for each. What a server saw that a
 test wants to know goes to DIRECTORY/seen, a line each. Ends with its standard input.
 """
-import base64, functools, hashlib, http.server, os, socket, ssl, struct, subprocess, sys, threading, time
+import base64, functools, hashlib, http.server, os, resource, socket, ssl, struct, subprocess, sys, threading, time
 
+# A thousand connections at once take more than an ordinary user has to begin with.
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 directory = sys.argv[1]
 seen_lock = threading.Lock()
 
