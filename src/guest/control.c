@@ -222,6 +222,9 @@ static void on_message(void *user, const uint8_t *p, size_t n)
 		stats();
 		break;
 	case HULL_MSG_SYNC:
+		while (hull_args_next(&cur, &a))
+			if (a.tag == HULL_TAG_REST && hull_arg_u32(&a) != 0)
+				hull_docker_rest();
 		begin_sync();
 		break;
 	case HULL_MSG_MOUNT:

@@ -3,10 +3,10 @@
  *     off          hull.docker=0, or the image has none
  *     starting     running, has not said READY=1 on its notify socket yet
  *     ready        it has
- *     failed       it ended; started again after a pause that doubles from 1 s to 30 s, and is forgotten once it has
- *                  been ready for a minute
- *     stopping     TERM was sent, for the shutdown; its end is the answer
- *     stopped
+ *     resting      ready, and frozen with its containerd until somebody connects to its socket. Templates are saved so:
+ * a copy that has not asked for Docker yet spends nothing on it, neither when it starts nor later failed       it
+ * ended; started again after a pause that doubles from 1 s to 30 s, and is forgotten once it has been ready for a
+ * minute stopping     TERM was sent, for the shutdown; its end is the answer stopped
  *
  * Its socket is made here, before it is started, and handed to it (as systemd would, LISTEN_FDS): whoever connects
  * while it starts, or is started again, waits in the socket's queue until it answers. Somebody may have removed the
@@ -69,13 +69,16 @@ static unsigned backoff_ms = BACKOFF_FIRST_MS;
 static uint64_t ready_since;
 static void (*when_stopped)(void);
 
+static bool resting;
+static struct hull_watch caller_watch;
+
 static void launch(void);
 
 void hull_docker_announce(void)
 {
 	static const char *const names[] = {[OFF] = "stopped",   [STARTING] = "starting", [READY] = "ready",
 					    [FAILED] = "failed", [STOPPING] = "stopped",  [STOPPED] = "stopped"};
-	hull_control_service("docker", names[state], state == FAILED ? reason : NULL);
+	hull_control_service("docker", resting ? "resting" : names[state], state == FAILED ? reason : NULL);
 }
 
 static void enter(enum state s)
@@ -228,6 +231,35 @@ static int open_socket(void)
 	return 0;
 }
 
+/* --- rest --- */
+
+static void wake(void)
+{
+	if (!resting)
+		return;
+	resting = false;
+	hull_watch_del(&caller_watch);
+	hull_put(HULL_CG_ROOT "/dockerd/cgroup.freeze", "0");
+}
+
+static void called(struct hull_watch *w, uint32_t events)
+{
+	wake();
+	hull_docker_announce();
+}
+
+void hull_docker_rest(void)
+{
+	if (resting || state != READY || socket_fd < 0)
+		return;
+	/* First the watch: nobody who connects from now on waits in vain. */
+	if (hull_watch_add(&caller_watch, socket_fd, EPOLLIN, called) < 0)
+		return;
+	resting = true;
+	if (hull_put(HULL_CG_ROOT "/dockerd/cgroup.freeze", "1") < 0)
+		wake();
+}
+
 /* --- its life --- */
 
 static void notify_ready(struct hull_watch *w, uint32_t events)
@@ -321,6 +353,7 @@ static void ended(struct hull_child *c, int status)
 	while (log_pipe >= 0 && read_log())
 		;
 	close_log();
+	wake(); /* killed while it was frozen: the next one must not be */
 	if (state == STOPPING) {
 		close_socket(); /* nobody will answer those who wait */
 		enter(STOPPED);
@@ -390,6 +423,7 @@ void hull_docker_stop(void (*stopped)(void))
 	if (child.pid > 0) {
 		state = STOPPING;
 		kill(child.pid, SIGTERM);
+		wake();
 		return;
 	}
 	close_socket();

@@ -101,6 +101,7 @@ void hull_control_mounted(bool mounted, const char *path, int error, const char 
 /* --- docker.c --- */
 void hull_docker_start(void);
 void hull_docker_announce(void); /* tell a new CONTROL stream where things stand */
+void hull_docker_rest(void);     /* let it do nothing until somebody connects to its socket */
 /* TERM it and do not start it again; `stopped` is called once it has gone (at once when it is not running). */
 void hull_docker_stop(void (*stopped)(void));
 

@@ -51,8 +51,12 @@ static void on_service(struct keeper *k, struct hull_cur *cur)
 	if (!hull_streq(service, "docker") || k->sb.no_docker)
 		return;
 	static const char *const known[] = {"starting", "ready", "failed", "stopped"};
+	/* It is frozen until somebody connects to it, and so has nothing to write in a log either. */
+	bool resting = hull_streq(state, "resting");
+	if (!resting)
+		dockerlog_start(k);
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
-		if (!hull_streq(state, known[i]))
+		if (!hull_streq(resting ? "ready" : state, known[i]))
 			continue;
 		g->docker = known[i];
 		if (i == 1) {
@@ -235,14 +239,20 @@ void guest_ask_stats(struct keeper *k)
 	stream_message(&k->guest.control, &kind, 1);
 }
 
-int guest_freeze(struct keeper *k)
+int guest_freeze(struct keeper *k, bool rest)
 {
 	struct guest *g = &k->guest;
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	uint8_t kind = HULL_MSG_SYNC;
 	if (!g->open || !g->configured || !g->control.id)
 		return -ENOTCONN;
+	int r = hull_buf_add(&b, &kind, 1);
+	if (r == 0 && rest)
+		r = hull_args_put_u32(&b, HULL_TAG_REST, 1);
+	if (r < 0)
+		return r;
 	g->freezing = true;
-	stream_message(&g->control, &kind, 1);
+	stream_message(&g->control, hull_buf_bytes(&b), b.len);
 	link_hold(&g->link);
 	return 0;
 }

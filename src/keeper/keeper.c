@@ -168,7 +168,6 @@ void keeper_configured(struct keeper *k)
 	k->save_due = true; /* after the first commands have gone out: it waits for the disk */
 	uv_timer_stop(&k->timer);
 	relay_start_pending(k);
-	dockerlog_start(k);
 	drop_frozen(k);
 	service_changed(k);
 	docker_changed(k);

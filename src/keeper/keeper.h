@@ -169,7 +169,7 @@ void guest_shutdown(struct keeper *k, uint32_t grace_ms);
 void guest_ask_stats(struct keeper *k);
 /* Have the guest write its disk, and make sure that it has read all that was sent: keeper_guest_synced() is called
  * then, and nothing is sent to it until guest_thaw(). -ENOTCONN when it is not up. */
-int guest_freeze(struct keeper *k);
+int guest_freeze(struct keeper *k, bool rest);
 void guest_thaw(struct keeper *k);
 
 /* --- machine.c: the engine and what it starts from --- */

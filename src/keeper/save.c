@@ -407,7 +407,7 @@ static void base_copied(uv_work_t *work, int status)
 {
 	struct save *s = work->data;
 	take_verdict(s);
-	int r = failed(s) ? s->err.code : guest_freeze(s->k);
+	int r = failed(s) ? s->err.code : guest_freeze(s->k, s->end && s->with_disk);
 	if (r < 0) {
 		if (!s->failed)
 			hull_fail(&s->err, r, "the guest is not up");

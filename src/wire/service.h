@@ -64,6 +64,7 @@ enum hull_tag {
 	HULL_TAG_MODE = 41,       /* mount: u32, the type and mode bits of what is mounted (a directory or a file) */
 	HULL_TAG_WORKDIR = 43,    /* exec: str; where to start when CWD is not given; the user's home if that fails */
 	HULL_TAG_FORCE = 42,      /* unmount: u32 1 = also while it is in use */
+	HULL_TAG_REST = 44,       /* sync: u32 1 = stop dockerd until somebody wants it */
 };
 
 /* Messages, by first byte. */
@@ -72,14 +73,14 @@ enum hull_msg {
 	HULL_MSG_CONFIGURE = 1, /* TIME_NS, HOSTNAME, ENTROPY: sent once per epoch before anything else */
 	HULL_MSG_SHUTDOWN = 2,  /* GRACE_MS: TERM everyone, wait, KILL, unmount, power off */
 	HULL_MSG_STATS_ASK = 3,
-	HULL_MSG_SYNC = 4, /* sync(2); answered with SYNCED */
+	HULL_MSG_SYNC = 4, /* REST: sync(2); answered with SYNCED */
 	/* PATH, READONLY, MODE: open a SHARE stream and mount what it serves at PATH; answered with MOUNTED */
 	HULL_MSG_MOUNT = 8,
 	/* PATH, FORCE: answered with UNMOUNTED. Without a PATH: whatever has no SHARE stream, without an answer. */
 	HULL_MSG_UNMOUNT = 9,
 	/* control, guest to host */
 	HULL_MSG_CONFIGURED = 16, /* the guest answers exec from now on; UPTIME_MS */
-	HULL_MSG_SERVICE = 17,    /* SERVICE, STATE, UPTIME_MS, TEXT: dockerd changed state */
+	HULL_MSG_SERVICE = 17,    /* SERVICE, STATE, UPTIME_MS, TEXT: dockerd changed state; "resting" is ready, too */
 	HULL_MSG_STATS = 18,
 	HULL_MSG_SYNCED = 19,
 	HULL_MSG_LOG = 20,       /* TEXT: a line for the keeper's log */
