@@ -37,6 +37,7 @@ enum {
 
 static int sessions_dir = -1;
 static uint32_t last_number;
+static uint32_t spare;     /* made already for the next session, while nobody waited for it; 0 = none */
 static uint32_t *leftover; /* numbers of cgroups that were not empty yet */
 static size_t leftover_count, leftover_cap, leftover_next;
 
@@ -98,17 +99,33 @@ void hull_cgroup_setup(void)
 	hull_cg_dockerd = open(HULL_CG_ROOT "/dockerd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+/* A directory for one more session; its number, 0 = not to be had. */
+static uint32_t make_one(void)
+{
+	char name[16];
+	snprintf(name, sizeof(name), "%u", ++last_number);
+	return mkdirat(sessions_dir, name, 0755) < 0 ? 0 : last_number;
+}
+
 int hull_cgroup_make(uint32_t *number)
 {
 	char name[16];
 	*number = 0;
 	if (sessions_dir < 0)
 		return -1;
-	snprintf(name, sizeof(name), "%u", ++last_number);
-	if (mkdirat(sessions_dir, name, 0755) < 0)
-		return -1;
-	*number = last_number;
-	return openat(sessions_dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (;;) {
+		uint32_t mine = spare ? spare : make_one();
+		bool made_before = mine == spare;
+		spare = 0;
+		if (mine == 0)
+			return -1;
+		snprintf(name, sizeof(name), "%u", mine);
+		int fd = openat(sessions_dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0 && errno == ENOENT && made_before)
+			continue; /* root in here has taken it away */
+		*number = mine;
+		return fd;
+	}
 }
 
 static bool removed(uint32_t number)
@@ -122,6 +139,8 @@ void hull_cgroup_drop(uint32_t number)
 {
 	if (number == 0)
 		return;
+	if (spare == 0)
+		spare = make_one();
 	for (int i = 0; i < RETRY && leftover_count > 0; i++) {
 		leftover_next = leftover_next % leftover_count;
 		if (removed(leftover[leftover_next]))

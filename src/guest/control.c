@@ -140,7 +140,7 @@ static void now_configured(void)
 
 static void renewed(void)
 {
-	hull_machine_id();
+	hull_machine_id(false);
 	hull_net_when_ready(now_configured);
 }
 

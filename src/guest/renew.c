@@ -45,6 +45,7 @@ static void new_docker_id(void)
 	static const char path[] = "/run/hull/disk/docker/engine-id"; /* as in /var/lib/docker */
 	uint8_t r[16];
 	char text[40];
+	struct stat st;
 	_cleanup_close_ int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
 	if (access(path, F_OK) < 0 || fd < 0 || hull_read_full(fd, r, sizeof(r)) != (ssize_t)sizeof(r))
 		return;
@@ -52,9 +53,11 @@ static void new_docker_id(void)
 	r[8] = (uint8_t)((r[8] & 0x3f) | 0x80);
 	snprintf(text, sizeof(text), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", r[0], r[1],
 		 r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14], r[15]);
-	_cleanup_close_ int out = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
-	if (out >= 0)
-		hull_write_full(out, text, strlen(text));
+	/* In place: dockerd writes one of this very length. */
+	_cleanup_close_ int out = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (out >= 0 && hull_write_full(out, text, strlen(text)) == 0 && fstat(out, &st) == 0 &&
+	    st.st_size != (off_t)strlen(text) && ftruncate(out, (off_t)strlen(text)) < 0)
+		hull_say("cannot renew Docker's id: %s", strerror(errno));
 }
 
 static bool has_entry(const char *dir, const char *prefix)
@@ -117,8 +120,7 @@ static void gave_up(struct hull_timer *t)
 void hull_renew(void (*then)(void))
 {
 	struct hull_error err = {0};
-	unlink_own("/etc", "machine-id");
-	hull_machine_id();
+	hull_machine_id(true);
 	new_docker_id();
 	unlink_own("/var/lib/systemd", "random-seed");
 	if (child.pid > 0) { /* restored amid a restore */

@@ -2,7 +2,9 @@
 #ifndef HULL_GUEST_SETUP_H
 #define HULL_GUEST_SETUP_H
 
-/* Make /etc/machine-id when there is none. After the host has given entropy. */
-void hull_machine_id(void);
+#include <stdbool.h>
+
+/* Make /etc/machine-id when there is none, or anew in any case. After the host has given entropy. */
+void hull_machine_id(bool anew);
 
 #endif

@@ -55,3 +55,8 @@ void dockerlog_start(struct keeper *k)
 	if (r < 0)
 		hull_log("dockerd's log cannot be followed: %s", err.code ? err.msg : strerror(-r));
 }
+
+void dockerlog_stop(struct keeper *k)
+{
+	stream_reset(&k->docker_tail, ECANCELED, "not followed any more");
+}

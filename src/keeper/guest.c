@@ -247,6 +247,9 @@ int guest_freeze(struct keeper *k, bool rest)
 	if (!g->open || !g->configured || !g->control.id)
 		return -ENOTCONN;
 	int r = hull_buf_add(&b, &kind, 1);
+	/* What is not needed in a copy should not have to end in each of them. */
+	if (rest)
+		dockerlog_stop(k);
 	if (r == 0 && rest)
 		r = hull_args_put_u32(&b, HULL_TAG_REST, 1);
 	if (r < 0)

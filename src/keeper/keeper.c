@@ -155,6 +155,8 @@ static void report(struct keeper *k, const struct hull_error *err)
 
 void keeper_machine_runs(struct keeper *k)
 {
+	if (!k->runs_ns)
+		k->runs_ns = uv_hrtime();
 	report(k, NULL);
 }
 

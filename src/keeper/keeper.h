@@ -373,7 +373,7 @@ struct keeper {
 	char *restore;                 /* what this run was restored from, relative to home; NULL = booted */
 	bool fresh;                    /* of another sandbox */
 	bool parked;                   /* its memory is on disk: it ends paused, not stopped */
-	uint64_t begin_ns, machine_ns; /* uv_hrtime: the keeper began; the engine was started */
+	uint64_t begin_ns, machine_ns, runs_ns; /* uv_hrtime: the keeper began; the engine was started; its CPUs run */
 
 	const struct machine_ops *machine_ops;
 	struct machine *machine;
@@ -425,6 +425,7 @@ void keeper_machine_ended(struct keeper *k, int code, const char *reason);
 uint64_t keeper_ms(const struct keeper *k); /* since the keeper started */
 
 /* dockerlog.c: follows the guest's dockerd log into dockerd.log */
-void dockerlog_start(struct keeper *k);
+void dockerlog_start(struct keeper *k); /* unless it is followed already */
+void dockerlog_stop(struct keeper *k);
 
 #endif

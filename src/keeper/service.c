@@ -130,10 +130,11 @@ static json_t *status(struct keeper *k)
 	if (boot && g->docker_ms)
 		set(boot, "docker_ms", json_integer((json_int_t)g->docker_ms));
 	set(boot, "restored", json_boolean(k->restore != NULL));
-	if (boot && g->configured_ns && k->machine_ns) {
+	if (boot && g->configured_ns && k->machine_ns && k->runs_ns) {
 		/* From the start of hull-keeper on: each stage's own time. */
 		set(boot, "spawn_ms", json_real((double)(k->machine_ns - k->begin_ns) / 1e6));
-		set(boot, "wire_ms", json_real((double)(g->hello_ns - k->machine_ns) / 1e6));
+		set(boot, "load_ms", json_real((double)(k->runs_ns - k->machine_ns) / 1e6));
+		set(boot, "wire_ms", json_real((double)(g->hello_ns - k->runs_ns) / 1e6));
 		set(boot, "identity_ms", json_real((double)(g->configured_ns - g->hello_ns) / 1e6));
 	}
 	set(j, "boot", boot);
