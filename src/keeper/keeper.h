@@ -370,10 +370,11 @@ struct keeper {
 	void (*report)(struct keeper *k, const struct hull_error *err);
 	char trouble[512]; /* the last the device model reported */
 	bool removed;
-	char *restore;                 /* what this run was restored from, relative to home; NULL = booted */
-	bool fresh;                    /* of another sandbox */
-	bool parked;                   /* its memory is on disk: it ends paused, not stopped */
+	char *restore;                          /* what this run was restored from, relative to home; NULL = booted */
+	bool fresh;                             /* of another sandbox */
+	bool parked;                            /* its memory is on disk: it ends paused, not stopped */
 	uint64_t begin_ns, machine_ns, runs_ns; /* uv_hrtime: the keeper began; the engine was started; its CPUs run */
+	uint64_t first_exec_ns;                 /* the first command has ended */
 
 	const struct machine_ops *machine_ops;
 	struct machine *machine;

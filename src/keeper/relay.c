@@ -134,6 +134,8 @@ static void guest_eof(struct stream *s)
 static void guest_closed(struct stream *s, int code, const char *message)
 {
 	struct relay *r = container_of(s, struct relay, guest);
+	if (r->service == HULL_SVC_EXEC && !r->k->first_exec_ns)
+		r->k->first_exec_ns = uv_hrtime();
 	if (!r->client.id) {
 		relay_free(r);
 		return;

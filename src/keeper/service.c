@@ -135,6 +135,8 @@ static json_t *status(struct keeper *k)
 		set(boot, "spawn_ms", json_real((double)(k->machine_ns - k->begin_ns) / 1e6));
 		set(boot, "load_ms", json_real((double)(k->runs_ns - k->machine_ns) / 1e6));
 		set(boot, "wire_ms", json_real((double)(g->hello_ns - k->runs_ns) / 1e6));
+		if (g->configured_ns < k->first_exec_ns)
+			set(boot, "first_exec_ms", json_real((double)(k->first_exec_ns - g->configured_ns) / 1e6));
 		set(boot, "identity_ms", json_real((double)(g->configured_ns - g->hello_ns) / 1e6));
 	}
 	set(j, "boot", boot);
