@@ -84,16 +84,22 @@ static int make_sandbox(const struct hull_paths *p, const struct hull_sandbox *l
 {
 	char *none[] = {NULL};
 	_cleanup_close_ int seed = hull_image_open(image, "seed.img", err);
-	struct hull_sandbox s = *like;
 	if (seed < 0)
 		return seed;
-	s.name = (char *)BUILD_NAME;
-	s.agent = (char *)"shell";
-	s.env = s.paths = none;
-	s.state = (char *)"created";
-	s.remove = false;
-	s.restore = s.last_error = NULL;
-	s.created = (uint64_t)time(NULL);
+	/* What shapes the machine, and nothing else of it: everybody's sandboxes will have what is in this one. */
+	struct hull_sandbox s = {.name = (char *)BUILD_NAME,
+				 .agent = (char *)"shell",
+				 .image = like->image,
+				 .cpus = like->cpus,
+				 .memory = like->memory,
+				 .disk = like->disk,
+				 .engine = like->engine,
+				 .no_docker = like->no_docker,
+				 .env = none,
+				 .paths = none,
+				 .ports = none,
+				 .state = (char *)"created",
+				 .created = (uint64_t)time(NULL)};
 	return hull_sandbox_create(p, &s, seed, err);
 }
 

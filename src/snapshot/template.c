@@ -12,7 +12,9 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-enum { PREFIX_MIN = 4 };
+/* KEY_VERSION goes up when what Hull puts into its templates changes. Those of 1 could hold a clone of the repository
+ * that the first sandbox of their kind was made for. */
+enum { PREFIX_MIN = 4, KEY_VERSION = 2 };
 
 /* With hardware virtualization the guest has the host's CPU, and its state fits no other. */
 static char *host_cpu(void)
@@ -37,10 +39,10 @@ int hull_template_key(const struct hull_template_shape *s, char *key, struct hul
 	bool kvm = hull_streq(s->accel, "kvm");
 	_cleanup_free_ char *cpu = kvm ? host_cpu() : strdup("emulated");
 	_cleanup_free_ char *text = hull_fmt(
-		"hull template %d\nimage %s\ninit %s\nengine %s\naccel %s\ncpu %s\ncpus %u\nmemory %llu\n"
+		"hull template %d.%d\nimage %s\ninit %s\nengine %s\naccel %s\ncpu %s\ncpus %u\nmemory %llu\n"
 		"disk %llu\ndocker %d\n",
-		HULL_SNAPSHOT_FORMAT, s->image, s->initramfs, s->identity, s->accel, cpu ? cpu : "", s->cpus,
-		(unsigned long long)s->memory, (unsigned long long)s->disk, !s->no_docker);
+		HULL_SNAPSHOT_FORMAT, KEY_VERSION, s->image, s->initramfs, s->identity, s->accel, cpu ? cpu : "",
+		s->cpus, (unsigned long long)s->memory, (unsigned long long)s->disk, !s->no_docker);
 	char hex[65];
 	if (!cpu || !text)
 		return hull_fail(err, -ENOMEM, "out of memory");

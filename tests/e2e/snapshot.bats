@@ -17,6 +17,7 @@ restored_sandbox() {
 	[ "$(hull ls --json | jq -r --arg n "$name" '.[] | select(.name == $n) | .boot.restored')" = true ]
 }
 own() { echo "$1" >>"$BATS_TEST_TMPDIR/own"; }
+restored() { [ "$(hull ls --json | jq -r --arg n "$1" '.[] | select(.name == $n) | .boot.restored')" = true ]; }
 own_templates() { find "$templates" -mindepth 1 -maxdepth 1 -type d -not -name '.*'; }
 
 @test "snapshot: a sandbox starts from the template of its kind, which is built once" {
@@ -259,6 +260,29 @@ $fork" ]
 quick() { hull create -q --name "$1" --cpus 1 -m "$2" --no-docker shell; }
 quick_template() { # BYTES
 	hull template ls --json | jq -r --argjson m "$1" --arg t "$templates" '.[] | select(.memory == $m and .no_docker) | "\($t)/\(.name)"'
+}
+
+@test "snapshot: a template holds nothing of the sandbox it is first built for: no repository, no ports" {
+	local port repo=$BATS_TEST_TMPDIR/repository
+	git init -q "$repo"
+	git -C "$repo" -c user.name=x -c user.email=x@example.org commit -q --allow-empty -m one
+	# A port that is taken: the sandbox itself could not start with it.
+	coproc holder { exec python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True); s.accept()'; }
+	read -r port <&"${holder[0]}"
+	name=first-$RANDOM
+	own "$name"
+	run hull create --clone -p "127.0.0.1:$port:80" -e "MINE=yes" --name "$name" --cpus 1 -m 448m --no-docker shell "$repo"
+	kill "$holder_PID"
+	[ "$status" = 0 ]
+	[[ $output != *'no template'* ]]
+	[ -n "$(quick_template $((448 << 20)))" ]
+	name=second-$RANDOM
+	own "$name"
+	quick "$name" 448m
+	hull start -q "$name"
+	restored "$name"
+	as_root "$name" test ! -e "$repo"
+	as_root "$name" test ! -e "$BATS_TEST_TMPDIR"
 }
 
 @test "snapshot: a damaged template is noticed and built again, whichever file it is; leftovers are swept" {
