@@ -119,11 +119,13 @@ static int spawn_keeper(const char *program, const char *name, char *const *envp
 }
 
 /* One line of the status pipe: 1 = ready, 0 = go on, -errno = it failed. */
-static int status_line(const char *line, size_t n, struct cli_progress *progress, struct hull_error *err)
+static int status_line(const char *name, const char *line, size_t n, struct cli_progress *progress,
+		       struct hull_error *err)
 {
 	json_t *o = json_loadb(line, n, 0, NULL);
 	const char *stage = json_string_value(json_object_get(o, "stage"));
 	const char *error = json_string_value(json_object_get(o, "error"));
+	const char *note = json_string_value(json_object_get(o, "note"));
 	json_int_t code = json_integer_value(json_object_get(o, "code"));
 	int r = 0;
 	if (error)
@@ -132,6 +134,8 @@ static int status_line(const char *line, size_t n, struct cli_progress *progress
 		r = 1;
 	else if (stage && progress)
 		cli_progress_stage(progress, stage);
+	if (r == 1 && note && progress && !progress->quiet)
+		cli_note("%s: %s", name, note);
 	json_decref(o);
 	return r;
 }
@@ -178,7 +182,7 @@ static int await_ready(const char *name, struct starting *s, struct cli_progress
 		uint8_t *end;
 		while ((end = memchr(hull_buf_bytes(&text), '\n', text.len)) != NULL) {
 			size_t len = (size_t)(end - hull_buf_bytes(&text));
-			int r = status_line((const char *)hull_buf_bytes(&text), len, progress, err);
+			int r = status_line(name, (const char *)hull_buf_bytes(&text), len, progress, err);
 			if (r)
 				return r;
 			hull_buf_drain(&text, len + 1);

@@ -49,7 +49,8 @@ int saved_sandbox(const struct hull_paths *p, const char *rel, struct hull_sandb
 	s->disk = snap.disk;
 	s->no_docker = snap.no_docker;
 	s->fresh = true;
-	if (replace(&s->image, snap.image) < 0 || replace(&s->restore, rel) < 0 || replace(&s->state, "created") < 0)
+	if (replace(&s->image, snap.image) < 0 || replace(&s->restore, rel) < 0 ||
+	    replace(&s->restore_id, snap.digest) < 0 || replace(&s->state, "created") < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	return hull_sandbox_create(p, s, disk, err);
 }

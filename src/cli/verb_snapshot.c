@@ -215,13 +215,15 @@ static int go_back(struct cli *cli, const char *name, const char *tag, const cha
 		return hull_fail_errno(err, "cannot make %s", tmp);
 	r = hull_clone_file(from, to, err);
 	free(s.restore);
+	free(s.restore_id);
 	s.restore = hull_fmt("sandboxes/%s/snapshots/%s", name, tag);
+	s.restore_id = strdup(snap.digest);
 	s.fresh = false;
 	s.cpus = snap.cpus;
 	s.memory = snap.memory;
 	s.disk = snap.disk;
 	char *state = strdup("stopped");
-	if (r == 0 && (!s.restore || !state))
+	if (r == 0 && (!s.restore || !s.restore_id || !state))
 		r = hull_fail(err, -ENOMEM, "out of memory");
 	free(s.state);
 	s.state = state;

@@ -371,6 +371,7 @@ struct keeper {
 	char trouble[512]; /* the last the device model reported */
 	bool removed;
 	char *restore;                          /* what this run was restored from, relative to home; NULL = booted */
+	char note[512];                         /* what a person should hear once it runs: why it was booted instead */
 	bool fresh;                             /* of another sandbox */
 	bool parked;                            /* its memory is on disk: it ends paused, not stopped */
 	uint64_t begin_ns, machine_ns, runs_ns; /* uv_hrtime: the keeper began; the engine was started; its CPUs run */

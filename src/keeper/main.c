@@ -226,7 +226,7 @@ static void on_report(struct keeper *k, const struct hull_error *err)
 	if (err)
 		tell_error(err);
 	else
-		tell(json_pack("{s:b}", "ready", 1));
+		tell(json_pack("{s:b, s:s*}", "ready", 1, "note", k->note[0] ? k->note : NULL));
 	if (status_fd >= 0 && (err || !watch_lease(k)))
 		close(status_fd);
 	status_fd = -1;

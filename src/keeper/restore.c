@@ -57,6 +57,10 @@ static int open_all(struct keeper *k, const char *dir, const char *identity, con
 {
 	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
 	int r = hull_snapshot_load(dir, &s, err);
+	/* The sandbox's disk is of one save, and the memory of another would destroy it. */
+	if (r == 0 && !hull_streq(s.digest, k->sb.restore_id))
+		r = hull_fail(err, -ESTALE, "%s is not what its disk was made with: it has been replaced since",
+			      k->restore);
 	if (r == 0)
 		r = hull_snapshot_fits(&s, identity, err);
 	if (r == 0)
@@ -88,6 +92,7 @@ int restore_open(struct keeper *k, const char *identity, const char *accel, void
 	if (!hull_starts(k->restore, "templates/"))
 		return hull_fail(err, r, "%s cannot be restored: %.600s; `hull start --cold %s` boots it from its disk",
 				 k->sb.name, why.msg, k->sb.name);
+	snprintf(k->note, sizeof(k->note), "%.400s; it was booted instead", why.msg);
 	hull_log("%s; booting instead", why.msg);
 	stage("the template cannot be used: booting");
 	return 1;

@@ -198,13 +198,16 @@ static void finish_files(uv_work_t *work)
 /* --- stages --- */
 
 /* From now on it is a paused sandbox: unless that can be written down it is none. */
-static int park(struct keeper *k, const char *restore, struct hull_error *err)
+static int park(struct keeper *k, const char *restore, const char *id, struct hull_error *err)
 {
-	char *path = strdup(restore);
-	if (!path)
+	_cleanup_free_ char *path = strdup(restore);
+	_cleanup_free_ char *copy = strdup(id);
+	if (!path || !copy)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	free(k->sb.restore);
-	k->sb.restore = path;
+	free(k->sb.restore_id);
+	k->sb.restore = hull_steal_ptr(path);
+	k->sb.restore_id = hull_steal_ptr(copy);
 	k->sb.fresh = false;
 	int r = keeper_save(k, "paused", NULL);
 	if (r < 0) {
@@ -230,7 +233,7 @@ static void finished(uv_work_t *work, int status)
 		_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
 		_cleanup_free_ char *restore = hull_fmt("sandboxes/%s/frozen", k->sb.name);
 		if (!home || !restore || hull_scratch_commit(&s->scratch, home, "frozen", true, &s->err) < 0 ||
-		    park(k, restore, &s->err) < 0) {
+		    park(k, restore, s->about.digest, &s->err) < 0) {
 			fail(s);
 			return;
 		}

@@ -84,13 +84,12 @@ int hull_snapshot_finish(const char *dir, struct hull_snapshot *s, struct hull_e
 		"image", s->image, "identity", s->identity, "engine", s->engine, "accel", s->accel, "source", s->source,
 		"cpus", (int)s->cpus, "memory", (json_int_t)s->memory, "disk", (json_int_t)s->disk, "no_docker",
 		s->no_docker, "created", (json_int_t)s->created, "files", s->files, "names", s->names);
-	char hex[65];
 	if (!j)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	int r = self_digest(j, hex, err);
+	int r = self_digest(j, s->digest, err);
 	if (r < 0)
 		return r;
-	json_object_set_new(j, "digest", json_string(hex));
+	json_object_set_new(j, "digest", json_string(s->digest));
 	_cleanup_free_ char *text = json_dumps(j, JSON_INDENT(2) | JSON_SORT_KEYS);
 	_cleanup_free_ char *path = hull_fmt("%s/snapshot.json", dir);
 	if (!text || !path)
@@ -217,6 +216,7 @@ int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_e
 	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
 	if (!from_json(j, &s))
 		return bad(dir, "snapshot.json is not what it should be", err);
+	memcpy(s.digest, hex, sizeof(s.digest));
 	r = check_files(dir, &s, err);
 	if (r < 0)
 		return r;

@@ -64,8 +64,9 @@ struct hull_sandbox {
 	uint64_t started; /* 0 = never */
 	char *state;   /* as last written by the keeper: "created" "starting" "running" "paused" "stopped" "crashed" */
 	char *restore; /* the next start restores the saved machine in this directory, relative to home; else NULL */
-	bool fresh;    /* that one was another sandbox: identities are to be renewed after the restore */
-	char *policy;  /* for hull_sandbox_create() alone: text of the policy.yaml it begins with; NULL = none */
+	char *restore_id; /* which save that has to be: its hull_snapshot.digest; kept only beside `restore` */
+	bool fresh;       /* that one was another sandbox: identities are to be renewed after the restore */
+	char *policy;     /* for hull_sandbox_create() alone: text of the policy.yaml it begins with; NULL = none */
 	char *last_error; /* why it crashed or did not start; NULL after a clean stop */
 };
 void hull_sandbox_free(struct hull_sandbox *s); /* frees the members, not s; fit for _cleanup_ */

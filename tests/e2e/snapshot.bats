@@ -262,6 +262,40 @@ quick_template() { # BYTES
 	hull template ls --json | jq -r --argjson m "$1" --arg t "$templates" '.[] | select(.memory == $m and .no_docker) | "\($t)/\(.name)"'
 }
 
+@test "snapshot: a sandbox is restored from the very save that its disk is of, or boots and says so" {
+	local a
+	name=source-$RANDOM
+	own "$name"
+	quick "$name" 512m
+	a=$name
+	as_root "$a" sh -c 'echo first >/root/which; sync'
+	hull template save -q "$a" replaced
+	name=on-first-$RANDOM
+	own "$name"
+	hull create -q -t replaced --name "$name" shell
+	as_root "$a" sh -c 'echo second >/root/which; sync'
+	hull template save -q -f "$a" replaced
+	run hull start "$name"
+	assert_says 0 'replaced since.*booted instead'
+	not restored "$name"
+	[ "$(as_root "$name" cat /root/which)" = first ]
+	hull rm -f "$name" "$a"
+	hull template rm replaced
+	# The same for Hull's own, built again in between.
+	name=built-again-$RANDOM
+	own "$name"
+	quick "$name" 512m
+	hull template rm "$(basename "$(quick_template $((512 << 20)))")"
+	a=other-$RANDOM
+	own "$a"
+	quick "$a" 512m
+	run hull start "$name"
+	assert_says 0 'replaced since.*booted instead'
+	not restored "$name"
+	hull start -q "$a"
+	restored "$a"
+}
+
 @test "snapshot: a template holds nothing of the sandbox it is first built for: no repository, no ports" {
 	local port repo=$BATS_TEST_TMPDIR/repository
 	git init -q "$repo"

@@ -120,6 +120,9 @@ static void test_round_trip(void **state)
 	assert_false(s.remove);
 	assert_int_equal(s.memory, 1ull << 30);
 	assert_null(s.last_error);
+	assert_null(s.restore);
+	s.restore = strdup("templates/mine");
+	s.restore_id = strdup("0123abcd");
 	s.last_error = strdup("bad \xff byte");
 	free(s.state);
 	s.state = strdup("crashed");
@@ -127,6 +130,8 @@ static void test_round_trip(void **state)
 	_cleanup_(hull_sandbox_free) struct hull_sandbox again = {0};
 	assert_int_equal(hull_sandbox_load(&w->paths, "one", &again, &err), 0);
 	assert_string_equal(again.state, "crashed");
+	assert_string_equal(again.restore, "templates/mine");
+	assert_string_equal(again.restore_id, "0123abcd");
 	assert_non_null(strstr(again.last_error, "xff"));
 	assert_string_equal(hull_sandbox_truth(&again, false), "crashed");
 }
