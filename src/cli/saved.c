@@ -66,7 +66,7 @@ int saved_forget(struct cli *cli, const char *name, struct hull_error *err)
 		return r;
 	free(s.restore);
 	s.restore = NULL;
-	/* Its disk may still be another sandbox's: s.fresh stays, and its identity is renewed when it boots. */
+	/* s.fresh stays: its disk may still be another sandbox's, and its identity is renewed when it boots. */
 	if (replace(&s.state, "stopped") < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	r = hull_sandbox_save(&cli->paths, &s, err);

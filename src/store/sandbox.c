@@ -317,8 +317,10 @@ static json_t *to_json(const struct hull_sandbox *s)
 		  json_object_set_new(j, "started", json_integer((json_int_t)s->started)) == 0 &&
 		  json_object_set_new(j, "state", json_string(s->state)) == 0;
 	if (ok && s->restore)
-		ok = json_object_set_new(j, "restore", json_string(s->restore)) == 0 &&
-		     json_object_set_new(j, "fresh", json_boolean(s->fresh)) == 0;
+		ok = json_object_set_new(j, "restore", json_string(s->restore)) == 0;
+	/* Also without it: what was another sandbox and has not been up yet still is that, booted or not. */
+	if (ok && s->fresh)
+		ok = json_object_set_new(j, "fresh", json_true()) == 0;
 	if (ok && s->restore && s->restore_id)
 		ok = json_object_set_new(j, "restore_id", json_string(s->restore_id)) == 0;
 	if (ok && s->clone)

@@ -65,7 +65,7 @@ struct hull_sandbox {
 	char *state;   /* as last written by the keeper: "created" "starting" "running" "paused" "stopped" "crashed" */
 	char *restore; /* the next start restores the saved machine in this directory, relative to home; else NULL */
 	char *restore_id; /* which save that has to be: its hull_snapshot.digest; kept only beside `restore` */
-	bool fresh;       /* that one was another sandbox: identities are to be renewed after the restore */
+	bool fresh;       /* its disk is another sandbox's, and it has not been up yet: identities are to be renewed */
 	char *policy;     /* for hull_sandbox_create() alone: text of the policy.yaml it begins with; NULL = none */
 	char *last_error; /* why it crashed or did not start; NULL after a clean stop */
 };

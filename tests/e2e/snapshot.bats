@@ -79,6 +79,12 @@ all_differ() { # NAME...
 	[ "$(hull ls --json | jq -r --arg n "$name" '.[] | select(.name == $n) | .boot.restored')" = false ]
 	rm "$BATS_TEST_TMPDIR"/unique-*
 	all_differ "$b" "$name"
+	a=$name
+	hull rm -f "$b"
+	own_sandbox
+	hull start -q --cold "$name"
+	rm "$BATS_TEST_TMPDIR"/unique-*
+	all_differ "$a" "$name"
 	# Its identity stays, then.
 	a=$(hull exec "$name" cat /etc/machine-id)
 	hull stop -q "$name"

@@ -123,6 +123,7 @@ static void test_round_trip(void **state)
 	assert_null(s.restore);
 	s.restore = strdup("templates/mine");
 	s.restore_id = strdup("0123abcd");
+	s.fresh = true;
 	s.last_error = strdup("bad \xff byte");
 	free(s.state);
 	s.state = strdup("crashed");
@@ -132,7 +133,17 @@ static void test_round_trip(void **state)
 	assert_string_equal(again.state, "crashed");
 	assert_string_equal(again.restore, "templates/mine");
 	assert_string_equal(again.restore_id, "0123abcd");
+	assert_true(again.fresh);
 	assert_non_null(strstr(again.last_error, "xff"));
+	/* When the restore has been given up its disk is another's still. */
+	free(again.restore);
+	again.restore = NULL;
+	assert_int_equal(hull_sandbox_save(&w->paths, &again, &err), 0);
+	_cleanup_(hull_sandbox_free) struct hull_sandbox booting = {0};
+	assert_int_equal(hull_sandbox_load(&w->paths, "one", &booting, &err), 0);
+	assert_null(booting.restore);
+	assert_null(booting.restore_id);
+	assert_true(booting.fresh);
 	assert_string_equal(hull_sandbox_truth(&again, false), "crashed");
 }
 
