@@ -24,7 +24,7 @@ static const uint64_t MIB = 1024 * 1024, GIB = 1024 * 1024 * 1024ULL;
 #define MEMORY_DEFAULT (4 * GIB)
 #define MEMORY_STEP    (2 * MIB)
 #define DISK_MAX       (16 * 1024 * GIB)
-enum { NAME_TRIES = 1000 };
+enum { NAME_TRIES = 1000, TEMPLATE_TRIES = 2 };
 
 static const char *flag_name, *flag_cpus, *flag_memory, *flag_disk, *flag_image, *flag_engine;
 static char **flag_env, **flag_env_file, **flag_publish;
@@ -375,6 +375,44 @@ static void after_clone(const struct create_place *place, const char *name)
 			"submodules are not cloned with it: `git submodule update --init` in the sandbox fetches them");
 }
 
+/* Of a saved machine, or of the image's disk when rel is NULL; under the name asked for, or the first that is free. */
+static int make_named(struct cli *cli, const struct create_place *place, const char *rel, int seed,
+		      struct hull_sandbox *s, struct hull_error *err)
+{
+	int r = 0;
+	for (unsigned n = 1; n <= NAME_TRIES; n++) {
+		free(s->name);
+		s->name = flag_name ? strdup(flag_name) : default_name(place, n);
+		if (!s->name)
+			return hull_fail(err, -ENOMEM, "out of memory");
+		r = rel ? saved_sandbox(&cli->paths, rel, s, err) : hull_sandbox_create(&cli->paths, s, seed, err);
+		if (r != -EEXIST || flag_name)
+			break;
+	}
+	return r;
+}
+
+/* Hull's own template may be removed or damaged after it was looked at: it is looked for again, and built when it is
+ * gone; should that happen to it again, the sandbox boots. */
+static int make_of_choice(struct cli *cli, const struct create_place *place, int seed, struct hull_sandbox *s,
+			  struct hull_error *err)
+{
+	for (int attempt = 0; attempt < TEMPLATE_TRIES; attempt++) {
+		_cleanup_free_ char *rel = NULL;
+		int r = choose_start(cli, s, &rel, err);
+		if (r >= 0)
+			r = make_named(cli, place, rel, seed, s, err);
+		if (flag_template || !rel || (r != -ENOENT && r != -EBADMSG && r != -ENOTSUP))
+			return r;
+	}
+	cli_note("no template: %s; booting instead, which takes longer", err->msg);
+	*err = (struct hull_error){0};
+	free(s->restore);
+	s->restore = NULL;
+	s->fresh = false;
+	return make_named(cli, place, NULL, seed, s, err);
+}
+
 int create_make(struct cli *cli, const struct create_place *place, bool remove, char **name, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
@@ -403,19 +441,7 @@ int create_make(struct cli *cli, const struct create_place *place, bool remove, 
 	s.image = strdup(image.digest);
 	if (!s.image)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	_cleanup_free_ char *rel = NULL;
-	r = choose_start(cli, &s, &rel, err);
-	if (r < 0)
-		return r;
-	for (unsigned n = 1; n <= NAME_TRIES; n++) {
-		free(s.name);
-		s.name = flag_name ? strdup(flag_name) : default_name(place, n);
-		if (!s.name)
-			return hull_fail(err, -ENOMEM, "out of memory");
-		r = rel ? saved_sandbox(&cli->paths, rel, &s, err) : hull_sandbox_create(&cli->paths, &s, seed, err);
-		if (r != -EEXIST || flag_name)
-			break;
-	}
+	r = make_of_choice(cli, place, seed, &s, err);
 	if (r == -EEXIST)
 		return hull_fail(err, r,
 				 "a sandbox called %s exists already: choose another --name, or `hull rm %s` first",

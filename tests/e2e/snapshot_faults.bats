@@ -47,6 +47,45 @@ boot_id() { hull exec "$1" cat /proc/sys/kernel/random/boot_id; }
 	done
 }
 
+@test "faults: a template that is removed between its build and its use is built again, and the sandbox is made" {
+	# The command stands still when it says that the template is ready, because nobody reads what it says.
+	cat >create.py <<-'END'
+		import fcntl, os, subprocess, sys, time
+		hull, name, size = sys.argv[1:]
+		r, w = os.pipe()
+		fcntl.fcntl(w, 1031, 4096)  # F_SETPIPE_SZ
+		command = subprocess.Popen([hull, "create", "--name", name, "--cpus", "1", "-m", size, "--no-docker", "shell"], stderr=w)
+		said = b""
+		while b"saving its memory" not in said:
+		    said += os.read(r, 4096)
+		filler = os.open("/proc/self/fd/%d" % w, os.O_WRONLY | os.O_NONBLOCK)
+		try:
+		    while True:
+		        os.write(filler, b"\n")
+		except BlockingIOError:
+		    pass
+		os.close(filler)
+		os.close(w)
+		templates, end = os.environ["templates"], time.time() + 120
+		before = set(sys.stdin.read().split())
+		while not (new := [t for t in os.listdir(templates) if t[0] != "." and t not in before]) and time.time() < end:
+		    time.sleep(0.05)
+		subprocess.run([hull, "template", "rm", new[0]], check=True, stdout=subprocess.DEVNULL)
+		while more := os.read(r, 4096):
+		    said += more
+		sys.stderr.buffer.write(said.replace(b"\n\n", b""))
+		sys.exit(command.wait())
+	END
+	name=t$BATS_SUITE_TEST_NUMBER-$RANDOM
+	own "$name"
+	mkdir -p "$templates"
+	run timeout 300 python3 create.py "$HULL" "$name" 288m < <(ls "$templates")
+	assert_says 0 'ready after'
+	[ "$(grep -c 'building it, once' <<<"$output")" = 2 ]
+	hull start -q "$name"
+	[ "$(hull ls --json | jq -r --arg n "$name" '.[] | select(.name == $n) | .boot.restored')" = true ]
+}
+
 @test "faults: hull template import killed at any moment leaves no template and no leftovers" {
 	local after
 	quick_sandbox
