@@ -8,6 +8,7 @@
 #include "cli/life.h"
 #include "cli/saved.h"
 #include "engine/engine.h"
+#include "image/image.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -186,57 +187,91 @@ static int rm(struct cli *cli, struct hull_error *err)
 
 /* --- restore --- */
 
-/* Under the sandbox's lock: its disk becomes the snapshot's, its next start restores the memory. */
-static int go_back(struct cli *cli, const char *name, const char *tag, const char *dir, struct hull_error *err)
+/* Can the snapshot be restored, all of it, into this sandbox and by what is installed now? Everything is read that has
+ * to be. */
+static int check_all(struct cli *cli, const struct hull_sandbox *sb, const char *dir, const struct hull_snapshot *snap,
+		     struct hull_error *err)
 {
-	_cleanup_(hull_snapshot_free) struct hull_snapshot snap = {0};
+	static const char *const files[] = {HULL_SNAPSHOT_MEMORY, HULL_SNAPSHOT_DEVICE, HULL_SNAPSHOT_DISK};
+	_cleanup_(hull_image_free) struct hull_image image = {0};
+	_cleanup_free_ char *identity = hull_engine_identity(err);
+	int r = identity ? hull_snapshot_fits(snap, identity, err) : err->code;
+	if (r >= 0 && (!hull_streq(snap->image, sb->image) || snap->no_docker != sb->no_docker))
+		r = hull_fail(err, -ENOTSUP, "%s was saved from another sandbox than %s", dir, sb->name);
+	if (r >= 0)
+		r = hull_image_find(&cli->paths, snap->image, &image, err);
+	for (size_t i = 0; r >= 0 && i < sizeof files / sizeof *files; i++) {
+		_cleanup_close_ int fd = hull_snapshot_open(dir, snap, files[i], NULL, err);
+		r = fd < 0 ? fd : 0;
+	}
+	return r;
+}
+
+/* A copy of the snapshot's disk beside the sandbox's, on the host's disk when this returns. */
+static int copy_disk(const char *dir, const struct hull_snapshot *snap, const char *home, struct hull_scratch *scratch,
+		     struct hull_error *err)
+{
+	_cleanup_close_ int from = hull_snapshot_open(dir, snap, HULL_SNAPSHOT_DISK, NULL, err);
+	int r = from < 0 ? from : hull_scratch_make(home, scratch, err);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int to = openat(scratch->fd, "disk.img", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+					0600);
+	if (to < 0)
+		return hull_fail_errno(err, "cannot make a disk in %s", scratch->path);
+	r = hull_clone_file(from, to, err);
+	if (r >= 0 && fsync(to) < 0)
+		r = hull_fail_errno(err, "cannot write a disk in %s", scratch->path);
+	return r;
+}
+
+static int set_restore(struct hull_sandbox *s, char *restore, const char *id, struct hull_error *err)
+{
+	char *state = strdup("stopped"), *copy = id ? strdup(id) : NULL;
+	if (!state || !restore != !id || !copy != !id) {
+		free(state);
+		free(copy);
+		free(restore);
+		return hull_fail(err, -ENOMEM, "out of memory");
+	}
+	free(s->state);
+	free(s->restore);
+	free(s->restore_id);
+	s->state = state;
+	s->restore = restore;
+	s->restore_id = copy;
+	return 0;
+}
+
+/* Under the sandbox's lock: its disk becomes the snapshot's, its next start restores the memory. */
+static int go_back(struct cli *cli, const char *name, const char *tag, const struct hull_snapshot *snap,
+		   const struct hull_scratch *scratch, struct hull_error *err)
+{
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
 	_cleanup_close_ int lock = hull_sandbox_lock(&cli->paths, name, err);
 	if (lock < 0)
 		return lock;
+	_cleanup_free_ char *home = hull_sandbox_path(&cli->paths, name, NULL);
+	_cleanup_close_ int dir = home ? open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (dir < 0)
+		return hull_fail_errno(err, "cannot open %s", name);
 	int r = hull_sandbox_load(&cli->paths, name, &s, err);
+	/* Memory that it has aside (of a pause) is of the disk it has now: it is given up before that is replaced. The
+	 * word that other memory belongs to the new disk comes after it. Between each two of these it boots. */
 	if (r >= 0)
-		r = hull_snapshot_load(dir, &snap, err);
+		r = set_restore(&s, NULL, NULL, err);
+	if (r >= 0)
+		r = hull_sandbox_save(&cli->paths, &s, err);
 	if (r < 0)
 		return r;
-	_cleanup_close_ int memory = hull_snapshot_open(dir, &snap, HULL_SNAPSHOT_MEMORY, NULL, err);
-	if (memory < 0)
-		return memory;
-	_cleanup_close_ int from = hull_snapshot_open(dir, &snap, HULL_SNAPSHOT_DISK, NULL, err);
-	if (from < 0)
-		return from;
-	_cleanup_free_ char *disk = hull_sandbox_path(&cli->paths, name, "disk.img");
-	_cleanup_free_ char *tmp = hull_sandbox_path(&cli->paths, name, "disk.new");
-	if (!disk || !tmp)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	unlink(tmp);
-	_cleanup_close_ int to = open(tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (to < 0)
-		return hull_fail_errno(err, "cannot make %s", tmp);
-	r = hull_clone_file(from, to, err);
-	free(s.restore);
-	free(s.restore_id);
-	s.restore = hull_fmt("sandboxes/%s/snapshots/%s", name, tag);
-	s.restore_id = strdup(snap.digest);
+	if (renameat(scratch->fd, "disk.img", dir, "disk.img") < 0 || fsync(dir) < 0)
+		return hull_fail_errno(err, "cannot replace the disk of %s", name);
 	s.fresh = false;
-	s.cpus = snap.cpus;
-	s.memory = snap.memory;
-	s.disk = snap.disk;
-	char *state = strdup("stopped");
-	if (r == 0 && (!s.restore || !s.restore_id || !state))
-		r = hull_fail(err, -ENOMEM, "out of memory");
-	free(s.state);
-	s.state = state;
-	/* First the disk, then the word that the memory belongs to it: between the two it boots. */
-	if (r == 0 && fsync(to) < 0)
-		r = hull_fail_errno(err, "cannot write %s", tmp);
-	if (r == 0 && rename(tmp, disk) < 0)
-		r = hull_fail_errno(err, "cannot replace %s", disk);
-	if (r < 0) {
-		unlink(tmp);
-		return r;
-	}
-	return hull_sandbox_save(&cli->paths, &s, err);
+	s.cpus = snap->cpus;
+	s.memory = snap->memory;
+	s.disk = snap->disk;
+	r = set_restore(&s, hull_fmt("sandboxes/%s/snapshots/%s", name, tag), snap->digest, err);
+	return r < 0 ? r : hull_sandbox_save(&cli->paths, &s, err);
 }
 
 static int restore(struct cli *cli, struct hull_error *err)
@@ -244,34 +279,39 @@ static int restore(struct cli *cli, struct hull_error *err)
 	_cleanup_free_ char *name = NULL, *tag = NULL, *parent = NULL;
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	_cleanup_(hull_snapshot_free) struct hull_snapshot snap = {0};
+	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1};
 	int r = split(cli->words[0], &name, &tag, err);
 	if (r >= 0)
 		r = open_place(cli, name, &sb, &parent, err);
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *dir = hull_fmt("%s/%s", parent, tag);
-	r = dir ? hull_snapshot_load(dir, &snap, err) : hull_fail(err, -ENOMEM, "out of memory");
+	_cleanup_free_ char *home = hull_sandbox_path(&cli->paths, name, NULL);
+	r = dir && home ? hull_snapshot_load(dir, &snap, err) : hull_fail(err, -ENOMEM, "out of memory");
 	if (r == -ENOENT)
 		return hull_fail(err, r, "there is no snapshot %s@%s: `hull snapshot ls %s` lists them", name, tag,
 				 name);
-	/* Before anything is given up for it. */
-	_cleanup_free_ char *identity = r >= 0 ? hull_engine_identity(err) : NULL;
-	if (r >= 0)
-		r = identity ? hull_snapshot_fits(&snap, identity, err) : err->code;
+	if (r >= 0 && sb.remove && hull_sandbox_running(&cli->paths, name))
+		r = hull_fail(err, -EINVAL, "%s was made with --rm: it would be gone once it is stopped", name);
 	if (r < 0)
 		return r;
 	if (cli_signals_catch() < 0)
 		return hull_fail_errno(err, "catching signals");
 	struct cli_progress progress;
 	cli_progress_begin(&progress, quiet, false, name);
-	if (hull_sandbox_running(&cli->paths, name)) {
-		if (sb.remove)
-			r = hull_fail(err, -EINVAL, "%s was made with --rm: it would be gone once it is stopped", name);
-		else
-			r = life_stop(&cli->paths, name, -1, &progress, err);
+	/* Whatever can fail does so before anything is given up for it. */
+	cli_progress_stage(&progress, "checking the snapshot");
+	r = check_all(cli, &sb, dir, &snap, err);
+	if (r >= 0) {
+		cli_progress_stage(&progress, "copying its disk");
+		r = copy_disk(dir, &snap, home, &scratch, err);
 	}
+	if (r >= 0 && cli_signals_ended())
+		r = hull_fail(err, -EINTR, "interrupted");
+	if (r >= 0 && hull_sandbox_running(&cli->paths, name))
+		r = life_stop(&cli->paths, name, -1, &progress, err);
 	if (r >= 0)
-		r = go_back(cli, name, tag, dir, err);
+		r = go_back(cli, name, tag, &snap, &scratch, err);
 	if (r >= 0)
 		r = life_start(&cli->paths, name, NULL, &progress, err);
 	if (r >= 0)

@@ -252,6 +252,21 @@ $fork" ]
 	# The same sandbox, and other random numbers.
 	[ "$(sort random | uniq -d)" = '' ]
 	[ "$(hull snapshot ls --json "$name" | jq -r '.[].tag')" = first ]
+	# Damage is found before anything is given up, in whichever file it is.
+	local file dir=$HULL_HOME/sandboxes/$name/snapshots/first
+	as_root "$name" sh -c 'echo three >/root/file; pkill -f "[s]leep 6543"'
+	hull exec -d "$name" sleep 3456
+	for file in memory device disk.img; do
+		cp --sparse=always "$dir/$file" kept
+		printf Z | dd of="$dir/$file" bs=1 seek=5000 conv=notrunc status=none
+		run hull snapshot restore -q "$name@first"
+		mv kept "$dir/$file"
+		assert_refused 125 "$file is damaged"
+		state_is "$name" running
+		hull exec "$name" pgrep -f 'sleep 3456'
+		[ "$(as_root "$name" cat /root/file)" = three ]
+	done
+	[ -z "$(find "$HULL_HOME/sandboxes/$name" -name '.tmp-*')" ]
 	truncate -s -4096 "$HULL_HOME/sandboxes/$name/snapshots/first/memory"
 	run hull snapshot restore -q "$name@first"
 	assert_refused 125 'damaged'

@@ -159,6 +159,33 @@ boot_id() { hull exec "$1" cat /proc/sys/kernel/random/boot_id; }
 	done
 }
 
+@test "faults: hull snapshot restore of a paused sandbox, killed at any moment: memory and disk stay of one moment" {
+	local after dir before now
+	quick_sandbox
+	dir=$HULL_HOME/sandboxes/$name
+	mark() { as_root "$name" sh -c "echo $1 >/root/mark; echo $1 >/dev/shm/mark; sync"; }
+	mark saved
+	hull snapshot create -q "$name"
+	for after in 0.01 0.02 0.04 0.06 0.08 0.1 0.15 0.3; do
+		mark "$after"
+		hull pause -q "$name"
+		before=$(stat -c %i "$dir/disk.img")
+		timeout -s KILL "$after" "$HULL" snapshot restore -q "$name" || true
+		now=$(stat -c %i "$dir/disk.img")
+		case $(jq -r .restore "$dir/sandbox.json") in
+		*/frozen) [ "$now" = "$before" ] ;;
+		*/snapshots/latest) [ "$now" != "$before" ] ;;
+		esac
+		eventually 10 not state_is "$name" starting
+		hull start -q "$name"
+		# It was booted, or its memory is of the moment that its disk is of.
+		now=$(as_root "$name" sh -c 'cat /dev/shm/mark 2>/dev/null || cat /root/mark')
+		[ "$(as_root "$name" cat /root/mark)" = "$now" ]
+		[[ $now == saved || $now == "$after" ]]
+	done
+	eventually 10 swept "$dir"
+}
+
 # A HULL_HOME on a file system of its own, with the images of the other and a template; $small is free space in MiB.
 small_home() {
 	[ "$(id -u)" = 0 ] || skip "mounting takes root"
