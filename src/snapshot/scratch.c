@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 static int open_dir(const char *path)
@@ -98,19 +99,24 @@ void hull_scratch_drop(struct hull_scratch *s)
 
 int hull_saved_remove(const char *parent, const char *name, struct hull_error *err)
 {
-	_cleanup_(hull_scratch_drop) struct hull_scratch s = {.fd = -1};
-	_cleanup_free_ char *from = hull_fmt("%s/%s", parent, name);
-	struct stat st;
-	if (!from)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	if (lstat(from, &st) < 0)
-		return hull_fail_errno(err, "%s", from);
-	int r = hull_scratch_make(parent, &s, err);
-	if (r < 0)
-		return r;
-	/* It goes into the scratch directory, and that away: whoever comes by meanwhile sees it no more. */
-	_cleanup_free_ char *to = hull_fmt("%s/gone", s.path);
-	if (!to || rename(from, to) < 0)
-		return hull_fail_errno(err, "cannot remove %s", from);
-	return 0;
+	_cleanup_close_ int root = open_dir(parent);
+	if (root < 0)
+		return hull_fail_errno(err, "%s", parent);
+	hull_scratch_sweep(parent);
+	/* Nothing is made for it: on a full disk removing is what helps. Held, so that no sweeper begins with it too;
+	 * should one be quicker it does the same. */
+	_cleanup_close_ int held = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (held >= 0)
+		(void)flock(held, LOCK_EX | LOCK_NB);
+	for (int attempt = 0;; attempt++) {
+		uint64_t salt = 0;
+		char gone[32];
+		if (getrandom(&salt, sizeof(salt), 0) != (ssize_t)sizeof(salt))
+			return hull_fail_errno(err, "no random bytes");
+		snprintf(gone, sizeof(gone), ".tmp-%012llx", (unsigned long long)(salt & 0xffffffffffffull));
+		if (renameat2(root, name, root, gone, RENAME_NOREPLACE) == 0)
+			return hull_remove_tree(root, gone, err);
+		if (errno != EEXIST || attempt == 16)
+			return hull_fail_errno(err, "cannot remove %s/%s", parent, name);
+	}
 }

@@ -233,6 +233,21 @@ nothing_left() { [ -z "$(find small -name '.tmp-*' -o -name '*.partial' -o -name
 	nothing_left
 	[ "$(hull ls -q | wc -l)" = 1 ]
 	[ "$(hull template ls --json | jq length)" = 1 ]
+	# With not a block left, what is in the way can still be removed.
+	rm small/filler
+	hull snapshot create -q "$name@old"
+	hull template save -q "$name" old
+	leave 5
+	dd if=/dev/zero of=small/rest bs=4k 2>/dev/null || true
+	run mkdir small/more
+	[ "$status" = 1 ]
+	hull snapshot rm "$name@old"
+	dd if=/dev/zero of=small/rest bs=4k oflag=append conv=notrunc 2>/dev/null || true
+	hull template rm old
+	rm small/rest
+	nothing_left
+	state_is "$name" running
+	leave 40
 	# A kind of sandbox that has no template: it is not built, nor half built, and the person hears why.
 	run hull create --name other --cpus 1 -m 384m --no-docker shell
 	assert_says 125 "$full"
