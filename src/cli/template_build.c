@@ -234,22 +234,30 @@ static int look(struct cli *cli, const char *key, struct hull_error *err)
 	return r;
 }
 
+int template_initramfs(const struct hull_image *image, char **name, struct hull_error *err)
+{
+	_cleanup_free_ char *init = life_program("hull-init", err);
+	_cleanup_free_ char *path = NULL;
+	int r = init ? hull_image_initramfs(image, init, &path, err) : err->code;
+	if (r < 0 || !path)
+		return r;
+	const char *slash = strrchr(path, '/');
+	*name = strdup(slash ? slash + 1 : path);
+	return *name ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+}
+
 static int key_of(struct cli *cli, const struct hull_sandbox *s, const struct hull_image *image, char *key,
 		  struct hull_error *err)
 {
-	_cleanup_free_ char *init = life_program("hull-init", err);
-	_cleanup_free_ char *initrd = NULL;
-	_cleanup_free_ char *identity = init ? hull_engine_identity(err) : NULL;
+	_cleanup_free_ char *initramfs = NULL;
+	_cleanup_free_ char *identity = hull_engine_identity(err);
 	struct hull_probe probe;
-	if (!identity)
-		return err->code;
-	int r = hull_image_initramfs(image, init, &initrd, err);
+	int r = identity ? template_initramfs(image, &initramfs, err) : err->code;
 	if (r < 0)
 		return r;
 	hull_engine_probe_cached(cli->paths.runtime, &probe);
-	const char *slash = strrchr(initrd, '/');
 	struct hull_template_shape shape = {.image = image->digest,
-					    .initramfs = slash ? slash + 1 : initrd,
+					    .initramfs = initramfs,
 					    .identity = identity,
 					    .accel = probe.kvm_usable ? "kvm" : "tcg",
 					    .cpus = s->cpus,
@@ -288,6 +296,8 @@ static int find_or_build(struct cli *cli, const struct hull_sandbox *s, const st
 				 (unsigned long long)(cli_now_ms() - begin) / 1000);
 	}
 	cli_progress_end(&progress);
+	if (lock >= 0)
+		hull_template_build_done(&cli->paths, key);
 	return lock < 0 ? lock : r;
 }
 

@@ -25,18 +25,32 @@ static const struct cli_opt options[] = {
 
 enum { KEEP_S = 30 * 24 * 3600 };
 
+/* What there is on this host; a member that cannot be told is NULL, and nothing is removed for it. */
+struct host {
+	char *identity; /* of the engine */
+	const char *accel;
+};
+
 /* Why it may go; NULL = it stays. */
 static const char *reason(struct cli *cli, const char *name, const struct hull_snapshot *s, int loaded,
-			  const char *identity)
+			  const struct host *host)
 {
 	_cleanup_(hull_image_free) struct hull_image image = {0};
+	_cleanup_free_ char *initramfs = NULL;
 	uint64_t now = (uint64_t)time(NULL), used = hull_template_used(&cli->paths, name);
+	if (loaded == -ENOTSUP)
+		return "made by another version of Hull";
 	if (loaded < 0)
 		return "damaged";
-	if (!identity || hull_snapshot_fits(s, identity, NULL) < 0)
+	if (host->identity && !hull_streq(s->identity, host->identity))
 		return "made by another engine";
+	if (host->identity && hull_snapshot_fits(s, host->identity, host->accel, NULL) < 0)
+		return "made for another processor";
 	if (hull_image_find(&cli->paths, s->image, &image, NULL) < 0)
 		return "its image is gone";
+	struct hull_error why;
+	if (template_initramfs(&image, &initramfs, &why) == 0 && !hull_streq(initramfs, s->initramfs))
+		return "made by another version of Hull";
 	if (now > used && now - used > KEEP_S)
 		return "not used for a month";
 	return all ? "asked for" : NULL;
@@ -71,6 +85,9 @@ static int run(struct cli *cli, struct hull_error *err)
 		return r;
 	_cleanup_free_ char *parent = hull_template_path(&cli->paths, NULL);
 	_cleanup_free_ char *identity = hull_engine_identity(NULL);
+	struct hull_probe probe;
+	hull_engine_probe_cached(cli->paths.runtime, &probe);
+	const struct host host = {.identity = identity, .accel = probe.kvm_usable ? "kvm" : "tcg"};
 	json_t *list = json_array();
 	for (char **n = names; parent && r >= 0 && *n; n++) {
 		_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
@@ -78,7 +95,7 @@ static int run(struct cli *cli, struct hull_error *err)
 		if (!hull_template_is_key(*n) || !dir)
 			continue;
 		int loaded = hull_snapshot_load(dir, &s, NULL);
-		const char *why = reason(cli, *n, &s, loaded, identity);
+		const char *why = reason(cli, *n, &s, loaded, &host);
 		if (!why)
 			continue;
 		uint64_t stored = 0;
@@ -88,6 +105,10 @@ static int run(struct cli *cli, struct hull_error *err)
 			stored += (uint64_t)json_integer_value(json_object_get(f, "stored"));
 		if (!dry_run)
 			r = hull_saved_remove(parent, *n, err);
+		if (r == -ENOENT) { /* somebody else was quicker */
+			r = 0;
+			continue;
+		}
 		if (r < 0)
 			break;
 		freed += stored;
@@ -98,6 +119,7 @@ static int run(struct cli *cli, struct hull_error *err)
 	}
 	if (parent && !dry_run) {
 		hull_scratch_sweep(parent);
+		hull_template_build_sweep(&cli->paths);
 		template_sweep(&cli->paths);
 		sweep_sandboxes(&cli->paths);
 	}

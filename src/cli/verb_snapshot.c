@@ -195,7 +195,9 @@ static int check_all(struct cli *cli, const struct hull_sandbox *sb, const char 
 	static const char *const files[] = {HULL_SNAPSHOT_MEMORY, HULL_SNAPSHOT_DEVICE, HULL_SNAPSHOT_DISK};
 	_cleanup_(hull_image_free) struct hull_image image = {0};
 	_cleanup_free_ char *identity = hull_engine_identity(err);
-	int r = identity ? hull_snapshot_fits(snap, identity, err) : err->code;
+	struct hull_probe probe;
+	hull_engine_probe_cached(cli->paths.runtime, &probe);
+	int r = identity ? hull_snapshot_fits(snap, identity, probe.kvm_usable ? "kvm" : "tcg", err) : err->code;
 	if (r >= 0 && (!hull_streq(snap->image, sb->image) || snap->no_docker != sb->no_docker))
 		r = hull_fail(err, -ENOTSUP, "%s was saved from another sandbox than %s", dir, sb->name);
 	if (r >= 0)

@@ -28,11 +28,11 @@ static uint64_t stored(const struct hull_snapshot *s)
 
 static json_t *describe(const struct hull_paths *p, const char *name, const struct hull_snapshot *s, const char *error)
 {
-	return json_pack("{s:s, s:b, s:s*, s:s*, s:s*, s:i, s:I, s:I, s:b, s:I, s:I, s:I, s:s*, s:s*, s:O*}", "name",
-			 name, "own", !hull_template_is_key(name), "image", s->image, "engine", s->engine, "accel",
-			 s->accel, "cpus", (int)s->cpus, "memory", (json_int_t)s->memory, "disk", (json_int_t)s->disk,
-			 "no_docker", s->no_docker, "created", (json_int_t)s->created, "used",
-			 (json_int_t)hull_template_used(p, name), "stored", (json_int_t)stored(s), "source",
+	return json_pack("{s:s, s:b, s:s*, s:s*, s:s*, s:s*, s:i, s:I, s:I, s:b, s:I, s:I, s:I, s:s*, s:s*, s:O*}",
+			 "name", name, "own", !hull_template_is_key(name), "image", s->image, "engine", s->engine,
+			 "accel", s->accel, "hull", s->hull, "cpus", (int)s->cpus, "memory", (json_int_t)s->memory,
+			 "disk", (json_int_t)s->disk, "no_docker", s->no_docker, "created", (json_int_t)s->created,
+			 "used", (json_int_t)hull_template_used(p, name), "stored", (json_int_t)stored(s), "source",
 			 hull_template_is_key(name) ? NULL : s->source, "error", error, "files", s->files);
 }
 
@@ -243,7 +243,9 @@ static int fill_from_file(struct cli *cli, const char *dir, struct hull_error *e
 		return hull_wrap(err, "%s", cli->words[0]);
 	_cleanup_free_ char *identity = hull_engine_identity(NULL);
 	struct hull_error why = {0};
-	if (hull_snapshot_fits(&s, identity ? identity : "", &why) < 0)
+	struct hull_probe probe;
+	hull_engine_probe_cached(cli->paths.runtime, &probe);
+	if (hull_snapshot_fits(&s, identity ? identity : "", probe.kvm_usable ? "kvm" : "tcg", &why) < 0)
 		cli_note("it cannot be used here: %s", why.msg);
 	else if (hull_image_find(&cli->paths, s.image, &image, &why) < 0)
 		cli_note("it needs the base image %s, which is not here", s.image);

@@ -302,6 +302,8 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	k->machine_ns = uv_hrtime();
 	m->memory = config.memory;
 	m->memory_fd = restoring ? hull_steal_fd(&restore.memory_fd) : -1;
+	const char *slash = initrd ? strrchr(initrd, '/') : NULL;
+	m->initramfs = restoring ? hull_steal_ptr(restore.initramfs) : slash ? strdup(slash + 1) : NULL;
 	m->names = restoring ? hull_steal_ptr(restore.names) : NULL;
 	hull_log("started %s, pid %d", hull_engine_describe(m->engine), (int)hull_engine_pid(m->engine));
 	return watch(k, m, err);

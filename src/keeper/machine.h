@@ -16,6 +16,7 @@ struct machine {
 	uint64_t memory; /* bytes of RAM */
 	int memory_fd;   /* the file it maps private; -1 = it was booted */
 	char *identity;  /* of the engine; NULL when it cannot be told */
+	char *initramfs; /* file name of what it was booted with, before it was saved perhaps */
 	json_t *names;   /* that the saved machine knew synthetic addresses for; NULL = none */
 	struct save *save;
 };
@@ -33,6 +34,7 @@ void save_kept(struct keeper *k, const char *error);
 struct restore {
 	int memory_fd, device_fd;
 	char *shim;
+	char *initramfs;
 	json_t *names;
 };
 int restore_open(struct keeper *k, const char *identity, const char *accel, void (*stage)(const char *text),

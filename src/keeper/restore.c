@@ -19,6 +19,7 @@ void restore_close(struct restore *r)
 	hull_closep(&r->memory_fd);
 	hull_closep(&r->device_fd);
 	free(r->shim);
+	free(r->initramfs);
 	json_decref(r->names);
 	*r = (struct restore){.memory_fd = -1, .device_fd = -1};
 }
@@ -43,11 +44,11 @@ static char *find_shim(struct hull_error *err)
 	return NULL;
 }
 
-static int check_shape(const struct keeper *k, const struct hull_snapshot *s, const char *accel, struct hull_error *err)
+static int check_shape(const struct keeper *k, const struct hull_snapshot *s, struct hull_error *err)
 {
 	const struct hull_sandbox *sb = &k->sb;
 	if (hull_streq(s->image, sb->image) && s->cpus == sb->cpus && s->memory == (sb->memory & ~((2ull << 20) - 1)) &&
-	    s->disk == sb->disk && s->no_docker == sb->no_docker && hull_streq(s->accel, accel))
+	    s->disk == sb->disk && s->no_docker == sb->no_docker)
 		return 0;
 	return hull_fail(err, -ENOTSUP, "it was saved from another machine than this one: %s", s->engine);
 }
@@ -62,9 +63,9 @@ static int open_all(struct keeper *k, const char *dir, const char *identity, con
 		r = hull_fail(err, -ESTALE, "%s is not what its disk was made with: it has been replaced since",
 			      k->restore);
 	if (r == 0)
-		r = hull_snapshot_fits(&s, identity, err);
+		r = hull_snapshot_fits(&s, identity, accel, err);
 	if (r == 0)
-		r = check_shape(k, &s, accel, err);
+		r = check_shape(k, &s, err);
 	if (r < 0)
 		return r;
 	out->memory_fd = hull_snapshot_open(dir, &s, HULL_SNAPSHOT_MEMORY, stage, err);
@@ -74,6 +75,7 @@ static int open_all(struct keeper *k, const char *dir, const char *identity, con
 	if (out->device_fd < 0)
 		return out->device_fd;
 	out->names = json_incref(s.names);
+	out->initramfs = hull_steal_ptr(s.initramfs);
 	out->shim = find_shim(err);
 	return out->shim ? 0 : err->code;
 }

@@ -432,12 +432,16 @@ static int describe(struct save *s, struct hull_error *err)
 					  .identity = m->identity ? strdup(m->identity) : NULL,
 					  .engine = strdup(hull_engine_describe(m->engine)),
 					  .accel = strdup(hull_engine_accel(m->engine)),
+					  .cpu = hull_snapshot_cpu(hull_engine_accel(m->engine)),
+					  .initramfs = m->initramfs ? strdup(m->initramfs) : NULL,
+					  .hull = strdup(HULL_VERSION),
 					  .source = strdup(sb->name),
 					  .cpus = sb->cpus,
 					  .memory = m->memory,
 					  .disk = sb->disk,
 					  .no_docker = sb->no_docker};
-	if (s->about.image && s->about.identity && s->about.engine && s->about.accel && s->about.source)
+	if (s->about.image && s->about.identity && s->about.engine && s->about.accel && s->about.cpu &&
+	    s->about.initramfs && s->about.hull && s->about.source)
 		return 0;
 	return hull_fail(err, -ENOMEM, "cannot tell which engine this is");
 }

@@ -22,6 +22,9 @@ void hull_snapshot_free(struct hull_snapshot *s)
 	free(s->identity);
 	free(s->engine);
 	free(s->accel);
+	free(s->cpu);
+	free(s->initramfs);
+	free(s->hull);
 	free(s->source);
 	json_decref(s->files);
 	json_decref(s->names);
@@ -80,10 +83,11 @@ int hull_snapshot_finish(const char *dir, struct hull_snapshot *s, struct hull_e
 	if (!s->created)
 		s->created = (uint64_t)time(NULL);
 	_cleanup_(json_putp) json_t *j = json_pack(
-		"{s:i, s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:b, s:I, s:O, s:O*}", "format", HULL_SNAPSHOT_FORMAT,
-		"image", s->image, "identity", s->identity, "engine", s->engine, "accel", s->accel, "source", s->source,
-		"cpus", (int)s->cpus, "memory", (json_int_t)s->memory, "disk", (json_int_t)s->disk, "no_docker",
-		s->no_docker, "created", (json_int_t)s->created, "files", s->files, "names", s->names);
+		"{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:b, s:I, s:O, s:O*}", "format",
+		HULL_SNAPSHOT_FORMAT, "image", s->image, "identity", s->identity, "engine", s->engine, "accel",
+		s->accel, "cpu", s->cpu, "initramfs", s->initramfs, "hull", s->hull, "source", s->source, "cpus",
+		(int)s->cpus, "memory", (json_int_t)s->memory, "disk", (json_int_t)s->disk, "no_docker", s->no_docker,
+		"created", (json_int_t)s->created, "files", s->files, "names", s->names);
 	if (!j)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	int r = self_digest(j, s->digest, err);
@@ -137,8 +141,10 @@ static bool from_json(json_t *j, struct hull_snapshot *s)
 	const json_t *docker = json_object_get(j, "no_docker"), *names = json_object_get(j, "names");
 	bool ok = get_str(j, "image", true, &s->image) && hex_digits(s->image, 32) &&
 		  get_str(j, "identity", true, &s->identity) && get_str(j, "engine", true, &s->engine) &&
-		  get_str(j, "accel", true, &s->accel) && get_str(j, "source", false, &s->source) &&
-		  (!s->source || hull_name_check(s->source, NULL) == 0) && get_uint(j, "cpus", 1, CPUS_MAX, &cpus) &&
+		  get_str(j, "accel", true, &s->accel) && get_str(j, "cpu", true, &s->cpu) &&
+		  get_str(j, "initramfs", true, &s->initramfs) && get_str(j, "hull", true, &s->hull) &&
+		  get_str(j, "source", false, &s->source) && (!s->source || hull_name_check(s->source, NULL) == 0) &&
+		  get_uint(j, "cpus", 1, CPUS_MAX, &cpus) &&
 		  get_uint(j, "memory", 64u << 20, 16ull << 40, &s->memory) && s->memory % (2u << 20) == 0 &&
 		  get_uint(j, "disk", 1u << 20, 64ull << 40, &s->disk) &&
 		  get_uint(j, "created", 0, INT64_MAX, &s->created) && json_is_boolean(docker) &&
@@ -225,13 +231,25 @@ int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_e
 	return 0;
 }
 
-int hull_snapshot_fits(const struct hull_snapshot *s, const char *identity, struct hull_error *err)
+int hull_snapshot_fits(const struct hull_snapshot *s, const char *identity, const char *accel, struct hull_error *err)
 {
-	if (strcmp(s->identity, identity) == 0)
-		return 0;
-	return hull_fail(
-		err, -ENOTSUP,
-		"it was saved by another engine (%s) than the one installed now, which cannot be trusted to read "
-		"it: saved by \"%s\", now \"%s\"",
-		s->engine, s->identity, identity);
+	if (strcmp(s->identity, identity) != 0)
+		return hull_fail(err, -ENOTSUP,
+				 "it was saved by another engine (%s) than the one installed now, which cannot be "
+				 "trusted to read it: saved by \"%s\", now \"%s\"",
+				 s->engine, s->identity, identity);
+	if (strcmp(s->accel, accel) != 0)
+		return hull_fail(err, -ENOTSUP,
+				 "it was saved %s hardware virtualization, and machines run %s it here now",
+				 strcmp(s->accel, "kvm") == 0 ? "with" : "without",
+				 strcmp(accel, "kvm") == 0 ? "with" : "without");
+	_cleanup_free_ char *cpu = hull_snapshot_cpu(accel);
+	if (!cpu)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	if (strcmp(s->cpu, cpu) != 0)
+		return hull_fail(
+			err, -ENOTSUP,
+			"it was saved on a host with another processor, and its programs may use what this one "
+			"lacks");
+	return 0;
 }

@@ -30,7 +30,7 @@
 #include <sys/types.h>
 
 /* JSON_MAX: of snapshot.json; all names that a sandbox can have are under 8 MiB. */
-enum { HULL_SNAPSHOT_FORMAT = 1, HULL_KEY_HEX = 32, HULL_SNAPSHOT_JSON_MAX = 16 << 20 };
+enum { HULL_SNAPSHOT_FORMAT = 2, HULL_KEY_HEX = 32, HULL_SNAPSHOT_JSON_MAX = 16 << 20 };
 
 #define HULL_SNAPSHOT_MEMORY "memory"
 #define HULL_SNAPSHOT_DEVICE "device"
@@ -38,11 +38,14 @@ enum { HULL_SNAPSHOT_FORMAT = 1, HULL_KEY_HEX = 32, HULL_SNAPSHOT_JSON_MAX = 16 
 
 /* Strings owned. */
 struct hull_snapshot {
-	char *image;    /* digest of the base image */
-	char *identity; /* of the engine that saved it: hull_engine_identity() */
-	char *engine;   /* "qemu 10.0.2 (tcg)", for people */
-	char *accel;    /* "tcg" or "kvm" */
-	char *source;   /* the sandbox it was made of; NULL for Hull's own templates */
+	char *image;     /* digest of the base image */
+	char *identity;  /* of the engine that saved it: hull_engine_identity() */
+	char *engine;    /* "qemu 10.0.2 (tcg)", for people */
+	char *accel;     /* "tcg" or "kvm" */
+	char *cpu;       /* hull_snapshot_cpu() of the host */
+	char *initramfs; /* file name of what it was booted with, which has hull-init's hash in it */
+	char *hull;      /* version that saved it */
+	char *source;    /* the sandbox it was made of; NULL for Hull's own templates */
 	unsigned cpus;
 	uint64_t memory, disk; /* bytes */
 	bool no_docker;
@@ -62,8 +65,12 @@ int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_e
  * not NULL, is called before a file has to be read in full. */
 int hull_snapshot_open(const char *dir, const struct hull_snapshot *s, const char *file, void (*slow)(const char *text),
 		       struct hull_error *err);
-/* Can the engine that is installed now restore it? -ENOTSUP with what to do when it can not. */
-int hull_snapshot_fits(const struct hull_snapshot *s, const char *identity, struct hull_error *err);
+/* Can it be restored here: by the engine that is installed now, which runs as `accel`, and on this host's processor?
+ * -ENOTSUP with why it can not. */
+int hull_snapshot_fits(const struct hull_snapshot *s, const char *identity, const char *accel, struct hull_error *err);
+/* What a machine knows of the host's processor: with hardware virtualization a digest of what it is and can, else
+ * "emulated". Owned by the caller; NULL when out of memory. */
+char *hull_snapshot_cpu(const char *accel);
 
 /* digest.c: the SHA-256 of a sparse file's content, in 64 hex digits and a NUL: of every chunk that is not all zero,
  * its offset and its bytes, and of the file's size. Where the holes lie makes no difference. *stored = bytes in those.
@@ -138,6 +145,10 @@ void hull_template_touch(const struct hull_paths *p, const char *name);
 uint64_t hull_template_used(const struct hull_paths *p, const char *name);
 /* Held by whoever builds `key`: the descriptor, waiting for others when `wait`. -EAGAIN when it is held. */
 int hull_template_build_lock(const struct hull_paths *p, const char *key, bool wait, struct hull_error *err);
+/* By its holder, before it is closed: take its file away. */
+void hull_template_build_done(const struct hull_paths *p, const char *key);
+/* Take away the files of builds that were killed. */
+void hull_template_build_sweep(const struct hull_paths *p);
 
 /* --- archive.c: one file, zstd, checksummed --- */
 

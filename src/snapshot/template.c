@@ -17,27 +17,29 @@
 enum { PREFIX_MIN = 4, KEY_VERSION = 2 };
 
 /* With hardware virtualization the guest has the host's CPU, and its state fits no other. */
-static char *host_cpu(void)
+char *hull_snapshot_cpu(const char *accel)
 {
+	if (!hull_streq(accel, "kvm"))
+		return strdup("emulated");
 	_cleanup_fclose_ FILE *f = fopen("/proc/cpuinfo", "re");
 	_cleanup_free_ char *line = NULL;
+	_cleanup_free_ char *text = strdup("");
 	size_t cap = 0;
-	char *out = strdup("");
-	while (f && out && getline(&line, &cap, f) > 0 && line[0] != '\n') {
+	while (f && text && getline(&line, &cap, f) > 0 && line[0] != '\n') {
 		if (!hull_starts(line, "model") && !hull_starts(line, "flags") && !hull_starts(line, "stepping") &&
 		    !hull_starts(line, "vendor_id") && !hull_starts(line, "cpu family"))
 			continue;
-		char *more = hull_fmt("%s%s", out, line);
-		free(out);
-		out = more;
+		char *more = hull_fmt("%s%s", text, line);
+		free(text);
+		text = more;
 	}
-	return out;
+	char hex[65];
+	return text && hull_snapshot_sha256(text, strlen(text), hex, NULL) == 0 ? strdup(hex) : NULL;
 }
 
 int hull_template_key(const struct hull_template_shape *s, char *key, struct hull_error *err)
 {
-	bool kvm = hull_streq(s->accel, "kvm");
-	_cleanup_free_ char *cpu = kvm ? host_cpu() : strdup("emulated");
+	_cleanup_free_ char *cpu = hull_snapshot_cpu(s->accel);
 	_cleanup_free_ char *text = hull_fmt(
 		"hull template %d.%d\nimage %s\ninit %s\nengine %s\naccel %s\ncpu %s\ncpus %u\nmemory %llu\n"
 		"disk %llu\ndocker %d\n",
@@ -149,23 +151,58 @@ uint64_t hull_template_used(const struct hull_paths *p, const char *name)
 	return path && lstat(path, &st) == 0 && st.st_mtim.tv_sec > 0 ? (uint64_t)st.st_mtim.tv_sec : 0;
 }
 
+/* --- one builder at a time --- */
+
+#define BUILDING ".build-" /* and the key: held by who builds it, gone when nobody does */
+
+/* The file may have been taken away between open and flock: then what is held is nobody's lock. */
+static int lock_file(const char *path, bool wait, struct hull_error *err)
+{
+	for (;;) {
+		struct stat mine, there;
+		_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (fd < 0)
+			return hull_fail_errno(err, "cannot open %s", path);
+		while (flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB)) < 0) {
+			if (errno == EWOULDBLOCK)
+				return hull_fail(err, -EAGAIN, "this template is being built by somebody else");
+			if (errno != EINTR || wait)
+				return hull_fail_errno(err, "waiting for a template to be built");
+		}
+		if (fstat(fd, &mine) == 0 && lstat(path, &there) == 0 && mine.st_dev == there.st_dev &&
+		    mine.st_ino == there.st_ino)
+			return hull_steal_fd(&fd);
+	}
+}
+
 int hull_template_build_lock(const struct hull_paths *p, const char *key, bool wait, struct hull_error *err)
 {
 	_cleanup_free_ char *dir = hull_template_path(p, NULL);
-	_cleanup_free_ char *path = dir ? hull_fmt("%s/.build-%s", dir, key) : NULL;
+	_cleanup_free_ char *path = dir ? hull_fmt("%s/" BUILDING "%s", dir, key) : NULL;
 	if (!path)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	int r = hull_mkdir_all(dir, 0700, err);
-	if (r < 0)
-		return r;
-	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return hull_fail_errno(err, "cannot open %s", path);
-	while (flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB)) < 0) {
-		if (errno == EWOULDBLOCK)
-			return hull_fail(err, -EAGAIN, "this template is being built by somebody else");
-		if (errno != EINTR || wait)
-			return hull_fail_errno(err, "waiting for a template to be built");
+	return r < 0 ? r : lock_file(path, wait, err);
+}
+
+void hull_template_build_done(const struct hull_paths *p, const char *key)
+{
+	_cleanup_free_ char *dir = hull_template_path(p, NULL);
+	_cleanup_free_ char *path = dir ? hull_fmt("%s/" BUILDING "%s", dir, key) : NULL;
+	if (path)
+		unlink(path);
+}
+
+void hull_template_build_sweep(const struct hull_paths *p)
+{
+	_cleanup_free_ char *dir = hull_template_path(p, NULL);
+	_cleanup_closedir_ DIR *d = dir ? opendir(dir) : NULL;
+	for (const struct dirent *e; d && (e = readdir(d));) {
+		if (!hull_starts(e->d_name, BUILDING))
+			continue;
+		_cleanup_free_ char *path = hull_fmt("%s/%s", dir, e->d_name);
+		_cleanup_close_ int fd = path ? lock_file(path, false, NULL) : -1;
+		if (fd >= 0)
+			unlink(path);
 	}
-	return hull_steal_fd(&fd);
 }

@@ -434,8 +434,19 @@ quick_template() { # BYTES
 	hull template save -q "$name" keep
 	[ "$(hull prune --json | jq length)" = 0 ]
 	[ "$(hull prune -a --dry-run --json | jq length)" -ge 1 ]
+	# An engine that is not to be found just now is no reason to build everything again.
+	HULL_QEMU=/nonexistent run hull prune --json
+	[ "$status" = 0 ]
+	[ "$(jq length <<<"$output")" = 0 ]
+	# After an upgrade of Hull nothing starts from those of before.
+	mkdir upgraded
+	cp "${HULL%/*}"/hull{,-keeper,-init} upgraded/
+	printf x >>upgraded/hull-init
+	HULL=$PWD/upgraded/hull run hull prune --dry-run --json
+	[ "$(jq -r '.[].reason' <<<"$output" | sort -u)" = 'made by another version of Hull' ]
 	hull prune -a >/dev/null
 	[ "$(hull template ls --json | jq -r '.[].name')" = keep ]
+	[ -z "$(find "$templates" -name '.build-*')" ]
 	hull exec "$name" true
 	hull template rm keep
 }

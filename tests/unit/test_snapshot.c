@@ -61,6 +61,9 @@ static struct hull_snapshot about(void)
 				      .identity = strdup("qemu /usr/bin/x 1 bytes of 2.3, state 1"),
 				      .engine = strdup("qemu 10.0.2 (tcg)"),
 				      .accel = strdup("tcg"),
+				      .cpu = strdup("emulated"),
+				      .initramfs = strdup("initramfs-0123"),
+				      .hull = strdup("1.0"),
 				      .source = strdup("box"),
 				      .cpus = 2,
 				      .memory = MEMORY,
@@ -113,8 +116,23 @@ static void test_round_trip(void **state)
 	assert_string_equal(json_string_value(json_array_get(json_array_get(s.names, 0), 1)), "web.test");
 	assert_int_equal(s.cpus, 2);
 	assert_true(s.memory == MEMORY);
-	assert_int_equal(hull_snapshot_fits(&s, "qemu /usr/bin/x 1 bytes of 2.3, state 1", &err), 0);
-	assert_int_equal(hull_snapshot_fits(&s, "qemu /usr/bin/x 1 bytes of 2.4, state 1", &err), -ENOTSUP);
+	assert_string_equal(s.initramfs, "initramfs-0123");
+	assert_string_equal(s.hull, "1.0");
+	static const char engine[] = "qemu /usr/bin/x 1 bytes of 2.3, state 1";
+	assert_int_equal(hull_snapshot_fits(&s, engine, "tcg", &err), 0);
+	assert_int_equal(hull_snapshot_fits(&s, "qemu /usr/bin/x 1 bytes of 2.4, state 1", "tcg", &err), -ENOTSUP);
+	assert_non_null(strstr(err.msg, "another engine"));
+	assert_int_equal(hull_snapshot_fits(&s, engine, "kvm", &err), -ENOTSUP);
+	assert_non_null(strstr(err.msg, "without hardware virtualization"));
+	/* Virtualized, its programs may have looked at what the host's processor can. */
+	free(s.accel);
+	free(s.cpu);
+	s.accel = strdup("kvm");
+	s.cpu = hull_snapshot_cpu("kvm");
+	assert_int_equal(hull_snapshot_fits(&s, engine, "kvm", &err), 0);
+	s.cpu[5] ^= 1;
+	assert_int_equal(hull_snapshot_fits(&s, engine, "kvm", &err), -ENOTSUP);
+	assert_non_null(strstr(err.msg, "another processor"));
 	/* Once it has been read in full it is not read again, until something could have changed it. */
 	usleep(50 * 1000);
 	for (int i = 0; i < 2; i++) {
@@ -195,9 +213,9 @@ static void test_damaged_description(void **state)
 			fail_msg("a flip of byte %zu gave %d", i, r);
 	}
 	assert_int_equal(open_file(dir, "memory"), 0);
-	char *format = strstr((char *)hull_buf_bytes(&text), "\"format\": 1");
+	char *format = strstr((char *)hull_buf_bytes(&text), "\"format\": 2");
 	assert_non_null(format);
-	format[10] = '2';
+	format[10] = '1';
 	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
 	assert_int_equal(hull_write_file_atomic(AT_FDCWD, path, hull_buf_bytes(&text), text.len, 0600, NULL), 0);
 	assert_int_equal(hull_snapshot_load(dir, &s, NULL), -ENOTSUP);
@@ -463,6 +481,37 @@ static void test_scratch(void **state)
 
 /* --- keys and names --- */
 
+static void test_build_locks(void **state)
+{
+	const struct hull_paths p = {.home = root};
+	struct hull_error err = {0};
+	static const char key[] = "0123456789abcdef0123456789abcdef", other[] = "f123456789abcdef0123456789abcdef";
+	_cleanup_free_ char *path = in(root, "templates/.build-0123456789abcdef0123456789abcdef");
+	_cleanup_free_ char *left = in(root, "templates/.build-f123456789abcdef0123456789abcdef");
+	int fd = hull_template_build_lock(&p, key, false, &err);
+	assert_true(fd >= 0);
+	assert_int_equal(hull_template_build_lock(&p, key, false, &err), -EAGAIN);
+	/* A sweep leaves alone what is held, and takes what a killed builder left. */
+	int dead = hull_template_build_lock(&p, other, false, &err);
+	close(dead);
+	assert_int_equal(access(left, F_OK), 0);
+	hull_template_build_sweep(&p);
+	assert_int_equal(access(left, F_OK), -1);
+	assert_int_equal(access(path, F_OK), 0);
+	/* Whoever waits for a file that is taken away meanwhile gets the next one, and alone. */
+	pid_t pid = fork();
+	if (pid == 0) {
+		int got = hull_template_build_lock(&p, key, true, NULL);
+		_exit(got >= 0 && hull_template_build_lock(&p, key, false, NULL) == -EAGAIN ? 0 : 1);
+	}
+	hull_template_build_done(&p, key);
+	assert_int_equal(access(path, F_OK), -1);
+	close(fd);
+	int status = -1;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void test_keys(void **state)
 {
 	struct hull_template_shape shapes[9];
@@ -600,6 +649,7 @@ int main(void)
 		cmocka_unit_test(test_memory_of_something_else),
 		cmocka_unit_test(test_disk_of_a_moment),
 		cmocka_unit_test(test_scratch),
+		cmocka_unit_test(test_build_locks),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_archive),
 		cmocka_unit_test(test_archive_of_another_version),
