@@ -269,6 +269,8 @@ static int go_back(struct cli *cli, const char *name, const char *tag, const str
 	if (renameat(scratch->fd, "disk.img", dir, "disk.img") < 0 || fsync(dir) < 0)
 		return hull_fail_errno(err, "cannot replace the disk of %s", name);
 	s.fresh = false;
+	free(s.disk_boot);
+	s.disk_boot = NULL;
 	s.cpus = snap->cpus;
 	s.memory = snap->memory;
 	s.disk = snap->disk;

@@ -116,15 +116,17 @@ int keeper_save(struct keeper *k, const char *state, const char *reason)
 
 int keeper_consume(struct keeper *k, struct hull_error *err)
 {
-	char *was = k->sb.restore;
-	k->sb.restore = NULL;
+	char *was = k->sb.restore, *boot = k->sb.disk_boot;
+	k->sb.restore = k->sb.disk_boot = NULL;
 	int r = keeper_save(k, "starting", NULL);
 	if (r < 0) {
 		k->sb.restore = was;
+		k->sb.disk_boot = boot;
 		return hull_fail(err, r, "cannot write down that %s runs (%s): it is not started", k->sb.name,
 				 strerror(-r));
 	}
 	free(was);
+	free(boot);
 	return 0;
 }
 

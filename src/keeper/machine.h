@@ -40,5 +40,8 @@ struct restore {
 int restore_open(struct keeper *k, const char *identity, const char *accel, void (*stage)(const char *text),
 		 struct restore *out, struct hull_error *err);
 void restore_close(struct restore *r);
+/* When the host went down before the sandbox had ever run, its disk, which nobody had flushed, may be a part of a copy:
+ * copy it again. */
+int restore_disk(struct keeper *k, void (*stage)(const char *text), struct hull_error *err);
 
 #endif

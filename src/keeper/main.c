@@ -160,13 +160,20 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 	k->begin_ns = begin_ns;
 	k->sb.started = (uint64_t)time(NULL);
 	drop_leftover(k);
+	r = restore_disk(k, stage, err);
+	if (r < 0)
+		return r;
 	/* What is to be restored stays in the file until the machine is about to run (keeper_consume). */
 	k->restore = k->sb.restore ? strdup(k->sb.restore) : NULL;
 	k->fresh = k->sb.fresh;
 	if (k->sb.restore && !k->restore)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	if (!k->restore && keeper_save(k, "starting", NULL) < 0)
-		return hull_fail(err, -EIO, "cannot write sandbox.json; see `hull logs %s`", name);
+	if (!k->restore) {
+		free(k->sb.disk_boot);
+		k->sb.disk_boot = NULL;
+		if (keeper_save(k, "starting", NULL) < 0)
+			return hull_fail(err, -EIO, "cannot write sandbox.json; see `hull logs %s`", name);
+	}
 	k->share_spawn = share_child_spawn;
 	k->gateway_start = gateway_child_start;
 	r = shares_start(k, err);

@@ -190,6 +190,9 @@ static void finish_files(uv_work_t *work)
 {
 	struct save *s = work->data;
 	int r = s->kept >= 0 ? hull_disk_merge(s->kept, &s->map, s->new_disk, &s->merged, &s->worker_err) : 0;
+	/* A pause has no copy of the disk: the sandbox's own is of this moment, and its memory fits no other. */
+	if (r == 0 && !s->with_disk && fsync(s->disk) < 0)
+		r = hull_fail_errno(&s->worker_err, "cannot write the disk");
 	if (r == 0)
 		r = hull_snapshot_finish(s->dir, &s->about, &s->worker_err);
 	s->worker_failed = r < 0;

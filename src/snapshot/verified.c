@@ -51,15 +51,6 @@ static const char *sha_of(const struct hull_snapshot *s, const char *file)
 	return json_string_value(json_object_get(json_object_get(s->files, file), "sha256"));
 }
 
-/* The boot of the host, "" when it cannot be told. */
-static void boot_id(char out[37])
-{
-	_cleanup_(hull_buf_free) struct hull_buf b = {0};
-	out[0] = '\0';
-	if (hull_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &b, NULL) == 0 && b.len >= 36)
-		snprintf(out, 37, "%.36s", (const char *)hull_buf_bytes(&b));
-}
-
 static json_t *load(const char *dir)
 {
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};
@@ -68,7 +59,7 @@ static json_t *load(const char *dir)
 		return json_object();
 	json_t *j = json_loadb((const char *)hull_buf_bytes(&text), text.len, 0, NULL);
 	char boot[37];
-	boot_id(boot);
+	hull_boot_id(boot);
 	if (!json_is_object(j) || !boot[0] || !hull_streq(json_string_value(json_object_get(j, "boot")), boot)) {
 		json_decref(j);
 		return json_object();
@@ -80,7 +71,7 @@ static json_t *load(const char *dir)
 static void save(const char *dir, json_t *j)
 {
 	char boot[37];
-	boot_id(boot);
+	hull_boot_id(boot);
 	json_object_set_new(j, "boot", json_string(boot));
 	_cleanup_free_ char *text = json_dumps(j, JSON_COMPACT);
 	_cleanup_free_ char *path = hull_fmt("%s/verified", dir);

@@ -103,6 +103,14 @@ static int check_space(int root, const struct stat *seed, struct hull_error *err
 			 hull_format_size(need, n, sizeof(n)), hull_format_size(have, h, sizeof(h)));
 }
 
+void hull_boot_id(char out[37])
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	out[0] = '\0';
+	if (hull_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &b, NULL) == 0 && b.len >= 36)
+		snprintf(out, 37, "%.36s", (const char *)hull_buf_bytes(&b));
+}
+
 static int fill(int dir, const struct hull_sandbox *s, int seed_fd, struct hull_error *err)
 {
 	_cleanup_close_ int disk = openat(dir, "disk.img", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -121,7 +129,11 @@ static int fill(int dir, const struct hull_sandbox *s, int seed_fd, struct hull_
 	r = s->policy ? hull_write_file_atomic(dir, "policy.yaml", s->policy, strlen(s->policy), 0600, err) : 0;
 	if (r < 0)
 		return r;
-	return hull_sandbox_write(dir, s, err);
+	struct hull_sandbox made = *s;
+	char boot[37];
+	hull_boot_id(boot);
+	made.disk_boot = boot[0] ? boot : NULL;
+	return hull_sandbox_write(dir, &made, err);
 }
 
 /* rename(2) that does not replace. Where the file system cannot promise it, plain rename does the same for us: a

@@ -42,6 +42,7 @@ void hull_sandbox_free(struct hull_sandbox *s)
 	free(s->state);
 	free(s->restore);
 	free(s->restore_id);
+	free(s->disk_boot);
 	free(s->policy);
 	free(s->last_error);
 	*s = (struct hull_sandbox){0};
@@ -131,6 +132,8 @@ static int check(const struct hull_sandbox *s, struct hull_error *err)
 		return hull_fail(err, -EINVAL, "\"restore\" names no directory below HULL_HOME");
 	if (s->restore_id && !token(s->restore_id))
 		return hull_fail(err, -EINVAL, "\"restore_id\" is not the digest of a saved machine");
+	if (s->disk_boot && !token(s->disk_boot))
+		return hull_fail(err, -EINVAL, "\"disk_boot\" names no boot of the host");
 	if (!s->clone != !s->workdir || (s->clone && (!below(s->clone) || !below(s->workdir))))
 		return hull_fail(err, -EINVAL, "\"clone\" and \"workdir\" have to be absolute paths");
 	return check_lists(s, err);
@@ -227,6 +230,7 @@ static int from_json(const json_t *j, struct hull_sandbox *s, const char **bad)
 	s->cloned = get_bool(j, "cloned", bad);
 	s->restore = get_str(j, "restore", false, bad);
 	s->restore_id = get_str(j, "restore_id", false, bad);
+	s->disk_boot = get_str(j, "disk_boot", false, bad);
 	s->fresh = get_bool(j, "fresh", bad);
 	s->last_error = get_str(j, "last_error", false, bad);
 	return *bad ? -EBADMSG : 0;
@@ -323,6 +327,8 @@ static json_t *to_json(const struct hull_sandbox *s)
 		ok = json_object_set_new(j, "fresh", json_true()) == 0;
 	if (ok && s->restore && s->restore_id)
 		ok = json_object_set_new(j, "restore_id", json_string(s->restore_id)) == 0;
+	if (ok && s->disk_boot)
+		ok = json_object_set_new(j, "disk_boot", json_string(s->disk_boot)) == 0;
 	if (ok && s->clone)
 		ok = json_object_set_new(j, "clone", json_string(s->clone)) == 0 &&
 		     json_object_set_new(j, "workdir", json_string(s->workdir)) == 0 &&

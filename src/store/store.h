@@ -65,8 +65,10 @@ struct hull_sandbox {
 	char *state;   /* as last written by the keeper: "created" "starting" "running" "paused" "stopped" "crashed" */
 	char *restore; /* the next start restores the saved machine in this directory, relative to home; else NULL */
 	char *restore_id; /* which save that has to be: its hull_snapshot.digest; kept only beside `restore` */
-	bool fresh;       /* its disk is another sandbox's, and it has not been up yet: identities are to be renewed */
-	char *policy;     /* for hull_sandbox_create() alone: text of the policy.yaml it begins with; NULL = none */
+	char *disk_boot; /* it has never run, and its disk was copied in this boot of the host: after another it may not
+			  * be complete; NULL = it has run, or is */
+	bool fresh;      /* its disk is another sandbox's, and it has not been up yet: identities are to be renewed */
+	char *policy;    /* for hull_sandbox_create() alone: text of the policy.yaml it begins with; NULL = none */
 	char *last_error; /* why it crashed or did not start; NULL after a clean stop */
 };
 void hull_sandbox_free(struct hull_sandbox *s); /* frees the members, not s; fit for _cleanup_ */
@@ -77,8 +79,11 @@ int hull_sandbox_save(const struct hull_paths *p, const struct hull_sandbox *s, 
 /* Make the directory of a new sandbox and its disk (cloned from seed_fd, then grown to s->disk), and write
  * sandbox.json last. -EEXIST when the name is taken, -ENOSPC with the figures, -EINVAL when a member of s is out of
  * range or s->disk is smaller than the seed (the message has the minimum). All or nothing. The disk's data is not
- * fsynced: the first fsync of the guest flushes it. */
+ * fsynced: the first fsync of the guest flushes it, and until it runs disk_boot tells in which boot of the host it is
+ * whole. */
 int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s, int seed_fd, struct hull_error *err);
+/* The boot of the host, "" when it cannot be told. */
+void hull_boot_id(char out[37]);
 /* Remove everything of a stopped sandbox: -EBUSY while its lock is held. Works on damaged ones too. */
 int hull_sandbox_remove(const struct hull_paths *p, const char *name, struct hull_error *err);
 /* Names, sorted; *names NULL-terminated, free with hull_strv_free(). */

@@ -121,6 +121,9 @@ static void test_round_trip(void **state)
 	assert_int_equal(s.memory, 1ull << 30);
 	assert_null(s.last_error);
 	assert_null(s.restore);
+	char boot[37];
+	hull_boot_id(boot);
+	assert_string_equal(s.disk_boot, boot);
 	s.restore = strdup("templates/mine");
 	s.restore_id = strdup("0123abcd");
 	s.fresh = true;
