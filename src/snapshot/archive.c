@@ -196,7 +196,10 @@ static int get_end(struct reader *r)
 			return damaged(r, out.pos ? "something follows its end" : ZSTD_getErrorName(left));
 		r->ended = left == 0;
 	}
-	return 0;
+	ssize_t more = r->in.pos < r->in.size ? 1 : read(r->fd, r->raw, 1);
+	if (more < 0)
+		return hull_fail_errno(r->err, "reading the archive");
+	return more ? damaged(r, "something follows its end") : 0;
 }
 
 static int get_header(struct reader *r, const char *dir, struct hull_snapshot *s)

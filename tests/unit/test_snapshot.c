@@ -599,6 +599,21 @@ static void test_archive(void **state)
 	}
 }
 
+static void test_archive_with_a_tail(void **state)
+{
+	_cleanup_free_ char *dir = make("tail");
+	_cleanup_free_ char *file = in(root, "tailed");
+	_cleanup_free_ char *to = in(root, "tail-imported");
+	struct hull_error err = {0};
+	_cleanup_close_ int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(hull_archive_export(dir, fd, &err), 0);
+	assert_int_equal(write(fd, "x", 1), 1);
+	lseek(fd, 0, SEEK_SET);
+	assert_int_equal(mkdir(to, 0700), 0);
+	assert_int_equal(hull_archive_import(fd, to, &err), -EBADMSG);
+	assert_non_null(strstr(err.msg, "something follows its end"));
+}
+
 static void test_archive_of_another_version(void **state)
 {
 	uint8_t plain[64] = "HULLSAVE\x02", packed[256];
@@ -652,6 +667,7 @@ int main(void)
 		cmocka_unit_test(test_build_locks),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_archive),
+		cmocka_unit_test(test_archive_with_a_tail),
 		cmocka_unit_test(test_archive_of_another_version),
 		cmocka_unit_test(test_damaged_notes),
 	};
