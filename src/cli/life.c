@@ -134,7 +134,7 @@ static int status_line(const char *name, const char *line, size_t n, struct cli_
 		r = 1;
 	else if (stage && progress)
 		cli_progress_stage(progress, stage);
-	if (r == 1 && note && progress && !progress->quiet)
+	if (note && progress && !progress->quiet)
 		cli_note("%s: %s", name, note);
 	json_decref(o);
 	return r;

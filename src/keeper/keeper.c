@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "git/git.h"
 
 #include <fcntl.h>
@@ -315,11 +316,18 @@ static void finish(struct keeper *k)
 	gateway_close(k);
 	k->machine_ops->close(k);
 	logfile_close(&k->docker_log);
+	/* The machine has not run: a template is given up for a boot, which does as well. */
+	bool again = k->boot_instead && k->report && k->end_code && !k->killed && k->sb.restore &&
+		     hull_starts(k->sb.restore, "templates/");
+	if (again) {
+		free(k->sb.restore);
+		k->sb.restore = NULL;
+	}
 	/* Paused, or still so because it could not be resumed. */
 	bool paused = k->parked || keeper_frozen(k->sb.restore);
 	keeper_save(k, paused ? "paused" : k->end_code ? "crashed" : "stopped", k->parked ? NULL : k->end_reason);
 	hull_sandbox_runtime_remove(&k->paths, k->sb.name);
-	if (k->sb.remove && !paused) {
+	if (k->sb.remove && !paused && !again) {
 		struct hull_error err;
 		k->removed = hull_sandbox_remove_held(&k->paths, k->sb.name, &err) == 0;
 		bool kept;
@@ -331,6 +339,8 @@ static void finish(struct keeper *k)
 	if (k->lock_fd >= 0)
 		close(k->lock_fd);
 	k->runtime_fd = k->lock_fd = -1;
+	if (again)
+		k->boot_instead(k, k->trouble[0] ? k->trouble : k->end_reason);
 	struct hull_error why = {0};
 	hull_fail(&why, k->end_code ? k->end_code : -ECANCELED, "%s",
 		  k->end_reason[0] ? k->end_reason : "the sandbox was stopped before it had started");

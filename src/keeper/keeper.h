@@ -368,6 +368,9 @@ struct keeper {
 	char end_reason[1024]; /* why it did not end cleanly; what clients are told */
 	/* Called once: the machine runs (err NULL), or it has ended without getting that far. */
 	void (*report)(struct keeper *k, const struct hull_error *err);
+	/* Start this sandbox anew, in this process: the template that its machine was to be restored from could not be
+	 * loaded. Set by main(); returns only when that cannot be. */
+	void (*boot_instead)(struct keeper *k, const char *why);
 	char trouble[512]; /* the last the device model reported */
 	bool removed;
 	char *restore;                          /* what this run was restored from, relative to home; NULL = booted */

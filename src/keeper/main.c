@@ -239,6 +239,21 @@ static void on_report(struct keeper *k, const struct hull_error *err)
 	status_fd = -1;
 }
 
+#define AGAIN "HULL_KEEPER_AGAIN" /* set when this was started by itself: once is enough */
+
+static void boot_instead(struct keeper *k, const char *why)
+{
+	char *argv[] = {(char *)"hull-keeper", (char *)"--foreground", k->sb.name, NULL};
+	_cleanup_free_ char *note = hull_fmt("its template cannot be loaded (%.400s); it was booted instead", why);
+	if (status_fd >= 0 && hull_set_cloexec(status_fd, false) < 0)
+		return;
+	setenv(AGAIN, "1", 1);
+	tell(json_pack("{s:s*}", "note", note));
+	hull_log("the template cannot be loaded: starting anew, and booting");
+	execv("/proc/self/exe", argv);
+	hull_log("cannot start anew: %s", strerror(errno));
+}
+
 static struct keeper keeper;
 
 int main(int argc, char **argv)
@@ -256,6 +271,7 @@ int main(int argc, char **argv)
 		return fail(&err);
 	harden();
 	keeper.report = on_report;
+	keeper.boot_instead = getenv(AGAIN) ? NULL : boot_instead;
 	if (start(&keeper, name, &err) < 0) {
 		give_up(&keeper, &err);
 		return fail(&err);

@@ -235,8 +235,15 @@ static void finished(uv_work_t *work, int status)
 	if (s->scratch.fd >= 0) {
 		_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
 		_cleanup_free_ char *restore = hull_fmt("sandboxes/%s/frozen", k->sb.name);
-		if (!home || !restore || hull_scratch_commit(&s->scratch, home, "frozen", true, &s->err) < 0 ||
-		    park(k, restore, s->about.digest, &s->err) < 0) {
+		if (!home || !restore || hull_scratch_commit(&s->scratch, home, "frozen", true, &s->err) < 0) {
+			fail(s);
+			return;
+		}
+		if (park(k, restore, s->about.digest, &s->err) < 0) {
+			/* It runs on: what was saved is of no use any more. */
+			_cleanup_close_ int dir = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+			if (dir >= 0)
+				hull_remove_tree(dir, "frozen", NULL);
 			fail(s);
 			return;
 		}

@@ -133,6 +133,34 @@ boot_id() { hull exec "$1" cat /proc/sys/kernel/random/boot_id; }
 	[ "$(boot_id "$name")" = "$boot" ]
 }
 
+@test "faults: a template that the engine cannot load is passed over: the sandbox boots, and the person is told" {
+	quick_sandbox
+	hull start -q "$name"
+	hull template save -q "$name" nonsense
+	hull rm -f "$name"
+	# Nonsense that is not damaged, by all its digests.
+	python3 - "$templates/nonsense" <<-'END'
+		import hashlib, json, struct, sys
+		at = sys.argv[1]
+		device = bytearray(open(at + "/device", "rb").read())
+		device[:64] = b"nonsense" * 8
+		open(at + "/device", "wb").write(device)
+		about = json.load(open(at + "/snapshot.json"))
+		digest = hashlib.sha256(struct.pack("<Q", 0) + device + struct.pack("<Q", len(device))).hexdigest()
+		about["files"]["device"]["sha256"] = digest
+		del about["digest"]
+		about["digest"] = hashlib.sha256(json.dumps(about, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+		json.dump(about, open(at + "/snapshot.json", "w"))
+	END
+	hull template inspect nonsense >/dev/null
+	hull create -q --rm -t nonsense --name "$name" shell
+	run hull start "$name"
+	assert_says 0 'template cannot be loaded .*booted instead'
+	[ "$(hull ls --json | jq -r --arg n "$name" '.[] | select(.name == $n) | .boot.restored')" = false ]
+	[ "$(hull exec "$name" hostname)" = "$name" ]
+	hull template rm nonsense
+}
+
 @test "faults: a keeper killed while it resumes: paused still, or the loss is told; never an old memory on a newer disk" {
 	local after boot now
 	quick_sandbox
