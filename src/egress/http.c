@@ -3,7 +3,6 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "policy/policy.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -366,28 +365,48 @@ enum http_event http_feed(struct http *h, const uint8_t *p, size_t n, size_t *us
 	return HTTP_BODY;
 }
 
+bool http_authority_split(const char *authority, char host[HULL_HOST_MAX + 2], uint16_t *port)
+{
+	bool brackets = authority[0] == '[';
+	const char *begin = authority + brackets;
+	const char *end = brackets ? strchr(begin, ']') : strrchr(begin, ':');
+	if (brackets && !end)
+		return false;
+	size_t n = end ? (size_t)(end - begin) : strlen(begin);
+	const char *colon = brackets ? end + 1 : end;
+	uint64_t said = 0;
+	*port = 0;
+	if (colon && *colon && *colon != ':')
+		return false;
+	if (colon && *colon && colon[1] && (hull_parse_u64(colon + 1, 65535, &said) < 0 || said == 0))
+		return false;
+	if (n > HULL_HOST_MAX + 1)
+		return false;
+	memcpy(host, begin, n);
+	host[n] = '\0';
+	*port = (uint16_t)said;
+	return true;
+}
+
+bool http_authority_is_addr(const char *authority, const struct hull_addr *addr, uint16_t port)
+{
+	char host[HULL_HOST_MAX + 2];
+	uint16_t said;
+	struct hull_addr a;
+	return http_authority_split(authority, host, &said) && (!said || said == port) && hull_addr_parse(host, &a) &&
+	       hull_addr_equal(&a, addr);
+}
+
 bool http_authority_is(const char *authority, const char *name, uint16_t port)
 {
-	const char *colon = strrchr(authority, ':');
-	size_t n = strlen(authority);
-	if (authority[0] == '[') {
-		const char *end = strchr(authority, ']');
-		colon = end && end[1] == ':' ? end + 1 : NULL;
-		if (!end || (end[1] && end[1] != ':'))
-			return false;
-	}
-	if (colon) {
-		uint64_t said;
-		if (colon[1] && (hull_parse_u64(colon + 1, 65535, &said) < 0 || said != port))
-			return false;
-		n = (size_t)(colon - authority);
-	}
-	char host[HULL_HOST_MAX + 1];
+	char said_host[HULL_HOST_MAX + 2], host[HULL_HOST_MAX + 1];
+	uint16_t said;
+	if (!http_authority_split(authority, said_host, &said) || (said && said != port))
+		return false;
 	bool own = hull_host_is_host(name);
-	if (own &&
-	    ((n == 9 && memcmp(authority, "127.0.0.1", 9) == 0) || (n == 5 && memcmp(authority, "[::1]", 5) == 0)))
+	if (own && (strcmp(said_host, "127.0.0.1") == 0 || strcmp(said_host, "::1") == 0))
 		return true;
-	if (!hull_host_name(authority, n, host))
+	if (!hull_host_name(said_host, strlen(said_host), host))
 		return false;
 	return strcmp(host, name) == 0 || (own && hull_host_is_host(host));
 }

@@ -6,6 +6,7 @@
 #define HULL_EGRESS_HTTP_H
 
 #include "base/buf.h"
+#include "policy/policy.h"
 
 #include <stdbool.h>
 
@@ -50,7 +51,11 @@ void http_go_on(struct http *h);
 /* Between requests: nothing of one has come. */
 bool http_idle(const struct http *h);
 void http_free(struct http *h);
-/* Does "name", "name:port" or "[::1]:port" mean this host and port? */
+/* "name", "name:port" or "[::1]:port": its host, as it stands there but without brackets. *port is 0 when none is said.
+ * False when it is none of these, or the host is too long. */
+bool http_authority_split(const char *authority, char host[HULL_HOST_MAX + 2], uint16_t *port);
+/* Does it mean this name, or this address, and port? */
 bool http_authority_is(const char *authority, const char *name, uint16_t port);
+bool http_authority_is_addr(const char *authority, const struct hull_addr *addr, uint16_t port);
 
 #endif

@@ -131,7 +131,8 @@ static bool refused(struct conn *c)
 
 /* --- requests --- */
 
-/* The head as an HTTP proxy wants it: the whole URL, and who we are. */
+/* The head as an HTTP proxy wants it: the whole URL, and who we are. The URL is made of what was connected to, which
+ * the policy has allowed, and never of what the request says. */
 static bool give_absolute(struct conn *c)
 {
 	struct http *h = c->http;
@@ -140,26 +141,41 @@ static bool give_absolute(struct conn *c)
 	const uint8_t *lf = memchr(b, '\n', h->head.len);
 	if (!auth || !lf)
 		return deny(c, "out of memory");
-	size_t line = (size_t)(lf - b) + 1;
-	char front[HULL_HOST_MAX + 16] = "";
+	size_t line = (size_t)(lf - b) + 1, rest = h->target_at + strlen(h->target);
+	char front[HULL_HOST_MAX + 16];
 	bool six = c->literal && c->target.addr.family == AF_INET6;
-	if (h->target[0] == '/')
-		snprintf(front, sizeof(front), "http://%s%s%s", six ? "[" : "", c->host, six ? "]" : "");
-	return give(c, b, h->target_at) && give(c, front, strlen(front)) &&
-	       give(c, b + h->target_at, line - h->target_at) && give(c, auth, strlen(auth)) &&
-	       give(c, b + line, h->head.len - line);
+	const char *tail = h->target;
+	if (h->authority) {
+		tail += strlen("http://");
+		tail += strcspn(tail, "/?");
+	} else if (strcmp(tail, "*") == 0) {
+		tail = "";
+	}
+	snprintf(front, sizeof(front), "http://%s%s%s%s", six ? "[" : "", c->host, six ? "]" : "",
+		 h->authority && tail[0] != '/' ? "/" : "");
+	return give(c, b, h->target_at) && give(c, front, strlen(front)) && give(c, tail, strlen(tail)) &&
+	       give(c, b + rest, line - rest) && give(c, auth, strlen(auth)) && give(c, b + line, h->head.len - line);
+}
+
+/* Does a Host or the authority of a target mean what was connected to? */
+static bool means_target(const struct conn *c, const char *said)
+{
+	if (!said)
+		return true;
+	if (!c->literal)
+		return http_authority_is(said, c->host, c->target.port);
+	/* A server at an address may go by many names, but an upstream proxy would go where the name leads. */
+	return !c->absolute || http_authority_is_addr(said, &c->target.addr, c->target.port);
 }
 
 static bool request(struct conn *c)
 {
 	struct http *h = c->http;
-	const char *name = c->literal ? NULL : c->host;
-	uint16_t port = c->target.port;
-	if (name && h->host && !http_authority_is(h->host, name, port))
+	if (!means_target(c, h->host))
 		return no_request(c, NULL, "the Host of the request is not the name that was connected to");
-	if (name && h->authority && !http_authority_is(h->authority, name, port))
+	if (!means_target(c, h->authority))
 		return no_request(c, NULL, "the target of the request is not the name that was connected to");
-	if (h->connect && (name || c->absolute))
+	if (h->connect && (!c->literal || c->absolute))
 		return no_request(c, NULL, "CONNECT would reach what no rule can see");
 	struct hull_answer a = hull_policy_request(&c->g->policy, &c->target, h->method, h->path);
 	if (a.verdict != HULL_ALLOW)

@@ -533,6 +533,56 @@ static void http_proxy(void **state)
 	finish();
 }
 
+/* To an address through an HTTP proxy, which would go wherever a URL leads: it gets only the URL that was allowed. */
+static void http_proxy_literal(void **state)
+{
+	static const char *const bad[] = {
+		"GET http://169.254.169.254/ HTTP/1.1\r\nHost: 8.8.8.8\r\n\r\n",
+		"GET http://169.254.169.254/ HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n",
+		"GET http://169.254.169.254/ HTTP/1.0\r\n\r\n",
+		"GET http://8.8.8.8:8080/ HTTP/1.1\r\nHost: 8.8.8.8\r\n\r\n",
+		"GET http://8.8.8.8@169.254.169.254/ HTTP/1.1\r\nHost: 8.8.8.8\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n",
+	};
+	static const struct {
+		const char *said, *want;
+	} good[] = {
+		{"GET http://8.8.8.8/a?b HTTP/1.1\r\nHost: 8.8.8.8\r\n\r\n",
+		 "GET http://8.8.8.8/a?b HTTP/1.1\r\nHost: 8.8.8.8\r\n\r\n"},
+		{"GET http://8.8.8.8:80?b HTTP/1.1\r\nHost: 8.8.8.8:80\r\n\r\n",
+		 "GET http://8.8.8.8/?b HTTP/1.1\r\nHost: 8.8.8.8:80\r\n\r\n"},
+		{"OPTIONS * HTTP/1.1\r\nHost: 8.8.8.8\r\n\r\n",
+		 "OPTIONS http://8.8.8.8 HTTP/1.1\r\nHost: 8.8.8.8\r\n\r\n"},
+		{"GET /a HTTP/1.0\r\n\r\n", "GET http://8.8.8.8/a HTTP/1.0\r\n\r\n"},
+	};
+	struct rig *r = &rig;
+	start_with_proxy("http://127.0.0.1:%u", "");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct end *e = open_tcp(r, "8.8.8.8", 80);
+		int fd = world_accept(r, l);
+		say_text(r, e, bad[i]);
+		until(r, e->eof || e->closed);
+		char b[16];
+		ssize_t n;
+		until(r, (n = recv(fd, b, sizeof(b), MSG_DONTWAIT)) >= 0 || errno != EAGAIN);
+		if (n > 0)
+			fail_msg("%s: the proxy got something", bad[i]);
+		close(fd);
+	}
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		struct end *e = open_tcp(r, "8.8.8.8", 80);
+		int fd = world_accept(r, l);
+		_cleanup_(hull_buf_free) struct hull_buf got = {0};
+		say_text(r, e, good[i].said);
+		world_expect(r, fd, &got, "\r\n\r\n");
+		assert_int_equal(got.len, strlen(good[i].want));
+		assert_memory_equal(hull_buf_bytes(&got), good[i].want, got.len);
+		close(fd);
+	}
+	finish();
+}
+
 static void socks_proxy(void **state)
 {
 	struct rig *r = &rig;
@@ -566,10 +616,18 @@ static void socks_proxy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(server_names),  cmocka_unit_test(requests),    cmocka_unit_test(looks),
-		cmocka_unit_test(http_requests), cmocka_unit_test(http_rules),  cmocka_unit_test(denied_page),
-		cmocka_unit_test(tls_names),     cmocka_unit_test(upgrades),    cmocka_unit_test(other_protocols),
-		cmocka_unit_test(http_proxy),    cmocka_unit_test(socks_proxy),
+		cmocka_unit_test(server_names),
+		cmocka_unit_test(requests),
+		cmocka_unit_test(looks),
+		cmocka_unit_test(http_requests),
+		cmocka_unit_test(http_rules),
+		cmocka_unit_test(denied_page),
+		cmocka_unit_test(tls_names),
+		cmocka_unit_test(upgrades),
+		cmocka_unit_test(other_protocols),
+		cmocka_unit_test(http_proxy),
+		cmocka_unit_test(http_proxy_literal),
+		cmocka_unit_test(socks_proxy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
