@@ -278,6 +278,25 @@ static enum http_event collect(struct http *h, const uint8_t *p, size_t n, size_
 	return HTTP_MORE;
 }
 
+void http_strip_upgrade(struct http *h)
+{
+	char *all = (char *)hull_buf_bytes(&h->head);
+	size_t kept = 0, total = h->head.len;
+	for (size_t at = 0; at < total;) {
+		const char *line = all + at, *lf = memchr(line, '\n', total - at);
+		size_t n = lf ? (size_t)(lf - line) + 1 : total - at;
+		const char *colon = at ? memchr(line, ':', n) : NULL; /* not the request line */
+		size_t k = colon ? (size_t)(colon - line) : 0;
+		if (!is(line, k, "upgrade") && !is(line, k, "http2-settings")) {
+			memmove(all + kept, line, n);
+			kept += n;
+		}
+		at += n;
+	}
+	h->head.len = kept;
+	h->upgrade = h->upgrade_h2 = false;
+}
+
 void http_go_on(struct http *h)
 {
 	if (h->state != S_WAIT)

@@ -39,13 +39,16 @@ struct http {
 	char *authority;              /* of an absolute target; NULL = none */
 	size_t target_at;             /* where the target stands in head */
 	bool v10, upgrade, upgrade_h2, connect;
-	bool chunked;
+	bool chunked; /* a body of unknown length; else length bytes of it follow */
 	uint64_t length;
 	const char *bad;
 };
 
 /* Take bytes; *used says how many. */
 enum http_event http_feed(struct http *h, const uint8_t *p, size_t n, size_t *used);
+/* Take the wish for another protocol out of the head (Upgrade, HTTP2-Settings), so that no answer can be taken for a
+ * yes to it. What is in front of those fields stays where it is. */
+void http_strip_upgrade(struct http *h);
 /* Behind the head: the body, or the next head. */
 void http_go_on(struct http *h);
 /* Between requests: nothing of one has come. */

@@ -180,8 +180,9 @@ static bool request(struct conn *c)
 	struct hull_answer a = hull_policy_request(&c->g->policy, &c->target, h->method, h->path);
 	if (a.verdict != HULL_ALLOW)
 		return no_request(c, &a, a.why);
+	bool first = !c->method;
 	/* One line in the log for each request. */
-	if (c->method)
+	if (!first)
 		conn_log(c);
 	c->logged = false;
 	conn_set_rule(c, a.rule);
@@ -189,9 +190,12 @@ static bool request(struct conn *c)
 	free(c->path);
 	c->method = strdup(h->method);
 	c->path = strdup(h->path);
+	/* Only the very first answer is known to belong to its request without reading answers; a body would wait for
+	 * an answer that waits for the body; and HTTP/2 cannot be looked at. Then there is nothing to switch to. */
+	if (h->upgrade && (!first || c->received > 0 || h->chunked || h->length || h->upgrade_h2))
+		http_strip_upgrade(h);
 	size_t skip = c->ahead;
 	bool upgrade = h->upgrade, tunnel = h->connect;
-	c->two = h->upgrade_h2;
 	if (c->absolute) {
 		if (!give_absolute(c))
 			return false;
@@ -238,10 +242,6 @@ bool conn_switched(struct conn *c, const uint8_t *p, size_t n)
 		return conn_flush(c);
 	bool yes = c->heard.len == sizeof(want) - 1 && memcmp(hull_buf_bytes(&c->heard), want, sizeof(want) - 1) == 0;
 	hull_buf_free(&c->heard);
-	if (yes && c->two) {
-		conn_reset(c, EACCES, "the requests of this protocol cannot be looked at");
-		return false;
-	}
 	c->mode = yes ? MODE_PASS : MODE_HTTP;
 	c->judged = yes;
 	return (yes ? pass(c) : requests(c)) && conn_flush(c);

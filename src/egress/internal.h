@@ -256,7 +256,7 @@ struct conn {
 	char *host;               /* the name, or the literal address as text */
 	bool literal, own;        /* own: a service of the host's */
 	bool via_proxy, absolute; /* absolute: requests go to an HTTP proxy as they are */
-	bool accepted, guest_eof, sent_eof, peer_eof, two;
+	bool accepted, guest_eof, sent_eof, peer_eof;
 	struct hull_target target; /* name points to host */
 	struct name *name, *proxy_name;
 	struct lookup lookup;

@@ -431,20 +431,66 @@ static void upgrades(void **state)
 	fd = world_accept(r, l);
 	hull_buf_drain(&got, got.len);
 	say_text(r, e,
-		 "GET /ws HTTP/1.1\r\nHost: web.test\r\nUpgrade: h2c\r\n\r\nGET / HTTP/1.1\r\nHost: evil.test\r\n\r\n");
-	world_expect(r, fd, &got, "h2c\r\n\r\n");
+		 "GET /ws HTTP/1.1\r\nHost: web.test\r\nUpgrade: foo\r\n\r\nGET / HTTP/1.1\r\nHost: evil.test\r\n\r\n");
+	world_expect(r, fd, &got, "foo\r\n\r\n");
 	assert_false(has_text(&got, "evil"));
 	world_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 	until(r, e->eof || e->closed);
 	close(fd);
-	/* And HTTP/2 is not switched to. */
-	e = open_tcp(r, "web.test", port);
-	fd = world_accept(r, l);
-	say_text(r, e, "GET / HTTP/1.1\r\nHost: web.test\r\nUpgrade: h2c\r\n\r\n");
-	hull_buf_drain(&got, got.len);
-	world_expect(r, fd, &got, "h2c\r\n\r\n");
+	finish();
+}
+
+/* What asks for another protocol where a yes could not be told, or not be looked at, asks for none. */
+static void upgrades_stripped(void **state)
+{
+	static const char *const t[] = {
+		"GET / HTTP/1.1\r\nHost: web.test\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nX: y\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: web.test\r\nUpgrade: h2c\r\nX: y\r\nContent-Length: 4\r\n\r\nbody",
+		"POST / HTTP/1.1\r\nHost: web.test\r\nuPgrade: websocket\r\nX: y\r\nTransfer-Encoding: "
+		"chunked\r\n\r\n0\r\n\r\n",
+	};
+	struct rig *r = &rig;
+	begin(POLICY);
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++)
+		for (int slow = 0; slow < 2; slow++) {
+			struct end *e = open_tcp(r, "web.test", port);
+			int fd = world_accept(r, l);
+			_cleanup_(hull_buf_free) struct hull_buf got = {0};
+			until(r, e->accepted);
+			for (const char *c = t[i]; slow && *c; c++) {
+				say(r, e, c, 1);
+				turn(r, 1);
+			}
+			if (!slow)
+				say_text(r, e, t[i]);
+			/* The body comes without an answer. */
+			world_expect(r, fd, &got, strrchr(t[i], '\n')[1] ? "\r\n\r\nbody" : "\r\n\r\n");
+			assert_false(has_text(&got, "pgrade:"));
+			assert_false(has_text(&got, "Settings:"));
+			assert_true(has_text(&got, "HTTP/1.1\r\nHost: web.test\r\nX: y\r\n"));
+			/* Whatever the server says, requests are looked at. */
+			world_say(fd, "HTTP/1.1 101 Switching Protocols\r\n\r\n");
+			until(r, has_text(&e->in, "Protocols\r\n\r\n"));
+			say_text(r, e, "GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n");
+			until(r, e->eof || e->closed);
+			close(fd);
+		}
+	/* An earlier request's answer, made to look like a yes: its head is the server's, its body the guest's own. */
+	struct end *e = open_tcp(r, "web.test", port);
+	int fd = world_accept(r, l);
+	_cleanup_(hull_buf_free) struct hull_buf got = {0};
+	say_text(r, e,
+		 "POST /echo HTTP/1.1\r\nHost: web.test\r\nContent-Length: 3\r\n\r\nabc"
+		 "GET /ws HTTP/1.1\r\nHost: web.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+	world_expect(r, fd, &got, "GET /ws HTTP/1.1\r\nHost: web.test\r\nConnection: Upgrade\r\n\r\n");
 	world_say(fd, "HTTP/1.1 101 Switching Protocols\r\n\r\n");
-	until(r, e->closed);
+	until(r, has_text(&e->in, "101 Switching"));
+	say_text(r, e, "GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n");
+	until(r, e->eof || e->closed);
+	char b[16];
+	ssize_t n;
+	until(r, (n = recv(fd, b, sizeof(b), MSG_DONTWAIT)) >= 0 || errno != EAGAIN);
+	assert_true(n <= 0);
 	close(fd);
 	finish();
 }
@@ -616,17 +662,10 @@ static void socks_proxy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(server_names),
-		cmocka_unit_test(requests),
-		cmocka_unit_test(looks),
-		cmocka_unit_test(http_requests),
-		cmocka_unit_test(http_rules),
-		cmocka_unit_test(denied_page),
-		cmocka_unit_test(tls_names),
-		cmocka_unit_test(upgrades),
-		cmocka_unit_test(other_protocols),
-		cmocka_unit_test(http_proxy),
-		cmocka_unit_test(http_proxy_literal),
+		cmocka_unit_test(server_names),    cmocka_unit_test(requests),   cmocka_unit_test(looks),
+		cmocka_unit_test(http_requests),   cmocka_unit_test(http_rules), cmocka_unit_test(denied_page),
+		cmocka_unit_test(tls_names),       cmocka_unit_test(upgrades),   cmocka_unit_test(upgrades_stripped),
+		cmocka_unit_test(other_protocols), cmocka_unit_test(http_proxy), cmocka_unit_test(http_proxy_literal),
 		cmocka_unit_test(socks_proxy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
