@@ -46,6 +46,7 @@ static void conn_free(struct conn *c)
 	free(c->rule);
 	free(c->method);
 	free(c->path);
+	free(c->said);
 	free(c);
 }
 
@@ -602,6 +603,8 @@ static bool still_allowed(struct conn *c)
 		return false;
 	if ((c->mode == MODE_HTTP || c->judged) && c->method && c->path &&
 	    hull_policy_request(&g->policy, &c->target, c->method, c->path).verdict != HULL_ALLOW)
+		return false;
+	if (c->said && conn_veto(c, c->said, c->mode == MODE_PASS && !c->judged ? NULL : c->method, c->path))
 		return false;
 	c->verdict = a.verdict;
 	return c->own || c->via_proxy || !c->peer.family || judge_address(c, &c->peer).verdict == HULL_ALLOW;

@@ -168,6 +168,47 @@ static bool means_target(const struct conn *c, const char *said)
 	return !c->absolute || http_authority_is_addr(said, &c->target.addr, c->target.port);
 }
 
+const struct hull_rule *conn_veto(const struct conn *c, const char *host, const char *method, const char *path)
+{
+	struct hull_target t = {.port = c->target.port, .proto = c->target.proto};
+	char name[HULL_HOST_MAX + 1];
+	if (!hull_addr_parse(host, &t.addr)) {
+		if (!hull_host_name(host, strlen(host), name))
+			return NULL;
+		t.name = name;
+	}
+	return hull_policy_veto(&c->g->policy, &t, method, path);
+}
+
+/* A rule that denies a name does so however the server is reached: by an address, its Host tells. What is no authority
+ * at all, so that servers may find another name in it, is not let through. False when c is gone, or ending. */
+static bool named_to_literal(struct conn *c)
+{
+	struct http *h = c->http;
+	const char *said[] = {h->authority, h->host};
+	for (size_t i = 0; i < 2; i++) {
+		char host[HULL_HOST_MAX + 2];
+		uint16_t port;
+		struct hull_addr a;
+		if (!said[i] || !said[i][0])
+			continue;
+		if (!http_authority_split(said[i], host, &port) ||
+		    (!hull_addr_parse(host, &a) && strpbrk(host, ":/\\@?# \t%,")))
+			return no_request(c, NULL, "the Host of the request is malformed");
+		const struct hull_rule *r = h->connect ? conn_veto(c, host, NULL, NULL)
+						       : conn_veto(c, host, h->method, h->path);
+		if (r) {
+			struct hull_answer no = {.verdict = HULL_DENY, .rule = r};
+			return no_request(c, &no, "a rule denies the host that the request is for");
+		}
+		free(c->said);
+		c->said = strdup(host);
+		if (!c->said)
+			return deny(c, "out of memory");
+	}
+	return true;
+}
+
 static bool request(struct conn *c)
 {
 	struct http *h = c->http;
@@ -177,6 +218,8 @@ static bool request(struct conn *c)
 		return no_request(c, NULL, "the target of the request is not the name that was connected to");
 	if (h->connect && (!c->literal || c->absolute))
 		return no_request(c, NULL, "CONNECT would reach what no rule can see");
+	if (c->literal && !named_to_literal(c))
+		return false;
 	struct hull_answer a = hull_policy_request(&c->g->policy, &c->target, h->method, h->path);
 	if (a.verdict != HULL_ALLOW)
 		return no_request(c, &a, a.why);
@@ -258,6 +301,14 @@ static bool first_tls(struct conn *c)
 	case SNI_NAME:
 		if (!c->literal && strcmp(name, c->host) != 0 && !(c->own && hull_host_is_host(name)))
 			return deny(c, "the TLS server name is not the name that was connected to");
+		if (c->literal) {
+			struct hull_answer a = {.verdict = HULL_DENY, .rule = conn_veto(c, name, NULL, NULL)};
+			if (a.rule) {
+				conn_deny(c, &a, "a rule denies the TLS server name", false);
+				return false;
+			}
+			c->said = strdup(name);
+		}
 		break;
 	case SNI_NONE:
 		break;

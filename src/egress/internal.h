@@ -275,6 +275,7 @@ struct conn {
 	/* for the log */
 	uint64_t begin_ms, sent, received, sent_before, received_before;
 	char *rule, *method, *path;
+	char *said;          /* to a literal address: the host that the last request, or TLS, was for; NULL = none */
 	const char *refused; /* a phrase; NULL = allowed */
 	struct hull_addr peer;
 	bool logged, failed;
@@ -284,6 +285,8 @@ struct conn {
 bool conn_inspect(struct conn *c);
 /* The peer said something while a request waits for another protocol. False when c is gone, or ending. */
 bool conn_switched(struct conn *c, const uint8_t *p, size_t n);
+/* The rule that denies what was said to a literal address; see hull_policy_veto(). */
+const struct hull_rule *conn_veto(const struct conn *c, const char *host, const char *method, const char *path);
 /* Say no: a page when it is HTTP (page), else a reset. */
 void conn_deny(struct conn *c, const struct hull_answer *a, const char *why, bool page);
 void conn_set_rule(struct conn *c, const struct hull_rule *r);

@@ -140,6 +140,27 @@ static bool globbed(char *const *globs, const char *s)
 	return false;
 }
 
+/* Does a rule that denies speak of this request? A path that hides what it is may be the denied one. */
+static bool denies(const struct hull_rule *r, const char *method, const char *path, const char *normal, bool plain)
+{
+	if (r->methods && !listed(r->methods, method))
+		return false;
+	return !r->paths || !plain || globbed(r->paths, normal) || globbed(r->paths, path);
+}
+
+const struct hull_rule *hull_policy_veto(const struct hull_policy *p, const struct hull_target *t, const char *method,
+					 const char *path)
+{
+	char normal[8192];
+	bool plain = path && hull_path_normal(path, strlen(path), normal, sizeof(normal));
+	for (size_t i = 0; i < p->count; i++) {
+		const struct hull_rule *r = &p->rules[i];
+		if (!r->allow && matches(r, t) && (!method || !path || denies(r, method, path, normal, plain)))
+			return r;
+	}
+	return NULL;
+}
+
 struct hull_answer hull_policy_request(const struct hull_policy *p, const struct hull_target *t, const char *method,
 				       const char *path)
 {
@@ -150,15 +171,13 @@ struct hull_answer hull_policy_request(const struct hull_policy *p, const struct
 		const struct hull_rule *r = &p->rules[i];
 		if (!matches(r, t))
 			continue;
-		bool method_fits = !r->methods || listed(r->methods, method);
-		if (!method_fits)
-			continue;
 		if (!r->allow) {
-			/* A path that hides what it is may be the denied one. */
-			if (!r->paths || !plain || globbed(r->paths, normal) || globbed(r->paths, path))
+			if (denies(r, method, path, normal, plain))
 				return say(HULL_DENY, r, "a rule denies the request");
 			continue;
 		}
+		if (r->methods && !listed(r->methods, method))
+			continue;
 		if (reaches(r, t) && (!r->paths || (plain && globbed(r->paths, normal))))
 			yes = yes ? yes : r;
 	}

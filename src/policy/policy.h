@@ -131,6 +131,11 @@ struct hull_answer hull_policy_address(const struct hull_policy *p, const struct
 /* A plain HTTP request. path: the target without query; never NULL. */
 struct hull_answer hull_policy_request(const struct hull_policy *p, const struct hull_target *t, const char *method,
 				       const char *path);
+/* For what is said on a connection to a literal address about whom it is for (a Host, a server name): the rule that
+ * denies that, or NULL. method and path as above; NULL where the request cannot be seen, and then a rule that looks at
+ * requests denies, too. */
+const struct hull_rule *hull_policy_veto(const struct hull_policy *p, const struct hull_target *t, const char *method,
+					 const char *path);
 /* Does any allow rule name this host, on whatever port? So that a single-label name of a container is not answered. */
 bool hull_policy_names(const struct hull_policy *p, const char *name);
 

@@ -410,6 +410,80 @@ static void tls_names(void **state)
 	finish();
 }
 
+/* A name that is denied is denied by its address, too. */
+static void denied_by_address(void **state)
+{
+	struct rig *r = &rig;
+	uint8_t tls[2048], b[2048];
+	begin("preset: locked\nallow: [127.0.0.1]\n"
+	      "deny: [bad.test, 10.0.0.0/8, '**.bad.test', {host: veto.test, paths: [/admin/**]}]\n");
+	static const char *const bad[] = {
+		"GET / HTTP/1.1\r\nHost: bad.test\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a.BAD.test.:80\r\n\r\n",
+		"GET http://bad.test/ HTTP/1.1\r\nHost: good.test\r\n\r\n",
+		"GET http://good.test/ HTTP/1.1\r\nHost: bad.test\r\n\r\n",
+		"GET http://good.test@bad.test/ HTTP/1.1\r\nHost: good.test\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: bad.test/\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: bad.test:80:80\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: 10.1.2.3\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: [::ffff:10.1.2.3]:80\r\n\r\n",
+		"CONNECT bad.test:443 HTTP/1.1\r\nHost: bad.test:443\r\n\r\n",
+		"CONNECT veto.test:443 HTTP/1.1\r\nHost: veto.test:443\r\n\r\n",
+		"GET /admin/x HTTP/1.1\r\nHost: veto.test\r\n\r\n",
+	};
+	static const char *const good[] = {
+		"GET / HTTP/1.1\r\nHost: good.test\r\n\r\n",         "GET / HTTP/1.1\r\nHost: veto.test\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n",    "GET / HTTP/1.1\r\nHost: \r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: my_service:80\r\n\r\n",     "GET / HTTP/1.0\r\n\r\n",
+		"CONNECT good.test:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+	};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct end *e = open_tcp(r, "127.0.0.1", port);
+		int fd = world_accept(r, l);
+		say_text(r, e, bad[i]);
+		until(r, e->eof || e->closed);
+		ssize_t n;
+		until(r, (n = recv(fd, b, sizeof(b), MSG_DONTWAIT)) >= 0 || errno != EAGAIN);
+		if (n > 0)
+			fail_msg("%s: it arrived", bad[i]);
+		close(fd);
+	}
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		struct end *e = open_tcp(r, "127.0.0.1", port);
+		int fd = world_accept(r, l);
+		passes(e, fd, good[i]);
+		close(fd);
+	}
+	static const struct {
+		const char *name;
+		bool passes;
+	} t[] = {{"bad.test", false}, {"a.bad.test", false}, {"veto.test", false}, {"good.test", true}};
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		size_t n = hello(t[i].name, 4000, tls);
+		struct end *e = open_tcp(r, "127.0.0.1", port);
+		int fd = world_accept(r, l);
+		say(r, e, tls, n);
+		ssize_t got = -1;
+		until(r, (got = recv(fd, b, sizeof(b), MSG_DONTWAIT)) >= 0 || errno != EAGAIN);
+		if ((got == (ssize_t)n) != t[i].passes)
+			fail_msg("%s: %zd", t[i].name, got);
+		close(fd);
+	}
+	/* A rule that comes later cuts what says that name. */
+	struct end *e = open_tcp(r, "127.0.0.1", port), *f = open_tcp(r, "127.0.0.1", port);
+	int fd = world_accept(r, l), fd2 = world_accept(r, l);
+	size_t n = hello("good.test", 4000, tls);
+	say(r, e, tls, n);
+	say_text(r, f, good[0]);
+	until(r, recv(fd, b, sizeof(b), MSG_DONTWAIT) > 0 || recv(fd2, b, sizeof(b), MSG_DONTWAIT) > 0);
+	until(r, recv(fd, b, sizeof(b), MSG_DONTWAIT) > 0 || recv(fd2, b, sizeof(b), MSG_DONTWAIT) > 0);
+	set_policy(r, "preset: locked\nallow: [127.0.0.1]\ndeny: [good.test]\n");
+	until(r, e->closed && f->closed);
+	close(fd);
+	close(fd2);
+	finish();
+}
+
 static void upgrades(void **state)
 {
 	struct rig *r = &rig;
@@ -662,10 +736,19 @@ static void socks_proxy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(server_names),    cmocka_unit_test(requests),   cmocka_unit_test(looks),
-		cmocka_unit_test(http_requests),   cmocka_unit_test(http_rules), cmocka_unit_test(denied_page),
-		cmocka_unit_test(tls_names),       cmocka_unit_test(upgrades),   cmocka_unit_test(upgrades_stripped),
-		cmocka_unit_test(other_protocols), cmocka_unit_test(http_proxy), cmocka_unit_test(http_proxy_literal),
+		cmocka_unit_test(server_names),
+		cmocka_unit_test(requests),
+		cmocka_unit_test(looks),
+		cmocka_unit_test(http_requests),
+		cmocka_unit_test(http_rules),
+		cmocka_unit_test(denied_page),
+		cmocka_unit_test(tls_names),
+		cmocka_unit_test(denied_by_address),
+		cmocka_unit_test(upgrades),
+		cmocka_unit_test(upgrades_stripped),
+		cmocka_unit_test(other_protocols),
+		cmocka_unit_test(http_proxy),
+		cmocka_unit_test(http_proxy_literal),
 		cmocka_unit_test(socks_proxy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
