@@ -2,7 +2,8 @@
  *
  * PATH connects to a unix socket, PORT (with ADDRESS, a literal, default 127.0.0.1) to a TCP port. The stream is
  * accepted once the connection stands. The default address tries ::1 after 127.0.0.1, as programs that listen on
- * "localhost" bind to either. Half-closes pass both ways; a broken connection resets the stream.
+ * "localhost" bind to either. Half-closes pass both ways; a broken connection resets the stream. PROTOCOL 17 is a UDP
+ * port; dial_udp.c has that.
  *
  * A path is the host's choice and may lead into a workspace, whose answers only PID 1 itself can fetch; and connect(2)
  * waits while the other end's queue is full. So a child makes that call, on a socket that both have. */
@@ -10,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "guest/child.h"
+#include "guest/dial.h"
 #include "guest/pump.h"
 #include "wire/args.h"
 #include "wire/service.h"
@@ -257,49 +259,83 @@ static const struct hull_stream_ops dial_ops = {
 	.closed = on_closed,
 };
 
-static int dial_start(struct dial *d, const uint8_t *args, size_t len, struct hull_error *err)
+/* What is asked for. */
+struct target {
+	char *path, *address; /* owned; NULL = none */
+	uint32_t port, protocol;
+	union hull_sockaddr at; /* without a path */
+	bool try_v6;
+};
+
+static void target_free(struct target *t)
+{
+	free(t->path);
+	free(t->address);
+}
+
+static int target_read(const uint8_t *args, size_t len, struct target *t, struct hull_error *err)
 {
 	struct hull_cur cur = hull_cur_make(args, len);
 	struct hull_arg a;
-	_cleanup_free_ char *path = NULL;
-	_cleanup_free_ char *address = NULL;
-	uint32_t port = 0;
-	int r;
 	while (hull_args_next(&cur, &a)) {
-		if (a.tag == HULL_TAG_PATH && !path)
-			path = hull_arg_str(&a);
-		else if (a.tag == HULL_TAG_ADDRESS && !address)
-			address = hull_arg_str(&a);
+		if (a.tag == HULL_TAG_PATH && !t->path)
+			t->path = hull_arg_str(&a);
+		else if (a.tag == HULL_TAG_ADDRESS && !t->address)
+			t->address = hull_arg_str(&a);
 		else if (a.tag == HULL_TAG_PORT)
-			port = hull_arg_u32(&a);
+			t->port = hull_arg_u32(&a);
+		else if (a.tag == HULL_TAG_PROTOCOL)
+			t->protocol = hull_arg_u32(&a);
 	}
 	if (cur.bad)
 		return hull_fail(err, -EINVAL, "the request is malformed");
-	if (path) {
-		if (path[0] != '/' || strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+	if (t->path) {
+		if (t->path[0] != '/' || strlen(t->path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 			return hull_fail(err, -EINVAL, "%s is no path of a unix socket: absolute, at most %zu bytes",
-					 path, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
-		r = start_path(d, path);
-		return r < 0 ? hull_fail(err, r, "%s: %s", path, strerror(-r)) : 0;
+					 t->path, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+		return 0;
 	}
-	if (port == 0 || port > 65535)
-		return hull_fail(err, -EINVAL, "%u is not a TCP port", port);
-	d->port = (uint16_t)port;
-	d->try_v6 = !address || strcmp(address, "localhost") == 0;
-	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(d->port)};
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(d->port)};
-	if (inet_pton(AF_INET, d->try_v6 ? "127.0.0.1" : address, &four.sin_addr) == 1)
-		r = start_connect(d, (struct sockaddr *)&four, sizeof(four));
-	else if (inet_pton(AF_INET6, address, &six.sin6_addr) == 1)
-		r = start_connect(d, (struct sockaddr *)&six, sizeof(six));
+	if (t->protocol && t->protocol != IPPROTO_TCP && t->protocol != IPPROTO_UDP)
+		return hull_fail(err, -EINVAL, "protocol %u is neither TCP (6) nor UDP (17)", t->protocol);
+	if (t->port == 0 || t->port > 65535)
+		return hull_fail(err, -EINVAL, "%u is not a port", t->port);
+	t->try_v6 = !t->address || strcmp(t->address, "localhost") == 0;
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)t->port)};
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)t->port)};
+	if (inet_pton(AF_INET, t->try_v6 ? "127.0.0.1" : t->address, &four.sin_addr) == 1)
+		t->at.four = four;
+	else if (inet_pton(AF_INET6, t->address, &six.sin6_addr) == 1)
+		t->at.six = six;
 	else
-		return hull_fail(err, -EINVAL, "%s is not an IP address", address);
-	return r < 0 ? hull_fail(err, r, "port %u: %s", port, strerror(-r)) : 0;
+		return hull_fail(err, -EINVAL, "%s is not an IP address", t->address);
+	return 0;
+}
+
+static int dial_start(struct dial *d, const struct target *t, struct hull_error *err)
+{
+	int r;
+	if (t->path) {
+		r = start_path(d, t->path);
+		return r < 0 ? hull_fail(err, r, "%s: %s", t->path, strerror(-r)) : 0;
+	}
+	d->port = (uint16_t)t->port;
+	d->try_v6 = t->try_v6;
+	r = start_connect(d, &t->at.any, hull_sockaddr_len(&t->at));
+	return r < 0 ? hull_fail(err, r, "port %u: %s", t->port, strerror(-r)) : 0;
 }
 
 void hull_dial_open(uint32_t stream, const uint8_t *args, size_t len)
 {
 	struct hull_error err = {0};
+	_cleanup_(target_free) struct target t = {0};
+	if (target_read(args, len, &t, &err) < 0) {
+		hull_wire_refuse(hull_wire, stream, -err.code, err.msg);
+		return;
+	}
+	if (!t.path && t.protocol == IPPROTO_UDP) {
+		hull_dial_udp_open(stream, &t.at, t.try_v6);
+		return;
+	}
 	struct dial *d = calloc(1, sizeof(*d));
 	if (!d) {
 		hull_wire_refuse(hull_wire, stream, ENOMEM, "out of memory in the sandbox");
@@ -307,7 +343,7 @@ void hull_dial_open(uint32_t stream, const uint8_t *args, size_t len)
 	}
 	d->stream = (struct hull_stream){.ops = &dial_ops, .id = stream};
 	d->fd = d->told_fd = -1;
-	if (dial_start(d, args, len, &err) < 0) {
+	if (dial_start(d, &t, &err) < 0) {
 		hull_wire_refuse(hull_wire, stream, -err.code, err.msg);
 		dial_free(d);
 		return;

@@ -157,6 +157,15 @@ def udp(port):
         assert data == b"udp:" + b"z" * size and who == to, (len(data), who)
 
 
+def udp_listens(port):
+    """Some socket here is bound to this port."""
+    for table in "/proc/net/udp", "/proc/net/udp6":
+        with open(table) as f:
+            if any(line.split()[1].endswith(":%04X" % int(port)) for line in f.readlines()[1:]):
+                return
+    raise AssertionError("nobody listens")
+
+
 def udp_denied(port):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.settimeout(30)

@@ -382,6 +382,62 @@ if os.fork() == 0:
 	in_guest pkill -f 'port=8097'
 }
 
+@test "network: a published UDP port: both families, several senders, a server on either loopback address" {
+	local where host loopback=127.0.0.1
+	if [ -e /proc/net/if_inet6 ] && grep -q ' lo$' /proc/net/if_inet6; then loopback+=" ::1"; fi
+	host=$(hull ports shared --publish 8096/udp --json | jq -r '.[] | select(.spec | contains(":8096/udp")) | .host')
+	serving() { hull exec -i -u root shared python3 - udp_listens 8096 <"$top/tests/e2e/net_client.py"; }
+	for where in 127.0.0.1 ::1; do
+		hull exec -d shared python3 -c 'import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 8096))
+while True:
+    data, who = s.recvfrom(65535)
+    if data == b"end": break
+    s.sendto(b"guest:" + data, who)' "$where"
+		eventually 60 serving
+		# shellcheck disable=SC2086 # the addresses are words
+		timeout 100 python3 - "$host" $loopback <<-'PY'
+			import socket, sys
+			def asked(s, data, tries=5):
+			    # A datagram may be lost; an answer to another one must not come.
+			    for _ in range(tries):
+			        s.send(data)
+			        try:
+			            got = s.recv(65535)
+			        except socket.timeout:
+			            continue
+			        assert got == b"guest:" + data, (len(got), len(data))
+			        return
+			    raise AssertionError("no answer")
+			all = []
+			for address in sys.argv[2:] * 2:
+			    s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+			    s.settimeout(10)
+			    s.connect((address, int(sys.argv[1])))
+			    all.append(s)
+			for size in 0, 1, 1400, 9000:
+			    for i, s in enumerate(all):
+			        asked(s, b"%d" % i * size)
+			all[0].send(b"end")
+		PY
+		eventually 60 not serving
+	done
+	# Where nobody listens nothing comes back, and that hurts nobody.
+	timeout 20 python3 -c 'import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(1)
+s.connect(("127.0.0.1", int(sys.argv[1])))
+for _ in range(3):
+    s.send(b"x")
+    try:
+        sys.exit("an answer: %r" % s.recv(100))
+    except socket.timeout:
+        pass' "$host"
+	hull ports shared --unpublish 8096/udp
+	reaches "$(port http)"
+}
+
 @test "network: a start whose port is taken fails before anything runs; copies keep the policy, and addresses their names" {
 	local taken address
 	taken=$(port http)
