@@ -76,6 +76,46 @@ static bool prefix(const uint8_t *a, const uint8_t *b, unsigned bits)
 	return rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0;
 }
 
+/* All ways to read an IPv4 address out of an IPv6 address, by the bytes where it lies. Beside those above: the local
+ * NAT64 prefix with the four lengths of RFC 6052 that fit it, Teredo with its server and the inverted client, the old
+ * "compatible" form, and ISATAP below any prefix. */
+static const struct {
+	uint8_t b[16], mask[16];
+	uint8_t at[4];
+	uint8_t flip;
+} readings[] = {
+	{{[10] = 0xff, [11] = 0xff}, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", {12, 13, 14, 15}, 0},
+	{{[8] = 0xff, [9] = 0xff}, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", {12, 13, 14, 15}, 0},
+	{{0}, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", {12, 13, 14, 15}, 0},
+	{"\x00\x64\xff\x9b", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", {12, 13, 14, 15}, 0},
+	{"\x00\x64\xff\x9b\x00\x01", "\xff\xff\xff\xff\xff\xff", {6, 7, 9, 10}, 0},
+	{"\x00\x64\xff\x9b\x00\x01", "\xff\xff\xff\xff\xff\xff", {7, 9, 10, 11}, 0},
+	{"\x00\x64\xff\x9b\x00\x01", "\xff\xff\xff\xff\xff\xff", {9, 10, 11, 12}, 0},
+	{"\x00\x64\xff\x9b\x00\x01", "\xff\xff\xff\xff\xff\xff", {12, 13, 14, 15}, 0},
+	{"\x20\x02", "\xff\xff", {2, 3, 4, 5}, 0},
+	{"\x20\x01\x00\x00", "\xff\xff\xff\xff", {4, 5, 6, 7}, 0},
+	{"\x20\x01\x00\x00", "\xff\xff\xff\xff", {12, 13, 14, 15}, 0xff},
+	{{[10] = 0x5e, [11] = 0xfe}, {[8] = 0xfd, [9] = 0xff, [10] = 0xff, [11] = 0xff}, {12, 13, 14, 15}, 0},
+};
+
+bool hull_addr_embedded(const struct hull_addr *a, unsigned i, struct hull_addr *out)
+{
+	if (a->family != AF_INET6)
+		return false;
+	for (size_t k = 0; k < sizeof(readings) / sizeof(*readings); k++) {
+		bool fits = true;
+		for (int n = 0; n < 16; n++)
+			fits = fits && ((a->b[n] ^ readings[k].b[n]) & readings[k].mask[n]) == 0;
+		if (!fits || i-- > 0)
+			continue;
+		*out = (struct hull_addr){.family = AF_INET};
+		for (int n = 0; n < 4; n++)
+			out->b[n] = a->b[readings[k].at[n]] ^ readings[k].flip;
+		return true;
+	}
+	return false;
+}
+
 static void unmap(struct hull_addr *a)
 {
 	if (a->family != AF_INET6 || !prefix(a->b, embedded[0].b, 96))

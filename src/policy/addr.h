@@ -27,6 +27,9 @@ socklen_t hull_addr_to(const struct hull_addr *a, uint16_t port, struct sockaddr
 char *hull_addr_text(const struct hull_addr *a, char out[HULL_ADDR_TEXT]);
 bool hull_addr_equal(const struct hull_addr *a, const struct hull_addr *b);
 bool hull_addr_in(const struct hull_addr *a, const struct hull_addr *net, unsigned bits);
+/* The IPv4 addresses that an IPv6 address may stand for on its way (NAT64, 6to4, Teredo, ISATAP...): the i-th of them,
+ * or false when there are no more. One address may be read in several ways. */
+bool hull_addr_embedded(const struct hull_addr *a, unsigned i, struct hull_addr *out);
 /* What kind of special address it is ("a private address", ...), or NULL for a public one. Static string. */
 const char *hull_addr_special(const struct hull_addr *a);
 /* Is the whole network special, of one kind? Then a rule with it names special addresses on purpose; 0.0.0.0/0 does

@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
 static bool port_in(const struct hull_rule *r, uint16_t port)
 {
@@ -35,6 +36,18 @@ static bool name_in(const struct hull_rule *r, const char *name)
 	}
 }
 
+/* A network that is denied is denied in every disguise of its addresses; an allow means what it says. */
+static bool net_in(const struct hull_rule *r, const struct hull_addr *a)
+{
+	struct hull_addr inner;
+	if (hull_addr_in(a, &r->net, r->bits))
+		return true;
+	for (unsigned i = 0; !r->allow && hull_addr_embedded(a, i, &inner); i++)
+		if (hull_addr_in(&inner, &r->net, r->bits))
+			return true;
+	return false;
+}
+
 /* Does the rule speak of this target? A name's rules do not see its address here, nor a network's rules a name. */
 static bool matches(const struct hull_rule *r, const struct hull_target *t)
 {
@@ -45,7 +58,7 @@ static bool matches(const struct hull_rule *r, const struct hull_target *t)
 	case HULL_RULE_HOST:
 		return host;
 	case HULL_RULE_NET:
-		return !t->name && t->addr.family && hull_addr_in(&t->addr, &r->net, r->bits);
+		return !t->name && t->addr.family && net_in(r, &t->addr);
 	default:
 		/* The host's own services are opened by their own rules only, but closed by `**` as well. */
 		return t->name && (!host || !r->allow) && name_in(r, t->name);
@@ -140,12 +153,32 @@ static bool globbed(char *const *globs, const char *s)
 	return false;
 }
 
-/* Does a rule that denies speak of this request? A path that hides what it is may be the denied one. */
+/* As servers that know parameters of segments (/a;x=y/b) see a path. Fits where the path fits. */
+static void without_parameters(const char *path, char *out)
+{
+	while (*path) {
+		if (*path == ';')
+			path += strcspn(path, "/");
+		else
+			*out++ = *path++;
+	}
+	*out = '\0';
+}
+
+/* Does a rule that denies speak of this request? Some servers read methods in any case. A path that hides what it is
+ * may be the denied one. */
 static bool denies(const struct hull_rule *r, const char *method, const char *path, const char *normal, bool plain)
 {
-	if (r->methods && !listed(r->methods, method))
+	bool method_fits = !r->methods;
+	for (char **m = r->methods; m && *m; m++)
+		method_fits = method_fits || strcasecmp(*m, method) == 0;
+	if (!method_fits)
 		return false;
-	return !r->paths || !plain || globbed(r->paths, normal) || globbed(r->paths, path);
+	if (!r->paths || !plain || globbed(r->paths, normal) || globbed(r->paths, path))
+		return true;
+	char bare[8192], again[8192];
+	without_parameters(normal, bare);
+	return !hull_path_normal(bare, strlen(bare), again, sizeof(again)) || globbed(r->paths, again);
 }
 
 const struct hull_rule *hull_policy_veto(const struct hull_policy *p, const struct hull_target *t, const char *method,
@@ -206,6 +239,15 @@ static int hex(char c)
 					 : -1;
 }
 
+/* "..;x" and ".;x": dot segments to servers that know parameters of segments, and names to others. */
+static bool dots_with_parameters(const char *s, size_t n)
+{
+	size_t dots = 0;
+	while (dots < n && dots < 3 && s[dots] == '.')
+		dots++;
+	return (dots == 1 || dots == 2) && dots < n && s[dots] == ';';
+}
+
 /* Close the segment that begins at `start`: ".." takes the one before with it, "." and an empty one go. */
 static size_t close_segment(char *out, size_t start, size_t o, bool last)
 {
@@ -232,6 +274,8 @@ bool hull_path_normal(const char *path, size_t n, char *out, size_t cap)
 	size_t o = 0, start = 1;
 	out[o++] = '/';
 	for (size_t i = 1; i <= n; i++) {
+		if ((i == n || path[i] == '/') && dots_with_parameters(out + start, o - start))
+			return false;
 		if (i == n) {
 			o = close_segment(out, start, o, true);
 			break;

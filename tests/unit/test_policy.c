@@ -232,12 +232,15 @@ static const char *policy_text = "preset: locked\n"
 				 "    methods: [GET, head]\n"
 				 "    paths: [/v1/**, /status]\n"
 				 "  - veto.com\n"
+				 "  - verb.com\n"
 				 "  - host: corp.com\n"
 				 "    private: true\n"
 				 "deny:\n"
 				 "  - bad.deep.com\n"
 				 "  - host: veto.com\n"
 				 "    paths: /admin/**\n"
+				 "  - host: verb.com\n"
+				 "    methods: [DELETE]\n"
 				 "  - 9.9.9.0/24\n";
 
 static void build(struct hull_policy *p, const char *global, const char *sandbox)
@@ -321,12 +324,20 @@ static void rebinding(void **state)
 		uint16_t port;
 		bool want;
 	} t[] = {
-		{"example.com", "93.184.216.34", 80, true}, {"example.com", "127.0.0.1", 80, false},
-		{"example.com", "10.0.0.1", 80, false},     {"example.com", "169.254.169.254", 80, false},
-		{"example.com", "::1", 80, false},          {"example.com", "64:ff9b::a00:1", 80, false},
-		{"example.com", "10.1.2.3", 5432, true},    {"example.com", "10.1.2.3", 80, false},
-		{"example.com", "9.9.9.1", 443, false},     {"corp.com", "192.168.7.7", 443, true},
-		{"corp.com", "9.9.9.1", 443, false},        {"example.com", "0.0.0.0", 80, false},
+		{"example.com", "93.184.216.34", 80, true},
+		{"example.com", "127.0.0.1", 80, false},
+		{"example.com", "10.0.0.1", 80, false},
+		{"example.com", "169.254.169.254", 80, false},
+		{"example.com", "::1", 80, false},
+		{"example.com", "64:ff9b::a00:1", 80, false},
+		{"example.com", "10.1.2.3", 5432, true},
+		{"example.com", "10.1.2.3", 80, false},
+		{"example.com", "9.9.9.1", 443, false},
+		{"corp.com", "192.168.7.7", 443, true},
+		{"corp.com", "9.9.9.1", 443, false},
+		{"example.com", "0.0.0.0", 80, false},
+		{"corp.com", "64:ff9b::909:901", 443, false},
+		{"example.com", "64:ff9b::808:808", 443, true},
 	};
 	_cleanup_(hull_policy_free) struct hull_policy p = {0};
 	build(&p, policy_text, NULL);
@@ -336,6 +347,51 @@ static void rebinding(void **state)
 		if ((hull_policy_address(&p, &q).verdict == HULL_ALLOW) != t[i].want)
 			fail_msg("%s -> %s:%u", t[i].name, t[i].addr, t[i].port);
 	}
+}
+
+/* A network that is denied, in every disguise of its addresses. */
+static void disguises(void **state)
+{
+	static const struct {
+		const char *addr;
+		bool want;
+	} t[] = {
+		{"9.9.9.9", false},
+		{"::ffff:9.9.9.9", false},
+		{"::ffff:0:9.9.9.9", false},
+		{"::9.9.9.9", false},
+		{"64:ff9b::9.9.9.9", false},
+		{"64:ff9b:1:909:9:900::", false},
+		{"64:ff9b:1::9.9.9.9", false},
+		{"64:ff9b:1:0:9:909:900::", false},
+		{"2002:909:909::1", false},
+		{"2001:0:909:909::", false},
+		{"2001:0:101:101:0:0:f6f6:f6f6", false},
+		{"2a00::5efe:9.9.9.9", false},
+		{"2a00::200:5efe:9.9.9.9", false},
+		{"8.8.8.8", true},
+		{"64:ff9b::8.8.8.8", true},
+		{"2002:808:808::1", true},
+		{"2a00::9.9.9.9", true},
+		{"2a00:909:909::1", true},
+	};
+	_cleanup_(hull_policy_free) struct hull_policy p = {0};
+	build(&p,
+	      "preset: locked\nallow: [0.0.0.0/0, '::/0', '::/96', '::ffff:0:0:0/96', '64:ff9b:1::/48', '2001::/32']\n"
+	      "deny: [9.9.9.0/24]\n",
+	      NULL);
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		struct hull_target q = target(t[i].addr, 443, HULL_PROTO_TCP);
+		assert_null(q.name);
+		struct hull_answer a = hull_policy_connect(&p, &q);
+		if ((a.verdict == HULL_ALLOW) != t[i].want || (!t[i].want && !a.rule))
+			fail_msg("%s: %d (%s)", t[i].addr, a.verdict, a.why);
+	}
+	/* An allow is for the addresses that it names. */
+	_cleanup_(hull_policy_free) struct hull_policy only = {0};
+	build(&only, "preset: locked\nallow: [8.8.8.0/24]\n", NULL);
+	struct hull_target q = target("64:ff9b::8.8.8.8", 443, HULL_PROTO_TCP);
+	assert_int_equal(hull_policy_connect(&only, &q).verdict, HULL_DENY);
 }
 
 static void requests(void **state)
@@ -365,6 +421,22 @@ static void requests(void **state)
 		{"veto.com", "GET", "//admin/x", false},
 		{"veto.com", "GET", "/./admin/./x", false},
 		{"veto.com", "GET", "/administrator", true},
+		{"veto.com", "GET", "/admin;x=y/x", false},
+		{"veto.com", "GET", "/;x/admin;/x", false},
+		{"veto.com", "GET", "/a;x=/admin/y", true},
+		{"veto.com", "GET", "/a/..;/admin/x", false},
+		{"veto.com", "GET", "/a/..;b=c/x", false},
+		{"veto.com", "GET", "/a;b=c/x", true},
+		{"veto.com", "GET", "/a/...;/x", true},
+		{"verb.com", "GET", "/", true},
+		{"verb.com", "DELETE", "/", false},
+		{"verb.com", "delete", "/", false},
+		{"verb.com", "dEleTe", "/", false},
+		{"api.com", "GET", "/v1/..;/v2/x", false},
+		{"api.com", "GET", "/v1/.;/x", false},
+		{"api.com", "GET", "/v1/%2e.;a/x", false},
+		{"api.com", "GET", "/v1/..%3b/x", false},
+		{"api.com", "GET", "/v1/x;y=z", true},
 		{"example.com", "BREW", "/pot", true},
 	};
 	_cleanup_(hull_policy_free) struct hull_policy p = {0};
@@ -599,9 +671,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_rules), cmocka_unit_test(bad_rules), cmocka_unit_test(special_addresses),
 		cmocka_unit_test(names),      cmocka_unit_test(connects),  cmocka_unit_test(rebinding),
-		cmocka_unit_test(requests),   cmocka_unit_test(globs),     cmocka_unit_test(bad_files),
-		cmocka_unit_test(presets),    cmocka_unit_test(sources),   cmocka_unit_test(edits),
-		cmocka_unit_test(files),
+		cmocka_unit_test(disguises),  cmocka_unit_test(requests),  cmocka_unit_test(globs),
+		cmocka_unit_test(bad_files),  cmocka_unit_test(presets),   cmocka_unit_test(sources),
+		cmocka_unit_test(edits),      cmocka_unit_test(files),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
