@@ -31,27 +31,67 @@ static bool is_token(uint8_t c)
 	return isalnum(c) || (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
+/* What some server takes for a blank: C's isspace, and what Python splits at. */
+static bool is_blank(uint8_t c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= 0x1f) || c == 0x85 || c == 0xa0;
+}
+
+static bool starts(const uint8_t *p, size_t n, const char *word)
+{
+	return n >= strlen(word) && strncasecmp((const char *)p, word, strlen(word)) == 0;
+}
+
+/* The whole first line: the method is p[0..m), a blank is behind it. */
+static enum http_look look_line(const uint8_t *p, size_t n, size_t m)
+{
+	bool upper = true, some = false, last = false;
+	for (size_t i = 0; i < m; i++)
+		upper = upper && !islower(p[i]);
+	for (size_t i = m; i < n;) {
+		while (i < n && is_blank(p[i]))
+			i++;
+		if (i == n)
+			break;
+		last = starts(p + i, n - i, "HTTP/");
+		some = some || last;
+		while (i < n && !is_blank(p[i]))
+			i++;
+	}
+	if (n == 14 && memcmp(p, "PRI * HTTP/2.0", 14) == 0)
+		return HTTP_TWO;
+	return last || (some && upper) ? HTTP_YES : HTTP_NO;
+}
+
+/* No server reads that long a line as anything else, if it is one. */
+static enum http_look look_long(const uint8_t *p, size_t n, size_t m)
+{
+	size_t i = m;
+	while (i < n && is_blank(p[i]))
+		i++;
+	if (i == n || p[i] == '/' || p[i] == '*' || starts(p, m, "CONNECT"))
+		return HTTP_YES;
+	while (i < n && (isalnum(p[i]) || p[i] == '+' || p[i] == '-' || p[i] == '.'))
+		i++;
+	return i < n && p[i] == ':' ? HTTP_YES : HTTP_NO;
+}
+
 enum http_look http_look(const uint8_t *p, size_t n)
 {
-	size_t i = 0;
-	while (i < n && i < 8 && (p[i] == '\r' || p[i] == '\n'))
-		i++;
-	size_t start = i;
-	while (i < n && i - start < 40 && is_token(p[i]))
-		i++;
-	if (i == n)
-		return i - start < 40 ? HTTP_MAYBE : HTTP_NO;
-	if (i == start || p[i] != ' ')
+	size_t start = 0, m = 0, end;
+	while (start < n && is_blank(p[start]))
+		start++;
+	p += start;
+	n -= start;
+	while (m < n && is_token(p[m]))
+		m++;
+	if (m < n && (m == 0 || !is_blank(p[m])))
 		return HTTP_NO;
-	const uint8_t *lf = memchr(p + i, '\n', n - i);
-	if (!lf)
-		return n - start < HTTP_LINE_MAX ? HTTP_MAYBE : HTTP_NO;
-	size_t end = (size_t)(lf - p);
-	if (end > i && p[end - 1] == '\r')
-		end--;
-	if (end < i + 9 || memcmp(p + end - 9, " HTTP/", 6) != 0)
-		return HTTP_NO;
-	return p[end - 3] == '1' ? HTTP_YES : p[end - 3] == '2' ? HTTP_TWO : HTTP_NO;
+	for (end = m; end < n && p[end] != '\r' && p[end] != '\n';)
+		end++;
+	if (end < n)
+		return look_line(p, end, m);
+	return start + n < HTTP_LINE_MAX ? HTTP_MAYBE : look_long(p, n, m);
 }
 
 static enum http_event broken(struct http *h, const char *why)

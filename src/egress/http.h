@@ -18,7 +18,8 @@ enum http_look {
 	HTTP_NO,
 	HTTP_TWO, /* HTTP/2 with prior knowledge */
 };
-/* Is this the beginning of a request? */
+/* Is this the beginning of a request, to whatever server there is? What only resembles one is HTTP_YES, too, and
+ * http_feed() then says that it is broken. An answer comes within HTTP_LINE_MAX bytes. */
 enum http_look http_look(const uint8_t *p, size_t n);
 
 enum http_event {

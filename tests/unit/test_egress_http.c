@@ -196,12 +196,46 @@ static void looks(void **state)
 		{"SSH-2.0-x\r\n", HTTP_NO},
 		{"*1\r\n", HTTP_NO},
 		{"\x16\x03", HTTP_NO},
-		{" GET / HTTP/1.1\r\n", HTTP_NO},
+		{" GET / HTTP/1.1\r\n", HTTP_YES},
+		{"\r\n\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n", HTTP_YES},
+		{"GET / HTTP/1.1 \r\n", HTTP_YES},
+		{"GET / HTTP/1.1\t\r\n", HTTP_YES},
+		{"GET\t/\tHTTP/1.1\r\n", HTTP_YES},
+		{"GET\v/\fHTTP/1.1\n", HTTP_YES},
+		{"GET\xa0/\x85HTTP/1.1\n", HTTP_YES},
+		{"GET / http/1.1\r\n", HTTP_YES},
+		{"GET / HTTP/1.1 x\r\n", HTTP_YES},
+		{"GET / HTTP/1.1\r", HTTP_YES},
+		{"GET / HTTP/2.0\r\n", HTTP_YES},
+		{"GET / HTTP/1.10\r\n", HTTP_YES},
+		{"AMETHODTHATHASMORETHANFORTYLETTERSFORNOREASON / HTTP/1.1\r\n", HTTP_YES},
+		{"Oct 11 host nginx: GET / HTTP/1.1 200\n", HTTP_NO},
+		{"see HTTP/1.1 for more\n", HTTP_NO},
+		{"GET key\r\nHTTP/1.1\r\n", HTTP_NO},
 		{"{\"a\": 1}", HTTP_NO},
 	};
 	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++)
 		if (http_look((const uint8_t *)t[i].text, strlen(t[i].text)) != t[i].want)
 			fail_msg("%s", t[i].text);
+	/* A line without an end. */
+	static const struct {
+		const char *front;
+		char fill;
+		enum http_look want;
+	} lines[] = {
+		{"", '\n', HTTP_YES},           {"GET", ' ', HTTP_YES},
+		{"GET /", 'a', HTTP_YES},       {"", 'A', HTTP_YES},
+		{"GET http:", 'a', HTTP_YES},   {"GET key", 'a', HTTP_NO},
+		{"hello world ", 'a', HTTP_NO},
+	};
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+		static uint8_t b[HTTP_LINE_MAX];
+		memset(b, lines[i].fill, sizeof(b));
+		memcpy(b, lines[i].front, strlen(lines[i].front));
+		assert_int_equal(http_look(b, sizeof(b) - 1), HTTP_MAYBE);
+		if (http_look(b, sizeof(b)) != lines[i].want)
+			fail_msg("\"%s\" and '%c'", lines[i].front, lines[i].fill);
+	}
 	assert_true(http_authority_is("A.test", "a.test", 80));
 	assert_true(http_authority_is("a.test:8080", "a.test", 8080));
 	assert_true(http_authority_is("a.test.", "a.test", 80));
@@ -279,6 +313,11 @@ static void http_requests(void **state)
 		"GET / HTTP/1.1\r\nHost: web.test:1\r\n\r\n",
 		"CONNECT evil.test:443 HTTP/1.1\r\nHost: web.test\r\n\r\n",
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"\r\n\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: evil.test\r\n\r\n",
+		"GET / HTTP/1.1 \r\nHost: evil.test\r\n\r\n",
+		"GET\t/\tHTTP/1.1\r\nHost: evil.test\r\n\r\n",
+		"GET / HTTP/1.1\rHost: evil.test\r\r\n\r\n",
+		" GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n",
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		for (int slow = 0; slow < 2; slow++) {
@@ -304,6 +343,21 @@ static void http_requests(void **state)
 			until(r, e->closed);
 			close(fd);
 		}
+	/* A request line of any length is one. */
+	static char big[HTTP_LINE_MAX + 4096];
+	int n = snprintf(big, sizeof(big), "GET /%0*d HTTP/1.1\r\nHost: evil.test\r\n\r\n", HTTP_LINE_MAX + 1000, 0);
+	assert_true(n > 0 && n < (int)sizeof(big));
+	e = open_tcp(r, "web.test", port);
+	fd = world_accept(r, l);
+	until(r, e->accepted);
+	say_text(r, e, big);
+	until(r, e->closed || e->eof);
+	_cleanup_(hull_buf_free) struct hull_buf all = {0};
+	ssize_t got;
+	until(r, ((got = recv(fd, b, sizeof(b), MSG_DONTWAIT)) > 0 && hull_buf_add(&all, b, (size_t)got) != 0) ||
+			 got == 0 || (got < 0 && errno != EAGAIN));
+	assert_false(has_text(&all, "\n"));
+	close(fd);
 	finish();
 }
 
