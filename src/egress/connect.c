@@ -385,6 +385,24 @@ static void on_sock(struct sock *s, int events)
 
 /* --- connecting --- */
 
+/* The host's own address: its services are opened as localhost:PORT, or by exactly this address. */
+struct hull_answer judge_address(const struct egress *g, const struct hull_target *target, const struct hull_addr *a)
+{
+	struct hull_target t = *target;
+	t.addr = *a;
+	struct hull_answer answer = hull_policy_address(&g->policy, &t);
+	unsigned whole = a->family == AF_INET ? 32 : 128;
+	bool exact = answer.rule && answer.rule->kind == HULL_RULE_NET &&
+		     (answer.rule->bits == whole || hull_net_special(&answer.rule->net, answer.rule->bits));
+	bool named = answer.rule && answer.rule->private_ok;
+	if (answer.verdict == HULL_ALLOW && !exact && !named && addr_is_local(a)) {
+		answer.verdict = HULL_DENY;
+		answer.rule = NULL;
+		answer.why = "an address of this host (its services are allowed as localhost:PORT)";
+	}
+	return answer;
+}
+
 static void on_dialed(struct dial *d, int fd, const struct hull_addr *addr)
 {
 	struct conn *c = d->owner;
@@ -394,6 +412,16 @@ static void on_dialed(struct dial *d, int fd, const struct hull_addr *addr)
 			 c->target.port, strerror(-fd));
 		conn_reset(c, -fd, text);
 		return;
+	}
+	if (!c->own && !c->via_proxy) {
+		/* The policy may have changed since the addresses were judged. */
+		struct hull_answer a = judge_address(c->g, &c->target, addr);
+		if (a.verdict != HULL_ALLOW) {
+			close(fd);
+			c->peer = *addr;
+			conn_deny(c, &a, a.why, true);
+			return;
+		}
 	}
 	c->peer = *addr;
 	c->sock = sock_new(c->g, fd, c, on_sock);
@@ -423,24 +451,6 @@ static void dial_now(struct conn *c, const struct hull_addr *addrs, size_t n, ui
 	dial_start(c->g, &c->dial, addrs, n, port);
 }
 
-/* The host's own address: its services are opened as localhost:PORT, or by exactly this address. */
-static struct hull_answer judge_address(struct conn *c, const struct hull_addr *a)
-{
-	struct hull_target t = c->target;
-	t.addr = *a;
-	struct hull_answer answer = hull_policy_address(&c->g->policy, &t);
-	unsigned whole = a->family == AF_INET ? 32 : 128;
-	bool exact = answer.rule && answer.rule->kind == HULL_RULE_NET &&
-		     (answer.rule->bits == whole || hull_net_special(&answer.rule->net, answer.rule->bits));
-	bool named = answer.rule && answer.rule->private_ok;
-	if (answer.verdict == HULL_ALLOW && !exact && !named && addr_is_local(a)) {
-		answer.verdict = HULL_DENY;
-		answer.rule = NULL;
-		answer.why = "an address of this host (its services are allowed as localhost:PORT)";
-	}
-	return answer;
-}
-
 static void on_looked(struct lookup *l, int error, const struct hull_addr *addrs, size_t n)
 {
 	struct conn *c = container_of(l, struct conn, lookup);
@@ -456,19 +466,22 @@ static void on_looked(struct lookup *l, int error, const struct hull_addr *addrs
 	struct hull_addr good[ADDRS_MAX];
 	size_t count = 0;
 	struct hull_answer no = {.why = "it has no address"};
+	struct hull_addr refused = {0};
 	for (size_t i = 0; i < n && i < ADDRS_MAX; i++) {
-		struct hull_answer a = judge_address(c, &addrs[i]);
+		struct hull_answer a = judge_address(c->g, &c->target, &addrs[i]);
 		if (a.verdict == HULL_ALLOW) {
 			good[count++] = addrs[i];
 		} else {
 			no = a;
-			c->peer = addrs[i];
+			refused = addrs[i];
 		}
 	}
-	if (count == 0)
+	if (count == 0) {
+		c->peer = refused; /* for the log */
 		conn_deny(c, &no, no.why, true);
-	else
+	} else {
 		dial_now(c, good, count, c->target.port);
+	}
 }
 
 /* The target's name, or the proxy's. */
@@ -503,7 +516,7 @@ static void begin(struct conn *c)
 		return;
 	}
 	if (c->literal) {
-		struct hull_answer b = judge_address(c, &c->target.addr);
+		struct hull_answer b = judge_address(g, &c->target, &c->target.addr);
 		if (b.verdict != HULL_ALLOW) {
 			conn_deny(c, &b, b.why, true);
 			return;
@@ -601,13 +614,14 @@ static bool still_allowed(struct conn *c)
 	/* What has not been looked into cannot be from here on. */
 	if (a.verdict == HULL_ALLOW_HTTP && c->mode == MODE_PASS && !c->judged)
 		return false;
-	if ((c->mode == MODE_HTTP || c->judged) && c->method && c->path &&
+	if ((c->mode == MODE_HTTP || c->mode == MODE_SWITCH || c->judged) && c->method && c->path &&
 	    hull_policy_request(&g->policy, &c->target, c->method, c->path).verdict != HULL_ALLOW)
 		return false;
 	if (c->said && conn_veto(c, c->said, c->mode == MODE_PASS && !c->judged ? NULL : c->method, c->path))
 		return false;
 	c->verdict = a.verdict;
-	return c->own || c->via_proxy || !c->peer.family || judge_address(c, &c->peer).verdict == HULL_ALLOW;
+	return c->own || c->via_proxy || !c->peer.family ||
+	       judge_address(g, &c->target, &c->peer).verdict == HULL_ALLOW;
 }
 
 size_t connect_recheck(struct egress *g)

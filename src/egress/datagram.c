@@ -179,23 +179,11 @@ static void open_socket(struct flow *f, const struct hull_addr *a)
 	hull_wire_accept(f->g->wire, f->stream.id, NULL, 0);
 }
 
-static struct hull_answer judge(struct flow *f, const struct hull_addr *addr)
-{
-	struct hull_target t = f->target;
-	t.addr = *addr;
-	struct hull_answer a = hull_policy_address(&f->g->policy, &t);
-	bool named = a.rule && ((a.rule->kind == HULL_RULE_NET && hull_net_special(&a.rule->net, a.rule->bits)) ||
-				a.rule->private_ok);
-	if (a.verdict == HULL_ALLOW && !named && addr_is_local(addr))
-		a = (struct hull_answer){.verdict = HULL_DENY, .why = "an address of this host"};
-	return a;
-}
-
 static void try_addresses(struct flow *f, const struct hull_addr *addrs, size_t n)
 {
 	struct hull_answer a = {.why = "it has no address"};
 	for (size_t i = 0; i < n; i++) {
-		a = judge(f, &addrs[i]);
+		a = judge_address(f->g, &f->target, &addrs[i]);
 		if (a.verdict == HULL_ALLOW) {
 			open_socket(f, &addrs[i]);
 			return;
@@ -287,7 +275,7 @@ size_t datagram_recheck(struct egress *g)
 	{
 		struct flow *f = container_of(at, struct flow, in_list);
 		if (hull_policy_connect(&g->policy, &f->target).verdict == HULL_ALLOW &&
-		    (f->own || !f->peer.family || judge(f, &f->peer).verdict == HULL_ALLOW))
+		    (f->own || !f->peer.family || judge_address(g, &f->target, &f->peer).verdict == HULL_ALLOW))
 			continue;
 		cut++;
 		f->refused = "the policy was changed";

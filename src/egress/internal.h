@@ -299,6 +299,10 @@ void conn_say(struct conn *c, const char *text);
 /* The command that would allow this: into out. */
 void allow_command(const struct conn *c, const char *method, const char *path, char *out, size_t cap);
 
+/* An address that the target's name resolved to, or that was asked for: the policy's word on it, and whether it is one
+ * of this host's own. */
+struct hull_answer judge_address(const struct egress *g, const struct hull_target *target, const struct hull_addr *a);
+
 /* --- ports.c --- */
 
 void port_publish(struct egress *g, const json_t *j);

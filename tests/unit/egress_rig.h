@@ -367,6 +367,34 @@ UNUSED int world_listen(const char *ip, uint16_t *port, int type)
 	return fd;
 }
 
+/* A listener that answers no connection until world_dig_out(): its queue is full. */
+struct hole {
+	int listener, filler;
+};
+UNUSED struct hole world_hole(const char *ip, uint16_t *port)
+{
+	struct hull_addr a;
+	struct sockaddr_storage at;
+	struct hole h;
+	assert_true(hull_addr_parse(ip, &a));
+	h.listener = world_listen(ip, port, SOCK_STREAM);
+	assert_int_equal(listen(h.listener, 0), 0);
+	socklen_t n = hull_addr_to(&a, *port, &at);
+	h.filler = socket(a.family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(h.filler, (struct sockaddr *)&at, n), 0);
+	return h;
+}
+/* Connections under way come through, when the kernel next asks. */
+UNUSED void world_dig_out(const struct hole *h)
+{
+	close(accept4(h->listener, NULL, NULL, SOCK_CLOEXEC));
+}
+UNUSED void world_hole_end(const struct hole *h)
+{
+	close(h->listener);
+	close(h->filler);
+}
+
 UNUSED int world_accept(struct rig *r, int listener)
 {
 	int fd = -1;

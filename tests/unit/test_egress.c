@@ -114,6 +114,17 @@ static void races_families(void **state)
 	int fd = world_accept(r, l);
 	until(r, e->accepted);
 	close(fd);
+	/* ::1 comes first and does not answer at all. */
+	uint16_t same = port;
+	struct hole h = world_hole("::1", &same);
+	assert_int_equal(same, port);
+	e = open_tcp(r, "dual.test", port);
+	fd = world_accept(r, l);
+	until(r, e->accepted);
+	world_say(fd, "here");
+	until(r, has_text(&e->in, "here"));
+	close(fd);
+	world_hole_end(&h);
 	rig_end(r);
 }
 
@@ -343,6 +354,42 @@ static void policy_changes(void **state)
 	close(a);
 	close(b);
 	close(c);
+	rig_end(r);
+}
+
+/* A change while a connection is being made: judged again when it stands. */
+static void policy_changes_meanwhile(void **state)
+{
+	struct rig *r = &rig;
+	uint16_t port = 0;
+	struct hole h = world_hole("127.0.0.1", &port);
+	rig_start(r, POLICY);
+	struct end *e = open_tcp(r, "web.test", port), *m = open_tcp(r, "mixed.test", port);
+	until(r, has_text(&r->names, "mixed.test"));
+	/* Nothing of it is forbidden: also not for an address of the name's that was refused before. */
+	set_policy(r, POLICY "deny: [other.test]\n");
+	assert_true(has_text(&r->lines, "\"cut\":0"));
+	assert_false(m->closed || e->closed);
+	set_policy(r, POLICY "deny: [127.0.0.1]\n");
+	world_dig_out(&h);
+	say_text(r, e, "SSH-2.0-x\r\n");
+	say_text(r, m, "SSH-2.0-x\r\n");
+	/* The queue has room for one at a time. */
+	time_t end = now_s() + DEADLINE_S;
+	while ((!e->closed || !m->closed) && now_s() < end) {
+		char b[16];
+		int fd = accept4(h.listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		turn(r, 20);
+		if (fd >= 0) {
+			assert_true(recv(fd, b, sizeof(b), MSG_DONTWAIT) <= 0);
+			close(fd);
+		}
+	}
+	assert_true(e->closed && m->closed);
+	assert_int_equal(e->code, -EACCES);
+	assert_int_equal(m->code, -EACCES);
+	assert_true(has_text(&r->lines, "a rule denies its address"));
+	world_hole_end(&h);
 	rig_end(r);
 }
 
@@ -606,11 +653,21 @@ static void floods(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(connects),      cmocka_unit_test(breaks),         cmocka_unit_test(races_families),
-		cmocka_unit_test(names),         cmocka_unit_test(spellings),      cmocka_unit_test(rebinding),
-		cmocka_unit_test(host_services), cmocka_unit_test(policy_changes), cmocka_unit_test(thousand),
-		cmocka_unit_test(bulk),          cmocka_unit_test(slow),           cmocka_unit_test(datagrams),
-		cmocka_unit_test(ports),         cmocka_unit_test(floods),
+		cmocka_unit_test(connects),
+		cmocka_unit_test(breaks),
+		cmocka_unit_test(races_families),
+		cmocka_unit_test(names),
+		cmocka_unit_test(spellings),
+		cmocka_unit_test(rebinding),
+		cmocka_unit_test(host_services),
+		cmocka_unit_test(policy_changes),
+		cmocka_unit_test(policy_changes_meanwhile),
+		cmocka_unit_test(thousand),
+		cmocka_unit_test(bulk),
+		cmocka_unit_test(slow),
+		cmocka_unit_test(datagrams),
+		cmocka_unit_test(ports),
+		cmocka_unit_test(floods),
 	};
 	/* Both ends of every connection are in this process. */
 	struct rlimit files;

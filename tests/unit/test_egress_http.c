@@ -250,7 +250,7 @@ static void looks(void **state)
 
 #define POLICY                                                                                                         \
 	"preset: locked\nallow: [web.test, 127.0.0.1, {host: api.test, methods: [GET], paths: [/v1/**]}, veto.test]\n" \
-	"deny: [{host: veto.test, paths: [/admin/**]}]\n"
+	"deny:\n  - {host: veto.test, paths: [/admin/**]}\n"
 
 static int l;
 static uint16_t port;
@@ -568,6 +568,25 @@ static void upgrades(void **state)
 	finish();
 }
 
+/* A change of the policy while the answer is awaited. */
+static void upgrade_forbidden_meanwhile(void **state)
+{
+	struct rig *r = &rig;
+	begin(POLICY);
+	struct end *e = open_tcp(r, "web.test", port);
+	int fd = world_accept(r, l);
+	_cleanup_(hull_buf_free) struct hull_buf got = {0};
+	say_text(r, e, "GET /ws HTTP/1.1\r\nHost: web.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+	world_expect(r, fd, &got, "Upgrade\r\n\r\n");
+	set_policy(r, POLICY "  - {host: web.test, paths: [/other]}\n");
+	assert_true(has_text(&r->lines, "\"cut\":0"));
+	set_policy(r, POLICY "  - {host: web.test, paths: [/ws]}\n");
+	assert_true(has_text(&r->lines, "\"cut\":1"));
+	until(r, e->closed);
+	close(fd);
+	finish();
+}
+
 /* What asks for another protocol where a yes could not be told, or not be looked at, asks for none. */
 static void upgrades_stripped(void **state)
 {
@@ -800,6 +819,7 @@ int main(void)
 		cmocka_unit_test(denied_by_address),
 		cmocka_unit_test(upgrades),
 		cmocka_unit_test(upgrades_stripped),
+		cmocka_unit_test(upgrade_forbidden_meanwhile),
 		cmocka_unit_test(other_protocols),
 		cmocka_unit_test(http_proxy),
 		cmocka_unit_test(http_proxy_literal),
