@@ -47,12 +47,17 @@ void control_send(struct egress *g, json_t *j, bool may_be_lost)
 
 /* --- hearing --- */
 
-static void take_proxy(const json_t *j, const char *key, struct proxy *out)
+/* The URL may hold a password: it is not repeated. */
+static void take_proxy(const json_t *j, const char *key, const char *where, struct proxy *out)
 {
 	const char *url = json_string_value(json_object_get(j, key));
 	proxy_free(out);
-	if (url && url[0])
-		proxy_parse(url, out);
+	if (!url || !url[0] || proxy_parse(url, out) == 0)
+		return;
+	out->set = true;
+	out->bad = hull_fmt("%s has to be http://[USER:PASSWORD@]HOST[:PORT] or socks5://...; mend it, and start the "
+			    "sandbox again",
+			    where);
 }
 
 static void on_start(struct egress *g, const json_t *j)
@@ -61,9 +66,16 @@ static void on_start(struct egress *g, const json_t *j)
 	const json_t *proxy = json_object_get(j, "proxy"), *names = json_object_get(j, "names");
 	free(g->sandbox);
 	g->sandbox = strdup(name ? name : "");
-	take_proxy(proxy, "http", &g->http_proxy);
-	take_proxy(proxy, "https", &g->https_proxy);
-	take_proxy(proxy, "all", &g->all_proxy);
+	take_proxy(proxy, "http", "http_proxy", &g->http_proxy);
+	take_proxy(proxy, "https", "HTTPS_PROXY", &g->https_proxy);
+	const char *bad = json_string_value(json_object_get(proxy, "bad"));
+	take_proxy(proxy, "all", json_object_get(proxy, "config") ? "proxy: in config.yaml" : "ALL_PROXY",
+		   &g->all_proxy);
+	if (bad) {
+		g->all_proxy.set = true;
+		free(g->all_proxy.bad);
+		g->all_proxy.bad = strdup(bad);
+	}
 	const char *no = json_string_value(json_object_get(proxy, "no"));
 	free(g->no_proxy);
 	g->no_proxy = no ? strdup(no) : NULL;

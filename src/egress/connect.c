@@ -128,36 +128,15 @@ void conn_say(struct conn *c, const char *text)
 	hull_wire_eof(c->g->wire, c->stream.id);
 }
 
-void allow_command(const struct conn *c, const char *method, const char *path, char *out, size_t cap)
+/* Not connected: what the guest says is only to tell whether a page can be read. */
+void conn_await_http(struct conn *c)
 {
-	bool six = c->literal && c->target.addr.family == AF_INET6;
-	const char *host = c->own ? "localhost" : c->host;
-	int n = snprintf(out, cap, "hull policy allow --sandbox %s %s%s%s:%u%s", c->g->sandbox ? c->g->sandbox : "NAME",
-			 six ? "[" : "", host, six ? "]" : "", c->target.port,
-			 c->target.proto == HULL_PROTO_UDP ? "/udp" : "");
-	if (method && path && path[0] && n > 0 && (size_t)n < cap && strcspn(path, "' *") == strlen(path))
-		snprintf(out + n, cap - (size_t)n, " --method %s --path '%s'", method, path);
-}
-
-void conn_deny(struct conn *c, const struct hull_answer *a, const char *why, bool page)
-{
-	c->refused = why;
-	conn_set_rule(c, a ? a->rule : NULL);
-	if (page && c->target.port != 443) {
-		/* It may be HTTP: then it is told in HTTP. */
-		give_up_peer(c);
-		accept_stream(c);
-		c->state = CONN_REFUSED;
-		set_alarm(c, REFUSED_MS);
-		if (c->in.len)
-			conn_inspect(c);
-		return;
-	}
-	char command[512], text[1000];
-	allow_command(c, NULL, NULL, command, sizeof(command));
-	snprintf(text, sizeof(text), "%s:%u: %s%s%s%s; to allow it: %s", c->host, c->target.port, why,
-		 c->rule ? " (" : "", c->rule ? c->rule : "", c->rule ? ")" : "", command);
-	conn_reset(c, EACCES, text);
+	give_up_peer(c);
+	accept_stream(c);
+	c->state = CONN_REFUSED;
+	set_alarm(c, REFUSED_MS);
+	if (c->in.len)
+		conn_inspect(c);
 }
 
 /* --- to the peer --- */
@@ -403,6 +382,20 @@ struct hull_answer judge_address(const struct egress *g, const struct hull_targe
 	return answer;
 }
 
+/* An address of the target's that the policy does not let us connect to. */
+static void deny_address(struct conn *c, const struct hull_answer *a, const struct hull_addr *addr)
+{
+	bool loopback = addr->family == AF_INET ? addr->b[0] == 127
+						: hull_addr_equal(addr, &(struct hull_addr){AF_INET6, {[15] = 1}});
+	if (addr->family)
+		c->peer = *addr; /* for the log */
+	c->remedy = addr->family && (loopback || addr_is_local(addr)) ? REMEDY_LOCALHOST
+		    : c->literal                                      ? REMEDY_ALLOW
+		    : addr->family                                    ? REMEDY_PRIVATE
+								      : REMEDY_NONE;
+	conn_deny(c, a, a->why, true);
+}
+
 static void on_dialed(struct dial *d, int fd, const struct hull_addr *addr)
 {
 	struct conn *c = d->owner;
@@ -418,8 +411,7 @@ static void on_dialed(struct dial *d, int fd, const struct hull_addr *addr)
 		struct hull_answer a = judge_address(c->g, &c->target, addr);
 		if (a.verdict != HULL_ALLOW) {
 			close(fd);
-			c->peer = *addr;
-			conn_deny(c, &a, a.why, true);
+			deny_address(c, &a, addr);
 			return;
 		}
 	}
@@ -476,12 +468,10 @@ static void on_looked(struct lookup *l, int error, const struct hull_addr *addrs
 			refused = addrs[i];
 		}
 	}
-	if (count == 0) {
-		c->peer = refused; /* for the log */
-		conn_deny(c, &no, no.why, true);
-	} else {
+	if (count == 0)
+		deny_address(c, &no, &refused);
+	else
 		dial_now(c, good, count, c->target.port);
-	}
 }
 
 /* The target's name, or the proxy's. */
@@ -506,6 +496,10 @@ static void begin(struct conn *c)
 	struct hull_answer a = hull_policy_connect(&g->policy, &c->target);
 	conn_set_rule(c, a.rule);
 	c->verdict = a.verdict;
+	if (a.verdict == HULL_DENY && c->literal) {
+		deny_address(c, &a, &c->target.addr);
+		return;
+	}
 	if (a.verdict == HULL_DENY) {
 		conn_deny(c, &a, a.why, true);
 		return;
@@ -518,11 +512,17 @@ static void begin(struct conn *c)
 	if (c->literal) {
 		struct hull_answer b = judge_address(g, &c->target, &c->target.addr);
 		if (b.verdict != HULL_ALLOW) {
-			conn_deny(c, &b, b.why, true);
+			deny_address(c, &b, &c->target.addr);
 			return;
 		}
 	}
 	const struct proxy *p = proxy_for(g, c->host, c->target.port);
+	if (p && (p->bad || !p->host)) {
+		/* Never past a proxy that somebody has asked for. */
+		c->remedy = REMEDY_PROXY;
+		conn_deny(c, NULL, "the setting of the upstream proxy cannot be used", true);
+		return;
+	}
 	if (p) {
 		struct hull_addr at;
 		c->via_proxy = true;

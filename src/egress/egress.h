@@ -6,7 +6,8 @@
  *
  * On the EGRESS stream both sides send JSON objects as DATA on channel 0, a line each, at most EGRESS_LINE_MAX long.
  * The keeper sends:
- *   {"start": {"sandbox": NAME, "proxy": {"http": URL, "https": URL, "all": URL, "no": LIST},
+ *   {"start": {"sandbox": NAME, "proxy": {"http": URL, "https": URL, "all": URL, "no": LIST,
+ *             "config": BOOL ("all" is config.yaml's), "bad": TEXT (what to mend: nothing goes out before)},
  *              "names": [[number, "name"], ...]}}     first; names: those an earlier child gave out
  *   {"policy": {"global": TEXT | null, "sandbox": TEXT | null}}      the files; deny everything until the first comes
  *   {"policy": {"closed": WHY}}                       no policy can be had: deny everything

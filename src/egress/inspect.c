@@ -32,46 +32,15 @@ static bool pass(struct conn *c)
 	return true;
 }
 
+/* For what was said, whatever the rules. */
 static bool deny(struct conn *c, const char *why)
 {
+	c->remedy = REMEDY_NONE;
 	conn_deny(c, NULL, why, false);
 	return false;
 }
 
 /* --- saying no in HTTP --- */
-
-static bool page(struct conn *c, const char *method, const char *path, const char *why)
-{
-	char command[900];
-	allow_command(c, path && strcmp(why, "a rule denies it") != 0 && c->verdict == HULL_ALLOW_HTTP ? method : NULL,
-		      path, command, sizeof(command));
-	bool by_deny = c->rule && strstr(c->rule, ": deny ");
-	_cleanup_free_ char *shown = hull_printable(path ? path : "", path ? strnlen(path, 300) : 0);
-	_cleanup_free_ char *body = hull_fmt(
-		"Hull's network policy refuses this request.\n\n"
-		"  request:  %s http://%s:%u%s\n"
-		"  reason:   %s\n"
-		"  rule:     %s\n"
-		"  to allow: %s\n"
-		"%s",
-		method ? method : "", c->host, c->target.port, shown ? shown : "", why,
-		c->rule ? c->rule : "none allows it", command,
-		by_deny ? "            (a rule that denies beats every rule that allows: remove it first, with "
-			  "`hull policy rm`)\n"
-			: "");
-	_cleanup_free_ char *text =
-		body ? hull_fmt("HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\n"
-				"Content-Length: %zu\r\nConnection: close\r\nX-Hull-Policy: denied\r\n\r\n%s",
-				strlen(body), body)
-		     : NULL;
-	if (!text) {
-		conn_reset(c, EACCES, why);
-		return false;
-	}
-	conn_log(c);
-	conn_say(c, text);
-	return false;
-}
 
 /* A request that is not to go out. */
 static bool no_request(struct conn *c, const struct hull_answer *a, const char *why)
@@ -86,6 +55,7 @@ static bool no_request(struct conn *c, const struct hull_answer *a, const char *
 		c->logged = false;
 	}
 	c->refused = why;
+	c->remedy = !a ? REMEDY_NONE : a->rule && !a->rule->allow ? REMEDY_RM : REMEDY_ALLOW;
 	conn_set_rule(c, a ? a->rule : NULL);
 	free(c->method);
 	free(c->path);
@@ -94,7 +64,7 @@ static bool no_request(struct conn *c, const struct hull_answer *a, const char *
 	if (c->ahead && first)
 		quiet = true;
 	if (quiet)
-		return page(c, method, path, why);
+		return conn_page(c, method, path, why);
 	conn_reset(c, EACCES, why);
 	return false;
 }
@@ -121,7 +91,7 @@ static bool refused(struct conn *c)
 		if (e == HTTP_HEAD) {
 			c->method = strdup(c->http->method);
 			c->path = strdup(c->http->path);
-			return page(c, c->method, c->path, c->refused);
+			return conn_page(c, c->method, c->path, c->refused);
 		}
 		conn_reset(c, EACCES, c->refused);
 		return false;
@@ -292,6 +262,16 @@ bool conn_switched(struct conn *c, const uint8_t *p, size_t n)
 
 /* --- the first bytes --- */
 
+/* A rule that looks at requests stands in the way: one without methods and paths would let it pass, unless it is a rule
+ * that denies. */
+static bool deny_unseen(struct conn *c, const char *why)
+{
+	struct hull_answer a = hull_policy_connect(&c->g->policy, &c->target);
+	c->remedy = REMEDY_ALLOW;
+	conn_deny(c, &a, why, false);
+	return false;
+}
+
 static bool first_tls(struct conn *c)
 {
 	char name[HULL_HOST_MAX + 1];
@@ -316,7 +296,7 @@ static bool first_tls(struct conn *c)
 		return deny(c, "this is not a TLS handshake");
 	}
 	if (c->verdict == HULL_ALLOW_HTTP)
-		return deny(c, "a rule looks at methods or paths, which TLS hides");
+		return deny_unseen(c, "a rule looks at methods or paths, which TLS hides");
 	if (c->absolute)
 		return deny(c, "the upstream proxy takes only HTTP on port 80");
 	return pass(c);
@@ -348,9 +328,10 @@ static bool first(struct conn *c)
 	}
 	if (look == HTTP_TWO && !c->literal && !c->own)
 		return deny(c, "HTTP/2 without TLS cannot be looked at");
+	if (strict && c->verdict == HULL_ALLOW_HTTP)
+		return deny_unseen(c, "a rule looks at methods or paths, and this is not HTTP");
 	if (strict)
-		return deny(c, c->verdict == HULL_ALLOW_HTTP ? "a rule looks at methods or paths, and this is not HTTP"
-							     : "only HTTP is spoken on port 80");
+		return deny(c, "only HTTP is spoken on port 80");
 	return pass(c);
 }
 

@@ -6,6 +6,7 @@
  *   resolve.c  RESOLVE streams
  *   dial.c     connecting to the first of several addresses that answers; proxies
  *   connect.c  CONNECT streams: their life;  inspect.c  their first bytes, and HTTP requests
+ *   refuse.c   saying no, and what helps
  *   datagram.c DATAGRAM streams
  *   ports.c    published ports
  *
@@ -71,6 +72,7 @@ struct stream {
 struct names;
 struct proxy {
 	bool set, socks;
+	char *bad; /* what to mend: it cannot be used; NULL = it can */
 	char *host;
 	uint16_t port;
 	char *user, *password; /* NULL = none */
@@ -246,6 +248,16 @@ enum conn_mode {
 	MODE_SWITCH, /* a request asked for another protocol: wait for the answer */
 };
 
+/* What helps against a refusal. */
+enum conn_remedy {
+	REMEDY_ALLOW,     /* a rule for the target, or for this method and path */
+	REMEDY_PRIVATE,   /* one with --private */
+	REMEDY_LOCALHOST, /* one for the host's own service */
+	REMEDY_RM,        /* nothing while a rule denies it */
+	REMEDY_PROXY,     /* mending the proxy's setting */
+	REMEDY_NONE,      /* no rule */
+};
+
 struct conn {
 	struct egress *g;
 	struct stream stream;
@@ -253,6 +265,7 @@ struct conn {
 	enum conn_state state;
 	enum conn_mode mode;
 	enum hull_verdict verdict;
+	enum conn_remedy remedy;  /* of a refusal, set before it */
 	char *host;               /* the name, or the literal address as text */
 	bool literal, own;        /* own: a service of the host's */
 	bool via_proxy, absolute; /* absolute: requests go to an HTTP proxy as they are */
@@ -287,8 +300,6 @@ bool conn_inspect(struct conn *c);
 bool conn_switched(struct conn *c, const uint8_t *p, size_t n);
 /* The rule that denies what was said to a literal address; see hull_policy_veto(). */
 const struct hull_rule *conn_veto(const struct conn *c, const char *host, const char *method, const char *path);
-/* Say no: a page when it is HTTP (page), else a reset. */
-void conn_deny(struct conn *c, const struct hull_answer *a, const char *why, bool page);
 void conn_set_rule(struct conn *c, const struct hull_rule *r);
 void conn_log(struct conn *c);
 void conn_reset(struct conn *c, int code, const char *text);
@@ -296,12 +307,18 @@ void conn_reset(struct conn *c, int code, const char *text);
 bool conn_flush(struct conn *c);
 /* Bytes of our own to the guest, then the end. */
 void conn_say(struct conn *c, const char *text);
-/* The command that would allow this: into out. */
-void allow_command(const struct conn *c, const char *method, const char *path, char *out, size_t cap);
-
+/* Give the peer up, and wait for a while whether the guest speaks HTTP, to say no in a page. */
+void conn_await_http(struct conn *c);
 /* An address that the target's name resolved to, or that was asked for: the policy's word on it, and whether it is one
  * of this host's own. */
 struct hull_answer judge_address(const struct egress *g, const struct hull_target *target, const struct hull_addr *a);
+
+/* --- refuse.c --- */
+
+/* Say no, for c->remedy to be told with it: a page when it is HTTP (page), else a reset. */
+void conn_deny(struct conn *c, const struct hull_answer *a, const char *why, bool page);
+/* The page. False: c is ending, or gone. */
+bool conn_page(struct conn *c, const char *method, const char *path, const char *why);
 
 /* --- ports.c --- */
 

@@ -16,6 +16,7 @@ void proxy_free(struct proxy *p)
 	free(p->host);
 	free(p->user);
 	free(p->password);
+	free(p->bad);
 	*p = (struct proxy){0};
 }
 

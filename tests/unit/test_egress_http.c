@@ -8,7 +8,7 @@ static int test_resolve(const char *name, struct hull_addr *out, size_t max)
 {
 	bool known = strstr(name, ".test") != NULL;
 	if (known)
-		assert_true(hull_addr_parse("127.0.0.1", out));
+		assert_true(hull_addr_parse(strcmp(name, "lan.test") == 0 ? "10.0.0.1" : "127.0.0.1", out));
 	return known ? 1 : -ENOENT;
 }
 
@@ -726,6 +726,86 @@ static void http_proxy(void **state)
 	finish();
 }
 
+/* A proxy that cannot be spoken to is not gone past. */
+static void bad_proxies(void **state)
+{
+	static const char *const t[][2] = {
+		{"https", "https://127.0.0.1:1"},
+		{"all", "https://me:secret@127.0.0.1:1"},
+		{"all", "socks4://127.0.0.1:1"},
+		{"all", "http://127.0.0.1:99999"},
+		{"http", "http://"},
+		{"bad", "the file is not YAML"},
+	};
+	struct rig *r = &rig;
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		port = 0;
+		l = world_listen("127.0.0.1", &port, SOCK_STREAM);
+		rig_start_with(r, json_pack("{s:{s:s,s:{s:s}}}", "start", "sandbox", "box", "proxy", t[i][0], t[i][1]));
+		set_policy(r, "preset: locked\nallow: [web.test, 127.0.0.1, 'localhost:80']\n");
+		bool page = strcmp(t[i][0], "http") == 0;
+		struct end *e = open_tcp(r, "web.test", page ? 80 : 443);
+		if (page) {
+			say_text(r, e, "GET / HTTP/1.1\r\nHost: web.test\r\n\r\n");
+			until(r, e->eof);
+			assert_true(has_text(&e->in, "the setting of the upstream proxy cannot be used"));
+			assert_true(has_text(&e->in, "http_proxy has to be http://"));
+			assert_false(has_text(&e->in, "hull policy allow"));
+		} else {
+			until(r, e->closed);
+			assert_int_equal(e->code, -ENETUNREACH);
+			assert_non_null(
+				strstr(e->message, strcmp(t[i][0], "bad") == 0 ? t[i][1] : "has to be http://"));
+		}
+		assert_null(strstr(e->message, "secret"));
+		until(r, has_text(&r->lines, "the setting of the upstream proxy cannot be used"));
+		assert_false(has_text(&r->lines, "secret"));
+		assert_int_equal(accept(l, NULL, NULL), -1);
+		assert_int_equal(r->names.len, 0);
+		finish();
+	}
+}
+
+/* What is told with a refusal is what helps. */
+static void remedies(void **state)
+{
+	struct rig *r = &rig;
+	static const struct {
+		const char *to, *want;
+		uint16_t port;
+	} t[] = {
+		{"denied.test", "to allow it: hull policy allow --sandbox box denied.test:443", 443},
+		{"lan.test", "to allow it: hull policy allow --sandbox box lan.test:443 --private", 443},
+		{"loop.test", "hull policy allow --sandbox box localhost:443, and connect to host.hull.internal:443",
+		 443},
+		{"10.0.0.1", "to allow it: hull policy allow --sandbox box 10.0.0.1:443", 443},
+		{"fd00::1", "to allow it: hull policy allow --sandbox box [fd00::1]:443", 443},
+		{"127.0.0.1", "hull policy allow --sandbox box localhost:443, and connect to host.hull.internal:443",
+		 443},
+		{"localhost", "to allow it: hull policy allow --sandbox box localhost:443", 443},
+		{"bad.test", "remove the rule (`hull policy rm`)", 443},
+	};
+	begin("preset: locked\nallow: [web.test, lan.test, loop.test, bad.test, 0.0.0.0/0]\ndeny: [bad.test]\n");
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		struct end *e = open_tcp(r, t[i].to, t[i].port);
+		until(r, e->closed);
+		if (!strstr(e->message, t[i].want))
+			fail_msg("%s: %s", t[i].to, e->message);
+		if (strcmp(t[i].to, "bad.test") == 0)
+			assert_null(strstr(e->message, "hull policy allow"));
+	}
+	/* A Host that is another is not allowed by a rule for the name that was connected to: that is there. */
+	set_policy(r, POLICY);
+	struct end *e = open_tcp(r, "web.test", port);
+	int fd = world_accept(r, l);
+	say_text(r, e, "GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n");
+	until(r, e->eof);
+	assert_true(has_text(&e->in, "no rule allows it: it is refused for what it says"));
+	assert_false(has_text(&e->in, "hull policy allow"));
+	close(fd);
+	finish();
+}
+
 /* To an address through an HTTP proxy, which would go wherever a URL leads: it gets only the URL that was allowed. */
 static void http_proxy_literal(void **state)
 {
@@ -823,6 +903,8 @@ int main(void)
 		cmocka_unit_test(other_protocols),
 		cmocka_unit_test(http_proxy),
 		cmocka_unit_test(http_proxy_literal),
+		cmocka_unit_test(bad_proxies),
+		cmocka_unit_test(remedies),
 		cmocka_unit_test(socks_proxy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

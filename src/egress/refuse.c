@@ -1,0 +1,99 @@
+/* Saying no, with what can be done about it: a page when it is HTTP, else the text of a reset; see internal.h.
+ *
+ * A command is named only where it helps: not a rule where one that denies would beat it, nor where what a request says
+ * is wrong and not where it goes. */
+#include "egress/internal.h"
+
+#include "egress/http.h"
+#include "wire/service.h"
+
+#include <string.h>
+
+enum { COMMAND = 800, WHAT = COMMAND + 100 };
+
+static const char *box(const struct conn *c)
+{
+	return c->g->sandbox && c->g->sandbox[0] ? c->g->sandbox : "NAME";
+}
+
+static void allow_command(const struct conn *c, const char *host, const char *options, char *out, size_t cap)
+{
+	bool six = strchr(host, ':') != NULL;
+	snprintf(out, cap, "hull policy allow --sandbox %s %s%s%s:%u%s%s", box(c), six ? "[" : "", host, six ? "]" : "",
+		 c->target.port, c->target.proto == HULL_PROTO_UDP ? "/udp" : "", options);
+}
+
+/* True when out is a way to allow it. */
+static bool remedy(const struct conn *c, const char *method, const char *path, char *out, size_t cap)
+{
+	char options[600] = "", command[COMMAND];
+	const struct proxy *p;
+	switch (c->remedy) {
+	case REMEDY_ALLOW:
+		if (method && path && path[0] && strlen(path) < 400 && strcspn(path, "' *") == strlen(path))
+			snprintf(options, sizeof(options), " --method %s --path '%s'", method, path);
+		allow_command(c, c->own ? "localhost" : c->host, options, out, cap);
+		return true;
+	case REMEDY_PRIVATE:
+		allow_command(c, c->host, " --private", out, cap);
+		return true;
+	case REMEDY_LOCALHOST:
+		allow_command(c, "localhost", "", command, sizeof(command));
+		snprintf(out, cap, "%s, and connect to host.hull.internal:%u", command, c->target.port);
+		return true;
+	case REMEDY_RM:
+		snprintf(out, cap, "remove the rule (`hull policy rm`): one that denies beats every rule that allows");
+		return false;
+	case REMEDY_PROXY:
+		p = proxy_for(c->g, c->host, c->target.port);
+		snprintf(out, cap, "%s", p && p->bad ? p->bad : "start the sandbox again");
+		return false;
+	default:
+		snprintf(out, cap, "no rule allows it: it is refused for what it says, not for where it goes");
+		return false;
+	}
+}
+
+void conn_deny(struct conn *c, const struct hull_answer *a, const char *why, bool page)
+{
+	c->refused = why;
+	conn_set_rule(c, a ? a->rule : NULL);
+	if (a && a->rule && !a->rule->allow)
+		c->remedy = REMEDY_RM;
+	if (page && c->target.port != 443) {
+		conn_await_http(c);
+		return;
+	}
+	char what[WHAT], text[WHAT + 1200];
+	bool allows = remedy(c, NULL, NULL, what, sizeof(what));
+	snprintf(text, sizeof(text), "%s:%u: %s%s%s%s; %s%s", c->host, c->target.port, why, c->rule ? " (" : "",
+		 c->rule ? c->rule : "", c->rule ? ")" : "", allows ? "to allow it: " : "", what);
+	conn_reset(c, c->remedy == REMEDY_PROXY ? ENETUNREACH : EACCES, text);
+}
+
+bool conn_page(struct conn *c, const char *method, const char *path, const char *why)
+{
+	char what[WHAT];
+	bool allows = remedy(c, c->verdict == HULL_ALLOW_HTTP ? method : NULL, path, what, sizeof(what));
+	_cleanup_free_ char *shown = hull_printable(path ? path : "", path ? strnlen(path, 300) : 0);
+	_cleanup_free_ char *body = hull_fmt("Hull's network policy refuses this request.\n\n"
+					     "  request:  %s http://%s:%u%s\n"
+					     "  reason:   %s\n"
+					     "  rule:     %s\n"
+					     "  %s %s\n",
+					     method ? method : "", c->host, c->target.port, shown ? shown : "", why,
+					     c->rule ? c->rule : "none allows it",
+					     allows ? "to allow:" : "what now:", what);
+	_cleanup_free_ char *text =
+		body ? hull_fmt("HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\n"
+				"Content-Length: %zu\r\nConnection: close\r\nX-Hull-Policy: denied\r\n\r\n%s",
+				strlen(body), body)
+		     : NULL;
+	if (!text) {
+		conn_reset(c, EACCES, why);
+		return false;
+	}
+	conn_log(c);
+	conn_say(c, text);
+	return false;
+}
