@@ -2,9 +2,9 @@
  *
  * The child is started with the sandbox and again whenever it dies: what went through it is reset, and nothing else
  * notices. What it must not forget is kept here: the policy, the ports, the names it gave addresses to. The policy's
- * files are watched by their directories, so that a file put in place by rename is seen, and a new text is sent as soon
- * as it is read. A file that is wrong changes nothing: the last good texts stay in force, also for a child that is
- * started again; without any, everything is denied. */
+ * files are watched (gateway_watch.c), and a new text is sent as soon as it is read. A file that is wrong changes
+ * nothing: the last good texts stay in force, also for a child that is started again; without any, everything is
+ * denied. */
 #include "keeper/keeper.h"
 
 #include "base/cleanup.h"
@@ -13,12 +13,13 @@
 #include "base/text.h"
 #include "egress/egress.h"
 #include "keeper/gateway_child.h"
+#include "keeper/gateway_proxy.h"
+#include "keeper/gateway_watch.h"
 #include "policy/policy.h"
 #include "policy/port.h"
 #include "wire/service.h"
 
 #include <fcntl.h>
-#include <libfyaml.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,8 @@ enum {
 	RESTART_MS = 100,
 	RESTART_MOST_MS = 5000,
 	NUMBERS = 65536,
-	FAILURES_AT_START = 3
+	FAILURES_AT_START = 3,
+	PORT_TEXT_MAX = 500,
 };
 
 /* One life of the child. Freed when the loop has let go of its link. */
@@ -53,10 +55,12 @@ struct gateway {
 	uint64_t started_ms;
 	unsigned failures; /* deaths in a row, soon after the start */
 	uv_timer_t restart;
-	uv_fs_event_t watch_global, watch_sandbox;
-	char *global_path, *sandbox_path;
-	char *global, *sandbox; /* the texts in force; NULL = no file */
-	bool loaded;            /* there are good ones */
+	struct policy_watch watch;
+	char *paths[WATCH_FILES];           /* the global file, the sandbox's */
+	char *latest[WATCH_FILES];          /* their texts as last read; NULL = no file */
+	char read_error[WATCH_FILES][1024]; /* or why they could not be */
+	char *global, *sandbox;             /* the texts in force */
+	bool loaded;                        /* there are good ones */
 	char policy_error[1024];
 	char **name_table; /* by number */
 	struct logfile log;
@@ -98,82 +102,6 @@ static void say(struct gateway *g, json_t *j)
 	free(text);
 }
 
-static const char *env_either(const char *upper, const char *lower)
-{
-	const char *v = getenv(lower);
-	return v && v[0] ? v : getenv(upper);
-}
-
-static void free_doc(struct fy_document **d)
-{
-	if (*d)
-		fy_document_destroy(*d);
-}
-
-/* A word of config.yaml, owned, or NULL when it is not there. False when there is something else. */
-static bool config_word(struct fy_node *root, const char *key, char **out)
-{
-	struct fy_node *v = root ? fy_node_mapping_lookup_by_string(root, key, (size_t)-1) : NULL;
-	size_t n = 0;
-	const char *s = v && fy_node_is_scalar(v) ? fy_node_get_scalar(v, &n) : NULL;
-	*out = s && n && strcmp(s, "null") != 0 && strcmp(s, "~") != 0 ? strndup(s, n) : NULL;
-	return !v || fy_node_is_scalar(v);
-}
-
-/* config.yaml's proxy: and no_proxy:, which go before the environment. A file that cannot be read may hold a proxy that
- * somebody relies on: then what to mend is returned, owned. NULL = all is well. */
-static char *read_config(const struct keeper *k, char **all, char **no)
-{
-	_cleanup_free_ char *path = hull_fmt("%s/config.yaml", k->paths.config);
-	_cleanup_(hull_buf_free) struct hull_buf text = {0};
-	struct hull_error err = {0};
-	int r = path ? hull_read_file(AT_FDCWD, path, 1 << 20, &text, &err) : -ENOMEM;
-	if (r == -ENOENT)
-		return NULL;
-	if (r < 0)
-		return hull_fmt("the upstream proxy is not known: %s; mend it, and start the sandbox again", err.msg);
-	struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET};
-	_cleanup_(free_doc) struct fy_document *doc =
-		text.len ? fy_document_build_from_string(&cfg, (char *)hull_buf_bytes(&text), text.len) : NULL;
-	struct fy_node *root = doc ? fy_document_root(doc) : NULL;
-	bool nothing = !root || fy_node_is_null(root);
-	for (size_t i = 0; !doc && nothing && i < text.len; i++) {
-		/* Nothing but blanks and comments is no document, and fine. */
-		const char *p = (char *)hull_buf_bytes(&text) + i;
-		if (*p == '#')
-			i += strcspn(p, "\n");
-		else if (!strchr(" \t\r\n", *p))
-			nothing = false;
-	}
-	if (nothing)
-		return NULL;
-	if (!root || !fy_node_is_mapping(root))
-		return hull_fmt(
-			"the upstream proxy is not known: %s is not YAML with \"key: value\" lines; mend it, and "
-			"start the sandbox again",
-			path);
-	if (config_word(root, "proxy", all) && config_word(root, "no_proxy", no))
-		return NULL;
-	return hull_fmt("proxy: and no_proxy: in %s have to be texts; mend it, and start the sandbox again", path);
-}
-
-static json_t *proxy_json(const struct keeper *k)
-{
-	_cleanup_free_ char *all = NULL;
-	_cleanup_free_ char *no = NULL;
-	_cleanup_free_ char *bad = read_config(k, &all, &no);
-	const char *env_no = env_either("NO_PROXY", "no_proxy");
-	if (bad) {
-		hull_log("nothing can leave: %s", bad);
-		return json_pack("{s:s}", "bad", bad);
-	}
-	if (all)
-		return json_pack("{s:s,s:b,s:s*}", "all", all, "config", 1, "no", no ? no : env_no);
-	return json_pack("{s:s*,s:s*,s:s*,s:s*}", "http", getenv("http_proxy"), "https",
-			 env_either("HTTPS_PROXY", "https_proxy"), "all", env_either("ALL_PROXY", "all_proxy"), "no",
-			 no ? no : env_no);
-}
-
 static json_t *names_json(const struct gateway *g)
 {
 	json_t *a = json_array();
@@ -185,7 +113,7 @@ static json_t *names_json(const struct gateway *g)
 
 static void say_start(struct gateway *g)
 {
-	say(g, json_pack("{s:{s:s,s:o,s:o}}", "start", "sandbox", g->k->sb.name, "proxy", proxy_json(g->k), "names",
+	say(g, json_pack("{s:{s:s,s:o,s:o}}", "start", "sandbox", g->k->sb.name, "proxy", gateway_proxy(g->k), "names",
 			 names_json(g)));
 }
 
@@ -218,54 +146,68 @@ static int read_policy(const char *path, char **out, struct hull_error *err)
 	return r;
 }
 
-static void load_policy(struct gateway *g)
+static void wrong_policy(struct gateway *g, const char *why)
 {
-	_cleanup_free_ char *global = NULL;
-	_cleanup_free_ char *sandbox = NULL;
+	if (strcmp(g->policy_error, why) != 0)
+		hull_log("policy: %s; %s", why,
+			 g->loaded ? "the old one stays in force" : "everything is denied until it is mended");
+	snprintf(g->policy_error, sizeof(g->policy_error), "%s", why);
+	if (!g->loaded)
+		say_policy(g);
+}
+
+/* Put what was read last in force. */
+static void apply_policy(struct gateway *g)
+{
 	_cleanup_(hull_policy_free) struct hull_policy p = {0};
 	struct hull_error err = {0};
-	int r = read_policy(g->global_path, &global, &err);
-	if (r == 0)
-		r = read_policy(g->sandbox_path, &sandbox, &err);
-	if (r == 0 && g->loaded && hull_streq(global, g->global) && hull_streq(sandbox, g->sandbox)) {
+	for (int i = 0; i < WATCH_FILES; i++)
+		if (g->watch.bad[i]) {
+			wrong_policy(g, g->read_error[i]);
+			return;
+		}
+	if (g->loaded && hull_streq(g->latest[0], g->global) && hull_streq(g->latest[1], g->sandbox)) {
 		g->policy_error[0] = '\0';
 		return;
 	}
-	if (r == 0)
-		r = hull_policy_build(global, sandbox, &p, NULL, &err);
-	if (r < 0) {
-		if (strcmp(g->policy_error, err.msg) != 0)
-			hull_log("policy: %s; %s", err.msg,
-				 g->loaded ? "the old one stays in force" : "everything is denied until it is mended");
-		snprintf(g->policy_error, sizeof(g->policy_error), "%s", err.msg);
-		if (!g->loaded)
-			say_policy(g);
+	if (hull_policy_build(g->latest[0], g->latest[1], &p, NULL, &err) < 0) {
+		wrong_policy(g, err.msg);
+		return;
+	}
+	char *global = g->latest[0] ? strdup(g->latest[0]) : NULL;
+	char *sandbox = g->latest[1] ? strdup(g->latest[1]) : NULL;
+	if ((g->latest[0] && !global) || (g->latest[1] && !sandbox)) {
+		free(global);
+		free(sandbox);
+		wrong_policy(g, "out of memory");
 		return;
 	}
 	free(g->global);
 	free(g->sandbox);
-	g->global = hull_steal_ptr(global);
-	g->sandbox = hull_steal_ptr(sandbox);
+	g->global = global;
+	g->sandbox = sandbox;
 	g->loaded = true;
 	g->policy_error[0] = '\0';
 	say_policy(g);
 }
 
-static void on_file(uv_fs_event_t *w, const char *file, int events, int status)
+/* Only the file that has changed: the other one may be in the middle of a change. */
+static void read_one(struct gateway *g, unsigned which)
 {
-	/* Without a name something happened to the directory itself. */
-	if (!file || strcmp(file, "policy.yaml") == 0)
-		load_policy(w->data);
+	struct hull_error err = {0};
+	char *text;
+	g->watch.bad[which] = read_policy(g->paths[which], &text, &err) < 0;
+	snprintf(g->read_error[which], sizeof(g->read_error[which]), "%s", err.msg);
+	if (g->watch.bad[which])
+		return;
+	free(g->latest[which]);
+	g->latest[which] = text;
 }
 
-static void watch_directory(struct gateway *g, uv_fs_event_t *w, const char *file)
+static void on_file(void *ctx, unsigned which)
 {
-	_cleanup_free_ char *dir = strndup(file, strlen(file) - strlen("/policy.yaml"));
-	uv_fs_event_init(&g->k->loop, w);
-	w->data = g;
-	int r = dir ? uv_fs_event_start(w, on_file, dir, 0) : -ENOMEM;
-	if (r < 0)
-		hull_log("cannot watch %s: %s; changes of the policy need a restart", dir ? dir : file, uv_strerror(r));
+	read_one(ctx, which);
+	apply_policy(ctx);
 }
 
 /* --- hearing --- */
@@ -297,10 +239,26 @@ static void on_port(struct gateway *g, const json_t *j)
 	json_object_del(entry, "error");
 	json_object_del(entry, "bound");
 	json_object_del(entry, "note");
-	json_object_update(entry, (json_t *)j);
-	const char *error = json_string_value(json_object_get(j, "error"));
+	/* The child is taken at its word for these, and for nothing else. */
+	json_t *error = json_object_get(j, "error"), *bound = json_object_get(j, "bound");
+	json_t *host = json_object_get(j, "host");
+	if (json_is_string(error) && json_string_length(error) <= PORT_TEXT_MAX)
+		json_object_set(entry, "error", error);
+	else if (error)
+		json_object_set_new(entry, "error", json_string("it cannot be bound"));
+	if (json_integer_value(host) > 0 && json_integer_value(host) <= 65535)
+		json_object_set(entry, "host", host);
+	json_t *list = json_array();
+	for (size_t i = 0; i < json_array_size(bound) && i < 2; i++)
+		if (json_string_length(json_array_get(bound, i)) <= PORT_TEXT_MAX &&
+		    json_is_string(json_array_get(bound, i)))
+			json_array_append(list, json_array_get(bound, i));
+	if (json_array_size(list))
+		json_object_set(entry, "bound", list);
+	json_decref(list);
 	if (error)
-		hull_log("port %s: %s", json_string_value(json_object_get(entry, "spec")), error);
+		hull_log("port %s: %s", json_string_value(json_object_get(entry, "spec")),
+			 json_string_value(json_object_get(entry, "error")));
 	service_port(g->k, id);
 }
 
@@ -544,18 +502,17 @@ int gateway_open(struct keeper *k, struct hull_error *err)
 	g->log.fd = -1;
 	g->name_table = calloc(NUMBERS, sizeof(*g->name_table));
 	g->ports = json_object();
-	g->global_path = hull_fmt("%s/policy.yaml", k->paths.config);
-	g->sandbox_path = hull_sandbox_path(&k->paths, k->sb.name, "policy.yaml");
+	g->paths[0] = hull_fmt("%s/policy.yaml", k->paths.config);
+	g->paths[1] = hull_sandbox_path(&k->paths, k->sb.name, "policy.yaml");
 	_cleanup_free_ char *log = hull_sandbox_path(&k->paths, k->sb.name, "egress.log");
-	if (!g->name_table || !g->ports || !g->global_path || !g->sandbox_path || !log)
+	if (!g->name_table || !g->ports || !g->paths[0] || !g->paths[1] || !log)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	int r = logfile_open(&g->log, log, EGRESS_LOG_CAP, false, err);
 	if (r < 0)
 		return r;
 	uv_timer_init(&k->loop, &g->restart);
 	g->restart.data = g;
-	watch_directory(g, &g->watch_global, g->global_path);
-	watch_directory(g, &g->watch_sandbox, g->sandbox_path);
+	policy_watch_start(&g->watch, &k->loop, (const char *const *)g->paths, g, on_file);
 	for (size_t i = 0; k->sb.ports && k->sb.ports[i]; i++) {
 		struct hull_port p;
 		struct hull_error why;
@@ -564,7 +521,9 @@ int gateway_open(struct keeper *k, struct hull_error *err)
 		else
 			add_port(g, &p);
 	}
-	load_policy(g);
+	for (unsigned i = 0; i < WATCH_FILES; i++)
+		read_one(g, i);
+	apply_policy(g);
 	start_child(g);
 	return 0;
 }
@@ -626,8 +585,7 @@ void gateway_close(struct keeper *k)
 	end_child(g);
 	if (g->restart.data) {
 		uv_close((uv_handle_t *)&g->restart, NULL);
-		uv_close((uv_handle_t *)&g->watch_global, NULL);
-		uv_close((uv_handle_t *)&g->watch_sandbox, NULL);
+		policy_watch_stop(&g->watch);
 	}
 	logfile_close(&g->log);
 	/* The rest goes with the process: handles of the loop lie in it. */

@@ -439,11 +439,11 @@ static int setup(void **state)
 {
 	return setup_with(state, false, false);
 }
-static int setup_no_docker(void **state)
+__attribute__((unused)) static int setup_no_docker(void **state)
 {
 	return setup_with(state, true, false);
 }
-static int setup_remove(void **state)
+__attribute__((unused)) static int setup_remove(void **state)
 {
 	return setup_with(state, false, true);
 }

@@ -1,0 +1,280 @@
+/* The keeper's side of hull-egress, against a fake one: what it is told of policy and proxies, and what it may say. */
+#include "keeper_rig.h"
+
+#include "keeper/gateway_child.h"
+
+#include <sys/syscall.h>
+
+enum { EGRESS = PEERS - 1 }; /* its place among the clients */
+
+static struct world *world;
+
+/* A process to be the child, and this process on the wire in its place. */
+static int fake_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct hull_error *err)
+{
+	struct peer *p = &world->clients[EGRESS];
+	struct hull_wire_config config = {.side = HULL_WIRE_GUEST, .max_inbound = 4096};
+	peer_close(p);
+	*pid = fork();
+	if (*pid == 0) {
+		pause();
+		_exit(0);
+	}
+	*pidfd = (int)syscall(SYS_pidfd_open, *pid, 0);
+	assert_true(*pid > 0 && *pidfd >= 0);
+	p->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	p->world = world;
+	hull_set_nonblock(p->fd, true);
+	p->wire = hull_wire_new(&config, &PEER_OPS, p);
+	return 0;
+}
+
+static struct end *line_stream(void)
+{
+	return world->clients[EGRESS].count ? &world->clients[EGRESS].ends[0] : NULL;
+}
+
+/* What the child has been told so far, as text. */
+static bool told(const char *text)
+{
+	struct end *e = line_stream();
+	const uint8_t *p = e ? hull_buf_bytes(&e->in) : NULL;
+	return p && memmem(p, e->in.len, text, strlen(text)) != NULL;
+}
+static void forget(void)
+{
+	hull_buf_drain(&line_stream()->in, SIZE_MAX);
+}
+static void child_says(const char *line)
+{
+	hull_buf_addstr(&line_stream()->out, line);
+	hull_buf_addstr(&line_stream()->out, "\n");
+}
+
+static char *path_in(const char *name)
+{
+	return hull_fmt("%s/%s", world->k->paths.config, name);
+}
+
+/* As an editor does that writes in place: the file is emptied and open. */
+static int begin_in_place(const char *path, const char *first)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, first, strlen(first)), (ssize_t)strlen(first));
+	return fd;
+}
+static void put(const char *path, const char *text)
+{
+	struct hull_error err = {0};
+	assert_int_equal(hull_write_file_atomic(AT_FDCWD, path, text, strlen(text), 0600, &err), 0);
+}
+
+static int gateway_setup(void **state)
+{
+	static const char *const names[] = {"http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY",
+					    "all_proxy",  "NO_PROXY",    "no_proxy"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		unsetenv(names[i]);
+	if (setup(state) < 0)
+		return -1;
+	world = *state;
+	world->k->gateway_start = fake_start;
+	return hull_mkdir_all(world->k->paths.config, 0700, NULL);
+}
+static int gateway_teardown(void **state)
+{
+	gateway_close(world->k);
+	return teardown(state);
+}
+static void open_gateway(void)
+{
+	struct hull_error err = {0};
+	if (gateway_open(world->k, &err) < 0)
+		fail_msg("%s", err.msg);
+	until(world, told("{\"start\":") && (told("{\"policy\":")));
+}
+
+static void test_policy_in_place(void **state)
+{
+	struct world *w = *state;
+	_cleanup_free_ char *global = path_in("policy.yaml");
+	_cleanup_free_ char *old = path_in("policy.yaml~");
+	_cleanup_free_ char *own = hull_sandbox_path(&w->k->paths, "box", "policy.yaml");
+	put(global, "preset: locked\nallow: [a.test]\n");
+	open_gateway();
+	assert_true(told("a.test"));
+	forget();
+	/* A file that is emptied and not yet written is not read, also not because the other one has changed. */
+	_cleanup_close_ int fd = begin_in_place(global, "");
+	put(own, "allow: [s.test]\n");
+	until(w, told("s.test"));
+	assert_true(told("a.test"));
+	assert_int_equal(write(fd, "preset: locked\n", 15), 15);
+	forget();
+	put(own, "allow: [t.test]\n");
+	until(w, told("t.test"));
+	assert_true(told("a.test"));
+	assert_int_equal(write(fd, "allow: [b.test]\n", 16), 16);
+	forget();
+	close(hull_steal_fd(&fd));
+	until(w, told("{\"policy\":"));
+	assert_true(told("preset: locked\\nallow: [b.test]\\n"));
+	/* The old text is moved away first, and the new file is made: at no time is there none. */
+	forget();
+	assert_int_equal(rename(global, old), 0);
+	fd = begin_in_place(global, "preset: locked\n");
+	put(own, "allow: [u.test]\n");
+	until(w, told("u.test"));
+	assert_true(told("b.test"));
+	forget();
+	assert_int_equal(write(fd, "allow: [c.test]\n", 16), 16);
+	close(hull_steal_fd(&fd));
+	assert_int_equal(unlink(old), 0);
+	until(w, told("{\"policy\":"));
+	assert_true(told("preset: locked\\nallow: [c.test]\\n"));
+	/* Moved away for good, and removed. */
+	forget();
+	assert_int_equal(rename(global, old), 0);
+	until(w, told("\"global\":null"));
+	forget();
+	assert_int_equal(rename(old, global), 0);
+	until(w, told("c.test"));
+	forget();
+	assert_int_equal(unlink(global), 0);
+	until(w, told("\"global\":null"));
+	/* A link is wrong; so is what others may write, until they may not. */
+	forget();
+	put(old, "preset: open\n");
+	assert_int_equal(symlink(old, global), 0);
+	put(own, "allow: [v.test]\n");
+	settle(w);
+	assert_false(told("{\"policy\":"));
+	assert_int_equal(unlink(global), 0);
+	until(w, told("v.test"));
+	forget();
+	put(old, "preset: locked\n");
+	assert_int_equal(chmod(old, 0666), 0);
+	assert_int_equal(rename(old, global), 0);
+	settle(w);
+	assert_false(told("{\"policy\":"));
+	assert_int_equal(chmod(global, 0600), 0);
+	until(w, told("preset: locked"));
+}
+
+/* Whatever the child says of a port, the keeper's own words of it stay as they are. */
+static void test_child_lies(void **state)
+{
+	static const char *const lies[] = {
+		"{\"port\":{\"id\":1,\"spec\":5,\"bound\":[\"127.0.0.1:80\"],\"host\":80}}",
+		"{\"port\":{\"id\":1,\"spec\":null,\"error\":[1],\"pending\":true}}",
+		"{\"port\":{\"id\":1,\"spec\":\"1:2\",\"bound\":{\"a\":1},\"host\":\"x\",\"note\":{}}}",
+		"{\"port\":{\"id\":1,\"bound\":[1,null,{}],\"host\":-4}}",
+		"{\"port\":{\"id\":1,\"bound\":[\"a\",\"b\",\"c\",\"d\"],\"host\":1e9}}",
+		"{\"port\":{\"id\":\"1\"}}",
+		"{\"port\":[]}",
+		"{\"port\":1}",
+		"{\"listens\":{\"id\":1,\"yes\":3}}",
+		"{\"listens\":{\"id\":99}}",
+		"{\"name\":{\"a\":1}}",
+		"{\"name\":[70000,\"x\"]}",
+		"{\"name\":[5,6]}",
+		"{\"policy\":{\"error\":[]}}",
+		"{\"log\":7}",
+		"[]",
+		"nonsense",
+	};
+	struct world *w = *state;
+	struct hull_error err = {0};
+	hull_strv_add(&w->k->sb.ports, "8080:80/tcp");
+	open_gateway();
+	until(w, told("{\"publish\":{\"id\":1,"));
+	for (size_t i = 0; i < sizeof(lies) / sizeof(*lies); i++) {
+		child_says(lies[i]);
+		/* The answer to a name is none; the port's is seen in the list. */
+		until(w, line_stream()->out.len == 0);
+		settle(w);
+		json_t *ports = gateway_ports(w->k);
+		json_t *p = json_array_get(ports, 0);
+		assert_string_equal(json_string_value(json_object_get(p, "spec")), "8080:80/tcp");
+		const char *key;
+		json_t *v;
+		json_object_foreach(p, key, v)
+		{
+			bool text = !strcmp(key, "spec") || !strcmp(key, "error") || !strcmp(key, "note");
+			bool list = !strcmp(key, "bound"), number = !strcmp(key, "host");
+			if (!(text && json_is_string(v)) && !(list && json_is_array(v) && json_array_size(v) <= 2) &&
+			    !(number && json_integer_value(v) > 0 && json_integer_value(v) < 65536))
+				fail_msg("%s: %s", lies[i], key);
+			for (size_t n = 0; n < json_array_size(v); n++)
+				assert_true(json_is_string(json_array_get(v, n)));
+		}
+		json_decref(ports);
+	}
+	assert_int_equal(gateway_unpublish(w->k, "8080:80/tcp", &err), 0);
+	until(w, told("{\"unpublish\":{\"id\":1}}"));
+}
+
+static void test_proxy_environment(void **state)
+{
+	setenv("http_proxy", "http://h.test:1", 1);
+	setenv("HTTPS_PROXY", "http://s.test:2", 1);
+	setenv("ALL_PROXY", "socks5://a.test:3", 1);
+	setenv("NO_PROXY", "n.test", 1);
+	open_gateway();
+	assert_true(told("\"proxy\":{\"http\":\"http://h.test:1\",\"https\":\"http://s.test:2\","
+			 "\"all\":\"socks5://a.test:3\",\"no\":\"n.test\"}"));
+}
+
+static void test_proxy_config(void **state)
+{
+	_cleanup_free_ char *config = path_in("config.yaml");
+	setenv("HTTPS_PROXY", "http://s.test:2", 1);
+	setenv("NO_PROXY", "n.test", 1);
+	put(config, "# mine\nproxy: http://c.test:4\nother: [1]\n");
+	open_gateway();
+	assert_true(told("\"proxy\":{\"all\":\"http://c.test:4\",\"config\":true,\"no\":\"n.test\"}"));
+}
+
+static void test_proxy_config_empty(void **state)
+{
+	_cleanup_free_ char *config = path_in("config.yaml");
+	setenv("HTTPS_PROXY", "http://s.test:2", 1);
+	put(config, "# nothing yet\n\n");
+	open_gateway();
+	assert_true(told("\"proxy\":{\"https\":\"http://s.test:2\"}"));
+}
+
+static void test_proxy_config_bad(void **state)
+{
+	static const char *const t[] = {"proxy: [a\n", "proxy http://c.test:4\n", "proxy: [http://c.test:4]\n",
+					"- proxy: http://c.test:4\n", "\tproxy: {\n"};
+	struct world *w = *state;
+	_cleanup_free_ char *config = path_in("config.yaml");
+	setenv("HTTPS_PROXY", "http://s.test:2", 1);
+	put(config, t[0]);
+	open_gateway();
+	assert_true(told("\"proxy\":{\"bad\":\""));
+	assert_true(told("config.yaml"));
+	assert_false(told("s.test"));
+	json_t *names = json_pack("[[i,s]]", 300, "n.test");
+	for (size_t i = 1; i < sizeof(t) / sizeof(*t); i++) {
+		forget();
+		put(config, t[i]);
+		gateway_restore_names(w->k, names); /* says it all again */
+		until(w, told("{\"start\":"));
+		if (!told("\"proxy\":{\"bad\":\""))
+			fail_msg("%s", t[i]);
+	}
+	json_decref(names);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, gateway_setup, gateway_teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_policy_in_place), T(test_child_lies),         T(test_proxy_environment),
+		T(test_proxy_config),    T(test_proxy_config_empty), T(test_proxy_config_bad),
+	};
+	return cmocka_run_group_tests_name("gateway", tests, NULL, NULL);
+}
