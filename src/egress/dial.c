@@ -2,7 +2,9 @@
  *
  * The addresses are tried one after the other, the families in turn, the next one when the last has failed or after
  * 250 ms; who is connected first wins, the others are closed. What a try failed with is told when all have failed: the
- * error of the first. */
+ * error of the first. No more than DIAL_AT_ONCE wait at a time: behind them the oldest makes room after a while, so
+ * that neither a name with many addresses takes many descriptors nor some that never answer keep the others from a try.
+ */
 #include "egress/internal.h"
 
 #include <fcntl.h>
@@ -92,18 +94,32 @@ static void on_alarm(void *owner)
 	next(owner);
 }
 
+static void drop_oldest(struct dial *d)
+{
+	size_t i = 0;
+	while (!d->tries[i])
+		i++;
+	sock_close(d->tries[i]);
+	d->tries[i] = NULL;
+	d->under_way--;
+	failed(d, -ETIMEDOUT);
+}
+
 static void next(struct dial *d)
 {
 	alarm_free(d->alarm);
 	d->alarm = NULL;
 	while (d->next < d->count) {
+		if (d->under_way >= DIAL_AT_ONCE)
+			drop_oldest(d);
 		int r = try(d, d->next++);
 		if (r < 0) {
 			failed(d, r);
 			continue;
 		}
 		if (d->next < d->count)
-			d->alarm = alarm_new(d->g, DIAL_AGAIN_MS, d, on_alarm);
+			d->alarm = alarm_new(d->g, d->under_way < DIAL_AT_ONCE ? DIAL_AGAIN_MS : DIAL_DROP_MS, d,
+					     on_alarm);
 		return;
 	}
 	if (d->under_way)

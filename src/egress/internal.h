@@ -187,12 +187,16 @@ struct lookup {
 void lookup_init(struct lookup *l);
 void lookup_start(struct egress *g, struct name *n, struct lookup *l);
 void lookup_cancel(struct lookup *l);
-/* Is it an address of this host's own interfaces? */
+/* Is it an address of this host's own interfaces? Yes when that cannot be told. */
 bool addr_is_local(const struct hull_addr *a);
 
 /* --- dial.c --- */
 
-enum { DIAL_AGAIN_MS = 250 }; /* RFC 8305, 5 */
+enum {
+	DIAL_AGAIN_MS = 250, /* RFC 8305, 5 */
+	DIAL_AT_ONCE = 3,    /* descriptors that a connection may take while it is made */
+	DIAL_DROP_MS = 1000, /* for the oldest of those, while there are other addresses */
+};
 
 struct dial {
 	struct egress *g;

@@ -201,15 +201,19 @@ void name_release(struct name *n)
 		n->refs--;
 }
 
-/* The kernel takes an address of the host's own as the source of what goes there. No packet is sent. */
+/* The kernel takes an address of the host's own as the source of what goes there. No packet is sent. What there is no
+ * way to is none of them; when there is no socket to ask with, it may be. */
 bool addr_is_local(const struct hull_addr *a)
 {
 	struct sockaddr_storage to, from = {0};
 	socklen_t n = sizeof(from);
 	_cleanup_close_ int fd = socket(a->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct hull_addr mine;
-	return fd >= 0 && connect(fd, (struct sockaddr *)&to, hull_addr_to(a, 9, &to)) == 0 &&
-	       getsockname(fd, (struct sockaddr *)&from, &n) == 0 && hull_addr_from((struct sockaddr *)&from, &mine) &&
+	if (fd < 0)
+		return errno != EAFNOSUPPORT;
+	if (connect(fd, (struct sockaddr *)&to, hull_addr_to(a, 9, &to)) < 0)
+		return errno == ENOMEM || errno == ENOBUFS;
+	return getsockname(fd, (struct sockaddr *)&from, &n) < 0 || !hull_addr_from((struct sockaddr *)&from, &mine) ||
 	       hull_addr_equal(a, &mine);
 }
 

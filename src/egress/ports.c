@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { SENDERS_MAX = 64, UDP_IDLE_MS = 60 * 1000, BACKLOG = 256, PORT_TRIES = 16 };
+enum { SENDERS_MAX = 64, UDP_IDLE_MS = 60 * 1000, BACKLOG = 256, PORT_TRIES = 16, PAUSE_MS = 200 };
 
 struct port {
 	struct egress *g;
@@ -21,6 +21,7 @@ struct port {
 	uint16_t guest;
 	bool udp;
 	struct sock *listeners[2];
+	struct alarm *paused; /* no descriptor was left to accept with */
 	struct node calls;
 	size_t call_count;
 	bool unheard; /* nothing listened in the sandbox the last time, and the keeper was told */
@@ -255,11 +256,33 @@ static struct call *call_new(struct port *p)
 	return c;
 }
 
+static void on_pause_over(void *owner)
+{
+	struct port *p = owner;
+	alarm_free(p->paused);
+	p->paused = NULL;
+	for (int i = 0; i < 2; i++)
+		sock_watch(p->listeners[i], UV_READABLE);
+}
+
+/* The connection stays in the kernel's queue, and the listener ready: it is let alone for a while. */
+static void pause_port(struct port *p)
+{
+	if (!p->paused)
+		p->paused = alarm_new(p->g, PAUSE_MS, p, on_pause_over);
+	for (int i = 0; p->paused && i < 2; i++)
+		sock_watch(p->listeners[i], 0);
+}
+
 static void on_connection(struct sock *s, int events)
 {
 	struct port *p = s->owner;
 	for (int i = 0; i < 64; i++) {
 		int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+			pause_port(p);
+			return;
+		}
 		if (fd < 0)
 			break;
 		int on = 1;
@@ -371,6 +394,7 @@ static void port_free(struct port *p)
 {
 	for (int i = 0; i < 2; i++)
 		sock_close(p->listeners[i]);
+	alarm_free(p->paused);
 	list_each(at, &p->calls)
 	{
 		struct call *c = container_of(at, struct call, in_list);

@@ -1,6 +1,8 @@
 /* hull-egress as a process: connections, names, datagrams, the policy's changes, and its limits. */
 #include "egress_rig.h"
 
+#include "egress/internal.h"
+
 #include <sys/resource.h>
 
 static int test_resolve(const char *name, struct hull_addr *out, size_t max)
@@ -21,6 +23,12 @@ static int test_resolve(const char *name, struct hull_addr *out, size_t max)
 		{"zero.test", "0.0.0.0"},
 		{"self.test", "127.0.0.2"},
 		{"corp.test", "127.0.0.3"},
+		{"many.test", "127.0.1.1"},
+		{"many.test", "127.0.1.2"},
+		{"many.test", "127.0.1.3"},
+		{"many.test", "127.0.1.4"},
+		{"many.test", "127.0.1.5"},
+		{"many.test", "127.0.2.1"},
 	};
 	size_t n = 0;
 	for (size_t i = 0; i < sizeof(t) / sizeof(*t) && n < max; i++)
@@ -126,6 +134,75 @@ static void races_families(void **state)
 	close(fd);
 	world_hole_end(&h);
 	rig_end(r);
+}
+
+/* The lowest descriptor that process does not have open. */
+static unsigned lowest_free(pid_t pid)
+{
+	for (unsigned fd = 0;; fd++) {
+		char path[64], to[256];
+		snprintf(path, sizeof(path), "/proc/%d/fd/%u", (int)pid, fd);
+		if (readlink(path, to, sizeof(to)) < 0)
+			return fd;
+	}
+}
+
+/* Many addresses that never answer in front of one that does: few descriptors at a time, and it is reached. */
+static void races_few_at_once(void **state)
+{
+	struct rig *r = &rig;
+	uint16_t port = 0, same;
+	struct hole h[5];
+	for (int i = 0; i < 5; i++) {
+		char ip[32];
+		snprintf(ip, sizeof(ip), "127.0.1.%d", i + 1);
+		same = port;
+		h[i] = world_hole(ip, &port);
+		assert_true(i == 0 || same == port);
+	}
+	same = port;
+	_cleanup_close_ int l = world_listen("127.0.2.1", &same, SOCK_STREAM);
+	rig_start(r, "preset: locked\nallow: [many.test, web.test, 127.0.0.0/8]\n");
+	/* One socket more than what the tries may take, for asking the kernel about an address. */
+	struct rlimit few = {.rlim_max = 1024};
+	few.rlim_cur = lowest_free(r->pid) + DIAL_AT_ONCE + 1;
+	assert_int_equal(prlimit(r->pid, RLIMIT_NOFILE, &few, NULL), 0);
+	struct end *e = open_tcp(r, "many.test", port);
+	int fd = world_accept(r, l);
+	until(r, e->accepted);
+	world_say(fd, "here");
+	until(r, has_text(&e->in, "here"));
+	close(fd);
+	for (int i = 0; i < 5; i++)
+		world_hole_end(&h[i]);
+	rig_end(r);
+}
+
+/* Whether an address is this host's own cannot be asked without a socket: then it is taken for one. */
+static void local_addresses(void **state)
+{
+	static const struct {
+		const char *addr;
+		bool local;
+	} t[] = {{"127.0.0.1", true}, {"::1", true}, {"192.0.2.1", false}, {"2001:db8::1", false}};
+	for (int starved = 0; starved < 2; starved++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			struct rlimit none = {.rlim_max = 1024};
+			int bad = 0;
+			if (starved)
+				setrlimit(RLIMIT_NOFILE, &none);
+			for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+				struct hull_addr a;
+				hull_addr_parse(t[i].addr, &a);
+				bad += addr_is_local(&a) != (starved ? true : t[i].local);
+			}
+			_exit(bad);
+		}
+		int status;
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
 }
 
 static void names(void **state)
@@ -631,6 +708,47 @@ static void ports(void **state)
 	rig_end(r);
 }
 
+static char state_of(pid_t pid)
+{
+	char path[64], text[512];
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	assert_true(n > 0);
+	text[n] = '\0';
+	return strrchr(text, ')')[2];
+}
+
+/* No descriptor is left to accept with: it waits, and does not try as fast as it can. */
+static void port_without_descriptors(void **state)
+{
+	struct rig *r = &rig;
+	rig_start(r, POLICY);
+	hull_buf_drain(&r->lines, r->lines.len);
+	tell(r, json_pack("{s:{s:i,s:s,s:i,s:i,s:s}}", "publish", "id", 7, "ip", "127.0.0.1", "host", 0, "guest", 80,
+			  "proto", "tcp"));
+	until(r, has_text(&r->lines, "\"host\":"));
+	const char *at = memmem(hull_buf_bytes(&r->lines), r->lines.len, "\"host\":", 7);
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_port = htons((uint16_t)atoi(at + 7)),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct rlimit before, none;
+	assert_int_equal(prlimit(r->pid, RLIMIT_NOFILE, NULL, &before), 0);
+	none = before;
+	none.rlim_cur = lowest_free(r->pid);
+	assert_int_equal(prlimit(r->pid, RLIMIT_NOFILE, &none, NULL), 0);
+	size_t count = r->count;
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	int asleep = 0;
+	until(r, (asleep = state_of(r->pid) == 'S' ? asleep + 1 : 0) >= 10);
+	assert_int_equal(r->count, count);
+	assert_int_equal(prlimit(r->pid, RLIMIT_NOFILE, &before, NULL), 0);
+	until(r, r->count > count);
+	assert_true(r->ends[count].opened_by_peer);
+	rig_end(r);
+}
+
 static void floods(void **state)
 {
 	struct rig *r = &rig;
@@ -657,6 +775,9 @@ int main(void)
 		cmocka_unit_test(breaks),
 		cmocka_unit_test(races_families),
 		cmocka_unit_test(names),
+		cmocka_unit_test(races_few_at_once),
+		cmocka_unit_test(local_addresses),
+		cmocka_unit_test(port_without_descriptors),
 		cmocka_unit_test(spellings),
 		cmocka_unit_test(rebinding),
 		cmocka_unit_test(host_services),
