@@ -1,7 +1,8 @@
 /* DATAGRAM streams: a UDP flow of the guest's; see docs/wire.md.
  *
  * One connected socket for each flow, so that only its peer can answer. Datagrams that do not fit are dropped whole, in
- * both directions, as networks do. A flow that is idle for five minutes ends. */
+ * both directions, as networks do; the first ones wait while the name is looked up. A flow that is idle for five
+ * minutes ends. */
 #include "egress/internal.h"
 
 #include "wire/service.h"
@@ -9,7 +10,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { IDLE_MS = 300 * 1000 };
+enum {
+	IDLE_MS = 300 * 1000,
+	HELD_MAX = 16 * 1024, /* bytes of whole datagrams that wait for a name to be looked up; one of any length may */
+};
 
 struct flow {
 	struct egress *g;
@@ -22,7 +26,8 @@ struct flow {
 	struct lookup lookup;
 	struct sock *sock;
 	struct alarm *alarm;
-	struct hull_buf in; /* from the guest, not a whole datagram yet */
+	struct hull_buf in;   /* from the guest, not a whole datagram yet */
+	struct hull_buf held; /* datagrams with their lengths, before there is a socket */
 	struct hull_addr peer;
 	uint64_t begin_ms, used_ms, sent, received;
 	char *rule;
@@ -58,6 +63,7 @@ static void on_closed(struct stream *s, int code)
 	f->g->flow_count--;
 	name_release(f->name);
 	hull_buf_free(&f->in);
+	hull_buf_free(&f->held);
 	free(f->host);
 	free(f->rule);
 	free(f);
@@ -97,6 +103,23 @@ static void on_idle(void *owner)
 
 /* --- from the guest --- */
 
+static void send_one(struct flow *f, const uint8_t *p, size_t n)
+{
+	if (send(f->sock->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		f->sent += n;
+}
+
+static void send_held(struct flow *f)
+{
+	while (f->held.len >= 2) {
+		const uint8_t *b = hull_buf_bytes(&f->held);
+		size_t len = (size_t)b[0] | (size_t)b[1] << 8;
+		send_one(f, b + 2, len);
+		hull_buf_drain(&f->held, 2 + len);
+	}
+	hull_buf_free(&f->held);
+}
+
 static void on_data(struct stream *s, const uint8_t *p, size_t n)
 {
 	struct flow *f = container_of(s, struct flow, stream);
@@ -115,9 +138,10 @@ static void on_data(struct stream *s, const uint8_t *p, size_t n)
 		}
 		if (f->in.len < 2 + len)
 			return;
-		/* Before the name is looked up there is nowhere to send it: dropped. */
-		if (f->sock && send(f->sock->fd, b + 2, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-			f->sent += len;
+		if (f->sock)
+			send_one(f, b + 2, len);
+		else if (f->held.len == 0 || f->held.len + 2 + len <= HELD_MAX)
+			hull_buf_add(&f->held, b, 2 + len);
 		hull_buf_drain(&f->in, 2 + len);
 	}
 }
@@ -177,6 +201,7 @@ static void open_socket(struct flow *f, const struct hull_addr *a)
 	f->used_ms = uv_hrtime() / 1000000;
 	f->alarm = alarm_new(f->g, IDLE_MS, f, on_idle);
 	hull_wire_accept(f->g->wire, f->stream.id, NULL, 0);
+	send_held(f);
 }
 
 static void try_addresses(struct flow *f, const struct hull_addr *addrs, size_t n)

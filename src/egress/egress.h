@@ -39,7 +39,8 @@ enum {
 
 /* For tests: what stands in the way of the real world. */
 struct egress_hooks {
-	/* Instead of getaddrinfo(3): the number of addresses, or -errno. Called in the loop. */
+	/* Instead of getaddrinfo(3): the number of addresses, or -errno. Called in the loop; -EINPROGRESS: to be asked
+	 * again in its next round. */
 	int (*resolve)(const char *name, struct hull_addr *out, size_t max);
 };
 /* Serve fd until it closes; the exit code. hooks may be NULL. */

@@ -161,6 +161,8 @@ struct name {
 	bool looking;
 	uint64_t looked_ms; /* 0 = never */
 	int error;          /* of the last lookup: 0, or -errno */
+	struct egress *g;   /* for `again`, which only tests use */
+	struct alarm *again;
 	struct hull_addr *addrs;
 	size_t addr_count;
 };

@@ -273,6 +273,17 @@ void lookup_cancel(struct lookup *l)
 	list_del(&l->in_list);
 }
 
+/* A test's resolver wants to be asked again. */
+static void on_again(void *owner)
+{
+	struct name *n = owner;
+	struct hull_addr addrs[ADDRS_MAX];
+	alarm_free(n->again);
+	n->again = NULL;
+	int r = n->g->hooks->resolve(n->text, addrs, ADDRS_MAX);
+	answer(n->g, n, r < 0 ? r : r == 0 ? -ENOENT : 0, addrs, r < 0 ? 0 : (size_t)r);
+}
+
 void lookup_start(struct egress *g, struct name *n, struct lookup *l)
 {
 	struct names *t = g->names;
@@ -294,7 +305,10 @@ void lookup_start(struct egress *g, struct name *n, struct lookup *l)
 	struct hull_addr addrs[ADDRS_MAX];
 	if (g->hooks && g->hooks->resolve) {
 		int r = g->hooks->resolve(n->text, addrs, ADDRS_MAX);
-		answer(g, n, r < 0 ? r : r == 0 ? -ENOENT : 0, addrs, r < 0 ? 0 : (size_t)r);
+		if (r == -EINPROGRESS && (n->again = alarm_new(g, 0, n, on_again)))
+			n->g = g;
+		else
+			answer(g, n, r < 0 ? r : r == 0 ? -ENOENT : 0, addrs, r < 0 ? 0 : (size_t)r);
 		return;
 	}
 	struct question *q = calloc(1, sizeof(*q));

@@ -54,7 +54,9 @@ int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct
 	char number[16];
 	snprintf(number, sizeof(number), "%d", fd);
 	char *argv[] = {program, number, NULL};
-	char *envp[] = {"LANG=C.UTF-8", "UV_THREADPOOL_SIZE=16", NULL};
+	/* Without a search list: a name is the name that the policy was asked about, and no other below a domain of
+	 * this host's. (A final dot would do that, too, but not find what /etc/hosts has.) */
+	char *envp[] = {"LANG=C.UTF-8", "UV_THREADPOOL_SIZE=16", "LOCALDOMAIN=", NULL};
 	uid_t drop = hull_sandbox_uid(&k->paths, k->sb.name);
 	struct hull_jail jail = {
 		.dir = dir,

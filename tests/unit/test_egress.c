@@ -23,6 +23,8 @@ static int test_resolve(const char *name, struct hull_addr *out, size_t max)
 		{"zero.test", "0.0.0.0"},
 		{"self.test", "127.0.0.2"},
 		{"corp.test", "127.0.0.3"},
+		{"later.test", "127.0.0.1"},
+		{"later2.test", "127.0.0.1"},
 		{"many.test", "127.0.1.1"},
 		{"many.test", "127.0.1.2"},
 		{"many.test", "127.0.1.3"},
@@ -34,6 +36,9 @@ static int test_resolve(const char *name, struct hull_addr *out, size_t max)
 	for (size_t i = 0; i < sizeof(t) / sizeof(*t) && n < max; i++)
 		if (strcmp(t[i].name, name) == 0)
 			assert_true(hull_addr_parse(t[i].addr, &out[n++]));
+	static bool later;
+	if (strncmp(name, "later", 5) == 0 && (later = !later))
+		return -EINPROGRESS;
 	if (strcmp(name, "fail.test") == 0)
 		return -EIO;
 	return n ? (int)n : -ENOENT;
@@ -646,6 +651,39 @@ static void datagrams(void **state)
 	rig_end(r);
 }
 
+/* What is sent while the name is looked up is not lost; what is too much then is. */
+static void datagrams_early(void **state)
+{
+	struct rig *r = &rig;
+	uint16_t port = 0;
+	_cleanup_close_ int s = world_listen("127.0.0.1", &port, SOCK_DGRAM);
+	rig_start(r, "preset: locked\nallow: [later.test/udp, later2.test/udp, 127.0.0.1/udp]\n");
+	/* Everything in one go: the OPEN and what follows are read together. */
+	struct end *e = open_to(r, HULL_SVC_DATAGRAM, "later.test", port);
+	say(r, e, "\2\0ab\3\0cde", 9);
+	char b[16];
+	until(r, recv(s, b, sizeof(b), MSG_DONTWAIT) == 2);
+	until(r, recv(s, b, sizeof(b), MSG_DONTWAIT) == 3);
+	assert_memory_equal(b, "cde", 3);
+	static uint8_t many[40 * 1002];
+	for (size_t n = 0; n < 40; n++) {
+		many[n * 1002] = 1000 & 0xff;
+		many[n * 1002 + 1] = 1000 >> 8;
+		memset(many + n * 1002 + 2, (int)n, 1000);
+	}
+	e = open_to(r, HULL_SVC_DATAGRAM, "later2.test", port);
+	say(r, e, many, sizeof(many));
+	until(r, e->accepted);
+	say(r, e, "\1\0!", 3);
+	uint8_t in[2000];
+	size_t got = 0;
+	ssize_t n = 0;
+	until(r,
+	      (n = recv(s, in, sizeof(in), MSG_DONTWAIT)) == 1 || (n > 0 && n == 1000 && in[0] == got && ++got == 0));
+	assert_in_range(got, 10, 39);
+	rig_end(r);
+}
+
 static bool refused(const struct sockaddr_in *to)
 {
 	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -787,6 +825,7 @@ int main(void)
 		cmocka_unit_test(bulk),
 		cmocka_unit_test(slow),
 		cmocka_unit_test(datagrams),
+		cmocka_unit_test(datagrams_early),
 		cmocka_unit_test(ports),
 		cmocka_unit_test(floods),
 	};
