@@ -14,29 +14,70 @@
 #include <sys/inotify.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 enum { ANSWER_MAX = 8 * 1024 * 1024, READ_SIZE = 64 * 1024 };
 
-/* A runtime directory may be deeper than sun_path is long: go by way of its descriptor. */
-static int dial(int dir)
+/* The process that holds the lock, by the kernel's list of locks; -1 when it is not told (another pid namespace). */
+static pid_t lock_holder(const struct hull_paths *p, const char *name)
 {
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	snprintf(sa.sun_path, sizeof sa.sun_path, "/proc/self/fd/%d/%s", dir, HULL_CONTROL_SOCKET);
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0)
-		return -errno;
+	_cleanup_free_ char *path = hull_sandbox_path(p, name, "lock");
+	struct stat st;
+	_cleanup_fclose_ FILE *f = fopen("/proc/locks", "re");
+	if (!path || !f || stat(path, &st) < 0)
+		return -1;
+	char line[256];
+	while (fgets(line, sizeof line, f)) {
+		char kind[16];
+		int pid;
+		unsigned major, minor;
+		unsigned long long inode;
+		if (sscanf(line, "%*d: %15s %*s %*s %d %x:%x:%llu", kind, &pid, &major, &minor, &inode) == 5 &&
+		    pid > 0 && !strcmp(kind, "FLOCK") && inode == st.st_ino && makedev(major, minor) == st.st_dev)
+			return pid;
+	}
+	return -1;
+}
+
+/* It is the keeper and no other that got its number since: it still holds the lock after we have the descriptor. */
+int client_keeper(const struct hull_paths *p, const char *name)
+{
+	pid_t pid = lock_holder(p, name);
+	if (pid <= 1)
+		return -1;
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0 || lock_holder(p, name) != pid)
+		return -1;
 	return hull_steal_fd(&fd);
 }
 
-/* The keeper makes the socket at some moment: sleep until something changes in a directory, or `ms` are over. */
-static void await_change(int watch, int ms)
+/* A runtime directory may be deeper than sun_path is long: go by way of its descriptor. A keeper that is behind with
+ * accepting is waited for, by the kernel, until wait_ms are over (-EAGAIN). */
+static int dial(int dir, int wait_ms)
 {
-	struct pollfd fd = {.fd = watch, .events = POLLIN};
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	struct timeval tv = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000 + 1}; /* 0 = for ever */
+	snprintf(sa.sun_path, sizeof sa.sun_path, "/proc/self/fd/%d/%s", dir, HULL_CONTROL_SOCKET);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv) < 0)
+		return -errno;
+	while (connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0)
+		if (errno != EINTR)
+			return -errno;
+	int r = hull_set_nonblock(fd, true);
+	return r < 0 ? r : hull_steal_fd(&fd);
+}
+
+/* Until something changes in a directory that is watched, the keeper ends, or `ms` are over. */
+static void await_change(int watch, int keeper, int ms)
+{
+	struct pollfd fds[2] = {{.fd = watch, .events = POLLIN}, {.fd = keeper, .events = POLLIN}};
 	char events[4096];
-	if (poll(&fd, 1, ms) > 0 && read(watch, events, sizeof events) < 0)
+	if (poll(fds, 2, ms) > 0 && fds[0].revents && read(watch, events, sizeof events) < 0)
 		return;
 }
 
@@ -45,24 +86,25 @@ static int connect_keeper(const struct hull_paths *p, const char *name, int wait
 	uint64_t until = cli_now_ms() + (uint64_t)(wait_ms > 0 ? wait_ms : 0);
 	_cleanup_free_ char *path = hull_runtime_path(p, name, NULL);
 	_cleanup_close_ int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	bool watched = false;
 	if (!path || watch < 0)
 		return -ENOMEM;
 	inotify_add_watch(watch, p->runtime, IN_CREATE | IN_MOVED_TO);
 	for (;;) {
 		_cleanup_close_ int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (dir >= 0 && !watched)
-			watched = inotify_add_watch(watch, path, IN_CREATE | IN_MOVED_TO | IN_ATTRIB) >= 0;
-		int r = dir >= 0 ? dial(dir) : -errno;
-		if (r >= 0 || (r != -ENOENT && r != -ECONNREFUSED && r != -EAGAIN))
+		uint64_t now = cli_now_ms();
+		/* The name comes with a rename, when it listens already: that is the event. (A second watch of the same
+		 * directory is the first.) */
+		if (dir >= 0)
+			inotify_add_watch(watch, path, IN_MOVED_TO);
+		int r = dir >= 0 ? dial(dir, until > now ? (int)(until - now) : 0) : -errno;
+		if (r >= 0 || (r != -ENOENT && r != -ECONNREFUSED))
 			return r;
+		_cleanup_close_ int keeper = client_keeper(p, name);
 		if (!hull_sandbox_running(p, name))
 			return -ENOTCONN;
-		uint64_t now = cli_now_ms();
 		if (now >= until)
 			return r;
-		/* Between bind and listen there is no event to be had, hence a bound on the sleep. */
-		await_change(watch, until - now < 250 ? (int)(until - now) : 250);
+		await_change(watch, keeper, (int)(until - now));
 	}
 }
 

@@ -20,9 +20,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 extern char **environ;
@@ -259,27 +257,6 @@ int life_connect(struct cli *cli, const char *name, struct cli_progress *progres
 
 /* --- ending --- */
 
-/* The process that holds the lock, by the kernel's list of locks; -1 when it is not told (another pid namespace). */
-static pid_t lock_holder(const struct hull_paths *p, const char *name)
-{
-	_cleanup_free_ char *path = hull_sandbox_path(p, name, "lock");
-	struct stat st;
-	_cleanup_fclose_ FILE *f = fopen("/proc/locks", "re");
-	if (!path || !f || stat(path, &st) < 0)
-		return -1;
-	char line[256];
-	while (fgets(line, sizeof line, f)) {
-		char kind[16];
-		int pid;
-		unsigned major, minor;
-		unsigned long long inode;
-		if (sscanf(line, "%*d: %15s %*s %*s %d %x:%x:%llu", kind, &pid, &major, &minor, &inode) == 5 &&
-		    pid > 0 && !strcmp(kind, "FLOCK") && inode == st.st_ino && makedev(major, minor) == st.st_dev)
-			return pid;
-	}
-	return -1;
-}
-
 /* Until the process is gone; -ETIMEDOUT. */
 static int await_end(int pidfd, int ms)
 {
@@ -290,23 +267,10 @@ static int await_end(int pidfd, int ms)
 	return r > 0 ? 0 : -ETIMEDOUT;
 }
 
-/* A descriptor of the keeper's process, or -1. It is the keeper and no other that got its number since: it still
- * holds the lock after we have the descriptor. */
-static int keeper_pidfd(const struct hull_paths *p, const char *name)
-{
-	pid_t pid = lock_holder(p, name);
-	if (pid <= 1)
-		return -1;
-	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (fd < 0 || lock_holder(p, name) != pid)
-		return -1;
-	return hull_steal_fd(&fd);
-}
-
 int life_stop(const struct hull_paths *p, const char *name, int grace_ms, struct cli_progress *progress,
 	      struct hull_error *err)
 {
-	_cleanup_close_ int pidfd = keeper_pidfd(p, name);
+	_cleanup_close_ int pidfd = client_keeper(p, name);
 	if (progress)
 		cli_progress_stage(progress, grace_ms < 0 ? "killing" : "stopping");
 	json_t *request = grace_ms < 0 ? json_pack("{s:s}", "do", "kill")
@@ -315,8 +279,10 @@ int life_stop(const struct hull_paths *p, const char *name, int grace_ms, struct
 		      : grace_ms < INT_MAX - STOP_SLACK_MS ? grace_ms + STOP_SLACK_MS
 							   : -1;
 	int r = client_ask(p, name, request, timeout, progress, NULL, err);
+	/* The keeper has gone, or is going: it may have been killed meanwhile. If it stays it did not listen to us. */
+	bool refused = r == -ECONNRESET;
 	if (r == -ENOTCONN || r == -ECONNRESET)
-		r = 0; /* it went by itself meanwhile */
+		r = 0;
 	if (r < 0)
 		return r == -ETIMEDOUT
 			       ? hull_fail(err, r,
@@ -325,7 +291,14 @@ int life_stop(const struct hull_paths *p, const char *name, int grace_ms, struct
 					   name, name, name)
 			       : r;
 	/* The answer comes just before the keeper's end; the lock is free after it. */
-	if (pidfd >= 0 && await_end(pidfd, GONE_MS) < 0 && hull_sandbox_running(p, name))
+	if (pidfd >= 0)
+		await_end(pidfd, GONE_MS);
+	if (refused && hull_sandbox_running(p, name))
+		return hull_fail(err, -EBUSY,
+				 "%s was not stopped: its keeper closed the connection and goes on; try again, or "
+				 "`hull rm -f %s` removes it by force",
+				 name, name);
+	if (pidfd >= 0 && hull_sandbox_running(p, name))
 		return hull_fail(err, -ETIMEDOUT,
 				 "%s has stopped, but its keeper does not end: `hull rm -f %s` removes it", name, name);
 	return 0;
@@ -350,7 +323,7 @@ int life_remove(const struct hull_paths *p, const char *name, struct hull_error 
 	if (hull_sandbox_running(p, name)) {
 		struct hull_error why = {0};
 		if (life_stop(p, name, -1, NULL, &why) < 0 || hull_sandbox_running(p, name)) {
-			_cleanup_close_ int pidfd = keeper_pidfd(p, name);
+			_cleanup_close_ int pidfd = client_keeper(p, name);
 			if (pidfd < 0 && hull_sandbox_running(p, name))
 				return hull_fail(err, -EBUSY, "%s does not stop and its process is not to be found: %s",
 						 name, why.msg);

@@ -3,16 +3,18 @@
  *
  * It lives in a HULL_HOME of its own inside the build's scratch directory, with the unfinished image (hard links)
  * under a digest of its own, and in a runtime directory of its own, so that nothing outside the build can see it and
- * no other code has to know that such a thing exists. Both are removed here; the scratch directory is swept with the
- * rest of an interrupted build. */
+ * no other code has to know that such a thing exists. Both are removed here. Of a build that was killed the machine
+ * ends by itself (HULL_KEEPER_LEASE), and the next one sweeps both. */
 #include "cli/seed.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "cli/aside.h"
 #include "cli/life.h"
 #include "cli/session.h"
 #include "image/digest.h"
+#include "keeper/api.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -91,13 +93,13 @@ static int make_sandbox(const struct hull_paths *p, const char *digest, const ch
  * each makes its own when it boots. */
 static const char WORK[] = "docker import - " SEED_IMAGE " && : >/etc/machine-id && rm -f /var/lib/docker/engine-id";
 
-/* docker import, its words kept for the case that it fails. */
+/* docker import, its words kept for the case that it fails. 1 = there is no Docker to import anything into. */
 static int import(const struct hull_paths *p, const char *tar, struct cli_progress *progress, struct hull_error *err)
 {
 	int r = client_ask(p, SEED_NAME, json_pack("{s:s, s:s}", "do", "wait", "for", "docker"), -1, progress, NULL,
 			   err);
 	if (r < 0)
-		return r;
+		return r == -ENOTSUP ? 1 : r;
 	_cleanup_close_ int in = open(tar, O_RDONLY | O_CLOEXEC);
 	_cleanup_close_ int words = memfd_create("import", MFD_CLOEXEC);
 	_cleanup_close_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -146,17 +148,17 @@ char **seed_keeper_env(const struct hull_paths *p, const char *runtime_parent)
 static int fill(const struct hull_paths *p, char *const *env, const char *tar, struct cli_progress *progress,
 		struct hull_error *err)
 {
-	int r = life_start(p, SEED_NAME, env, progress, err);
+	/* Should this process be killed, its machine goes with it. */
+	_cleanup_close_ int lease = -1;
+	int r = life_start_leased(p, SEED_NAME, env, progress, &lease, err);
 	if (r < 0)
 		return r;
 	cli_progress_stage(progress, "starting Docker in it");
 	r = import(p, tar, progress, err);
 	struct hull_error why = {0};
-	int stopped = life_stop(p, SEED_NAME, r < 0 ? -1 : SEED_GRACE_MS, progress, &why);
-	if (r < 0) {
-		/* A serial console says more than any message when it did not even boot. */
+	int stopped = life_stop(p, SEED_NAME, r ? -1 : SEED_GRACE_MS, progress, &why);
+	if (r)
 		return r;
-	}
 	if (stopped < 0)
 		*err = why;
 	return stopped;
@@ -193,9 +195,10 @@ static int in_home(const struct hull_paths *p, const char *runtime_parent, const
 	if (r < 0)
 		return r;
 	char **env = seed_keeper_env(p, runtime_parent);
-	r = env ? fill(p, env, tar, progress, err) : hull_fail(err, -ENOMEM, "out of memory");
+	r = env && hull_strv_add(&env, HULL_KEEPER_LEASE "=1") >= 0 ? fill(p, env, tar, progress, err)
+								    : hull_fail(err, -ENOMEM, "out of memory");
 	hull_strv_free(env);
-	if (r >= 0)
+	if (r == 0)
 		r = take_disk(p, seed_img, err);
 	struct hull_error why = {0};
 	if (r < 0 && hull_sandbox_running(p, SEED_NAME))
@@ -213,11 +216,11 @@ int seed_disk(void *ctx, const struct hull_image *unfinished, const char *seed_i
 	r = hull_paths_open(&ours, err);
 	if (r < 0)
 		return r;
-	/* Sockets want a short path: beside those of the sandboxes. */
-	_cleanup_free_ char *parent = hull_fmt("%s/.seed-XXXXXX", ours.runtime);
-	if (!parent || !mkdtemp(parent)) {
+	_cleanup_free_ char *parent = NULL;
+	_cleanup_close_ int held = aside_make(&ours, SEED_NAME, &parent, err);
+	if (held < 0) {
 		hull_paths_free(&ours);
-		return hull_fail_errno(err, "making a runtime directory");
+		return held;
 	}
 	struct hull_paths p = {.home = hull_fmt("%s/seed-home", unfinished->dir),
 			       .runtime = hull_fmt("%s/hull", parent),
@@ -226,15 +229,11 @@ int seed_disk(void *ctx, const struct hull_image *unfinished, const char *seed_i
 					    : hull_fail(err, -ENOMEM, "out of memory");
 	struct hull_error why = {0};
 	const char *const trees[] = {p.home, parent};
-	for (size_t i = 0; i < 2; i++) {
-		char *slash = trees[i] ? strrchr(trees[i], '/') : NULL;
-		_cleanup_free_ char *dir = slash ? strndup(trees[i], (size_t)(slash - trees[i])) : NULL;
-		_cleanup_close_ int fd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-		if (fd >= 0 && hull_remove_tree(fd, slash + 1, &why) < 0 && r >= 0) {
+	for (size_t i = 0; i < 2; i++)
+		if (aside_remove(trees[i], &why) < 0 && r >= 0) {
 			*err = why;
 			r = why.code;
 		}
-	}
 	hull_paths_free(&p);
 	hull_paths_free(&ours);
 	return r;

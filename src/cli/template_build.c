@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "cli/aside.h"
 #include "cli/client.h"
 #include "cli/life.h"
 #include "cli/seed.h"
@@ -20,11 +21,9 @@
 #include "image/image.h"
 #include "keeper/api.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -138,55 +137,9 @@ static int build_in(const struct hull_paths *p, const char *runtime_parent, cons
 	return r;
 }
 
-static void remove_at(const char *path)
-{
-	const char *slash = path ? strrchr(path, '/') : NULL;
-	_cleanup_free_ char *dir = slash ? strndup(path, (size_t)(slash - path)) : NULL;
-	_cleanup_close_ int fd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-	if (fd >= 0)
-		hull_remove_tree(fd, slash + 1, NULL);
-}
-
-/* Nobody builds in it: neither the maker nor a keeper holds its lock. */
-static bool abandoned(const char *parent)
-{
-	_cleanup_free_ char *keeper = hull_fmt("%s/hull/" BUILD_NAME, parent);
-	const char *const dirs[] = {parent, keeper};
-	for (size_t i = 0; i < 2; i++) {
-		_cleanup_close_ int fd = dirs[i] ? open(dirs[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
-		if (fd < 0 ? errno != ENOENT : flock(fd, LOCK_EX | LOCK_NB) < 0)
-			return false;
-	}
-	return true;
-}
-
 void template_sweep(const struct hull_paths *p)
 {
-	_cleanup_closedir_ DIR *d = opendir(p->runtime);
-	for (const struct dirent *e; d && (e = readdir(d));) {
-		_cleanup_free_ char *path = hull_starts(e->d_name, ".template-")
-						    ? hull_fmt("%s/%s", p->runtime, e->d_name)
-						    : NULL;
-		if (path && abandoned(path))
-			remove_at(path);
-	}
-}
-
-/* A runtime directory for a build, held by the descriptor that is returned. */
-static int make_runtime(const struct hull_paths *p, char **path, struct hull_error *err)
-{
-	for (int attempt = 0; attempt < 16; attempt++) {
-		_cleanup_free_ char *dir = hull_fmt("%s/.template-XXXXXX", p->runtime);
-		if (!dir || !mkdtemp(dir))
-			return hull_fail_errno(err, "making a runtime directory");
-		_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		/* Somebody who sweeps may have taken it between the two. */
-		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || access(dir, F_OK) < 0)
-			continue;
-		*path = hull_steal_ptr(dir);
-		return hull_steal_fd(&fd);
-	}
-	return hull_fail(err, -EAGAIN, "making a runtime directory: it is taken away again and again");
+	aside_sweep(p);
 }
 
 static int build(struct cli *cli, const struct hull_sandbox *s, const struct hull_image *image, const char *key,
@@ -202,9 +155,7 @@ static int build(struct cli *cli, const struct hull_sandbox *s, const struct hul
 		r = hull_scratch_make(templates, &work, err);
 	if (r < 0)
 		return r;
-	/* Sockets want a short path: beside those of the sandboxes. */
-	template_sweep(&cli->paths);
-	_cleanup_close_ int held = make_runtime(&cli->paths, &parent, err);
+	_cleanup_close_ int held = aside_make(&cli->paths, BUILD_NAME, &parent, err);
 	if (held < 0)
 		return held;
 	struct hull_paths p = {.home = hull_fmt("%s/home", work.path),
@@ -212,7 +163,7 @@ static int build(struct cli *cli, const struct hull_sandbox *s, const struct hul
 			       .config = strdup(cli->paths.config)};
 	r = p.home && p.runtime && p.config ? build_in(&p, parent, s, image, result.path, progress, err)
 					    : hull_fail(err, -ENOMEM, "out of memory");
-	remove_at(parent);
+	aside_remove(parent, NULL);
 	hull_paths_free(&p);
 	return r < 0 ? r : hull_scratch_commit(&result, templates, key, true, err);
 }

@@ -173,7 +173,9 @@ static void check_image(struct cli *cli, struct finding *f)
 	}
 	const char *kernel = json_string_value(json_object_get(image.about, "kernel"));
 	say(f, OK, "image default is %.12s, kernel %s", image.digest, kernel ? kernel : "?");
-	if (json_is_false(json_object_get(image.about, "seeded"))) {
+	if (json_is_false(json_object_get(image.about, "docker"))) {
+		say(f, OK, "image default is %.12s, without Docker", image.digest);
+	} else if (json_is_false(json_object_get(image.about, "seeded"))) {
 		say(f, WARN, "image default is %.12s, without localhost/debian:trixie in Docker's store", image.digest);
 		advise(f, "hull image build --rebuild");
 	}

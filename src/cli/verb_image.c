@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "cli/aside.h"
 #include "cli/life.h"
 #include "cli/out.h"
 #include "cli/seed.h"
@@ -49,6 +50,7 @@ static int build(struct cli *cli, struct hull_error *err)
 	_cleanup_free_ char *keeper = init ? life_program("hull-keeper", err) : NULL;
 	if (!keeper)
 		return err->code;
+	aside_sweep(&cli->paths);
 	struct cli_progress progress;
 	cli_progress_begin(&progress, build_quiet, true, "image");
 	_cleanup_(hull_image_free) struct hull_image image = {0};
@@ -73,6 +75,9 @@ static int build(struct cli *cli, struct hull_error *err)
 	if (!build_quiet && seconds)
 		cli_note("image %s is ready after %llu s", build_name ? build_name : "default",
 			 (unsigned long long)seconds);
+	if (!build_quiet && json_is_false(json_object_get(image.about, "docker")))
+		cli_note("the recipe has no docker.io: nothing is preloaded, and sandboxes of this image have no "
+			 "Docker; make them with --no-docker");
 	printf("%s\n", image.digest);
 	return 0;
 }

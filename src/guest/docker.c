@@ -49,7 +49,7 @@ enum {
 	LISTEN_FD = 3,  /* where the first descriptor handed over has to be */
 };
 
-enum state { OFF, STARTING, READY, FAILED, STOPPING, STOPPED };
+enum state { OFF, STARTING, READY, FAILED, STOPPING, STOPPED, ABSENT };
 
 static enum state state = OFF;
 static char reason[LINE + 128]; /* why it failed */
@@ -76,8 +76,9 @@ static void launch(void);
 
 void hull_docker_announce(void)
 {
-	static const char *const names[] = {[OFF] = "stopped",   [STARTING] = "starting", [READY] = "ready",
-					    [FAILED] = "failed", [STOPPING] = "stopped",  [STOPPED] = "stopped"};
+	static const char *const names[] = {
+		[OFF] = "stopped",      [STARTING] = "starting", [READY] = "ready",  [FAILED] = "failed",
+		[STOPPING] = "stopped", [STOPPED] = "stopped",   [ABSENT] = "absent"};
 	hull_control_service("docker", resting ? "resting" : names[state], state == FAILED ? reason : NULL);
 }
 
@@ -375,9 +376,15 @@ static void launch(void)
 	/* A containerd that outlived a killed dockerd is found by its pid file and used again; a stale pid file of
 	 * dockerd itself would only be in the way. */
 	unlink("/run/docker.pid");
-	int made = open_socket();
+	char what[128];
+	int made = notify_fd < 0 ? open_notify() : 0;
 	if (made < 0) {
-		char what[128];
+		snprintf(what, sizeof(what), "cannot hear when it is ready: %s", strerror(-made));
+		fail(what);
+		return;
+	}
+	made = open_socket();
+	if (made < 0) {
 		snprintf(what, sizeof(what), "cannot listen on " HULL_GUEST_DOCKER_SOCKET ": %s", strerror(-made));
 		fail(what);
 		return;
@@ -403,16 +410,12 @@ void hull_docker_start(void)
 {
 	if (access("/usr/sbin/dockerd", X_OK) < 0) {
 		hull_say("docker: the image has no /usr/sbin/dockerd");
+		enter(ABSENT); /* there is nothing that anybody could wait for */
 		return;
 	}
 	make_containerd_script();
 	make_log_dir();
 	open_log();
-	int r = open_notify();
-	if (r < 0) {
-		hull_say("docker: cannot hear when it is ready: %s", strerror(-r));
-		return;
-	}
 	launch();
 }
 
@@ -427,7 +430,7 @@ void hull_docker_stop(void (*stopped)(void))
 		return;
 	}
 	close_socket();
-	if (state != OFF)
+	if (state != OFF && state != ABSENT)
 		enter(STOPPED);
 	stopped();
 }

@@ -129,7 +129,8 @@ static char *find_key(const struct hull_builder *b, const char *key)
 	for (size_t i = 0; i < count; i++) {
 		const json_t *about = list[i].about;
 		bool fits = hull_streq(json_string_value(json_object_get(about, "key")), key) &&
-			    (!b->ask->seed || json_is_true(json_object_get(about, "seeded")));
+			    (!b->ask->seed || json_is_true(json_object_get(about, "seeded")) ||
+			     json_is_false(json_object_get(about, "docker")));
 		if (fits && !digest)
 			digest = strdup(list[i].digest);
 		hull_image_free(&list[i]);
@@ -240,7 +241,8 @@ static int fill_seed(struct hull_builder *b, json_t *about, const char *seed_img
 	sigprocmask(SIG_SETMASK, &ours, NULL);
 	if (r < 0)
 		return hull_wrap(err, "cannot preload localhost/debian:" HULL_SUITE);
-	json_object_set_new(about, "seeded", json_true());
+	/* There is nothing to preload when there is no Docker. */
+	json_object_set_new(about, r > 0 ? "docker" : "seeded", json_boolean(r == 0));
 	r = hull_remove_tree(b->tmp_fd, "rootfs.tar", err);
 	return r == 0 ? hull_seed_finish(b, seed_img, err) : r;
 }

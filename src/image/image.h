@@ -61,7 +61,8 @@ struct hull_image_build {
 	void *ctx;
 	/* Fill the seed disk: start a sandbox on it and run docker import. Given by the caller, because it needs the
 	 * keeper; `rootfs_tar` is the small Debian to import as localhost/debian:trixie. NULL leaves the disk empty
-	 * (image.json says "seeded": false). Interrupts are the caller's business while it runs. */
+	 * (image.json says "seeded": false). It returns 1, and leaves the disk alone, when the image has no Docker
+	 * (image.json says "docker": false, too). Interrupts are the caller's business while it runs. */
 	int (*seed)(void *ctx, const struct hull_image *unfinished, const char *seed_img, const char *rootfs_tar,
 		    struct hull_error *err);
 };

@@ -7,7 +7,8 @@
  *
  * Requests: {"do": "..."} ->
  *   status    {name, state, engine, accel, pid, cpus, memory_limit, memory, guest:{...stats}, docker, started,
- *              sessions, boot:{exec_ms, docker_ms}}     docker = starting | ready | failed | stopped | off
+ *              sessions, boot:{exec_ms, docker_ms}}     docker = starting | ready | failed | stopped | off |
+ *              absent (the image has none)
  *   wait      {"for": "exec" | "docker"}: answers when that is so, or with an error when it can not come to be
  *   stop      {"grace_ms": n}: answers when the machine is off and everything of it is gone but the files
  *   kill      as stop without asking the guest

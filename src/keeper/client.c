@@ -18,6 +18,7 @@
 struct client {
 	struct link link;
 	struct node in_list;
+	bool spare; /* came when there were CLIENTS_MAX */
 };
 
 /* --- listening --- */
@@ -50,7 +51,9 @@ int listener_open(struct keeper *k, struct listener *l, const char *file, struct
 {
 	/* By way of the directory's descriptor: a long path would not fit into an address. */
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/%s", k->runtime_fd, file);
+	char made[64];
+	snprintf(made, sizeof(made), ".%s", file);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/%s", k->runtime_fd, made);
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return hull_fail_errno(err, "cannot make the socket %s", file);
@@ -59,7 +62,8 @@ int listener_open(struct keeper *k, struct listener *l, const char *file, struct
 	int saved = errno;
 	umask(old);
 	errno = saved;
-	if (r < 0 || listen(fd, 128) < 0)
+	/* It has its name when it can be connected to, so that those who wait for the one have waited for the other. */
+	if (r < 0 || listen(fd, 128) < 0 || renameat(k->runtime_fd, made, k->runtime_fd, file) < 0)
 		return hull_fail_errno(err, "cannot listen on %s/%s/%s", k->paths.runtime, k->sb.name, file);
 	r = uv_poll_init(&k->loop, &l->poll, fd);
 	if (r < 0)
@@ -91,6 +95,7 @@ static void client_close(struct client *c)
 {
 	list_del(&c->in_list);
 	c->link.k->client_count--;
+	c->link.k->spare_count -= c->spare;
 	link_close(&c->link);
 }
 
@@ -103,10 +108,19 @@ static void client_gone(struct link *l, int code, const char *why)
 
 static void client_opened(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
 {
-	switch (service) {
-	case HULL_SVC_KEEPER:
-		service_open(l->k, l, stream, args, len);
+	bool spare = container_of(l, struct client, link)->spare;
+	char text[160];
+	if (service == HULL_SVC_KEEPER) {
+		service_open(l->k, l, stream, args, len, spare);
 		return;
+	}
+	if (spare) {
+		snprintf(text, sizeof(text), "%d clients are connected to %s already: end some of them, or stop it",
+			 CLIENTS_MAX, l->k->sb.name);
+		hull_wire_refuse(l->wire, stream, EAGAIN, text);
+		return;
+	}
+	switch (service) {
 	case HULL_SVC_EXEC:
 	case HULL_SVC_DIAL:
 	case HULL_SVC_TAR_IN:
@@ -118,9 +132,27 @@ static void client_opened(struct link *l, uint32_t stream, uint8_t service, cons
 	}
 }
 
+/* Room for one more who may want to stop the sandbox, or look at it: the oldest that came as late and asks nothing has
+ * to go. What they can ask is answered soon. */
+static bool make_room(struct keeper *k)
+{
+	if (k->spare_count < CLIENTS_SPARE)
+		return true;
+	list_each(n, &k->clients)
+	{
+		struct client *c = container_of(n, struct client, in_list);
+		if (c->spare && hull_wire_streams(c->link.wire) == 0) {
+			client_close(c);
+			return true;
+		}
+	}
+	return false;
+}
+
 void client_accepted(struct keeper *k, int fd)
 {
-	struct client *c = k->client_count < CLIENTS_MAX ? calloc(1, sizeof(*c)) : NULL;
+	bool spare = k->client_count - k->spare_count >= CLIENTS_MAX;
+	struct client *c = !spare || make_room(k) ? calloc(1, sizeof(*c)) : NULL;
 	if (!c) {
 		hull_log("too many clients: a connection was refused");
 		close(fd);
@@ -136,8 +168,10 @@ void client_accepted(struct keeper *k, int fd)
 		free(c);
 		return;
 	}
+	c->spare = spare;
 	list_add(&k->clients, &c->in_list);
 	k->client_count++;
+	k->spare_count += spare;
 }
 
 bool clients_drained(struct keeper *k)

@@ -207,8 +207,7 @@ static bool ready(const struct keeper *k)
 void docker_accepted(struct keeper *k, int fd)
 {
 	struct conn *c = NULL;
-	if (k->docker_count < DOCKER_CLIENTS_MAX && k->phase < PHASE_STOPPING &&
-	    k->guest.docker_failures < DOCKER_FAILURES)
+	if (k->docker_count < DOCKER_CLIENTS_MAX && k->phase < PHASE_STOPPING && !guest_docker_hopeless(k))
 		c = calloc(1, sizeof(*c));
 	if (!c || uv_poll_init(&k->loop, &c->poll, fd) < 0) {
 		free(c);
@@ -227,7 +226,7 @@ void docker_accepted(struct keeper *k, int fd)
 
 void docker_changed(struct keeper *k)
 {
-	bool hopeless = k->guest.docker_failures >= DOCKER_FAILURES || k->phase >= PHASE_STOPPING;
+	bool hopeless = guest_docker_hopeless(k) || k->phase >= PHASE_STOPPING;
 	list_each(n, &k->docker_conns)
 	{
 		struct conn *c = container_of(n, struct conn, in_list);

@@ -50,10 +50,10 @@ static void on_service(struct keeper *k, struct hull_cur *cur)
 	}
 	if (!hull_streq(service, "docker") || k->sb.no_docker)
 		return;
-	static const char *const known[] = {"starting", "ready", "failed", "stopped"};
+	static const char *const known[] = {"starting", "ready", "failed", "stopped", "absent"};
 	/* It is frozen until somebody connects to it, and so has nothing to write in a log either. */
 	bool resting = hull_streq(state, "resting");
-	if (!resting)
+	if (!resting && !hull_streq(state, "absent"))
 		dockerlog_start(k);
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
 		if (!hull_streq(resting ? "ready" : state, known[i]))
@@ -72,6 +72,11 @@ static void on_service(struct keeper *k, struct hull_cur *cur)
 		keeper_docker_changed(k);
 		return;
 	}
+}
+
+bool guest_docker_hopeless(const struct keeper *k)
+{
+	return k->guest.docker_failures >= DOCKER_FAILURES || hull_streq(k->guest.docker, "absent");
 }
 
 static void on_stats(struct keeper *k, struct hull_cur *cur)

@@ -40,6 +40,7 @@ enum {
 	STREAMS_MAX = 1024,           /* streams relayed to the guest at once */
 	GUEST_STREAMS_MAX = 2048,     /* that the guest has open at once: connections, questions */
 	CLIENTS_MAX = 256,            /* connections to control.sock at once */
+	CLIENTS_SPARE = 16,           /* more, which may do no more than ask for its state and stop it */
 	CLIENT_STREAMS_MAX = 256,     /* of one client */
 	DOCKER_CLIENTS_MAX = 256,     /* connections to docker.sock at once */
 	JOBS_MAX = 256,               /* jobs running at once, and finished ones that are kept */
@@ -153,7 +154,7 @@ struct guest {
 	bool configured;                   /* and its workspace is there: it takes commands */
 	bool freezing;                     /* guest_freeze() waits for its answer */
 	bool stopping;                     /* it said so */
-	const char *docker;                /* "off" "starting" "ready" "failed" "stopped" */
+	const char *docker;                /* "off" "starting" "ready" "failed" "stopped" "absent" */
 	unsigned docker_failures;          /* since it was last ready */
 	char docker_text[256];             /* what it said about its last failure */
 	json_t *stats;                     /* the last it told, NULL = never */
@@ -167,6 +168,8 @@ void guest_close(struct keeper *k);
 void guest_ready(struct keeper *k);
 void guest_shutdown(struct keeper *k, uint32_t grace_ms);
 void guest_ask_stats(struct keeper *k);
+/* Docker is not up and will not be: there is none, or it failed too often. */
+bool guest_docker_hopeless(const struct keeper *k);
 /* Have the guest write its disk, and make sure that it has read all that was sent: keeper_guest_synced() is called
  * then, and nothing is sent to it until guest_thaw(). -ENOTCONN when it is not up. */
 int guest_freeze(struct keeper *k, bool rest);
@@ -232,7 +235,8 @@ void clients_close(struct keeper *k);
 
 /* --- service.c: the KEEPER service --- */
 
-void service_open(struct keeper *k, struct link *client, uint32_t stream, const uint8_t *args, size_t len);
+/* spare: it may do no more than look at the sandbox and stop it. */
+void service_open(struct keeper *k, struct link *client, uint32_t stream, const uint8_t *args, size_t len, bool spare);
 /* Something that a request may wait for has changed. */
 void service_changed(struct keeper *k);
 /* The guest told its figures, or did not in time. */
@@ -394,7 +398,7 @@ struct keeper {
 	struct node links_dirty, clients, relays, pending, waiters, docker_conns, jobs, mounts;
 	size_t mount_count;
 	struct clone *clone; /* while it is being made */
-	size_t client_count, stream_count, pending_bytes, waiter_count, docker_count, job_count;
+	size_t client_count, spare_count, stream_count, pending_bytes, waiter_count, docker_count, job_count;
 	unsigned sessions; /* exec streams of clients, and jobs */
 
 	struct logfile keeper_log, docker_log;

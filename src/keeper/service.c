@@ -83,7 +83,9 @@ static void answer_error(struct request *q, int code, const char *text)
 /* False when it was answered instead, and may be gone. */
 static bool wait_until(struct request *q, enum wait_for what)
 {
-	if (q->k->waiter_count >= WAITERS_MAX) {
+	/* However many wait for something: it can be looked at and stopped. */
+	size_t most = what == FOR_END || what == FOR_STATS ? 2 * WAITERS_MAX : WAITERS_MAX;
+	if (q->k->waiter_count >= most) {
 		answer_error(q, EAGAIN, "too many requests wait already");
 		return false;
 	}
@@ -206,7 +208,13 @@ static void look(struct request *q)
 		answer_error(q, ENOTSUP, "this sandbox has no Docker (it was made with --no-docker)");
 	} else if (g->configured && strcmp(g->docker, "ready") == 0) {
 		answer(q, json_pack("{s:b}", "ready", 1));
-	} else if (g->docker_failures >= DOCKER_FAILURES) {
+	} else if (strcmp(g->docker, "absent") == 0) {
+		snprintf(text, sizeof(text),
+			 "%s has no Docker (no /usr/sbin/dockerd): use an image whose recipe has docker.io, or install "
+			 "docker.io in it and start it again",
+			 k->sb.name);
+		answer_error(q, ENOTSUP, text);
+	} else if (guest_docker_hopeless(k)) {
 		snprintf(text, sizeof(text), "dockerd failed %u times%s%s; see `hull logs --docker %s`",
 			 g->docker_failures, g->docker_text[0] ? ": " : "", g->docker_text, k->sb.name);
 		answer_error(q, EIO, text);
@@ -431,13 +439,23 @@ static void do_mount(struct request *q, const json_t *j, bool mount_it)
 		answer(q, json_pack("{s:s+}", "path", path, ""));
 }
 
-static void handle(struct request *q, const char *text, size_t n)
+static bool is_one_of(const char *what, const char *const *list)
 {
+	while (*list && strcmp(*list, what) != 0)
+		list++;
+	return *list != NULL;
+}
+
+static void handle(struct request *q, const char *text, size_t n, bool spare)
+{
+	static const char *const always[] = {"status", "stop", "kill", NULL};
 	_cleanup_(free_json) json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
 	const char *what = json_string_value(json_object_get(j, "do"));
 	struct keeper *k = q->k;
 	if (!what)
 		answer_error(q, EINVAL, "a request is a JSON object with \"do\"");
+	else if (spare && !is_one_of(what, always))
+		answer_error(q, EAGAIN, "too many clients are connected already: end some of them, or stop it");
 	else if (strcmp(what, "status") == 0)
 		do_status(q);
 	else if (strcmp(what, "wait") == 0)
@@ -497,7 +515,7 @@ static void on_closed(struct stream *s, int code, const char *message)
 
 static const struct stream_ops OPS = {.data = on_data, .writable = on_writable, .closed = on_closed};
 
-void service_open(struct keeper *k, struct link *client, uint32_t stream, const uint8_t *args, size_t len)
+void service_open(struct keeper *k, struct link *client, uint32_t stream, const uint8_t *args, size_t len, bool spare)
 {
 	struct hull_cur cur = hull_cur_make(args, len);
 	struct hull_arg a, json = {0};
@@ -513,5 +531,5 @@ void service_open(struct keeper *k, struct link *client, uint32_t stream, const 
 	q->stream.ops = &OPS;
 	stream_take(&q->stream, client, stream);
 	hull_wire_accept(client->wire, stream, NULL, 0);
-	handle(q, (const char *)json.p, json.n);
+	handle(q, (const char *)json.p, json.n, spare);
 }

@@ -44,7 +44,7 @@ enum hull_tag {
 	HULL_TAG_HOSTNAME = 18,   /* control: str */
 	HULL_TAG_ENTROPY = 19,    /* control: bytes */
 	HULL_TAG_SERVICE = 20,    /* events: str "docker" */
-	HULL_TAG_STATE = 21,      /* events: str "starting" "ready" "failed" "stopped" */
+	HULL_TAG_STATE = 21,      /* events: str "starting" "ready" "failed" "stopped" "absent" */
 	HULL_TAG_GRACE_MS = 22,   /* shutdown: u32 */
 	HULL_TAG_MEM_TOTAL = 23,  /* stats: u64 bytes */
 	HULL_TAG_MEM_AVAIL = 24,  /* stats: u64 bytes */
