@@ -1,6 +1,6 @@
 /* hull logs: what was written about a sandbox. Followed by inotify, to the end of the job or of the sandbox; the
- * keeper rotates a log that is full to FILE.1, so the name is watched and not only the file. Serial console, dockerd
- * and jobs are guests' words: on a terminal they pass a filter. */
+ * keeper rotates a log that is full to FILE.1, so the name is watched and not only the file; of a job's output that
+ * older part is shown first. Serial console, dockerd and jobs are guests' words: on a terminal they pass a filter. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/client.h"
 #include "cli/filter.h"
+#include "cli/jobs.h"
 #include "cli/life.h"
 
 #include <fcntl.h>
@@ -16,7 +17,7 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
-enum { CHUNK = 64 * 1024, JOB_JSON_MAX = 4 * 1024 * 1024 };
+enum { CHUNK = 64 * 1024 };
 
 static bool follow, keeper, serial, engine, docker, as_list, as_json;
 static const char *job, *tail_text;
@@ -37,6 +38,7 @@ static const struct cli_opt options[] = {
 struct reader {
 	char *path;    /* owned */
 	int dir, file; /* -1 = not there */
+	int older;     /* what was rotated away of a job's output, or -1 */
 	bool filtered;
 	struct filter filter;
 	char *job_json; /* owned; NULL for a log of the sandbox */
@@ -46,6 +48,7 @@ static void reader_free(struct reader *r)
 {
 	hull_closep(&r->dir);
 	hull_closep(&r->file);
+	hull_closep(&r->older);
 	free(r->path);
 	free(r->job_json);
 }
@@ -109,11 +112,11 @@ static int put(struct reader *r, const void *p, size_t n, struct hull_error *err
 }
 
 /* All there is from the file's position on. */
-static int drain(struct reader *r, struct hull_error *err)
+static int drain_from(struct reader *r, int fd, struct hull_error *err)
 {
 	uint8_t bytes[CHUNK];
 	for (;;) {
-		ssize_t n = read(r->file, bytes, sizeof bytes);
+		ssize_t n = read(fd, bytes, sizeof bytes);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -126,13 +129,19 @@ static int drain(struct reader *r, struct hull_error *err)
 	}
 }
 
+static int drain(struct reader *r, struct hull_error *err)
+{
+	return drain_from(r, r->file, err);
+}
+
 /* To where the last `lines` lines begin: behind the line end that has that many lines after it. The line end at the
- * very end of the file closes the last line and begins none. */
-static int seek_tail(int fd, uint64_t lines, struct hull_error *err)
+ * very end of the output (`last`: the file has it) closes the last line and begins none. What is left of `lines` when
+ * the whole file is less. */
+static int seek_tail(int fd, uint64_t *lines, bool last, struct hull_error *err)
 {
 	off_t end = lseek(fd, 0, SEEK_END), at = end;
 	uint8_t bytes[CHUNK];
-	if (!lines)
+	if (!*lines)
 		return 0;
 	while (at > 0) {
 		size_t n = at < CHUNK ? (size_t)at : CHUNK;
@@ -141,7 +150,7 @@ static int seek_tail(int fd, uint64_t lines, struct hull_error *err)
 			return hull_fail(err, -EIO, "reading the log's end");
 		for (size_t i = n; i-- > 0;) {
 			off_t pos = at + (off_t)i;
-			if (bytes[i] == '\n' && pos != end - 1 && !--lines)
+			if (bytes[i] == '\n' && !(last && pos == end - 1) && !--*lines)
 				return lseek(fd, pos + 1, SEEK_SET) < 0 ? hull_fail_errno(err, "seeking in the log")
 									: 0;
 		}
@@ -153,10 +162,7 @@ static int seek_tail(int fd, uint64_t lines, struct hull_error *err)
 
 static bool job_running(const struct reader *r)
 {
-	_cleanup_(hull_buf_free) struct hull_buf text = {0};
-	if (hull_read_file(AT_FDCWD, r->job_json, JOB_JSON_MAX, &text, NULL) < 0)
-		return false;
-	json_t *about = json_loadb((const char *)hull_buf_bytes(&text), text.len, 0, NULL);
+	json_t *about = jobs_load(r->job_json);
 	const char *state = json_string_value(json_object_get(about, "state"));
 	bool running = state && !strcmp(state, "running");
 	json_decref(about);
@@ -206,8 +212,14 @@ static int list_jobs(struct cli *cli, const char *name, struct hull_error *err)
 {
 	json_t *answer = NULL;
 	int r = client_ask(&cli->paths, name, json_pack("{s:s}", "do", "jobs"), 10000, NULL, &answer, err);
-	if (r < 0)
+	if (r == -ENOTCONN) {
+		json_t *left = jobs_read(&cli->paths, name, err);
+		if (!left)
+			return err->code;
+		answer = json_pack("{s:o}", "jobs", left);
+	} else if (r < 0) {
 		return r;
+	}
 	json_t *jobs = json_object_get(answer, "jobs"), *j;
 	size_t i, k;
 	if (as_json) {
@@ -242,6 +254,39 @@ static int list_jobs(struct cli *cli, const char *name, struct hull_error *err)
 
 /* --- the verb --- */
 
+/* A log and what was rotated away of it, such that nothing is between the two: the keeper may do so right now. */
+static void open_with_older(struct reader *r, const char *older)
+{
+	for (int attempt = 0; attempt < 8; attempt++) {
+		struct stat had, now;
+		hull_closep(&r->older);
+		hull_closep(&r->file);
+		r->older = open(older, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		r->file = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		int saved = errno;
+		bool same = stat(older, &now) < 0
+				    ? r->older < 0
+				    : r->older >= 0 && fstat(r->older, &had) == 0 && had.st_ino == now.st_ino;
+		errno = saved;
+		if (same)
+			return;
+	}
+}
+
+/* The last lines of both parts. */
+static int seek_both(struct reader *r, uint64_t lines, struct hull_error *err)
+{
+	struct stat st;
+	int code = r->file >= 0 ? seek_tail(r->file, &lines, true, err) : 0;
+	if (code < 0 || r->older < 0)
+		return code;
+	if (lines)
+		return seek_tail(r->older, &lines, r->file < 0 || fstat(r->file, &st) < 0 || !st.st_size, err);
+	hull_closep(&r->older);
+	r->older = -1;
+	return 0;
+}
+
 static int open_log(struct cli *cli, const char *name, const char *file, struct reader *r, struct hull_error *err)
 {
 	_cleanup_free_ char *inside = job ? hull_fmt("jobs/%s.log", job) : strdup(file);
@@ -253,7 +298,11 @@ static int open_log(struct cli *cli, const char *name, const char *file, struct 
 		return hull_fail(err, -ENOMEM, "out of memory");
 	if (job && access(r->job_json, F_OK) < 0 && access(r->path, F_OK) < 0)
 		return hull_fail(err, -ENOENT, "%s has no job %s: `hull logs %s --jobs` lists them", name, job, name);
-	r->file = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_free_ char *older = hull_fmt("%s.1", r->path);
+	if (job && older)
+		open_with_older(r, older);
+	else
+		r->file = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (r->file < 0 && errno != ENOENT)
 		return hull_fail_errno(err, "opening %s", r->path);
 	r->filtered = (job || (file && strcmp(file, "keeper.log") != 0)) && isatty(STDOUT_FILENO);
@@ -285,7 +334,7 @@ static int run(struct cli *cli, struct hull_error *err)
 	}
 	if (as_list)
 		return list_jobs(cli, name, err);
-	_cleanup_(reader_free) struct reader r = {.dir = -1, .file = -1};
+	_cleanup_(reader_free) struct reader r = {.dir = -1, .file = -1, .older = -1};
 	code = open_log(cli, name, file, &r, err);
 	if (code < 0)
 		return code;
@@ -294,8 +343,10 @@ static int run(struct cli *cli, struct hull_error *err)
 		cli_note("%s has no such log yet%s", name, sb.started ? "" : ": it was never started");
 		return 0;
 	}
-	if (r.file >= 0 && tail)
-		code = seek_tail(r.file, lines, err);
+	if (tail)
+		code = seek_both(&r, lines, err);
+	if (code >= 0 && r.older >= 0)
+		code = drain_from(&r, r.older, err);
 	if (code >= 0 && r.file >= 0)
 		code = drain(&r, err);
 	if (code >= 0 && follow && running)

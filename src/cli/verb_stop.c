@@ -4,10 +4,11 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cli/life.h"
+#include "wire/service.h"
 
 #include <string.h>
 
-enum { GRACE_DEFAULT_S = 10, GRACE_MAX_S = 86400 };
+enum { GRACE_DEFAULT_S = 10, GRACE_MAX_S = HULL_GRACE_MAX_MS / 1000 };
 
 static bool all, force, quiet;
 static const char *grace_text;

@@ -161,8 +161,19 @@ void hull_cgroup_drop(uint32_t number)
 	leftover[leftover_count++] = number;
 }
 
-/* kill(2) for every process of one cgroup. */
-static void signal_cgroup(int dir, const char *name, const int *signals)
+/* Interactive shells do, which heed HUP instead. Whoever has a handler for TERM is to have its time. */
+static bool ignores_term(pid_t pid)
+{
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if (hull_read_file(AT_FDCWD, path, PROCS_MAX, &text, NULL) < 0 || text.len == 0)
+		return false;
+	const char *line = strstr((const char *)hull_buf_bytes(&text), "\nSigIgn:\t");
+	return line && strtoull(line + 9, NULL, 16) >> (SIGTERM - 1) & 1;
+}
+
+static void end_cgroup(int dir, const char *name)
 {
 	_cleanup_(hull_buf_free) struct hull_buf procs = {0};
 	char path[300];
@@ -172,16 +183,18 @@ static void signal_cgroup(int dir, const char *name, const int *signals)
 		return;
 	for (char *l = strtok_r((char *)hull_buf_bytes(&procs), "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
 		pid_t pid = atoi(l);
-		for (const int *s = signals; pid > 1 && *s; s++)
-			kill(pid, *s);
+		if (pid <= 1)
+			continue;
+		kill(pid, ignores_term(pid) ? SIGHUP : SIGTERM);
+		kill(pid, SIGCONT); /* what is stopped must go on to hear of it */
 	}
 }
 
-void hull_cgroup_signal_sessions(const int *signals)
+void hull_cgroup_end_sessions(void)
 {
 	_cleanup_closedir_ DIR *d = opendir(HULL_CG_ROOT "/work/sessions");
 	struct dirent *e;
 	while (d && (e = readdir(d)))
 		if (e->d_type == DT_DIR && e->d_name[0] != '.')
-			signal_cgroup(dirfd(d), e->d_name, signals);
+			end_cgroup(dirfd(d), e->d_name);
 }

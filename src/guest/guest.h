@@ -53,8 +53,8 @@ extern int hull_cg_dockerd; /* directory descriptor, for hull_spawn(); -1 withou
  * number to drop it by (0 = none). */
 int hull_cgroup_make(uint32_t *number);
 void hull_cgroup_drop(uint32_t number);
-/* Send these signals (0 ends the list) to every process of every session. */
-void hull_cgroup_signal_sessions(const int *signals);
+/* TERM to every process of every session; HUP to those that ignore TERM. */
+void hull_cgroup_end_sessions(void);
 
 /* --- the wire's port and the streams on it --- */
 struct hull_wire;

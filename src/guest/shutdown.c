@@ -1,7 +1,7 @@
 /* The end, whoever asked for it: the host over control, a signal to PID 1, poweroff in the sandbox.
  *
- *   1. STOPPING to the host, no new streams. TERM (and HUP, which interactive shells heed) to the sessions; dockerd is
- *      asked to stop, and stops its containers.
+ *   1. STOPPING to the host, no new streams. TERM (to interactive shells HUP, which they heed) to the sessions; dockerd
+ * is asked to stop, and stops its containers.
  *   2. When dockerd has gone and the cgroup of sessions is empty, or the grace is over: KILL everything that is left.
  *   3. sync, unmount, power off.
  *
@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "guest/loop.h"
 #include "guest/mounts.h"
+#include "wire/service.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -21,7 +22,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { FLUSH_MS = 500, KILL_WAIT_S = 5, GRACE_MAX_MS = 10 * 60 * 1000 };
+enum { FLUSH_MS = 500, KILL_WAIT_S = 5 };
 
 static bool under_way, docker_gone, sessions_gone;
 static struct hull_timer grace;
@@ -117,18 +118,17 @@ static void sessions_changed(struct hull_watch *w, uint32_t events)
 void hull_shutdown(const char *why, uint32_t grace_ms)
 {
 	if (under_way) { /* asked again: with less patience, perhaps */
-		hull_timer_start(&grace, grace_ms < GRACE_MAX_MS ? grace_ms : GRACE_MAX_MS, grace_over);
+		hull_timer_start(&grace, grace_ms < HULL_GRACE_MAX_MS ? grace_ms : HULL_GRACE_MAX_MS, grace_over);
 		return;
 	}
 	under_way = true;
 	hull_say("stopping: %s", why);
 	hull_control_stopping();
-	hull_timer_start(&grace, grace_ms < GRACE_MAX_MS ? grace_ms : GRACE_MAX_MS, grace_over);
+	hull_timer_start(&grace, grace_ms < HULL_GRACE_MAX_MS ? grace_ms : HULL_GRACE_MAX_MS, grace_over);
 	events_fd = open(HULL_CG_ROOT "/work/sessions/cgroup.events", O_RDONLY | O_CLOEXEC);
 	if (events_fd >= 0)
 		hull_watch_add(&events_watch, events_fd, EPOLLPRI, sessions_changed);
-	/* Interactive shells heed HUP only; what is stopped must go on to hear of it. */
-	hull_cgroup_signal_sessions((const int[]){SIGTERM, SIGHUP, SIGCONT, 0});
+	hull_cgroup_end_sessions();
 	look_at_sessions();
 	hull_docker_stop(docker_stopped);
 }

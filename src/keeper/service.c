@@ -269,7 +269,7 @@ static void do_stop(struct request *q, const json_t *j)
 {
 	const json_t *grace = json_object_get(j, "grace_ms");
 	json_int_t ms = json_is_integer(grace) ? json_integer_value(grace) : 10 * 1000;
-	if (ms < 0 || ms > 24 * 3600 * 1000) {
+	if (ms < 0 || ms > HULL_GRACE_MAX_MS) {
 		answer_error(q, EINVAL, "stop: \"grace_ms\" is out of range");
 		return;
 	}

@@ -97,6 +97,9 @@ enum hull_msg {
 	HULL_MSG_EXIT = 48, /* STATUS, SIGNAL; or ERRNO and TEXT */
 };
 
+/* The longest that anybody may ask a shutdown to wait for processes: a day. */
+#define HULL_GRACE_MAX_MS (24 * 3600 * 1000)
+
 /* DATA channels of exec: host to guest 0 = stdin; guest to host 0 = stdout (or the terminal), 1 = stderr. */
 /* The user and group "agent" of the images, whom the files in a workspace belong to inside. */
 enum { HULL_GUEST_UID = 1000, HULL_GUEST_GID = 1000 };

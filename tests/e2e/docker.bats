@@ -58,7 +58,9 @@ YML
 	local sock=$runtime/shared/docker.sock
 	[ -S "$sock" ]
 	[ "$(curl -sS --max-time 60 --unix-socket "$sock" http://docker/_ping)" = OK ]
-	curl -sS --max-time 60 --unix-socket "$sock" http://docker/images/json | jq -e '.[] | select(.RepoTags[]? == "localhost/debian:trixie")'
+	curl -sS --max-time 60 --unix-socket "$sock" http://docker/images/json >"$BATS_TEST_TMPDIR/images"
+	[ -s "$BATS_TEST_TMPDIR/images" ]
+	jq -e <"$BATS_TEST_TMPDIR/images" '.[] | select(.RepoTags[]? == "localhost/debian:trixie")'
 	# Many at once, and one that goes away in the middle.
 	local i pids=()
 	for i in $(seq 1 20); do

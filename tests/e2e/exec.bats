@@ -152,8 +152,7 @@ teardown() { remove_own; }
 
 @test "exec: -t without a terminal says so" {
 	run hull exec -t shared true </dev/null
-	[ "$status" = 125 ] || [ "$status" = 0 ]
-	if [ "$status" = 125 ]; then [[ "$output" == *terminal* ]]; fi
+	assert_refused 125 'terminal'
 }
 
 @test "exec: a signal to hull reaches the command" {

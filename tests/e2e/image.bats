@@ -10,8 +10,8 @@ nothing_half_done() { # HOME
 
 @test "image: ls and inspect" {
 	hull image ls | grep -q default
-	hull image ls --json | jq -e 'length >= 1 and (.[0].digest | length == 32)'
-	hull image inspect default | jq -e '.kernel and .suite and .mirror' >/dev/null
+	hull_json image ls --json -- 'length >= 1 and (.[0].digest | length == 32)'
+	hull_json image inspect default -- '.kernel and .suite and .mirror'
 	run hull image inspect no-such-image
 	assert_refused 125 'no-such-image'
 }
@@ -149,5 +149,5 @@ nothing_half_done_but_image() {
 	[ "$status" = 0 ]
 	[[ "$output" == *qemu* || "$output" == *QEMU* ]]
 	[[ "$output" == */dev/kvm* || "$output" == *KVM* || "$output" == *kvm* ]]
-	hull doctor --json | jq -e . >/dev/null
+	hull_json doctor --json -- 'length >= 3 and all(.[]; type == "object")'
 }

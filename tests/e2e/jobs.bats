@@ -66,8 +66,40 @@ job_says() { hull logs shared --job "$1" | grep -qx "$2"; }
 	other=$(hull exec -d "$name" sh -c 'trap "exit 5" TERM; touch /tmp/set; while :; do sleep 0.1; done')
 	eventually 60 hull exec "$name" test -e /tmp/set
 	hull stop "$name"
-	hull logs "$name" --jobs --json | jq -e --arg id "$id" '.[] | select(.id == $id) | .state == "stopped" and .exit == null'
-	hull logs "$name" --jobs --json | jq -e --arg id "$other" '.[] | select(.id == $id) | .state == "exited" and .exit == 5'
+	stopped_and_exited "$id" "$other"
+	hull logs "$name" --jobs | grep -qE "^$other +exited +5 "
+	# As a keeper tells it that did not see them.
+	hull start "$name"
+	stopped_and_exited "$id" "$other"
+}
+stopped_and_exited() {
+	hull_json logs "$name" --jobs --json -- --arg id "$1" '.[] | select(.id == $id) | .state == "stopped" and .exit == null'
+	hull_json logs "$name" --jobs --json -- --arg id "$2" '.[] | select(.id == $id) | .state == "exited" and .exit == 5'
+}
+
+@test "job: one that ran when its keeper was killed was stopped" {
+	own_sandbox
+	local id pids
+	id=$(hull exec -d "$name" sleep 1000)
+	mapfile -t pids < <(family "$name")
+	kill -9 "${pids[0]}"
+	assert_stopped "$name" "${pids[@]}"
+	hull_json logs "$name" --jobs --json -- --arg id "$id" '.[] | select(.id == $id) | .state == "stopped"'
+}
+
+@test "job: output beyond what one file of it holds is whole, also its last lines" {
+	local id out=$BATS_TEST_TMPDIR/out
+	id=$(hull exec -d shared seq 1 5000000)
+	LIMIT=300 hull logs -f shared --job "$id" >/dev/null
+	[ -s "$HULL_HOME/sandboxes/shared/jobs/$id.log.1" ]
+	hull logs shared --job "$id" >"$out"
+	seq 1 5000000 | cmp - "$out"
+	# The last ones of both files, of one, and none.
+	hull logs -n 2000000 shared --job "$id" >"$out"
+	seq 3000001 5000000 | cmp - "$out"
+	[ "$(hull logs -n 2 shared --job "$id")" = "$(printf '4999999\n5000000')" ]
+	[ -z "$(hull logs -n 0 shared --job "$id")" ]
+	hull logs -n 9000000 shared --job "$id" | cmp - <(seq 1 5000000)
 }
 
 @test "job: an unknown id is refused" {

@@ -22,6 +22,22 @@ hull() {
 	timeout --kill-after=5 "${LIMIT:-120}" "$HULL" "$@"
 }
 
+# `hull COMMAND...` succeeds, and jq says yes to the JSON that it prints. (To no input at all, `jq -e` says yes too.)
+hull_json() { # COMMAND... -- JQ-ARGUMENT...
+	local words=() said
+	while [ "$1" != -- ]; do
+		words+=("$1")
+		shift
+	done
+	shift
+	said=$(hull "${words[@]}") || return 1
+	if [ -z "$said" ]; then
+		echo "hull ${words[*]}: printed nothing" >&2
+		return 1
+	fi
+	jq -e "$@" <<<"$said"
+}
+
 # Run a command in a sandbox as root.
 as_root() { # NAME COMMAND...
 	local name=$1
@@ -100,6 +116,33 @@ family() { # NAME
 	[ -n "$keeper" ] && [ "$keeper" != null ] || return 1
 	echo "$keeper"
 	descendants "$keeper"
+	# For the end: their bound names do not tell whose they are.
+	# shellcheck disable=SC2046
+	listening $(echo "$keeper"; descendants "$keeper") >>"${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}/listening-$1"
+}
+# The inodes of the sockets on which these processes listen.
+listening() { # PID...
+	local p
+	for p; do
+		find "/proc/$p/fd" -maxdepth 1 -lname 'socket:*' -printf '%l\n' 2>/dev/null | tr -dc '0-9\n'
+	done | sort -u | grep -Fxf <(all_listening) || true
+}
+# Those of the machine: unix sockets that accept, TCP sockets in LISTEN.
+all_listening() {
+	awk '$4 == "00010000" { print $7 }' /proc/net/unix
+	awk '$4 == "0A" { print $10 }' /proc/net/tcp /proc/net/tcp6
+}
+# None of those that family() saw the sandbox listen on is open, in whatever process.
+assert_silent() { # NAME
+	local seen=${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}/listening-$1 left
+	[ -e "$seen" ] || return 0
+	if ! [ -s "$seen" ]; then
+		echo "$1 was seen to run and to listen on nothing" >&2
+		return 1
+	fi
+	left=$(all_listening | grep -Fxf "$seen") || return 0
+	echo "sockets left: $left" >&2
+	return 1
 }
 # The process that is the virtual machine: of the family, the one that holds the most memory.
 engine_pid() { # NAME
@@ -137,11 +180,12 @@ assert_gone() { # NAME LOCK PID...
 	for p in "$HULL_HOME/sandboxes/$name" "$runtime/$name"; do
 		if [ -e "$p" ]; then echo "left: $p" >&2; status=1; fi
 	done
-	if grep -qF "/$name/" /proc/net/unix; then echo "socket left: $(grep -F "/$name/" /proc/net/unix)" >&2; status=1; fi
+	assert_silent "$name" || status=1
 	if [ -n "$lock" ] && grep -qE ":$lock " /proc/locks; then echo "lock left: $(grep -E ":$lock " /proc/locks)" >&2; status=1; fi
 	return $status
 }
-# Stopped by whatever means: nothing runs for it and nothing of it is in the runtime directory, but its files are there.
+# Stopped by whatever means: nothing runs for it, nobody holds its lock, and nothing of it is in the runtime directory
+# (where a keeper that was killed leaves what the next `hull ls` sweeps), but its files are there.
 assert_stopped() { # NAME PID...
 	local name=$1 p status=0
 	shift
@@ -149,6 +193,11 @@ assert_stopped() { # NAME PID...
 	for p in /proc/[0-9]*; do
 		if grep -qF "/$name/" "$p/mountinfo" 2>/dev/null; then echo "mount left: $(grep -F "/$name/" "$p/mountinfo")" >&2; status=1; fi
 	done
+	p=$(lock_inode "$name")
+	if grep -qE ":$p " /proc/locks; then echo "lock left: $(grep -E ":$p " /proc/locks)" >&2; status=1; fi
+	assert_silent "$name" || status=1
+	hull ls >/dev/null
+	if [ -e "$runtime/$name" ]; then echo "left: $(find "$runtime/$name")" >&2; status=1; fi
 	[ -e "$HULL_HOME/sandboxes/$name/disk.img" ] || { echo "its disk is gone" >&2; status=1; }
 	return $status
 }

@@ -63,9 +63,9 @@ teardown() { remove_own; }
 	hull ls | grep -qE '^NAME'
 	hull ls | grep -qE '^shared .*running'
 	[ "$(hull ls -q | grep -cx shared)" = 1 ]
-	hull ls --json | jq -e '.[] | select(.name == "shared") | .state == "running" and .cpus == 2 and .memory_limit == 1073741824 and (.memory > 1000000) and (.engine | length > 0)'
+	hull_json ls --json -- '.[] | select(.name == "shared") | .state == "running" and .cpus == 2 and .memory_limit == 1073741824 and (.memory > 1000000) and (.engine | length > 0)'
 	eventually 120 docker_ready shared
-	hull ls --json | jq -e 'all(.[]; has("name") and has("state"))'
+	hull_json ls --json -- 'length >= 1 and all(.[]; has("name") and has("state"))'
 }
 docker_ready() { [ "$(sandbox_field "$1" docker)" = ready ]; }
 
