@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cli/saved.h"
+#include "engine/engine.h"
 #include "cli/place.h"
 #include "image/image.h"
 #include "policy/port.h"
@@ -45,7 +46,7 @@ const struct cli_opt create_options[] = {
 	{0, "env-file", "FILE", "variables from a file, a line each", .list = &flag_env_file, .complete = CLI_FILE},
 	{0, "image", "IMAGE", "base image, by name or digest (default \"default\")", .text = &flag_image,
 	 .complete = CLI_IMAGE},
-	{0, "engine", "ENGINE", "auto, kvm or qemu (default auto: the fastest that works here)", .text = &flag_engine,
+	{0, "engine", "ENGINE", "auto or qemu (default auto: the fastest that works here)", .text = &flag_engine,
 	 .complete = CLI_ENGINE},
 	{0, "clone", NULL,
 	 "do not mount the first PATH (default: this directory): give it a private clone of the git repository there",
@@ -201,7 +202,10 @@ int create_cpus(const char *text, unsigned host, unsigned *out, struct hull_erro
 	if (v > host)
 		return hull_fail(err, -EINVAL, "--cpus %llu is more than this machine has (%u)", (unsigned long long)v,
 				 host);
-	*out = v ? (unsigned)v : host;
+	if (v > HULL_ENGINE_CPUS_MAX)
+		return hull_fail(err, -EINVAL, "--cpus %llu: a sandbox can have at most %d", (unsigned long long)v,
+				 HULL_ENGINE_CPUS_MAX);
+	*out = v ? (unsigned)v : host < HULL_ENGINE_CPUS_MAX ? host : HULL_ENGINE_CPUS_MAX;
 	return 0;
 }
 
@@ -235,13 +239,13 @@ static unsigned host_cpus(void)
 
 static int check_engine(struct hull_error *err)
 {
-	static const char *const engines[] = {"auto", "kvm", "qemu"};
-	if (!flag_engine)
+	if (!flag_engine || !strcmp(flag_engine, "auto") || !strcmp(flag_engine, "qemu"))
 		return 0;
-	for (size_t i = 0; i < 3; i++)
-		if (!strcmp(flag_engine, engines[i]))
-			return 0;
-	return hull_fail(err, -EINVAL, "--engine takes auto, kvm or qemu");
+	if (!strcmp(flag_engine, "kvm"))
+		return hull_fail(err, -ENOTSUP,
+				 "--engine kvm: this version of hull has no monitor of its own; auto and qemu use "
+				 "hardware virtualization where it is there");
+	return hull_fail(err, -EINVAL, "--engine takes auto or qemu");
 }
 
 static int parse_ports(char ***out, struct hull_error *err)

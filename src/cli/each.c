@@ -44,7 +44,7 @@ static int one(struct cli *cli, const char *name, bool quiet, each_fn *fn)
 	cli_progress_end(&progress);
 	if (r < 0) {
 		cli_error("%s", err.code ? err.msg : strerror(-r));
-		return CLI_EXIT_HULL;
+		return r == -EINTR ? 130 : CLI_EXIT_HULL;
 	}
 	printf("%s\n", name);
 	fflush(stdout);

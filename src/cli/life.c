@@ -77,6 +77,16 @@ char *life_program(const char *name, struct hull_error *err)
 	return NULL;
 }
 
+/* Until the process is gone; -ETIMEDOUT. */
+static int await_end(int pidfd, int ms)
+{
+	struct pollfd fd = {.fd = pidfd, .events = POLLIN};
+	int r;
+	while ((r = poll(&fd, 1, ms)) < 0 && errno == EINTR)
+		;
+	return r > 0 ? 0 : -ETIMEDOUT;
+}
+
 /* --- starting --- */
 
 struct starting {
@@ -152,10 +162,32 @@ static int silent_end(const char *name, struct starting *s, struct hull_error *e
 			 n ? ": " : "", words, name);
 }
 
-static int await_ready(const char *name, struct starting *s, struct cli_progress *progress, struct hull_error *err)
+/* Called off. What has been heard of the keeper it said with the lock held, so it is ours that holds it. Only a memory
+ * that is being restored is not to be cut short: it might be lost. */
+static int call_off(const struct hull_paths *p, const char *name, bool restores, struct cli_progress *progress,
+		    struct hull_error *err)
+{
+	_cleanup_close_ int keeper = restores ? -1 : client_keeper(p, name);
+	if (progress && !restores)
+		cli_progress_stage(progress, "interrupted: stopping");
+	if (keeper >= 0) {
+		syscall(SYS_pidfd_send_signal, keeper, SIGTERM, NULL, 0);
+		await_end(keeper, GONE_MS);
+	}
+	if (hull_sandbox_running(p, name))
+		return hull_fail(err, -EINTR, "interrupted, and %s goes on starting: `hull stop %s` stops it", name,
+				 name);
+	return hull_fail(err, -EINTR, "starting %s: interrupted", name);
+}
+
+static int await_ready(const struct hull_paths *p, const char *name, struct starting *s, bool restores,
+		       struct cli_progress *progress, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	bool heard = false, interrupted = false;
 	for (;;) {
+		if (heard && interrupted)
+			return call_off(p, name, restores, progress, err);
 		struct pollfd fds[2] = {{.fd = s->status_fd, .events = POLLIN},
 					{.fd = cli_signals_fd(), .events = POLLIN}};
 		if (poll(fds, 2, progress ? cli_progress_tick(progress) : -1) < 0 && errno != EINTR)
@@ -163,10 +195,7 @@ static int await_ready(const char *name, struct starting *s, struct cli_progress
 		if (fds[1].revents) {
 			while (cli_signals_read())
 				;
-			if (cli_signals_ended()) {
-				kill(s->pid, SIGTERM); /* still our child: not waited for */
-				return hull_fail(err, -EINTR, "starting %s: interrupted", name);
-			}
+			interrupted = interrupted || cli_signals_ended();
 		}
 		if (!fds[0].revents)
 			continue;
@@ -181,23 +210,28 @@ static int await_ready(const char *name, struct starting *s, struct cli_progress
 		while ((end = memchr(hull_buf_bytes(&text), '\n', text.len)) != NULL) {
 			size_t len = (size_t)(end - hull_buf_bytes(&text));
 			int r = status_line(name, (const char *)hull_buf_bytes(&text), len, progress, err);
+			if (r > 0 && interrupted)
+				return call_off(p, name, restores, progress, err);
 			if (r)
 				return r;
+			heard = true;
 			hull_buf_drain(&text, len + 1);
 		}
 	}
 }
 
-/* The memory of a pause is there and is not what would be restored: it was being resumed when its keeper was killed,
- * and may have changed its disk by then. */
-static void tell_lost(const struct hull_paths *p, const char *name)
+/* Will its memory be restored? The memory of a pause may be there and not be what would be: it was being resumed when
+ * its keeper was killed, and may have changed its disk by then. */
+static bool look_at_memory(const struct hull_paths *p, const char *name)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
 	_cleanup_free_ char *frozen = hull_sandbox_path(p, name, "frozen");
-	if (frozen && access(frozen, F_OK) == 0 && hull_sandbox_load(p, name, &s, NULL) >= 0 && !s.restore &&
-	    !strcmp(hull_sandbox_truth(&s, false), "crashed"))
+	if (hull_sandbox_load(p, name, &s, NULL) < 0)
+		return false;
+	if (frozen && access(frozen, F_OK) == 0 && !s.restore && !strcmp(hull_sandbox_truth(&s, false), "crashed"))
 		cli_note("%s was killed while it was being resumed: its processes are lost, and it boots from its disk",
 			 name);
+	return s.restore != NULL;
 }
 
 int life_start_leased(const struct hull_paths *p, const char *name, char *const *envp, struct cli_progress *progress,
@@ -205,7 +239,7 @@ int life_start_leased(const struct hull_paths *p, const char *name, char *const 
 {
 	if (hull_sandbox_running(p, name))
 		return 1;
-	tell_lost(p, name);
+	bool restores = look_at_memory(p, name);
 	_cleanup_free_ char *program = life_program("hull-keeper", err);
 	if (!program)
 		return err->code;
@@ -215,7 +249,7 @@ int life_start_leased(const struct hull_paths *p, const char *name, char *const 
 		return r;
 	if (progress)
 		cli_progress_stage(progress, "starting");
-	r = await_ready(name, &s, progress, err);
+	r = await_ready(p, name, &s, restores, progress, err);
 	if (lease && r >= 0)
 		*lease = hull_steal_fd(&s.status_fd);
 	else
@@ -256,16 +290,6 @@ int life_connect(struct cli *cli, const char *name, struct cli_progress *progres
 }
 
 /* --- ending --- */
-
-/* Until the process is gone; -ETIMEDOUT. */
-static int await_end(int pidfd, int ms)
-{
-	struct pollfd fd = {.fd = pidfd, .events = POLLIN};
-	int r;
-	while ((r = poll(&fd, 1, ms)) < 0 && errno == EINTR)
-		;
-	return r > 0 ? 0 : -ETIMEDOUT;
-}
 
 int life_stop(const struct hull_paths *p, const char *name, int grace_ms, struct cli_progress *progress,
 	      struct hull_error *err)

@@ -27,6 +27,8 @@ static int start(struct cli *cli, const char *name, struct cli_progress *progres
 	int r = life_load(cli, name, &sb, err);
 	if (r >= 0 && cold && sb.restore)
 		r = saved_forget(cli, name, err);
+	if (r >= 0 && cli_signals_catch() < 0)
+		r = hull_fail(err, -EIO, "cannot catch signals");
 	if (r >= 0)
 		r = life_start(&cli->paths, name, NULL, progress, err);
 	if (r < 0)
@@ -37,8 +39,11 @@ static int start(struct cli *cli, const char *name, struct cli_progress *progres
 		return 0;
 	bool docker = wait_for && !strcmp(wait_for, "docker");
 	cli_progress_stage(progress, docker ? "waiting for Docker" : "waiting for the guest to boot");
-	return client_ask(&cli->paths, name, json_pack("{s:s, s:s}", "do", "wait", "for", docker ? "docker" : "exec"),
-			  -1, progress, NULL, err);
+	r = client_ask(&cli->paths, name, json_pack("{s:s, s:s}", "do", "wait", "for", docker ? "docker" : "exec"), -1,
+		       progress, NULL, err);
+	if (r == -EINTR)
+		return hull_fail(err, r, "interrupted, and %s goes on starting: `hull stop %s` stops it", name, name);
+	return r;
 }
 
 static bool wanted(const struct hull_paths *p, const char *name)

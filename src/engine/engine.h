@@ -16,6 +16,9 @@
 
 /* AUTO and QEMU run QEMU (with hardware virtualization where it is usable); KVM is hull-vmm and fails until that is
  * there. */
+/* That a machine can have. */
+#define HULL_ENGINE_CPUS_MAX 255
+
 enum hull_engine_kind { HULL_ENGINE_AUTO, HULL_ENGINE_QEMU, HULL_ENGINE_KVM };
 
 /* What hardware virtualization is worth here (engine/probe.c). */

@@ -186,8 +186,8 @@ static int check_config(const struct hull_engine_config *c, struct hull_error *e
 {
 	if (c->kind == HULL_ENGINE_KVM)
 		return hull_fail(err, -ENOTSUP, "the kvm engine is not there yet; use the engine auto or qemu");
-	if (c->cpus < 1 || c->cpus > 255)
-		return hull_fail(err, -EINVAL, "%u CPUs: between 1 and 255 are possible", c->cpus);
+	if (c->cpus < 1 || c->cpus > HULL_ENGINE_CPUS_MAX)
+		return hull_fail(err, -EINVAL, "%u CPUs: between 1 and %d are possible", c->cpus, HULL_ENGINE_CPUS_MAX);
 	if (c->memory < (64u << 20) || c->memory % (2u << 20))
 		return hull_fail(err, -EINVAL, "memory must be a multiple of 2 MiB, and at least 64 MiB");
 	if (c->disk_count > HULL_ENGINE_DISKS_MAX)

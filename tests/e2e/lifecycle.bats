@@ -58,6 +58,61 @@ teardown() { remove_own; }
 	assert_gone "$name" ""
 }
 
+@test "lifecycle: start, interrupted, has stopped what it had begun to start" {
+	local pid
+	own_sandbox
+	env --default-signal=INT "$HULL" start "$name" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+	pid=$!
+	until [ -e "$runtime/$name" ]; do :; done
+	kill -INT "$pid"
+	reap "$pid"
+	cat "$BATS_TEST_TMPDIR/out"
+	[ "$status" = 130 ]
+	grep -q interrupted "$BATS_TEST_TMPDIR/out"
+	assert_stopped "$name"
+	state_is "$name" stopped
+	# Later on it is only the wait that ends, and it is said.
+	env --default-signal=INT "$HULL" start "$name" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+	pid=$!
+	until [ -e "$runtime/$name/control.sock" ]; do :; done
+	eventually 60 grep -q 'waiting for the guest' "$BATS_TEST_TMPDIR/out"
+	kill -INT "$pid"
+	reap "$pid"
+	cat "$BATS_TEST_TMPDIR/out"
+	[ "$status" = 130 ]
+	grep -q "$name goes on starting" "$BATS_TEST_TMPDIR/out"
+	[ "$(hull exec "$name" echo well)" = well ]
+}
+
+@test "lifecycle: with as many clients as there may be it is looked at and stopped, and others are told why not" {
+	local crowd
+	own_sandbox
+	hull start "$name"
+	mapfile -t pids < <(family "$name")
+	# 300 who connect and ask nothing.
+	python3 -c 'import signal, socket, sys
+crowd = [socket.socket(socket.AF_UNIX) for _ in range(300)]
+for s in crowd:
+    s.connect(sys.argv[1])
+print("connected", flush=True)
+signal.pause()' "$runtime/$name/control.sock" >"$BATS_TEST_TMPDIR/crowd" 3>&- &
+	crowd=$!
+	eventually 60 grep -q connected "$BATS_TEST_TMPDIR/crowd"
+	run hull exec "$name" true
+	local code=$status said=$output
+	local state
+	state=$(sandbox_field "$name" state)
+	run hull stop "$name"
+	kill "$crowd"
+	echo "$said; $output"
+	[ "$code" = 125 ]
+	[[ "$said" == *"clients are connected to $name already"* ]]
+	[ "$state" = running ]
+	[ "$status" = 0 ]
+	assert_stopped "$name" "${pids[@]}"
+	state_is "$name" stopped
+}
+
 @test "lifecycle: ls for people and for programs" {
 	shared_sandbox
 	hull ls | grep -qE '^NAME'

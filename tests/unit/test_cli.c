@@ -348,6 +348,12 @@ static void test_cpus(void **state)
 	assert_int_equal(n, 8);
 	assert_int_equal(create_cpus("3", 8, &n, &err), 0);
 	assert_int_equal(n, 3);
+	/* A host with more of them than a machine can have. */
+	assert_int_equal(create_cpus(NULL, 384, &n, &err), 0);
+	assert_int_equal(n, 255);
+	assert_int_equal(create_cpus("255", 384, &n, &err), 0);
+	assert_true(create_cpus("256", 384, &n, &err) < 0);
+	assert_non_null(strstr(err.msg, "at most 255"));
 	const char *const bad[] = {"9", "1.5", "-1", "two", "", "4294967296", "1 "};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		assert_true(create_cpus(bad[i], 8, &n, &err) < 0);
