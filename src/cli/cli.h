@@ -34,9 +34,11 @@ enum cli_complete {
 	CLI_TEMPLATE,
 	CLI_VERB,
 	CLI_ENGINE,
-	CLI_AGENT,
+	CLI_AGENT, /* or the directory that may stand in its place */
 	CLI_LOG,
 	CLI_SHELL,
+	CLI_WAIT,     /* what start --wait takes */
+	CLI_WAIT_FOR, /* what wait --for takes */
 };
 
 /* A flag. Exactly one of flag, text, list, size says where the value goes. Tables end with an empty member. */
@@ -69,8 +71,9 @@ struct cli_verb {
 	const struct cli_verb *const *verbs; /* verbs below this one (image build...), NULL-terminated; or NULL */
 	unsigned min_words, max_words;       /* plain words wanted; max 0 with min 0 = none */
 	enum cli_options_end options_end;
-	bool command;               /* what follows "--" or options_end is a command, in cli->command */
-	enum cli_complete complete; /* plain words */
+	bool command;                    /* what follows "--" or options_end is a command, in cli->command */
+	enum cli_complete complete;      /* the first plain word; all of them when there may be any number */
+	enum cli_complete complete_more; /* the others, when they are something else */
 	int (*run)(struct cli *cli, struct hull_error *err);
 };
 

@@ -23,13 +23,15 @@ static const char *bash_words(enum cli_complete what)
 	case CLI_VERB:
 		return "$_hull_verbs";
 	case CLI_ENGINE:
-		return "auto kvm qemu";
-	case CLI_AGENT:
-		return "shell";
+		return "auto qemu";
 	case CLI_LOG:
 		return "keeper serial engine docker";
 	case CLI_SHELL:
 		return "bash zsh";
+	case CLI_WAIT:
+		return "exec docker none";
+	case CLI_WAIT_FOR:
+		return "exec docker stop";
 	default:
 		return "";
 	}
@@ -40,6 +42,10 @@ static void bash_reply(const char *indent, enum cli_complete what)
 	if (what == CLI_FILE || what == CLI_DIR)
 		printf("%sCOMPREPLY=($(compgen -%c -- \"$cur\"))\n%scompopt -o filenames 2>/dev/null\n", indent,
 		       what == CLI_DIR ? 'd' : 'f', indent);
+	else if (what == CLI_AGENT)
+		printf("%sCOMPREPLY=($(compgen -W shell -- \"$cur\") $(compgen -d -- \"$cur\"))\n"
+		       "%scompopt -o filenames 2>/dev/null\n",
+		       indent, indent);
 	else if (what == CLI_ANY)
 		printf("%sCOMPREPLY=()\n", indent);
 	else
@@ -75,9 +81,32 @@ static void bash_flag_list(const struct cli_opt *o)
 		printf("--%s ", o->name);
 }
 
+static void bash_valued(const struct cli_opt *o)
+{
+	for (; o && o->name; o++) {
+		if (o->metavar)
+			printf(" --%s", o->name);
+		if (o->metavar && o->letter)
+			printf(" -%c", o->letter);
+	}
+}
+
+/* The kind of the words behind the first. */
+static enum cli_complete more(const struct cli_verb *v)
+{
+	return v->complete_more ? v->complete_more : v->max_words == CLI_WORDS_ANY ? v->complete : CLI_ANY;
+}
+
 static void bash_verb(const struct cli_verb *v, const struct cli_verb *above)
 {
 	bash_case_label(v, above);
+	/* A command, or what is docker's, is not ours to complete. */
+	printf("\t\t_hull_count %d \"", above ? 3 : 2);
+	bash_valued(v->options);
+	bash_valued(v->more_options);
+	printf("\" || return\n");
+	if (v->options_end != CLI_OPTIONS_ANYWHERE)
+		printf("\t\t((n > %d)) && return\n", v->options_end == CLI_OPTIONS_BEFORE_COMMAND);
 	bool values = false;
 	for (const struct cli_opt *o = v->options; o && o->name; o++)
 		values = values || o->metavar;
@@ -92,7 +121,15 @@ static void bash_verb(const struct cli_verb *v, const struct cli_verb *above)
 	bash_flag_list(v->options);
 	bash_flag_list(v->more_options);
 	printf("--help\" -- \"$cur\"))\n\t\t\treturn\n\t\tfi\n");
-	bash_reply("\t\t", v->complete);
+	if (v->max_words) {
+		printf("\t\tif ((n == 0)); then\n");
+		bash_reply("\t\t\t", v->complete);
+		if (more(v) != CLI_ANY) {
+			printf("\t\telif ((n < %u)); then\n", v->max_words);
+			bash_reply("\t\t\t", more(v));
+		}
+		printf("\t\tfi\n");
+	}
 	printf("\t\t;;\n");
 }
 
@@ -105,8 +142,21 @@ static void names(const struct cli_verb *const *v)
 static void bash(void)
 {
 	printf("# bash completion of hull; made by `hull completion bash`.\n"
+	       "# Plain words from word $1 on to the one at the cursor, in n; the flags in $2 have values. False "
+	       "behind --.\n"
+	       "_hull_count() {\n"
+	       "\tlocal i w\n\tn=0\n"
+	       "\tfor ((i = $1; i < COMP_CWORD; i++)); do\n"
+	       "\t\tw=${COMP_WORDS[i]}\n"
+	       "\t\tif [[ $w == -- ]]; then\n\t\t\treturn 1\n"
+	       "\t\telif [[ $w == = ]]; then\n\t\t\t((++i))\n" /* --flag=value is three words */
+	       "\t\telif [[ \" $2 \" == *\" $w \"* ]]; then\n\t\t\t[[ ${COMP_WORDS[i + 1]} == = ]] || ((++i))\n"
+	       "\t\telif [[ $w != -* ]]; then\n\t\t\t((++n))\n"
+	       "\t\tfi\n\tdone\n\treturn 0\n}\n"
 	       "_hull() {\n"
-	       "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}\n"
+	       "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]} n=0\n"
+	       "\tif [[ $cur == = ]]; then\n\t\tcur=\n"
+	       "\telif [[ $prev == = ]]; then\n\t\tprev=${COMP_WORDS[COMP_CWORD-2]}\n\tfi\n"
 	       "\tlocal _hull_verbs='");
 	names(cli_verbs);
 	printf("'\n\tCOMPREPLY=()\n"
@@ -163,13 +213,17 @@ static const char *zsh_action(enum cli_complete what)
 	case CLI_VERB:
 		return "_hull_verbs";
 	case CLI_ENGINE:
-		return "(auto kvm qemu)";
+		return "(auto qemu)";
 	case CLI_AGENT:
-		return "(shell)";
+		return "{_alternative \"agents:agent:(shell)\" \"dirs:directory:_files -/\"}";
 	case CLI_LOG:
 		return "(keeper serial engine docker)";
 	case CLI_SHELL:
 		return "(bash zsh)";
+	case CLI_WAIT:
+		return "(exec docker none)";
+	case CLI_WAIT_FOR:
+		return "(exec docker stop)";
 	default:
 		return " ";
 	}
@@ -191,6 +245,21 @@ static void zsh_options(const struct cli_opt *o)
 	}
 }
 
+static void zsh_words(const struct cli_verb *v)
+{
+	const char *first = v->complete == CLI_SANDBOX ? "sandbox" : "word";
+	if (v->max_words == CLI_WORDS_ANY && !v->complete_more) {
+		printf(" \\\n\t\t'*:%s:%s'", first, zsh_action(v->complete));
+		return;
+	}
+	printf(" \\\n\t\t'1:%s:%s'", first, zsh_action(v->complete));
+	if (v->max_words == CLI_WORDS_ANY)
+		printf(" \\\n\t\t'*:word:%s'", zsh_action(v->complete_more));
+	else
+		for (unsigned i = 2; i <= v->max_words; i++)
+			printf(" \\\n\t\t'%u:word:%s'", i, zsh_action(more(v)));
+}
+
 static void zsh_function(const struct cli_verb *v, const struct cli_verb *above)
 {
 	printf("_hull_%s%s%s() {\n\t_arguments -s -S \\\n", above ? above->name : "", above ? "_" : "", v->name);
@@ -202,7 +271,7 @@ static void zsh_function(const struct cli_verb *v, const struct cli_verb *above)
 	else if (v->options_end == CLI_OPTIONS_BEFORE_NAME)
 		printf(" \\\n\t\t'1:name:%s' \\\n\t\t'*::argument: '", zsh_action(v->complete));
 	else if (v->max_words)
-		printf(" \\\n\t\t'*:%s:%s'", v->complete == CLI_SANDBOX ? "sandbox" : "word", zsh_action(v->complete));
+		zsh_words(v);
 	printf("\n}\n");
 }
 

@@ -34,6 +34,7 @@ const struct cli_verb verb_create = {
 	.options = options,
 	.more_options = create_options,
 	.max_words = CLI_WORDS_ANY,
-	.complete = CLI_DIR,
+	.complete = CLI_AGENT,
+	.complete_more = CLI_DIR,
 	.run = run,
 };

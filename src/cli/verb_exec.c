@@ -12,6 +12,7 @@
 static bool interactive, tty, detach, quiet;
 static char **env_pairs, **env_files;
 static const char *user, *cwd;
+static bool privileged; /* without effect */
 
 static const struct cli_opt options[] = {
 	{'i', "interactive", NULL, "pass stdin on; without it the command finds stdin empty", .flag = &interactive},
@@ -23,6 +24,8 @@ static const struct cli_opt options[] = {
 	{'w', "workdir", "DIR",
 	 "in this directory of the sandbox (default: its clone, its first mounted path, or the user's home)",
 	 .text = &cwd},
+	{0, "privileged", NULL, "accepted as docker has it, without effect: root in the sandbox is -u root",
+	 .flag = &privileged},
 	{'q', "quiet", NULL, "no progress while the sandbox starts", .flag = &quiet},
 	{0},
 };

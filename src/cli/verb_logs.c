@@ -369,5 +369,6 @@ const struct cli_verb verb_logs = {
 	.min_words = 1,
 	.max_words = 2,
 	.complete = CLI_SANDBOX,
+	.complete_more = CLI_LOG,
 	.run = run,
 };

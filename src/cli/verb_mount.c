@@ -102,7 +102,8 @@ const struct cli_verb verb_mount = {
 	.aka = "share bind volume",
 	.min_words = 2,
 	.max_words = CLI_WORDS_ANY,
-	.complete = CLI_DIR,
+	.complete = CLI_SANDBOX,
+	.complete_more = CLI_DIR,
 	.run = run_mount,
 };
 
@@ -119,6 +120,7 @@ const struct cli_verb verb_unmount = {
 	.options = unmount_options,
 	.min_words = 2,
 	.max_words = CLI_WORDS_ANY,
-	.complete = CLI_DIR,
+	.complete = CLI_SANDBOX,
+	.complete_more = CLI_DIR,
 	.run = run_unmount,
 };

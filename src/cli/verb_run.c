@@ -118,6 +118,7 @@ const struct cli_verb verb_run = {
 	.more_options = create_options,
 	.max_words = CLI_WORDS_ANY,
 	.command = true,
-	.complete = CLI_DIR,
+	.complete = CLI_AGENT,
+	.complete_more = CLI_DIR,
 	.run = run,
 };

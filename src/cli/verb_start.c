@@ -14,7 +14,7 @@ static const char *wait_for;
 static const struct cli_opt options[] = {
 	{'a', "all", NULL, "all that are not running", .flag = &all},
 	{0, "wait", "WHAT", "come back when it is so: exec (commands can be run; the default), docker, or none",
-	 .text = &wait_for},
+	 .text = &wait_for, .complete = CLI_WAIT},
 	{0, "cold", NULL, "boot from the disk, and give up what would be restored (the memory of a paused one)",
 	 .flag = &cold},
 	{'q', "quiet", NULL, "no progress and no notices", .flag = &quiet},

@@ -12,7 +12,8 @@ static const char *what = "docker";
 static bool quiet;
 
 static const struct cli_opt options[] = {
-	{0, "for", "WHAT", "exec (commands can be run), docker (the default), or stop", .text = &what},
+	{0, "for", "WHAT", "exec (commands can be run), docker (the default), or stop", .text = &what,
+	 .complete = CLI_WAIT_FOR},
 	{'q', "quiet", NULL, "no progress", .flag = &quiet},
 	{0},
 };

@@ -230,6 +230,31 @@ teardown() { remove_own; }
 	eventually 30 no_zombies shared
 }
 
+# As many as fit into three minutes under emulation on a busy machine: EXEC_SESSIONS=10000 (and a longer
+# BATS_TEST_TIMEOUT) runs more of them.
+@test "exec: thousands, sixteen at a time: all succeed, and neither guest nor keeper grows" {
+	local count=${EXEC_SESSIONS:-4000} keeper before after fds rss
+	own_sandbox --no-docker --cpus 2
+	hull start "$name"
+	keeper=$(keeper_pid "$name")
+	# What grows once has grown then.
+	[ "$(python3 "$top/tests/e2e/many.py" "$runtime/$name/control.sock" 200 16)" = 200 ]
+	fds=$(open_files "$keeper")
+	rss=$(awk '/^VmRSS:/ {print $2}' "/proc/$keeper/status")
+	read -r -a before < <(as_root "$name" sh -c "$footprint")
+	[ "$(python3 "$top/tests/e2e/many.py" "$runtime/$name/control.sock" "$count" 16)" = "$count" ]
+	eventually 30 no_zombies "$name"
+	read -r -a after < <(as_root "$name" sh -c "$footprint")
+	echo "hull-init: ${before[*]} -> ${after[*]} (descriptors, KiB, session directories)"
+	echo "keeper: $fds -> $(open_files "$keeper") descriptors, $rss -> $(awk '/^VmRSS:/ {print $2}' "/proc/$keeper/status") KiB"
+	[ "${after[0]}" -le $((before[0] + 1)) ]
+	[ "${after[1]}" -le $((before[1] + 128)) ]
+	[ "${after[2]}" -le $((before[2] + 1)) ]
+	[ "$(open_files "$keeper")" -le $((fds + 1)) ]
+	[ "$(awk '/^VmRSS:/ {print $2}' "/proc/$keeper/status")" -le $((rss + 1024)) ]
+}
+footprint='echo $(ls /proc/1/fd | wc -l) $(awk "/^VmRSS:/ {print \$2}" /proc/1/status) $(find /sys/fs/cgroup/work/sessions -mindepth 1 -type d | wc -l)'
+
 @test "exec: orphans are reaped" {
 	hull exec shared sh -c '(sh -c "sleep 0.2; exit 3" & ) ; exit 0'
 	eventually 30 no_zombies shared
