@@ -150,9 +150,12 @@ teardown() { remove_own; }
 	[ "$status" = 0 ]
 }
 
-@test "exec: -t without a terminal says so" {
-	run hull exec -t shared true </dev/null
-	assert_refused 125 'terminal'
+@test "exec: -it without a terminal says so; -t alone has one all the same" {
+	run hull exec -it shared true </dev/null
+	assert_refused 125 'stdin is not a terminal'
+	run hull exec -t shared tty </dev/null
+	[ "$status" = 0 ]
+	[[ "$output" == /dev/pts/* ]]
 }
 
 @test "exec: a signal to hull reaches the command" {
