@@ -27,6 +27,10 @@ struct hull_bind {
 	const char *target; /* absolute path inside */
 	bool writable;
 	bool optional;
+	/* What the source has to be, open (O_PATH will do; borrowed). It is then reached without following a symlink
+	 * anywhere, and the start fails when something else is at its path: for a source that others may rename. 0 =
+	 * whatever is there. */
+	int fd;
 };
 
 struct hull_jail {

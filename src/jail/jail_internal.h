@@ -12,6 +12,9 @@ enum hull_jail_mode { HULL_JAIL_AUTO, HULL_JAIL_NAMESPACES, HULL_JAIL_LANDLOCK }
 int hull_jail_start_mode(const struct hull_jail *jail, enum hull_jail_mode mode, struct hull_jailed *out,
 			 struct hull_error *err);
 
+/* jail_root.c: a source as its bind wants it, O_PATH, in the mount namespace of the caller; -errno. */
+int hull_jail_open_source(const struct hull_bind *b, struct hull_error *err);
+
 /* jail_root.c: replace this mount namespace's root by one that holds the binds, devices and nothing else. `root` is
  * whether we are real root, and so can make device nodes of our own. */
 int hull_jail_make_root(const struct hull_jail *jail, bool root, struct hull_error *err);

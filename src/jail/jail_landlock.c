@@ -46,21 +46,27 @@ static uint64_t handled(int version)
 	       (version >= 5 ? FS_IOCTL_DEV : 0);
 }
 
-static int allow(int ruleset, const char *path, uint64_t access, bool optional, struct hull_error *err)
+static int allow_bind(int ruleset, const struct hull_bind *b, uint64_t access, struct hull_error *err)
 {
-	_cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
+	_cleanup_close_ int fd = hull_jail_open_source(b, err);
+	const char *path = b->source;
 	struct stat st;
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		if (optional)
-			return 0;
-		return hull_fail_errno(err, "jail: cannot open %s", path);
-	}
+	if (fd < 0)
+		return b->optional ? 0 : fd;
+	if (fstat(fd, &st) < 0)
+		return hull_fail_errno(err, "jail: stat %s", path);
 	if (!S_ISDIR(st.st_mode))
 		access &= FS_OF_A_FILE;
 	struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = fd};
 	if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
 		return hull_fail_errno(err, "jail: Landlock rule for %s", path);
 	return 0;
+}
+
+static int allow(int ruleset, const char *path, uint64_t access, bool optional, struct hull_error *err)
+{
+	const struct hull_bind b = {.source = path, .optional = optional};
+	return allow_bind(ruleset, &b, access, err);
 }
 
 int hull_jail_landlock_rules(const struct hull_jail *jail, int *ruleset, struct hull_error *err)
@@ -87,7 +93,7 @@ int hull_jail_landlock_rules(const struct hull_jail *jail, int *ruleset, struct 
 			return hull_fail(err, -EXDEV,
 					 "without namespaces %s cannot appear as %s in a jail; allow user namespaces",
 					 b->source, b->target);
-		int r = allow(fd, b->source, b->writable ? all : readable, b->optional, err);
+		int r = allow_bind(fd, b, b->writable ? all : readable, err);
 		if (r < 0)
 			return r;
 	}

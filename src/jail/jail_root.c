@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,15 +23,34 @@
 
 enum { BINDS_MAX = 32 };
 
+/* b->fd itself will not do: it belongs to the mount namespace of the parent, of which nothing can be cloned here. So
+ * the path is gone again, and has to lead to the same thing. */
+int hull_jail_open_source(const struct hull_bind *b, struct hull_error *err)
+{
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = b->fd > 0 ? RESOLVE_NO_SYMLINKS : 0};
+	struct stat want, got;
+	_cleanup_close_ int fd = (int)syscall(SYS_openat2, AT_FDCWD, b->source, &how, sizeof(how));
+	if (fd < 0)
+		return hull_fail_errno(err, "jail: cannot open %s", b->source);
+	if (b->fd > 0) {
+		if (fstat(b->fd, &want) < 0 || fstat(fd, &got) < 0)
+			return hull_fail_errno(err, "jail: stat %s", b->source);
+		if (want.st_dev != got.st_dev || want.st_ino != got.st_ino)
+			return hull_fail(err, -ESTALE, "jail: %s is not what it was", b->source);
+	}
+	return hull_steal_fd(&fd);
+}
+
 /* A source, cloned and locked down, not attached anywhere yet. */
 static int clone_bind(const struct hull_bind *b, int *fd, struct hull_error *err)
 {
-	*fd = open_tree(AT_FDCWD, b->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-	if (*fd < 0) {
-		if (b->optional && (errno == ENOENT || errno == ENOTDIR || errno == EACCES))
-			return 0;
+	_cleanup_close_ int source = hull_jail_open_source(b, err);
+	*fd = -1;
+	if (source < 0)
+		return b->optional && (source == -ENOENT || source == -ENOTDIR || source == -EACCES) ? 0 : source;
+	*fd = open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH);
+	if (*fd < 0)
 		return hull_fail_errno(err, "jail: cannot bind %s", b->source);
-	}
 	struct mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, .propagation = MS_PRIVATE};
 	if (!b->writable)
 		attr.attr_set |= MOUNT_ATTR_RDONLY;

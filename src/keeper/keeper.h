@@ -286,8 +286,11 @@ json_t *gateway_ports(struct keeper *k);
 /* What a server is to serve. */
 struct share_spec {
 	const char *path;
+	int fd; /* what is at the path, O_PATH */
 	bool readonly;
-	const char *const *guards; /* below path, relative: read-only all the same */
+	/* Below path, relative: read-only all the same; with a '/' behind it, a path that can be changed but keeps its
+	 * name, and so do all before it. */
+	const char *const *guards;
 	size_t guard_count;
 };
 /* Start the servers of all paths of sandbox.json. */

@@ -1,8 +1,8 @@
 /* The workspace: one server process (hull-share) for each path of the sandbox, and its bytes to and from the guest's
  * SHARE stream; see keeper.h.
  *
- * A path is a `mount`: NEW (to be asked for), or GUARDING before that, when it is read-only and added while the servers
- * of writable paths around it run (they have to be told, one such path at a time), ASKED (the guest was told MOUNT),
+ * A path is a `mount`: NEW (to be asked for), or GUARDING before that, when it is added while the servers of writable
+ * paths around it run (they have to be told, one such path at a time), ASKED (the guest was told MOUNT),
  * MOUNTED, LEAVING (it was told UNMOUNT), GONE (somebody in the guest unmounted it). One is asked for at a time, in the
  * order of sandbox.json, because a path may lie inside another one. The guest counts as configured when the first round
  * is over; a path that cannot be mounted then ends the sandbox, so that nobody works in a directory that only looks
@@ -14,6 +14,11 @@
  * ends before is replaced, and the guest asked to go on with the new one. RESTARTS_MAX in a row, each within a minute
  * of the last, and we give up: whatever the guest does to it, it does not get to keep us busy.
  *
+ * What a path is, is settled once, when it comes to the list: it is opened without following a symlink anywhere on the
+ * way, and every server of it gets that very thing or does not start. Whoever can write to a path around this one (the
+ * guest, by another mount; another sandbox) could otherwise put a link to anything in its place. For the same reason
+ * the server of a path keeps the names of all that is mounted below it.
+ *
  * The socket's bytes are not looked at: what they mean is between the guest's kernel and the server. */
 #include "keeper/keeper.h"
 
@@ -24,11 +29,14 @@
 #include "wire/args.h"
 #include "wire/service.h"
 
+#include <fcntl.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 enum { RESTARTS_MAX = 5, CALM_MS = 60 * 1000 };
@@ -60,6 +68,7 @@ struct mount {
 	struct keeper *k;
 	struct node in_list;
 	char *path;
+	int fd; /* O_PATH */
 	bool readonly;
 	mode_t mode;
 	enum state state;
@@ -256,18 +265,27 @@ static bool lies_in(const struct mount *m, const struct mount *other)
 	return strncmp(m->path, other->path, len) == 0 && m->path[len] == '/';
 }
 
-/* Paths below m that have a mount of their own which is read-only: it must not be possible to write to them by way of
- * m. Relative to m; borrowed from the mounts. */
-static size_t guards_of(const struct mount *m, const char **out, size_t cap)
+/* What the server of `outer` is told of m, which lies in it: it must not be possible to write to m by way of outer when
+ * it is read-only, and whatever it is, to put something else in its place. Owned by the caller. */
+static char *guard_for(const struct mount *m, const struct mount *outer)
 {
-	size_t n = 0;
+	return hull_fmt("%s%s", m->path + strlen(outer->path) + 1, m->readonly ? "" : "/");
+}
+
+static int guards_of(const struct mount *m, char ***out, struct hull_error *err)
+{
+	if (!(*out = hull_strv_copy(NULL)))
+		return hull_fail(err, -ENOMEM, "out of memory");
 	list_each(it, &m->k->mounts)
 	{
 		const struct mount *other = container_of(it, struct mount, in_list);
-		if (!m->readonly && other->readonly && n < cap && lies_in(other, m))
-			out[n++] = other->path + strlen(m->path) + 1;
+		if (m->readonly || !lies_in(other, m))
+			continue;
+		_cleanup_free_ char *guard = guard_for(other, m);
+		if (!guard || hull_strv_add(out, guard) < 0)
+			return hull_fail(err, -ENOMEM, "out of memory");
 	}
-	return n;
+	return 0;
 }
 
 static void on_control(uv_poll_t *poll, int status, int events)
@@ -291,7 +309,7 @@ static void on_control(uv_poll_t *poll, int status, int events)
 	sv->guarding = NULL;
 	m->waits--;
 	if (code)
-		give_up(m, -(int)(code & 0xfff), "it cannot be kept read-only in the path around it");
+		give_up(m, -(int)(code & 0xfff), "it cannot be guarded in the path around it");
 	else
 		advance(m->k);
 }
@@ -306,8 +324,8 @@ static void guard(struct mount *m)
 		struct server *sv = outer->server;
 		if (outer->readonly || !sv || sv->fd < 0 || !lies_in(m, outer))
 			continue;
-		const char *path = m->path + strlen(outer->path) + 1;
-		if (send(sv->control, path, strlen(path), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+		_cleanup_free_ char *path = guard_for(m, outer);
+		if (!path || send(sv->control, path, strlen(path), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
 			server_hang_up(sv); /* it will have a successor, which knows */
 			continue;
 		}
@@ -319,15 +337,22 @@ static void guard(struct mount *m)
 static int server_start(struct mount *m, struct hull_error *err)
 {
 	struct keeper *k = m->k;
-	const char *guards[MOUNTS_MAX];
-	struct share_spec spec = {.path = m->path, .readonly = m->readonly, .guards = guards};
-	spec.guard_count = guards_of(m, guards, MOUNTS_MAX);
+	char **guards = NULL;
 	struct server *sv = calloc(1, sizeof(*sv));
 	if (!sv)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	sv->k = k;
 	sv->stream.ops = &OPS;
-	int r = k->share_spawn(k, &spec, &sv->fd, &sv->control, &sv->child, err);
+	int r = guards_of(m, &guards, err);
+	if (r == 0) {
+		const struct share_spec spec = {.path = m->path,
+						.fd = m->fd,
+						.readonly = m->readonly,
+						.guards = (const char *const *)guards,
+						.guard_count = hull_strv_count(guards)};
+		r = k->share_spawn(k, &spec, &sv->fd, &sv->control, &sv->child, err);
+	}
+	hull_strv_free(guards);
 	if (r < 0) {
 		free(sv);
 		return r;
@@ -387,8 +412,21 @@ static void mount_free(struct mount *m)
 	m->k->mount_count--;
 	if (m->server)
 		server_drop(m->server);
+	close(m->fd);
 	free(m->path);
 	free(m);
+}
+
+/* What is at a path, without following a symlink anywhere on the way. */
+static int open_path(const char *path, struct stat *st, struct hull_error *err)
+{
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+	_cleanup_close_ int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+	if (fd < 0 || fstat(fd, st) < 0)
+		return hull_fail(err, -errno, "%s: %s", path, strerror(errno));
+	if (!S_ISDIR(st->st_mode) && !S_ISREG(st->st_mode))
+		return hull_fail(err, -EINVAL, "%s is neither a directory nor a file any more", path);
+	return hull_steal_fd(&fd);
 }
 
 static int mount_add(struct keeper *k, const char *path, bool readonly, struct mount **out, struct hull_error *err)
@@ -396,16 +434,16 @@ static int mount_add(struct keeper *k, const char *path, bool readonly, struct m
 	struct stat st;
 	if (k->mount_count >= MOUNTS_MAX)
 		return hull_fail(err, -ENOSPC, "a sandbox can have %d paths", MOUNTS_MAX);
-	if (lstat(path, &st) < 0)
-		return hull_fail(err, -errno, "%s: %s", path, strerror(errno));
-	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
-		return hull_fail(err, -EINVAL, "%s is neither a directory nor a file any more", path);
+	_cleanup_close_ int fd = open_path(path, &st, err);
+	if (fd < 0)
+		return fd;
 	struct mount *m = calloc(1, sizeof(*m));
 	if (!m || !(m->path = strdup(path))) {
 		free(m);
 		return hull_fail(err, -ENOMEM, "out of memory");
 	}
 	m->k = k;
+	m->fd = hull_steal_fd(&fd);
 	m->mode = st.st_mode;
 	m->readonly = readonly || S_ISREG(st.st_mode);
 	list_add(&k->mounts, &m->in_list);
@@ -432,10 +470,13 @@ int shares_start(struct keeper *k, struct hull_error *err)
 		if (!path)
 			return hull_fail(err, -ENOMEM, "out of memory");
 		int r = mount_add(k, path, readonly, &m, err);
-		if (r == -ENOENT || r == -EACCES || r == -ENOTDIR)
-			return hull_fail(err, r,
-					 "the workspace %s is not there: %s; put it back, or `hull unmount %s %s`",
-					 path, strerror(-r), k->sb.name, path);
+		if (r == -ENOENT || r == -EACCES || r == -ENOTDIR || r == -ELOOP)
+			return hull_fail(
+				err, r, "the workspace %s is not there: %s; put it back, or `hull unmount %s %s`", path,
+				r == -ELOOP ? "a symlink leads to it now, which did not when it was given to "
+					      "the sandbox"
+					    : strerror(-r),
+				k->sb.name, path);
 		if (r < 0)
 			return r;
 	}
@@ -636,7 +677,7 @@ int share_mount(struct keeper *k, const char *path, bool readonly, struct hull_e
 	list_each(n, &k->mounts)
 	{
 		const struct mount *o = container_of(n, struct mount, in_list);
-		if (m->readonly && !o->readonly && lies_in(m, o))
+		if (!o->readonly && lies_in(m, o))
 			m->state = GUARDING;
 	}
 	if (m->state == NEW && (r = server_start(m, err)) < 0) {

@@ -56,7 +56,7 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 		return hull_fail(err, -ENOMEM, "out of memory");
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return hull_fail_errno(err, "cannot make %s", dir);
-	if (lstat(spec->path, &st) < 0)
+	if (fstat(spec->fd, &st) < 0)
 		return hull_fail_errno(err, "%s", spec->path);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return hull_fail_errno(err, "cannot make a socket");
@@ -96,7 +96,8 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 		argv[n++] = (char *)(uintptr_t)spec->guards[i];
 	}
 	argv[n] = NULL;
-	struct hull_bind bind = {.source = spec->path, .target = spec->path, .writable = !spec->readonly};
+	struct hull_bind bind = {
+		.source = spec->path, .target = spec->path, .writable = !spec->readonly, .fd = spec->fd};
 	struct hull_jail jail = {
 		.dir = dir,
 		.binds = &bind,

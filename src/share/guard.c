@@ -1,6 +1,7 @@
 /* Guards: names in a writable share that stay as they are, and what lies below them. A path "a/b/c" makes three: `c` in
  * a/b is read-only from there down (final), `a` and `b` only keep their names, so that nothing else can be put at the
- * path. A directory is known by device and inode, not by its own name, which others may change on the host.
+ * path. Of "a/b/c/" all three only keep their names. A directory is known by device and inode, not by its own name,
+ * which others may change on the host.
  *
  * Guards are only ever added, also while requests run: an entry is written, then counted, and read without a lock.
  * Inodes that the guest knows already are marked when a guard comes, those it meets later when they are entered; both
@@ -71,6 +72,8 @@ static int add(struct hull_share *sh, const struct share_key *dir, const char *n
 
 int hull_share_guard(struct hull_share *sh, const char *path, struct hull_error *err)
 {
+	size_t len = strlen(path);
+	bool only_names = len > 0 && path[len - 1] == '/';
 	_cleanup_free_ char *copy = strdup(path);
 	_cleanup_close_ int dir = fcntl(sh->root->fd, F_DUPFD_CLOEXEC, 0);
 	if (!copy || dir < 0)
@@ -88,15 +91,15 @@ int hull_share_guard(struct hull_share *sh, const char *path, struct hull_error 
 			return hull_fail(err, e, "share: cannot read '%s': %s", path, strerror(-e));
 		share_key_of(&st, &key);
 		if (!strcmp(part, ".") || !strcmp(part, ".."))
-			return hull_fail(err, -EINVAL, "share: cannot keep '%s' read-only: not a plain path", path);
-		e = add(sh, &key, part, !next);
+			return hull_fail(err, -EINVAL, "share: cannot guard '%s': not a plain path", path);
+		e = add(sh, &key, part, !next && !only_names);
 		if (e < 0)
-			return hull_fail(err, e, "share: cannot keep '%s' read-only: %s", path,
+			return hull_fail(err, e, "share: cannot guard '%s': %s", path,
 					 e == -ENOSPC ? "too many" : strerror(-e));
 		if (next) {
 			int fd = openat(dir, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 			if (fd < 0)
-				return hull_fail_errno(err, "share: cannot keep '%s' read-only", path);
+				return hull_fail_errno(err, "share: cannot guard '%s'", path);
 			close(dir);
 			dir = fd;
 		}

@@ -62,7 +62,8 @@ struct hull_share_config {
 	int root_fd;   /* directory, or regular file for a share of one file; borrowed, may be O_PATH */
 	bool readonly; /* nothing can be changed; a share of one file always is */
 	/* Paths below the root that stay read-only, and whose names and ancestors' names cannot be removed or
-	 * replaced, in a writable share. Relative, no "." or "..", not through symlinks. Borrowed during new. */
+	 * replaced, in a writable share. Relative, no "." or "..", not through symlinks. One with a '/' behind it
+	 * can be changed, and only keeps its names. Borrowed during new. */
 	const char *const *guarded;
 	size_t guarded_count;
 	uint32_t guest_uid, guest_gid; /* what the process's own user and groups appear as */

@@ -201,6 +201,45 @@ static void test_bind_errors(void **state)
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no zombie of the failed ones */
 }
 
+/* A source that others may put something else in place of: what it has to be is open, and no symlink leads to it. */
+static void test_pinned_source(void **state)
+{
+	(void)state;
+	char real[128], inner[160], link_[128], through[160];
+	snprintf(real, sizeof(real), "%s/real", datadir);
+	snprintf(inner, sizeof(inner), "%s/inner", real);
+	snprintf(link_, sizeof(link_), "%s/link", datadir);
+	snprintf(through, sizeof(through), "%s/inner", link_);
+	assert_int_equal(mkdir(real, 0755), 0);
+	assert_int_equal(mkdir(inner, 0755), 0);
+	assert_int_equal(symlink(real, link_), 0);
+	_cleanup_close_ int fd = open(inner, O_PATH | O_CLOEXEC);
+	_cleanup_close_ int other = open(real, O_PATH | O_CLOEXEC);
+	assert_true(fd > 0 && other > 0);
+
+	int code = 7;
+	struct hull_jailed c;
+	struct hull_error err = {0};
+	struct hull_bind bind = {.source = inner, .target = inner, .fd = fd};
+	struct hull_jail jail = plain(exit_with, &code);
+	jail.binds = &bind;
+	jail.bind_count = 1;
+	expect(&jail, 7, 7);
+	for (int mode = HULL_JAIL_NAMESPACES; mode <= HULL_JAIL_LANDLOCK; mode++) {
+		if (mode == HULL_JAIL_NAMESPACES ? !have_namespaces : !have_landlock)
+			continue;
+		bind = (struct hull_bind){.source = inner, .target = inner, .fd = other};
+		assert_int_equal(hull_jail_start_mode(&jail, mode, &c, &err), -ESTALE);
+		bind = (struct hull_bind){.source = through, .target = through, .fd = fd};
+		assert_int_equal(hull_jail_start_mode(&jail, mode, &c, &err), -ELOOP);
+		bind = (struct hull_bind){.source = link_, .target = link_, .fd = other};
+		assert_int_equal(hull_jail_start_mode(&jail, mode, &c, &err), -ELOOP);
+	}
+	unlink(link_);
+	rmdir(inner);
+	rmdir(real);
+}
+
 /* --- processes, network, privileges --- */
 
 static int lonely(void *arg)
@@ -474,10 +513,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exit_code),    cmocka_unit_test(test_files),
-		cmocka_unit_test(test_bind_errors),  cmocka_unit_test(test_processes),
-		cmocka_unit_test(test_network),      cmocka_unit_test(test_privileges),
-		cmocka_unit_test(test_descriptors),  cmocka_unit_test(test_exec),
-		cmocka_unit_test(test_bad_requests), cmocka_unit_test(test_parent_death),
+		cmocka_unit_test(test_bind_errors),  cmocka_unit_test(test_pinned_source),
+		cmocka_unit_test(test_processes),    cmocka_unit_test(test_network),
+		cmocka_unit_test(test_privileges),   cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_exec),         cmocka_unit_test(test_bad_requests),
+		cmocka_unit_test(test_parent_death),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -32,6 +32,10 @@ static int fake_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 {
 	int ends[2], control_ends[2];
 	hull_buf_addf(&plan, "%s%s:", spec->path + strlen(base), spec->readonly ? " ro" : "");
+	struct stat open_one, named;
+	assert_int_equal(fstat(spec->fd, &open_one), 0);
+	assert_int_equal(lstat(spec->path, &named), 0);
+	assert_true(open_one.st_ino == named.st_ino);
 	for (size_t i = 0; i < spec->guard_count; i++)
 		hull_buf_addf(&plan, " %s", spec->guards[i]);
 	hull_buf_addstr(&plan, "\n");
@@ -107,11 +111,11 @@ static void test_guards(void **state)
 	struct hull_error err = {0};
 	struct keeper *k = fresh(paths);
 	assert_int_equal(shares_start(k, &err), 0);
-	/* What is read-only below a writable path is guarded in it, also through one that lies between; the name that
-	 * only begins the same is not. */
-	PLAN("/a: in/file b/c b/c/d\n"
+	/* What is read-only below a writable path is guarded in it, also through one that lies between; what is
+	 * writable keeps its name; the name that only begins the same is not meant. */
+	PLAN("/a: in/file b/ b/c b/c/d b/e/\n"
 	     "/a/in/file ro:\n"
-	     "/a/b: c c/d\n"
+	     "/a/b: c c/d e/\n"
 	     "/a/b/c ro:\n"
 	     "/ab ro:\n"
 	     "/a/b/c/d ro:\n"
@@ -141,6 +145,14 @@ static void answer(struct keeper *k, uint32_t code)
 		uv_run(&k->loop, UV_RUN_NOWAIT);
 }
 
+static void answer_mounted(struct keeper *k, const char *path)
+{
+	_cleanup_(hull_buf_free) struct hull_buf mounted = {0};
+	hull_args_put_str(&mounted, HULL_TAG_PATH, path);
+	struct hull_cur cur = hull_cur_make(hull_buf_bytes(&mounted), mounted.len);
+	shares_answered(k, true, &cur);
+}
+
 /* A read-only path in a writable one, while that one is served: its server is told first, and has to agree. */
 static void test_guards_of_a_running_server(void **state)
 {
@@ -155,13 +167,10 @@ static void test_guards_of_a_running_server(void **state)
 	shares_configured(k); /* asks for /a; nothing else before that is answered */
 	assert_int_equal(share_mount(k, in, true, &err), 0);
 	assert_int_equal(read(asked, (char[1]){0}, 1), -1);
-	_cleanup_(hull_buf_free) struct hull_buf mounted = {0};
-	hull_args_put_str(&mounted, HULL_TAG_PATH, k->sb.paths[0]);
-	struct hull_cur cur = hull_cur_make(hull_buf_bytes(&mounted), mounted.len);
-	shares_answered(k, true, &cur);
+	answer_mounted(k, k->sb.paths[0]);
 	expect_told("in");
 	assert_int_equal(plan.len, 0); /* not served before it is guarded */
-	/* Of two, one at a time; and one that may be written needs no guard. */
+	/* Of two, one at a time; one that may be written keeps its name. */
 	assert_int_equal(share_mount(k, file, true, &err), 0);
 	assert_int_equal(read(asked, (char[1]){0}, 1), -1);
 	answer(k, ENOENT);
@@ -170,6 +179,11 @@ static void test_guards_of_a_running_server(void **state)
 	PLAN("/a/in/file ro:\n");
 	hull_buf_drain(&plan, plan.len);
 	assert_int_equal(share_mount(k, writable, false, &err), 0);
+	assert_int_equal(read(asked, (char[1]){0}, 1), -1); /* the one before is being mounted */
+	answer_mounted(k, file);
+	expect_told("b/");
+	assert_int_equal(plan.len, 0);
+	answer(k, 0);
 	PLAN("/a/b:\n");
 	hull_buf_drain(&plan, plan.len);
 	/* An answer to nothing is no server of ours. */
@@ -201,6 +215,37 @@ static void test_missing(void **state)
 	assert_non_null(strstr(err.msg, "hull unmount box"));
 	assert_int_equal(plan.len, 0); /* nothing was started */
 	end(k);
+}
+
+/* What a guest can do with a path that it may write: a symlink in place of a directory above another path. Nothing is
+ * served by way of it. */
+static void test_symlink(void **state)
+{
+	char *const paths[] = {(char *)"/a", (char *)"/a/b/e", NULL};
+	_cleanup_free_ char *b = hull_fmt("%s/a/b", base), *aside = hull_fmt("%s/a/aside", base);
+	_cleanup_free_ char *elsewhere = hull_fmt("%s/ab", base), *e = hull_fmt("%s/ab/e", base);
+	struct hull_error err = {0};
+	struct keeper *k = fresh(paths);
+	k->sb.name = (char *)"box";
+	assert_int_equal(mkdir(e, 0755), 0);
+	assert_int_equal(rename(b, aside), 0);
+	assert_int_equal(symlink(elsewhere, b), 0);
+	assert_int_equal(shares_start(k, &err), -ELOOP);
+	assert_non_null(strstr(err.msg, "symlink"));
+	assert_non_null(strstr(err.msg, "hull unmount box"));
+	assert_int_equal(plan.len, 0);
+	end(k);
+	/* The same with one that is added, and with the last part of the path. */
+	k = fresh((char *[]){(char *)"/a", NULL});
+	assert_int_equal(shares_start(k, &err), 0);
+	k->guest.configured = true;
+	_cleanup_free_ char *through = hull_fmt("%s/a/b/e", base);
+	assert_int_equal(share_mount(k, through, true, &err), -ELOOP);
+	assert_int_equal(share_mount(k, b, true, &err), -ELOOP);
+	end(k);
+	assert_int_equal(unlink(b), 0);
+	assert_int_equal(rename(aside, b), 0);
+	assert_int_equal(rmdir(e), 0);
 }
 
 static void test_too_many(void **state)
@@ -244,7 +289,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_guards),           cmocka_unit_test(test_guards_of_a_running_server),
 		cmocka_unit_test(test_file_is_readonly), cmocka_unit_test(test_missing),
-		cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_symlink),          cmocka_unit_test(test_too_many),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

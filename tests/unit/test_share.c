@@ -222,6 +222,35 @@ static void test_guarded_while_it_serves(void **state)
 	end(&f);
 }
 
+/* A path that is only to stay what it is: it can be written, and nothing can be put in its place. */
+static void test_kept_names(void **state)
+{
+	static const char *const guarded[] = {"dir/inner/"};
+	struct fixture f;
+	struct hull_error err = {0};
+	uint64_t fh = 0;
+	struct fuse_mkdir_in mk = {.mode = 0755};
+	struct fuse_rename2_in rename_in = {.newdir = FUSE_ROOT_ID};
+	struct fuse_rename2_in swap = {.newdir = FUSE_ROOT_ID, .flags = RENAME_EXCHANGE};
+	begin(&f, (struct hull_share_config){.guarded = guarded, .guarded_count = 1});
+	uint64_t dir = raw_lookup(&f.c, FUSE_ROOT_ID, "dir");
+	uint64_t inner = raw_lookup(&f.c, dir, "inner");
+	assert_int_equal(raw_open(&f.c, inner, FUSE_OPEN, O_RDWR, &fh), 0);
+	assert_int_equal(raw_write(&f.c, inner, fh, "INNER"), 0);
+	assert_int_equal(raw_named(&f.c, FUSE_MKDIR, dir, &mk, sizeof mk, "fine", NULL), 0);
+	assert_int_equal(raw_named(&f.c, FUSE_UNLINK, dir, NULL, 0, "inner", NULL), -EBUSY);
+	assert_int_equal(raw_named(&f.c, FUSE_RENAME2, dir, &rename_in, sizeof rename_in, "inner", "gone"), -EBUSY);
+	assert_int_equal(raw_named(&f.c, FUSE_RENAME2, FUSE_ROOT_ID, &rename_in, sizeof rename_in, "dir", "gone"),
+			 -EBUSY);
+	assert_int_equal(raw_named(&f.c, FUSE_RENAME2, dir, &swap, sizeof swap, "inner", "file"), -EBUSY);
+	assert_int_equal(raw_named(&f.c, FUSE_RENAME2, FUSE_ROOT_ID, &swap, sizeof swap, "file", "dir"), -EBUSY);
+	/* Read-only beats it, whichever comes first. */
+	assert_int_equal(hull_share_guard(f.sh, "dir/inner", &err), 0);
+	assert_int_equal(hull_share_guard(f.sh, "dir/inner/", &err), 0);
+	assert_int_equal(raw_write(&f.c, inner, fh, "again"), -EROFS);
+	end(&f);
+}
+
 static void test_limits(void **state)
 {
 	struct fixture f;
@@ -410,6 +439,7 @@ int main(void)
 		cmocka_unit_test(test_short_requests),
 		cmocka_unit_test(test_readonly_and_guarded),
 		cmocka_unit_test(test_guarded_while_it_serves),
+		cmocka_unit_test(test_kept_names),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_one_file),
 		cmocka_unit_test(test_stream),
