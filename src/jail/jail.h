@@ -51,7 +51,8 @@ struct hull_jail {
 	char *const *envp;
 	int (*entry)(void *arg); /* runs in the jailed child when argv is NULL; its result is the exit code */
 	void *arg;
-	uint64_t rlimit_as;     /* bytes, 0 = no limit */
+	uint64_t rlimit_as;   /* bytes, 0 = no limit */
+	uint64_t rlimit_data; /* bytes of writable private memory, 0 = no limit; what is only reserved does not count */
 	uint64_t rlimit_nofile; /* 0 = 1024 */
 	uint64_t rlimit_fsize;  /* bytes, 0 = no limit */
 	uid_t drop_uid;         /* used when geteuid() == 0 */

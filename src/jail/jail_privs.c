@@ -111,6 +111,8 @@ int hull_jail_set_limits(const struct hull_jail *jail, struct hull_error *err)
 		r = limit(RLIMIT_NOFILE, jail->rlimit_nofile ? jail->rlimit_nofile : 1024, "nofile", err);
 	if (r == 0 && jail->rlimit_as)
 		r = limit(RLIMIT_AS, jail->rlimit_as, "as", err);
+	if (r == 0 && jail->rlimit_data)
+		r = limit(RLIMIT_DATA, jail->rlimit_data, "data", err);
 	if (r == 0 && jail->rlimit_fsize)
 		r = limit(RLIMIT_FSIZE, jail->rlimit_fsize, "fsize", err);
 	return r;

@@ -20,6 +20,10 @@
 
 enum { SOCKET_BUFFER = 1024 * 1024 };
 
+/* What the guest can make a server remember (names, open directories) is the host's memory: two million files take a
+ * quarter of this. Beyond it the guest gets ENOMEM. */
+static const uint64_t MEMORY_MAX = 2ULL << 30;
+
 /* It lies beside this program. */
 static int open_program(struct hull_error *err)
 {
@@ -112,6 +116,7 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 		.argv = argv,
 		.program_fd = program,
 		.rlimit_nofile = files.rlim_max == RLIM_INFINITY ? 1 << 20 : files.rlim_max,
+		.rlimit_data = MEMORY_MAX,
 		.drop_uid = st.st_uid,
 		.drop_gid = st.st_gid,
 		.drop_to_root = true,

@@ -1,7 +1,8 @@
 /* Guards: names in a writable share that stay as they are, and what lies below them. A path "a/b/c" makes three: `c` in
  * a/b is read-only from there down (final), `a` and `b` only keep their names, so that nothing else can be put at the
  * path. Of "a/b/c/" all three only keep their names. A directory is known by device and inode, not by its own name,
- * which others may change on the host.
+ * which others may change on the host. When they have put another one at a guarded path (a git checkout does that), its
+ * names are guarded from the moment on at which the guest first gets to know it there; the old one's stay guarded too.
  *
  * Guards are only ever added, also while requests run: an entry is written, then counted, and read without a lock.
  * Inodes that the guest knows already are marked when a guard comes, those it meets later when they are entered; both
@@ -13,6 +14,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { NO_PLACE = UINT32_MAX };
 
 static const struct share_guard *find(const struct hull_share *sh, uint64_t dev, uint64_t ino, const char *name)
 {
@@ -46,28 +49,48 @@ static void mark(struct hull_share *sh, const struct share_guard *g)
 	}
 }
 
-static int add(struct hull_share *sh, const struct share_key *dir, const char *name, bool final)
+/* Under the lock. place = NO_PLACE: one of its own. */
+static int add(struct hull_share *sh, const struct share_key *dir, const char *name, bool final, uint32_t place,
+	       uint32_t up)
 {
-	int e = 0;
-	pthread_mutex_lock(&sh->lock);
 	size_t n = atomic_load(&sh->guard_count);
 	struct share_guard *g = (struct share_guard *)(uintptr_t)find(sh, dir->dev, dir->ino, name);
 	if (g) {
 		g->final |= final; /* as it was, or stricter */
 	} else if (n == SHARE_GUARDS_MAX) {
-		e = -ENOSPC;
+		return -ENOSPC;
 	} else {
 		g = &sh->guards[n];
-		*g = (struct share_guard){.dev = dir->dev, .ino = dir->ino, .name = strdup(name), .final = final};
-		if (g->name)
-			atomic_store(&sh->guard_count, n + 1);
-		else
-			e = -ENOMEM;
+		*g = (struct share_guard){.dev = dir->dev,
+					  .ino = dir->ino,
+					  .name = strdup(name),
+					  .final = final,
+					  .place = place == NO_PLACE ? (uint32_t)n : place,
+					  .up = up};
+		if (!g->name)
+			return -ENOMEM;
+		atomic_store(&sh->guard_count, n + 1);
 	}
-	if (e == 0 && final)
+	if (final)
 		mark(sh, g);
-	pthread_mutex_unlock(&sh->lock);
-	return e;
+	return (int)g->place;
+}
+
+bool share_guard_enter(struct hull_share *sh, const struct share_inode *dir, const char *name,
+		       const struct share_key *key)
+{
+	const struct share_guard *g = find(sh, dir->key.dev, dir->key.ino, name);
+	if (!g)
+		return false;
+	bool ro = g->final;
+	size_t n = atomic_load(&sh->guard_count);
+	for (size_t i = 0; i < n && !ro; i++) {
+		const struct share_guard *next = &sh->guards[i];
+		if (next->up == g->place && (next->ino != key->ino || next->dev != key->dev) &&
+		    add(sh, key, next->name, next->final, next->place, next->up) < 0)
+			ro = true; /* no room to be exact */
+	}
+	return ro;
 }
 
 int hull_share_guard(struct hull_share *sh, const char *path, struct hull_error *err)
@@ -79,6 +102,7 @@ int hull_share_guard(struct hull_share *sh, const char *path, struct hull_error 
 	if (!copy || dir < 0)
 		return hull_fail(err, -ENOMEM, "share: out of memory");
 	char *save = NULL;
+	uint32_t up = NO_PLACE;
 	char *part = strtok_r(copy, "/", &save);
 	if (!part)
 		return hull_fail(err, -EINVAL, "share: '%s' is no path below the root", path);
@@ -92,10 +116,13 @@ int hull_share_guard(struct hull_share *sh, const char *path, struct hull_error 
 		share_key_of(&st, &key);
 		if (!strcmp(part, ".") || !strcmp(part, ".."))
 			return hull_fail(err, -EINVAL, "share: cannot guard '%s': not a plain path", path);
-		e = add(sh, &key, part, !next && !only_names);
+		pthread_mutex_lock(&sh->lock);
+		e = add(sh, &key, part, !next && !only_names, NO_PLACE, up);
+		pthread_mutex_unlock(&sh->lock);
 		if (e < 0)
 			return hull_fail(err, e, "share: cannot guard '%s': %s", path,
 					 e == -ENOSPC ? "too many" : strerror(-e));
+		up = (uint32_t)e;
 		if (next) {
 			int fd = openat(dir, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 			if (fd < 0)

@@ -348,7 +348,7 @@ struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode 
 	struct share_inode *dead = NULL;
 	share_key_of(st, &key);
 	pthread_mutex_lock(&sh->lock);
-	bool ro = parent->ro || share_guarded(sh, parent, name) == -EROFS;
+	bool ro = share_guard_enter(sh, parent, name, &key) || parent->ro;
 	struct share_inode *ino = find_key(sh, &key);
 	if (ino && ino->type != (st->x.stx_mode & S_IFMT)) {
 		hash_remove(sh, ino); /* the number was reused, on a file system that tells no generations */

@@ -96,6 +96,9 @@ struct share_guard {
 	uint64_t dev, ino; /* of the directory */
 	char *name;
 	atomic_bool final; /* read-only from here down; else an ancestor, which only keeps its name */
+	/* Which step of which path this is, and which one leads to it; the same for all directories that have been
+	 * there. Under the lock. */
+	uint32_t place, up;
 };
 
 struct share_lock_wait;
@@ -245,6 +248,9 @@ uint64_t share_guest_ino(const struct hull_share *sh, uint64_t dev, uint64_t ino
 /* --- guard.c --- */
 /* 0; -EROFS when the name is guarded itself, -EBUSY when something below it is. */
 int share_guarded(const struct hull_share *sh, const struct share_inode *dir, const char *name);
+/* An inode is entered at a name: is it read-only there? Under the lock. */
+bool share_guard_enter(struct hull_share *sh, const struct share_inode *dir, const char *name,
+		       const struct share_key *key);
 int share_guards_init(struct hull_share *sh, struct hull_error *err);
 void share_guards_free(struct hull_share *sh);
 

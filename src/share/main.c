@@ -94,22 +94,11 @@ static const int allowed[] = {
 #ifdef __NR_fchmodat2
 	SCMP_SYS(fchmodat2),
 #endif
-	SCMP_SYS(fchown),
-	SCMP_SYS(fchownat),
 	SCMP_SYS(utimensat),
-	SCMP_SYS(getxattr),
-	SCMP_SYS(setxattr),
-	SCMP_SYS(listxattr),
-	SCMP_SYS(removexattr),
-	SCMP_SYS(lgetxattr),
-	SCMP_SYS(lsetxattr),
-	SCMP_SYS(llistxattr),
-	SCMP_SYS(lremovexattr),
 	SCMP_SYS(fgetxattr),
 	SCMP_SYS(fsetxattr),
 	SCMP_SYS(flistxattr),
 	SCMP_SYS(fremovexattr),
-	SCMP_SYS(statfs),
 	SCMP_SYS(fstatfs),
 	SCMP_SYS(umask),
 	/* itself */

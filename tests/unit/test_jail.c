@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -26,6 +27,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+static const uint64_t DATA_MAX = 256 << 20;
 static char work[64]; /* a temporary directory; work/jail is the jail's, work/data is bound */
 static char jaildir[96];
 static char datadir[96];
@@ -314,6 +316,11 @@ static int regain(void *arg)
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
 		return 6;
 	struct rlimit l;
+	if (getrlimit(RLIMIT_DATA, &l) < 0 || l.rlim_max != DATA_MAX)
+		return 30;
+	void *much = mmap(NULL, 2 * DATA_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (much != MAP_FAILED || errno != ENOMEM)
+		return 31;
 	if (getrlimit(RLIMIT_CORE, &l) < 0 || l.rlim_max != 0)
 		return 7;
 	char cwd[8];
@@ -334,6 +341,7 @@ static void test_privileges(void **state)
 	if (have_landlock) /* only root can empty the bounding set there */
 		assert_int_equal(run(&jail, HULL_JAIL_LANDLOCK), geteuid() == 0 ? 0 : 20);
 	jail = plain(regain, NULL);
+	jail.rlimit_data = DATA_MAX;
 	expect(&jail, 0, 0);
 }
 

@@ -251,6 +251,53 @@ static void test_kept_names(void **state)
 	end(&f);
 }
 
+static void make_guarded_tree(int at)
+{
+	assert_int_equal(mkdirat(at, "one", 0755), 0);
+	assert_int_equal(mkdirat(at, "one/two", 0755), 0);
+	assert_int_equal(mkdirat(at, "one/two/kept", 0755), 0);
+	put(at, "one/two/file", "content");
+}
+
+/* The host removes what is guarded and makes it anew, as a git checkout does: the names are guarded all the same. */
+static void test_guarded_and_made_anew(void **state)
+{
+	static const char *const guarded[] = {"one/two/file", "one/two/kept/", "one/other"};
+	struct fixture f;
+	struct hull_error err = {0};
+	uint64_t fh = 0;
+	struct fuse_rename2_in rename_in = {.newdir = FUSE_ROOT_ID};
+	begin(&f, (struct hull_share_config){0});
+	make_guarded_tree(f.fd);
+	for (size_t i = 0; i < sizeof guarded / sizeof *guarded; i++)
+		assert_int_equal(hull_share_guard(f.sh, guarded[i], &err), 0);
+	for (int turn = 0; turn < 400; turn++) {
+		/* The old ones stay somewhere, so that their numbers are not used again. */
+		char aside[32];
+		snprintf(aside, sizeof aside, "aside%d", turn);
+		assert_int_equal(renameat(f.fd, "one", f.fd, aside), 0);
+		make_guarded_tree(f.fd);
+		uint64_t one = raw_lookup(&f.c, FUSE_ROOT_ID, "one");
+		uint64_t two = raw_lookup(&f.c, one, "two");
+		uint64_t file = raw_lookup(&f.c, two, "file");
+		assert_true(one && two && file);
+		assert_int_equal(raw_open(&f.c, file, FUSE_OPEN, O_RDONLY, &fh), 0);
+		assert_int_equal(raw_open(&f.c, file, FUSE_OPEN, O_RDWR, &fh), -EROFS);
+		assert_true(raw_named(&f.c, FUSE_UNLINK, two, NULL, 0, "file", NULL) < 0);
+		assert_true(raw_named(&f.c, FUSE_RMDIR, two, NULL, 0, "kept", NULL) < 0);
+		assert_true(raw_named(&f.c, FUSE_RENAME2, one, &rename_in, sizeof rename_in, "two", "gone") < 0);
+		assert_true(raw_named(&f.c, FUSE_RENAME2, FUSE_ROOT_ID, &rename_in, sizeof rename_in, "one", "gone") <
+			    0);
+		assert_true(raw_named(&f.c, FUSE_SYMLINK, one, NULL, 0, "other", "/") < 0);
+		if (turn == 0) { /* as exact as before, while there is room for that */
+			struct fuse_mkdir_in mk = {.mode = 0755};
+			assert_int_equal(raw_named(&f.c, FUSE_MKDIR, two, &mk, sizeof mk, "fine", NULL), 0);
+			assert_int_equal(raw_named(&f.c, FUSE_RMDIR, two, NULL, 0, "kept", NULL), -EBUSY);
+		}
+	}
+	end(&f);
+}
+
 static void test_limits(void **state)
 {
 	struct fixture f;
@@ -440,6 +487,7 @@ int main(void)
 		cmocka_unit_test(test_readonly_and_guarded),
 		cmocka_unit_test(test_guarded_while_it_serves),
 		cmocka_unit_test(test_kept_names),
+		cmocka_unit_test(test_guarded_and_made_anew),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_one_file),
 		cmocka_unit_test(test_stream),
