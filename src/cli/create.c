@@ -110,8 +110,7 @@ static int check_paths(const struct cli *cli, const struct create_place *place, 
 		r = place_allowed(place->repo.top, err);
 	for (size_t i = 0; r >= 0 && place->paths && place->paths[i]; i++) {
 		const char *entry = place->paths[i];
-		size_t n = strlen(entry);
-		_cleanup_free_ char *path = strndup(entry, n > 3 && !strcmp(entry + n - 3, ":ro") ? n - 3 : n);
+		_cleanup_free_ char *path = strndup(entry, place_length(entry));
 		r = path ? place_check(&cli->paths, path, before, err) : hull_fail(err, -ENOMEM, "out of memory");
 		if (r >= 0 && place->repo.top)
 			r = place_beside_clone(path, place->repo.top, err);
@@ -120,6 +119,20 @@ static int check_paths(const struct cli *cli, const struct create_place *place, 
 	}
 	hull_strv_free(before);
 	return r;
+}
+
+/* What git needs in those of the paths that are linked worktrees; behind them, so that the first stays the first. */
+static int add_worktrees(char ***paths, struct hull_error *err)
+{
+	size_t n = *paths ? hull_strv_count(*paths) : 0;
+	int r = 0;
+	for (size_t i = 0; r >= 0 && i < n; i++) {
+		size_t len = place_length((*paths)[i]);
+		bool readonly = (*paths)[i][len] != '\0';
+		_cleanup_free_ char *path = strndup((*paths)[i], len);
+		r = path ? place_worktree(path, readonly, paths, err) : hull_fail(err, -ENOMEM, "out of memory");
+	}
+	return r < 0 ? r : 0;
 }
 
 int create_place(const struct cli *cli, struct create_place *out, struct hull_error *err)
@@ -151,6 +164,8 @@ int create_place(const struct cli *cli, struct create_place *out, struct hull_er
 		r = take_clone(out, err);
 	else if (r >= 0 && !out->paths && hull_streq(cli->verb->name, "run"))
 		r = add_path(&out->paths, ".", err);
+	if (r >= 0)
+		r = add_worktrees(&out->paths, err);
 	if (r < 0)
 		create_place_free(out);
 	return r;
@@ -453,6 +468,13 @@ int create_make(struct cli *cli, const struct create_place *place, bool remove, 
 	if (r < 0)
 		return r;
 	after_clone(place, s.name);
+	for (char **p = place->paths; p && *p && !flag_quiet; p++) {
+		size_t n = place_length(*p);
+		if (!strcmp(*p + n, ":git"))
+			cli_note("the repository of a linked worktree is mounted with it: %.*s, with hooks and "
+				 "configuration read-only",
+				 (int)n, *p);
+	}
 	*name = hull_steal_ptr(s.name);
 	return 0;
 }

@@ -12,7 +12,7 @@ extern const struct cli_opt create_options[];
 /* What the words [AGENT] [PATH...] say. */
 struct create_place {
 	const char *agent;         /* borrowed */
-	char **paths;              /* absolute, "PATH" or "PATH:ro"; owned; may be NULL */
+	char **paths;              /* absolute, "PATH", "PATH:ro", "PATH:git"; owned; may be NULL */
 	char *workdir;             /* with --clone: the directory of the repository to start in; owned, else NULL */
 	struct hull_git_repo repo; /* with --clone */
 };

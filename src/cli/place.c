@@ -4,6 +4,8 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "cli/out.h"
+#include "git/git.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -29,8 +31,8 @@ int place_parse(const char *word, char **path, bool *readonly, struct hull_error
 				 "%s: the workspace has to be a directory; a file can be mounted "
 				 "read-only, as %s:ro",
 				 shown, shown);
-	if (strlen(real) > 3 && !strcmp(real + strlen(real) - 3, ":ro"))
-		return hull_fail(err, -EINVAL, "%s: a name that ends in \":ro\" cannot be mounted", shown);
+	if (place_length(real) != strlen(real))
+		return hull_fail(err, -EINVAL, "%s: a name that ends in \":ro\" or \":git\" cannot be mounted", shown);
 	*path = hull_steal_ptr(real);
 	return 0;
 }
@@ -100,7 +102,62 @@ size_t place_find(char *const *entries, const char *path)
 {
 	size_t i = 0, n = strlen(path);
 	for (; entries[i]; i++)
-		if (!strncmp(entries[i], path, n) && (!entries[i][n] || !strcmp(entries[i] + n, ":ro")))
+		if (!strncmp(entries[i], path, n) && place_length(entries[i]) == n)
 			break;
 	return i;
+}
+
+size_t place_length(const char *entry)
+{
+	static const char *const suffixes[] = {":ro", ":git"};
+	size_t n = strlen(entry);
+	for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+		size_t s = strlen(suffixes[i]);
+		if (n > s && !strcmp(entry + n - s, suffixes[i]))
+			return n - s;
+	}
+	return n;
+}
+
+/* Does one of the entries have it? */
+static bool covered(char *const *entries, const char *path)
+{
+	for (; *entries; entries++) {
+		_cleanup_free_ char *dir = strndup(*entries, place_length(*entries));
+		if (dir && inside(path, dir))
+			return true;
+	}
+	return false;
+}
+
+static int add_entry(const char *path, const char *suffix, char ***entries, struct hull_error *err)
+{
+	_cleanup_free_ char *entry = hull_fmt("%s%s", path, suffix);
+	return entry && hull_strv_add(entries, entry) >= 0 ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+}
+
+int place_worktree(const char *path, bool readonly, char ***entries, struct hull_error *err)
+{
+	_cleanup_(hull_git_worktree_free) struct hull_git_worktree w = {0};
+	struct hull_error why = {0};
+	int r = hull_git_worktree(path, &w, &why);
+	if (r == -EINVAL) {
+		cli_note("git will not work in %s: %s", path, why.msg);
+		return 0;
+	}
+	if (r <= 0)
+		return r < 0 ? hull_fail(err, r, "%s", why.msg) : 0;
+	bool there = (*entries)[place_find(*entries, w.common)] != NULL;
+	if (!there && covered(*entries, w.common))
+		return 0; /* with all of the repository, or as somebody wanted it */
+	if (!there)
+		r = add_entry(w.common, readonly ? ":ro" : ":git", entries, err);
+	if (r < 0)
+		return r;
+	/* Or it is there for another worktree of the same repository. */
+	const char *mode = (*entries)[place_find(*entries, w.common)] + strlen(w.common);
+	if (readonly || strcmp(mode, ":git") != 0 || (*entries)[place_find(*entries, w.own)])
+		return !there;
+	r = add_entry(w.own, "", entries, err);
+	return r < 0 ? r : 1;
 }

@@ -44,6 +44,21 @@ static int change_file(struct cli *cli, const char *name, const char *path, cons
 	return hull_sandbox_save(&cli->paths, &sb, err);
 }
 
+/* An entry of the list: in the file, or in the sandbox that runs. */
+static int mount_one(struct cli *cli, const char *name, const char *entry, struct hull_error *err)
+{
+	size_t n = place_length(entry);
+	_cleanup_free_ char *path = strndup(entry, n);
+	if (!path)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	if (!hull_sandbox_running(&cli->paths, name))
+		return change_file(cli, name, path, entry, err);
+	return client_ask(&cli->paths, name,
+			  json_pack("{s:s, s:s+, s:b, s:b}", "do", "mount", "path", path, "", "readonly",
+				    !strcmp(entry + n, ":ro"), "git", !strcmp(entry + n, ":git")),
+			  -1, NULL, NULL, err);
+}
+
 static int run_mount(struct cli *cli, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
@@ -63,13 +78,22 @@ static int run_mount(struct cli *cli, struct hull_error *err)
 		_cleanup_free_ char *entry = hull_fmt("%s%s", path, readonly ? ":ro" : "");
 		if (!entry)
 			return hull_fail(err, -ENOMEM, "out of memory");
-		if (!hull_sandbox_running(&cli->paths, name))
-			r = change_file(cli, name, path, entry, err);
-		else
-			r = client_ask(
-				&cli->paths, name,
-				json_pack("{s:s, s:s+, s:b}", "do", "mount", "path", path, "", "readonly", readonly),
-				-1, NULL, NULL, err);
+		r = mount_one(cli, name, entry, err);
+		/* And the repository of a linked worktree; what was there before is left alone. */
+		size_t had = hull_strv_count(sb.paths);
+		if (r >= 0 && hull_strv_add(&sb.paths, entry) < 0)
+			return hull_fail(err, -ENOMEM, "out of memory");
+		if (r >= 0)
+			r = place_worktree(path, readonly, &sb.paths, err);
+		for (char **p = sb.paths + had + 1; r > 0 && *p; p++) {
+			_cleanup_free_ char *more = strndup(*p, place_length(*p));
+			r = more ? place_check(&cli->paths, more, NULL, err) : hull_fail(err, -ENOMEM, "out of memory");
+			if (r >= 0)
+				r = mount_one(cli, name, *p, err);
+			if (r >= 0)
+				cli_note("%.*s is mounted with it", (int)place_length(*p), *p);
+			r = r < 0 ? r : 1;
+		}
 	}
 	return r < 0 ? r : 0;
 }

@@ -38,6 +38,15 @@ struct hull_git_repo {
 int hull_git_inspect(const char *path, struct hull_git_repo *out, struct hull_error *err);
 void hull_git_repo_free(struct hull_git_repo *r); /* the members */
 
+struct hull_git_worktree {
+	char *common; /* the repository that it is a worktree of; owned, as the other one */
+	char *own;    /* what is this worktree's of it: common/worktrees/NAME */
+};
+/* Is the directory `path` the top of a linked worktree? 1 and its repository, or 0. -EINVAL when it says so, and the
+ * repository does not know it. All paths are real. */
+int hull_git_worktree(const char *path, struct hull_git_worktree *out, struct hull_error *err);
+void hull_git_worktree_free(struct hull_git_worktree *w); /* the members */
+
 /* Write the stream of the repository at `top` to a descriptor. */
 int hull_git_send(const char *top, int fd, struct hull_error *err);
 

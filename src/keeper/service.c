@@ -431,7 +431,10 @@ static void do_mount(struct request *q, const json_t *j, bool mount_it)
 	}
 	if (!wait_until(q, FOR_MOUNT))
 		return;
-	int r = mount_it ? share_mount(k, path, json_is_true(json_object_get(j, "readonly")), &err)
+	enum share_mode mode = json_is_true(json_object_get(j, "readonly")) ? SHARE_READONLY
+			       : json_is_true(json_object_get(j, "git"))    ? SHARE_GIT
+									    : SHARE_WRITABLE;
+	int r = mount_it ? share_mount(k, path, mode, &err)
 			 : share_unmount(k, path, json_is_true(json_object_get(j, "force")), &err);
 	if (r < 0)
 		answer_error(q, r, err.msg);

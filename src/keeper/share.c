@@ -70,6 +70,7 @@ struct mount {
 	char *path;
 	int fd; /* O_PATH */
 	bool readonly;
+	enum share_mode as; /* in sandbox.json */
 	mode_t mode;
 	enum state state;
 	struct server *server;
@@ -276,6 +277,9 @@ static int guards_of(const struct mount *m, char ***out, struct hull_error *err)
 {
 	if (!(*out = hull_strv_copy(NULL)))
 		return hull_fail(err, -ENOMEM, "out of memory");
+	for (const char *const *g = share_git_guards(); m->as == SHARE_GIT && *g; g++)
+		if (hull_strv_add(out, *g) < 0)
+			return hull_fail(err, -ENOMEM, "out of memory");
 	list_each(it, &m->k->mounts)
 	{
 		const struct mount *other = container_of(it, struct mount, in_list);
@@ -429,7 +433,8 @@ static int open_path(const char *path, struct stat *st, struct hull_error *err)
 	return hull_steal_fd(&fd);
 }
 
-static int mount_add(struct keeper *k, const char *path, bool readonly, struct mount **out, struct hull_error *err)
+static int mount_add(struct keeper *k, const char *path, enum share_mode mode, struct mount **out,
+		     struct hull_error *err)
 {
 	struct stat st;
 	if (k->mount_count >= MOUNTS_MAX)
@@ -445,31 +450,24 @@ static int mount_add(struct keeper *k, const char *path, bool readonly, struct m
 	m->k = k;
 	m->fd = hull_steal_fd(&fd);
 	m->mode = st.st_mode;
-	m->readonly = readonly || S_ISREG(st.st_mode);
+	m->as = mode;
+	m->readonly = mode == SHARE_READONLY || S_ISREG(st.st_mode);
 	list_add(&k->mounts, &m->in_list);
 	k->mount_count++;
 	*out = m;
 	return 0;
 }
 
-/* "PATH" or "PATH:ro" -> the path's length. */
-static size_t split(const char *entry, bool *readonly)
-{
-	size_t n = strlen(entry);
-	*readonly = n > 3 && strcmp(entry + n - 3, ":ro") == 0;
-	return *readonly ? n - 3 : n;
-}
-
 int shares_start(struct keeper *k, struct hull_error *err)
 {
 	for (size_t i = 0; k->share_spawn && k->sb.paths && k->sb.paths[i]; i++) {
-		bool readonly;
-		size_t n = split(k->sb.paths[i], &readonly);
+		enum share_mode mode;
+		size_t n = share_split(k->sb.paths[i], &mode);
 		_cleanup_free_ char *path = strndup(k->sb.paths[i], n);
 		struct mount *m;
 		if (!path)
 			return hull_fail(err, -ENOMEM, "out of memory");
-		int r = mount_add(k, path, readonly, &m, err);
+		int r = mount_add(k, path, mode, &m, err);
 		if (r == -ENOENT || r == -EACCES || r == -ENOTDIR || r == -ELOOP)
 			return hull_fail(
 				err, r, "the workspace %s is not there: %s; put it back, or `hull unmount %s %s`", path,
@@ -652,7 +650,7 @@ void shares_answered(struct keeper *k, bool mounted, struct hull_cur *cur)
 		bool known = share_known(k, path);
 		m->state = MOUNTED;
 		if (!known)
-			share_remember(k, m->path, m->readonly);
+			share_remember(k, m->path, m->as);
 		service_mounted(k, path, 0, NULL);
 		advance(k);
 	}
@@ -660,7 +658,7 @@ void shares_answered(struct keeper *k, bool mounted, struct hull_cur *cur)
 
 /* --- on a running sandbox --- */
 
-int share_mount(struct keeper *k, const char *path, bool readonly, struct hull_error *err)
+int share_mount(struct keeper *k, const char *path, enum share_mode mode, struct hull_error *err)
 {
 	struct mount *m = find(k, path);
 	if (!k->share_spawn || !k->guest.configured || k->phase >= PHASE_STOPPING)
@@ -671,7 +669,7 @@ int share_mount(struct keeper *k, const char *path, bool readonly, struct hull_e
 	}
 	if (m)
 		return hull_fail(err, -EEXIST, "%s is mounted already", path);
-	int r = mount_add(k, path, readonly, &m, err);
+	int r = mount_add(k, path, mode, &m, err);
 	if (r < 0)
 		return r;
 	list_each(n, &k->mounts)
@@ -721,42 +719,4 @@ json_t *shares_list(struct keeper *k)
 void shares_close(struct keeper *k)
 {
 	list_each(n, &k->mounts) mount_free(container_of(n, struct mount, in_list));
-}
-
-/* --- sandbox.json --- */
-
-static size_t position(struct keeper *k, const char *path)
-{
-	size_t i = 0;
-	for (; k->sb.paths && k->sb.paths[i]; i++) {
-		bool readonly;
-		size_t n = split(k->sb.paths[i], &readonly);
-		if (strlen(path) == n && memcmp(path, k->sb.paths[i], n) == 0)
-			break;
-	}
-	return i;
-}
-
-bool share_known(struct keeper *k, const char *path)
-{
-	return k->sb.paths && k->sb.paths[position(k, path)] != NULL;
-}
-
-void share_remember(struct keeper *k, const char *path, bool readonly)
-{
-	_cleanup_free_ char *entry = hull_fmt("%s%s", path, readonly ? ":ro" : "");
-	if (entry && hull_strv_add(&k->sb.paths, entry) == 0)
-		keeper_save(k, "running", NULL);
-}
-
-void share_forget(struct keeper *k, const char *path)
-{
-	size_t i = k->sb.paths ? position(k, path) : 0;
-	if (!k->sb.paths || !k->sb.paths[i])
-		return;
-	free(k->sb.paths[i]);
-	for (; k->sb.paths[i + 1]; i++)
-		k->sb.paths[i] = k->sb.paths[i + 1];
-	k->sb.paths[i] = NULL;
-	keeper_save(k, "running", NULL);
 }

@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SOCKET_BUFFER = 1024 * 1024 };
+enum { SOCKET_BUFFER = 1024 * 1024, GUARDS_MAX = 64 };
 
 /* What the guest can make a server remember (names, open directories) is the host's memory: two million files take a
  * quarter of this. Beyond it the guest gets ENOMEM. */
@@ -48,7 +48,7 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 		      struct hull_error *err)
 {
 	char uid[16], gid[16], number[16];
-	char *argv[2 * MOUNTS_MAX + 12];
+	char *argv[2 * GUARDS_MAX + 12];
 	size_t n = 0;
 	struct stat st;
 	int ends[2], control_ends[2];
@@ -60,6 +60,8 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 		return hull_fail(err, -ENOMEM, "out of memory");
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return hull_fail_errno(err, "cannot make %s", dir);
+	if (spec->guard_count > GUARDS_MAX)
+		return hull_fail(err, -E2BIG, "%s: too many paths below it", spec->path);
 	if (fstat(spec->fd, &st) < 0)
 		return hull_fail_errno(err, "%s", spec->path);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
@@ -95,7 +97,7 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 	argv[n++] = number;
 	if (spec->readonly)
 		argv[n++] = "--ro";
-	for (size_t i = 0; i < spec->guard_count; i++) {
+	for (size_t i = 0; i < spec->guard_count && i < GUARDS_MAX; i++) {
 		argv[n++] = "--guard";
 		argv[n++] = (char *)(uintptr_t)spec->guards[i];
 	}

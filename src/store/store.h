@@ -52,7 +52,8 @@ struct hull_sandbox {
 	uint64_t disk;   /* bytes */
 	char *engine;    /* "auto" "qemu" "kvm" */
 	char **env;      /* "K=V" */
-	char **paths;    /* workspace paths "PATH" or "PATH:ro", absolute; the first is the working directory */
+	char **paths;  /* workspace paths "PATH", "PATH:ro" or "PATH:git", absolute; the first is the working directory
+			*/
 	char *clone;   /* top of the host's repository of which it has a private clone at the same path; NULL = none */
 	char *workdir; /* with a clone: where commands start, in it */
 	bool cloned;   /* it is there */

@@ -121,6 +121,48 @@ static void test_inspect(void **state)
 	unsetenv("GIT_DIR");
 }
 
+/* What a `.git` file says is believed only when the repository says the same. */
+static void test_worktree(void **state)
+{
+	_cleanup_(hull_git_worktree_free) struct hull_git_worktree w = {0};
+	_cleanup_free_ char *main_tree = path("r"), *tree = path("linked tree"), *below = path("linked tree/sub");
+	_cleanup_free_ char *common = path("r/.git"), *own = path("r/.git/worktrees/linked-tree");
+	_cleanup_free_ char *other = path("other"), *module = path("module");
+	shell("git -C r worktree add -q '../linked tree' -b linked");
+	assert_int_equal(hull_git_worktree(main_tree, &w, &err), 0);
+	assert_int_equal(hull_git_worktree(below, &w, &err), 0);
+	assert_int_equal(hull_git_worktree("/does/not/exist", &w, &err), 0);
+	assert_int_equal(hull_git_worktree(tree, &w, &err), 1);
+	assert_string_equal(w.common, common);
+	shell("ln -s 'linked tree' alias; test \"$(cat '%s/gitdir')\" = '%s/.git'", own, tree);
+	assert_string_equal(w.own, own);
+	hull_git_worktree_free(&w);
+	/* One that another directory has, or that is none: a stranger's directory is not given away by a file. */
+	shell("mkdir other; cp 'linked tree/.git' other/");
+	assert_int_equal(hull_git_worktree(other, &w, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "git worktree repair"));
+	shell("mkdir -p loot/worktrees/x; echo ../.. >loot/worktrees/x/commondir; echo %s/.git "
+	      ">loot/worktrees/x/gitdir; "
+	      "echo 'gitdir: ../loot/worktrees/x' >other/.git",
+	      other);
+	assert_int_equal(hull_git_worktree(other, &w, &err), -EINVAL); /* no repository */
+	shell("cd loot/worktrees/x; echo ../../.. >commondir");
+	assert_int_equal(hull_git_worktree(other, &w, &err), 0);
+	shell("ln -sf ../'linked tree'/.git other/.git");
+	assert_int_equal(hull_git_worktree(other, &w, &err), 0);
+	/* A submodule is no worktree. */
+	shell("mkdir module; mkdir -p r/.git/modules/m; echo 'gitdir: ../r/.git/modules/m' >module/.git");
+	assert_int_equal(hull_git_worktree(module, &w, &err), 0);
+	/* Paths in those files may be relative. */
+	shell("echo 'gitdir: ../r/.git/worktrees/linked-tree' >'linked tree/.git'; "
+	      "echo '../../../../linked tree/.git' >r/.git/worktrees/linked-tree/gitdir");
+	assert_int_equal(hull_git_worktree(tree, &w, &err), 1);
+	assert_string_equal(w.common, common);
+	shell("rm -rf 'linked tree' alias other loot module r/.git/modules; git -C r worktree prune; git -C r branch "
+	      "-q "
+	      "-D linked");
+}
+
 static void test_stream(void **state)
 {
 	_cleanup_free_ char *r = path("r"), *empty = path("empty"), *wt = path("wt"), *shallow = path("shallow");
@@ -222,8 +264,9 @@ static void test_status(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_urls),   cmocka_unit_test(test_inspect), cmocka_unit_test(test_stream),
-		cmocka_unit_test(test_remote), cmocka_unit_test(test_list),    cmocka_unit_test(test_status),
+		cmocka_unit_test(test_urls),     cmocka_unit_test(test_inspect), cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_worktree), cmocka_unit_test(test_remote),  cmocka_unit_test(test_list),
+		cmocka_unit_test(test_status),
 	};
 	if (system("git --version >/dev/null 2>&1") != 0) {
 		puts("1..0 # SKIP no git");

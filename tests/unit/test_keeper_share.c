@@ -122,9 +122,9 @@ static void test_guards(void **state)
 	     "/a/b/e:\n");
 	k->guest.configured = true;
 	_cleanup_free_ char *beside = hull_fmt("%s/ab/x", base), *known = hull_fmt("%s/a/b", base);
-	assert_int_equal(share_mount(k, known, false, &err), -EEXIST);
+	assert_int_equal(share_mount(k, known, SHARE_WRITABLE, &err), -EEXIST);
 	hull_buf_drain(&plan, plan.len);
-	assert_int_equal(share_mount(k, beside, true, &err), 0);
+	assert_int_equal(share_mount(k, beside, SHARE_READONLY, &err), 0);
 	PLAN("/ab/x ro:\n");
 	end(k);
 }
@@ -165,20 +165,20 @@ static void test_guards_of_a_running_server(void **state)
 	hull_buf_drain(&plan, plan.len);
 	k->guest.configured = k->guest.answered = true;
 	shares_configured(k); /* asks for /a; nothing else before that is answered */
-	assert_int_equal(share_mount(k, in, true, &err), 0);
+	assert_int_equal(share_mount(k, in, SHARE_READONLY, &err), 0);
 	assert_int_equal(read(asked, (char[1]){0}, 1), -1);
 	answer_mounted(k, k->sb.paths[0]);
 	expect_told("in");
 	assert_int_equal(plan.len, 0); /* not served before it is guarded */
 	/* Of two, one at a time; one that may be written keeps its name. */
-	assert_int_equal(share_mount(k, file, true, &err), 0);
+	assert_int_equal(share_mount(k, file, SHARE_READONLY, &err), 0);
 	assert_int_equal(read(asked, (char[1]){0}, 1), -1);
 	answer(k, ENOENT);
 	expect_told("in/file");
 	answer(k, 0);
 	PLAN("/a/in/file ro:\n");
 	hull_buf_drain(&plan, plan.len);
-	assert_int_equal(share_mount(k, writable, false, &err), 0);
+	assert_int_equal(share_mount(k, writable, SHARE_WRITABLE, &err), 0);
 	assert_int_equal(read(asked, (char[1]){0}, 1), -1); /* the one before is being mounted */
 	answer_mounted(k, file);
 	expect_told("b/");
@@ -187,11 +187,28 @@ static void test_guards_of_a_running_server(void **state)
 	PLAN("/a/b:\n");
 	hull_buf_drain(&plan, plan.len);
 	/* An answer to nothing is no server of ours. */
-	assert_int_equal(share_mount(k, last, true, &err), 0);
+	assert_int_equal(share_mount(k, last, SHARE_READONLY, &err), 0);
 	answer(k, 0);
 	struct pollfd gone = {.fd = asked, .events = POLLIN};
 	assert_int_equal(poll(&gone, 1, 10000), 1); /* when the last of the servers has closed its copy */
 	assert_int_equal(read(asked, (char[1]){0}, 1), 0);
+	end(k);
+}
+
+/* The repository of a linked worktree: what git would run stays as it is, and the worktree's own part can be written.
+ */
+static void test_git_guards(void **state)
+{
+	char *const paths[] = {(char *)"/ab", (char *)"/a:git", (char *)"/a/b/e", NULL};
+	struct hull_error err = {0};
+	struct keeper *k = fresh(paths);
+	assert_int_equal(shares_start(k, &err), 0);
+	PLAN("/ab:\n"
+	     "/a: HEAD branches commondir config config.worktree gitdir hooks index modules rebase-apply rebase-merge "
+	     "remotes sequencer worktrees b/e/\n"
+	     "/a/b/e:\n");
+	_cleanup_free_ char *path = hull_fmt("%s/a", base);
+	assert_true(share_known(k, path));
 	end(k);
 }
 
@@ -240,8 +257,8 @@ static void test_symlink(void **state)
 	assert_int_equal(shares_start(k, &err), 0);
 	k->guest.configured = true;
 	_cleanup_free_ char *through = hull_fmt("%s/a/b/e", base);
-	assert_int_equal(share_mount(k, through, true, &err), -ELOOP);
-	assert_int_equal(share_mount(k, b, true, &err), -ELOOP);
+	assert_int_equal(share_mount(k, through, SHARE_READONLY, &err), -ELOOP);
+	assert_int_equal(share_mount(k, b, SHARE_READONLY, &err), -ELOOP);
 	end(k);
 	assert_int_equal(unlink(b), 0);
 	assert_int_equal(rename(aside, b), 0);
@@ -289,7 +306,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_guards),           cmocka_unit_test(test_guards_of_a_running_server),
 		cmocka_unit_test(test_file_is_readonly), cmocka_unit_test(test_missing),
-		cmocka_unit_test(test_symlink),          cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_symlink),          cmocka_unit_test(test_git_guards),
+		cmocka_unit_test(test_too_many),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
