@@ -11,7 +11,7 @@ setup_file() {
 	export programs=${SHARE_BUILD:-$(dirname "$(realpath "$HULL")")/tests/share}
 	[ -d "$programs" ] || programs=$(dirname "$(realpath "$HULL")")/../../tests/share
 	export owner=$UID
-	mkdir -p "$ws/rw" "$ws/outside"
+	mkdir -p "$ws/rw" "$ws/outside" "$ws/small"
 	echo precious >"$ws/outside/file"
 	if [ "$UID" = 0 ]; then
 		owner=54321
@@ -20,14 +20,15 @@ setup_file() {
 	LIMIT=300 hull create -q --name conform --cpus 2 -m 1g --no-docker shell "$ws/rw"
 	LIMIT=300 hull start -q conform
 	local p
-	for p in names data fsx; do hull cp "$programs/share-$p" conform:/usr/local/bin/; done
+	for p in names data fsx errors race; do hull cp "$programs/share-$p" conform:/usr/local/bin/; done
 	hull cp "$top/tests/share/git.sh" conform:/usr/local/bin/git.sh
 	echo "# seed $seed, scale $scale" >&3
 }
 teardown_file() {
 	load lib
 	LIMIT=120 hull rm -f conform || true
-	rm -rf "$ws"
+	! mountpoint -q "$ws/small" || umount "$ws/small"
+	rm -rf --one-file-system "$ws"
 }
 setup() {
 	load lib
@@ -57,20 +58,57 @@ as_owner() {
 		"$HULL" exec -i conform
 }
 
+# Eight processes clone a repository of 20 files, commit, gc, rebase and push; then all work in that one.
 @test "conformance: parallel git in the guest" {
-	LIMIT=300 hull exec conform bash /usr/local/bin/git.sh "$ws/rw" "$((2 * scale))" 2
+	LIMIT=400 hull exec conform env FILES=20 bash /usr/local/bin/git.sh "$ws/rw" 8 "$((1 + scale))"
 	as_owner env HOME="$ws" git -C "$ws/rw/origin" fsck --full --strict
 }
 
-@test "conformance: git from the guest and from the host in one repository" {
-	as_owner bash "$top/tests/share/git.sh" "$ws/rw" 2 3
-	LIMIT=300 hull exec conform bash /usr/local/bin/git.sh --shared "$ws/rw" 11 14 &
+@test "conformance: parallel git on the host, in a workspace that the guest reads" {
+	as_owner env FILES=100 bash "$top/tests/share/git.sh" "$ws/rw" 8 "$((1 + scale))"
+	LIMIT=120 hull exec conform git -C "$ws/rw/origin" fsck --full --strict
+	[ -z "$(LIMIT=120 hull exec conform git -C "$ws/rw/c8" status --porcelain)" ]
+	[ "$(hull exec conform git -C "$ws/rw/origin" log --all --format=%H | sort)" = "$(git -c safe.directory='*' -C "$ws/rw/origin" log --all --format=%H | sort)" ]
+}
+
+# Four processes on either side: clones, commits, gc, rebases and pushes at once, then commits in the one repository.
+@test "conformance: parallel git from the guest and from the host at once" {
+	as_owner env FILES=20 bash "$top/tests/share/git.sh" --origin "$ws/rw"
+	LIMIT=400 hull exec conform bash /usr/local/bin/git.sh --clones "$ws/rw" 1 4 "$((1 + scale))" &
 	local there=$!
+	as_owner bash "$top/tests/share/git.sh" --clones "$ws/rw" 5 8 "$((1 + scale))"
+	reap "$there"
+	[ "$status" = 0 ]
+	[ "$(git -c safe.directory='*' -C "$ws/rw/origin" branch | wc -l)" = 9 ]
+	LIMIT=400 hull exec conform bash /usr/local/bin/git.sh --shared "$ws/rw" 11 14 &
+	there=$!
 	as_owner bash "$top/tests/share/git.sh" --shared "$ws/rw" 15 18
-	wait "$there"
-	as_owner bash "$top/tests/share/git.sh" --check "$ws/rw" 2
-	LIMIT=120 hull exec conform bash /usr/local/bin/git.sh --check "$ws/rw" 2
-	[ "$(git -c safe.directory='*' -C "$ws/rw/origin" ls-files 'shared-*' | wc -l)" -ge 24 ]
+	reap "$there"
+	[ "$status" = 0 ]
+	as_owner bash "$top/tests/share/git.sh" --check "$ws/rw" 8
+	LIMIT=200 hull exec conform git -C "$ws/rw/origin" fsck --full --strict
+	[ "$(git -c safe.directory='*' -C "$ws/rw/origin" ls-files 'shared-*' | wc -l)" = 24 ]
+}
+
+# What the host refuses, as the guest sees it: a disk of 4 MiB that fills up, and files that are somebody else's.
+@test "conformance: errors of the host" {
+	[ "$UID" = 0 ] || skip "needs root here"
+	mount -t tmpfs -o "size=4m,nr_inodes=200,uid=$owner,gid=$owner" small "$ws/small" || skip "no tmpfs can be mounted"
+	LIMIT=120 hull mount conform "$ws/small"
+	LIMIT=120 hull exec conform share-errors full "$ws/small"
+	LIMIT=120 hull unmount conform "$ws/small"
+	echo theirs | tee "$ws/rw/readable" >"$ws/rw/secret"
+	chmod 644 "$ws/rw/readable"
+	chmod 600 "$ws/rw/secret"
+	mkdir "$ws/rw/theirs"
+	chmod 755 "$ws/rw/theirs"
+	echo theirs >"$ws/rw/theirs/file"
+	LIMIT=120 hull exec conform share-errors denied "$ws/rw"
+}
+
+# Clients that speak the protocol raw, against a server whose files a sandbox changes meanwhile.
+@test "conformance: the boundary holds under races, in a workspace" {
+	LIMIT=200 hull exec conform sh -ec 'mkdir race; share-race -s '"$seed"' -n '"$((200 * scale))"' race'
 }
 
 @test "conformance: directories swapped for symlinks to the outside while the guest works in them" {
@@ -99,7 +137,7 @@ as_owner() {
 	wait "$pid" || true
 	after=$(cd "$ws" && find outside /etc/hostname -printf '%p %i %m %s %C@\n')
 	[ "$before" = "$after" ]
-	[ "$(ls "$ws")" = "$(printf 'outside\nrw')" ]
+	[ "$(ls "$ws")" = "$(printf 'outside\nrw\nsmall')" ]
 	[ "$(cat "$ws/outside/file")" = precious ]
 	# And it serves on.
 	[ "$(hull exec conform sh -c 'echo on >f && cat f')" = on ]

@@ -158,29 +158,45 @@ server_of() { # PATH: the process that serves it
 	as_root work sh -c "cd $ws/rw && git init -q x && cd x && git status --porcelain && rm -rf $ws/rw/x"
 }
 
-@test "workspace: file watchers hear of edits on the host" {
-	hull exec work python3 - <<-'PY' || skip "no python"
-		import sys
-	PY
-	local watch='
+# Watch the sandbox's working directory: say "watching", then "heard" when every NAME, or NAME:MASK (events of inotify,
+# in hex), has been heard of.
+watch_for() { # SANDBOX NAME[:MASK]...
+	local sandbox=$1
+	shift
+	hull exec "$sandbox" python3 -c '
 import ctypes, os, sys, struct, select
 c = ctypes.CDLL(None, use_errno=True)
 fd = c.inotify_init1(0)
-c.inotify_add_watch(fd, b".", 0x2 | 0x8 | 0x100)
+c.inotify_add_watch(fd, b".", 0xfff)
 os.listdir(".")
 print("watching", flush=True)
-seen = set()
-while select.select([fd], [], [], 20)[0]:
+wanted = {}
+for w in sys.argv[1:]:
+    name, _, mask = w.partition(":")
+    wanted[name] = wanted.get(name, []) + [int(mask or "10a", 16)]
+while select.select([fd], [], [], 30)[0]:
     b = os.read(fd, 65536)
     while b:
         wd, mask, cookie, n = struct.unpack_from("iIII", b)
-        seen.add(b[16:16 + n].rstrip(b"\0").decode())
+        name = b[16:16 + n].rstrip(b"\0").decode()
         b = b[16 + n:]
-    if {"a", "new"} <= seen:
+        wanted[name] = [m for m in wanted.get(name, []) if not m & mask]
+    if not any(wanted.values()):
         print("heard", flush=True)
         sys.exit(0)
-sys.exit(1)'
-	coproc LOOK { hull exec work python3 -c "$watch"; }
+print("not heard:", {n: w for n, w in wanted.items() if w}, flush=True)
+sys.exit(1)' "$@"
+}
+
+@test "workspace: file watchers hear of edits on the host" {
+	echo x >"$ws/rw/attrib"
+	echo x >"$ws/rw/removed"
+	echo x >"$ws/rw/edited"
+	mkdir "$ws/rw/dir"
+	[ "$UID" != 0 ] || chown "$owner:$owner" "$ws/rw/"{attrib,removed,edited,dir}
+	hull exec work sh -c 'ls -l >/dev/null; cat attrib removed edited >/dev/null'
+	# Changed, made, its mode changed, removed, renamed away and to, replaced by rename.
+	coproc LOOK { watch_for work a:2 a:8 new:100 attrib:4 removed:200 dir:40000200 made:40000100 tmp:240 edited:182; }
 	local line out=${LOOK[0]} pid=$LOOK_PID
 	read -r line <&"$out"
 	[ "$line" = watching ]
@@ -188,9 +204,18 @@ sys.exit(1)'
 	dd if=/dev/zero of="$ws/rw/big" bs=4096 count=8192 status=none
 	echo 'from the host' >"$ws/rw/a"
 	echo x >"$ws/rw/new"
+	chmod 600 "$ws/rw/attrib"
+	rm "$ws/rw/removed"
+	mv "$ws/rw/dir" "$ws/rw/made"
+	echo saved >"$ws/rw/tmp"
+	[ "$UID" != 0 ] || chown "$owner:$owner" "$ws/rw/tmp"
+	eventually 20 sh -c "timeout 20 $HULL exec work test -e $ws/rw/tmp"
+	mv "$ws/rw/tmp" "$ws/rw/edited"
 	read -r line <&"$out"
 	[ "$line" = heard ]
 	reap "$pid"
+	[ "$(hull exec work cat edited)" = saved ]
+	rm -rf "$ws/rw/"{attrib,edited,made}
 }
 
 # The guest hears late of what the host removed; it must not take what is new under that name for dead.
@@ -216,22 +241,187 @@ sys.exit(1)'
 }
 
 @test "workspace: kill -9 of the server: an error, then it goes on; what was fsynced is there" {
-	local pid
+	local pid t=$BATS_TEST_TMPDIR
 	pid=$(server_of "$ws/rw")
 	[ -n "$pid" ]
-	hull exec work sh -c 'echo kept >new; sync new'
-	run hull exec work sh -c "exec 3>>x; echo ready >big; while [ -e big ]; do sleep 0.1; done; echo gone >&3" &
-	local job=$!
+	hull exec work sh -c 'echo kept >new; sync new; mkdir -p sub; echo in there >sub/f'
+	# One has a file open, one works below the top and asks for what is beside it, one watches a directory.
+	hull exec work sh -c "exec 3>>x; echo ready >big; until [ -e go ]; do sleep 0.1; done; echo lost >&3" 2>"$t/writer" &
+	local writer=$!
+	hull exec work sh -c "cd sub; touch ../big2; until [ -e $ws/rw/go ]; do sleep 0.1; done
+		cat f || echo stale; cat $ws/rw/sub/f && cd $ws/rw/sub && cat f" >"$t/below" 2>/dev/null &
+	local below=$!
 	eventually 20 test -e "$ws/rw/big"
+	eventually 20 test -e "$ws/rw/big2"
 	kill -9 "$pid"
 	eventually 10 sh -c "timeout 30 $HULL exec work cat $ws/rw/new >/dev/null"
-	rm "$ws/rw/big"
-	wait "$job" || true
+	touch "$ws/rw/go"
+	# What was open is lost, with an error and not in silence.
+	reap "$writer"
+	[ "$status" != 0 ]
+	grep -qiE 'stale|i/o error|input/output' "$t/writer"
+	[ ! -s "$ws/rw/x" ]
+	# A working directory below the top may be stale; by its path it is there, and can be gone to again.
+	reap "$below"
+	[ "$status" = 0 ]
+	grep -cx 'in there' "$t/below" | grep -qE '^[23]$'
 	[ "$(hull exec work cat new)" = kept ]
 	hull exec work sh -c 'echo again >x; cat x'
 	[ "$(cat "$ws/rw/x")" = again ]
 	[ "$(server_of "$ws/rw")" != "$pid" ]
 	state_is work running
+	# Who begins to watch now hears of the host again.
+	coproc LOOK { watch_for work again; }
+	local line out=${LOOK[0]} look=$LOOK_PID
+	read -r line <&"$out"
+	[ "$line" = watching ]
+	echo x >"$ws/rw/again"
+	read -r line <&"$out"
+	[ "$line" = heard ]
+	reap "$look"
+	rm -rf "$ws/rw/again" "$ws/rw/go" "$ws/rw/sub"
+}
+
+@test "workspace: the server of a path sees nothing but that path" {
+	local pid path
+	pid=$(server_of "$ws/rw")
+	for path in net mnt pid ipc uts cgroup; do
+		[ "$(readlink "/proc/$pid/ns/$path")" != "$(readlink "/proc/self/ns/$path")" ]
+	done
+	# It acts as the owner of the files, in a user namespace of its own unless root started it.
+	[ "$(awk '/^Uid:/ {print $2}' "/proc/$pid/status")" = "$owner" ]
+	[ "$UID" = 0 ] || [ "$(readlink "/proc/$pid/ns/user")" != "$(readlink /proc/self/ns/user)" ]
+	for path in /etc /usr /var "$ws/ro" "$ws/alone" "$HULL_HOME" "$XDG_RUNTIME_DIR/hull" "$top/README.md"; do
+		[ -e "$path" ]
+		[ ! -e "/proc/$pid/root$path" ]
+	done
+	[ "$(ls "/proc/$pid/root$(dirname "$ws")")" = "$(basename "$ws")" ]
+	[ "$(ls "/proc/$pid/root$ws")" = rw ]
+	[ -e "/proc/$pid/root$ws/rw/a" ]
+	grep -qE '^NoNewPrivs:[[:space:]]1' "/proc/$pid/status"
+	grep -qE '^Seccomp:[[:space:]]2' "/proc/$pid/status"
+	for path in CapInh CapPrm CapEff CapBnd CapAmb; do
+		grep -qE "^$path:[[:space:]]0000000000000000" "/proc/$pid/status"
+	done
+	[ "$UID" != 0 ] || grep -qE '^Groups:[[:space:]]*$' "/proc/$pid/status"
+	# What the guest can make it remember is bounded.
+	grep -qE '^Max data size +2147483648 +2147483648 ' "/proc/$pid/limits"
+}
+
+@test "workspace: nothing can be put in the place of a path that lies in a writable one" {
+	local pid
+	mkdir -p "$ws/rw/deep/er" "$ws/outside/er"
+	echo secret >"$ws/outside/er/f"
+	echo mine >"$ws/rw/deep/er/f"
+	[ "$UID" != 0 ] || chown -R "$owner:$owner" "$ws/rw/deep" "$ws/outside"
+	hull mount work "$ws/rw/deep/er"
+	[ "$(hull exec work cat deep/er/f)" = mine ]
+	hull exec work sh -c 'echo yours >deep/er/f; echo beside >deep/g'
+	[ "$(cat "$ws/rw/deep/er/f")" = yours ]
+	# Root in the sandbox takes the inner mount away; the server of the outer one keeps the names.
+	pid=$(server_of "$ws/rw/deep/er")
+	as_root work sh -c "cp /bin/sleep /tmp/hold; cd $ws/rw/deep/er && exec /tmp/hold 600" &
+	local hold=$!
+	eventually 20 sh -c "timeout 20 $HULL exec work pgrep -x hold >/dev/null"
+	as_root work umount -l "$ws/rw/deep/er"
+	local p
+	for p in "mv $ws/rw/deep $ws/rw/x" "mv $ws/rw/deep/er $ws/rw/x" "rm -rf $ws/rw/deep/er" \
+		"mv -T --exchange $ws/rw/deep/er $ws/rw/a"; do
+		run as_root work $p
+		[ "$status" != 0 ]
+	done
+	[ -d "$ws/rw/deep/er" ]
+	[ ! -e "$ws/rw/x" ]
+	# Somebody on the host does put a link there, and the server has to be replaced: not by one of what the link leads to.
+	mv "$ws/rw/deep" "$ws/rw/x"
+	ln -s "$ws/outside" "$ws/rw/deep"
+	kill -9 "$pid"
+	eventually 20 sh -c "timeout 20 $HULL logs work | grep -qF '$ws/rw/deep/er cannot be mounted'"
+	[ -z "$(server_of "$ws/rw/deep/er")" ]
+	as_root work pkill -x hold || true
+	wait "$hold" || true
+	state_is work running
+	[ "$(hull exec work cat a)" = 'from the host' ]
+	rm "$ws/rw/deep"
+	rm -rf "$ws/rw/x"
+	hull unmount work "$ws/rw/deep/er" || true
+}
+
+@test "workspace: a path that has come to lead through a symlink is not served" {
+	mkdir -p "$ws/later/a/b" "$ws/outside/b"
+	hull create -q --name swapped --no-docker shell "$ws/later" "$ws/later/a/b"
+	mv "$ws/later/a" "$ws/later/c"
+	ln -s "$ws/outside" "$ws/later/a"
+	run hull start -q swapped
+	assert_says 125 'symlink'
+	assert_says 125 'hull unmount swapped'
+	hull rm -f swapped
+	rm -rf "$ws/later/a" "$ws/later/c"
+}
+
+@test "workspace: a linked worktree has git, and no say in what git runs here" {
+	local g=$ws/repo p
+	git init -q -b main "$g"
+	(
+		cd "$g"
+		git config user.name n
+		git config user.email a@b.c
+		echo one >f
+		echo ignored >.gitignore
+		git add .
+		git commit -qm one
+		git worktree add -q "$ws/tree" -b linked
+		git worktree add -q "$ws/tree2" -b second
+	)
+	[ "$UID" != 0 ] || chown -R "$owner:$owner" "$g" "$ws/tree" "$ws/tree2"
+	# Made with one: said in a line, and the repository is mounted with it.
+	run hull create --name linked --no-docker --cold shell "$ws/tree" "$ws/ro:ro"
+	assert_says 0 "linked worktree.*$g/.git"
+	[ "$(jq -r '.paths[]' "$HULL_HOME/sandboxes/linked/sandbox.json")" = "$(printf '%s\n' "$ws/tree" "$ws/ro:ro" \
+		"$g/.git:git" "$g/.git/worktrees/tree")" ]
+	hull rm -f linked
+	# Not when a path has all of the repository, and not with what another directory claims to be.
+	hull create -q --name linked --no-docker shell "$ws/tree" "$g"
+	[ "$(jq -r '.paths[]' "$HULL_HOME/sandboxes/linked/sandbox.json")" = "$(printf '%s\n' "$ws/tree" "$g")" ]
+	hull rm -f linked
+	mkdir "$ws/claims"
+	cp "$ws/tree/.git" "$ws/claims/"
+	run hull create --name linked --no-docker --cold shell "$ws/claims"
+	assert_says 0 'knows no worktree'
+	[ "$(jq -r '.paths[]' "$HULL_HOME/sandboxes/linked/sandbox.json")" = "$ws/claims" ]
+	hull rm -f linked
+
+	hull mount work "$ws/tree"
+	as_tree() { hull exec -w "$ws/tree" work "$@"; }
+	[ "$(as_tree git status --porcelain)" = '' ]
+	as_tree sh -ec 'git config --global user.name agent; git config --global user.email agent@b.c
+		echo two >g; git add g; git commit -qm two; git log --oneline | grep -q two
+		git stash list; echo three >>g; git stash -q; git stash pop -q; git commit -qam three
+		git branch topic HEAD~1; git branch -D -q topic; git checkout -q -b more; git rebase -q linked
+		git repack -adq; git pack-refs --all
+		git checkout -q linked; git branch -d -q more'
+	# The host has it.
+	local host=(git -c safe.directory='*' -C)
+	"${host[@]}" "$g" fsck --strict
+	[ "$("${host[@]}" "$g" log --format=%s linked)" = "$(printf 'three\ntwo\none')" ]
+	[ "$("${host[@]}" "$ws/tree" status --porcelain)" = '' ]
+	[ "$("${host[@]}" "$g" status --porcelain)" = '' ]
+	# What git runs here, and the other work trees, are out of the agent's reach; so is what is not in .git.
+	for p in hooks/pre-commit hooks/new config config.worktree commondir HEAD index modules/m worktrees/tree2/HEAD \
+		worktrees/tree2/commondir worktrees/new; do
+		run as_root work sh -c "mkdir -p \$(dirname $g/.git/$p); echo evil >$g/.git/$p"
+		[ "$status" != 0 ]
+	done
+	for p in "mv $g/.git/hooks $g/.git/x" "rm -rf $g/.git/hooks" "rm -f $g/.git/config" "mv $g/.git/worktrees $g/.git/x" \
+		"mkdir $g/.git/rebase-merge" "ln -s / $g/.git/config.worktree"; do
+		run as_root work $p
+		[ "$status" != 0 ]
+	done
+	[ "$(hull exec work ls -A "$g")" = .git ]
+	[ -z "$(grep -rl evil "$g/.git" --include=config --include='config.*' --include=HEAD || true)" ]
+	[ ! -e "$g/.git/hooks/new" ]
+	[ "$("${host[@]}" "$ws/tree2" rev-parse --abbrev-ref HEAD)" = second ]
+	hull unmount work "$ws/tree" "$g/.git/worktrees/tree" "$g/.git"
 }
 
 @test "workspace: mount and unmount while it runs" {
@@ -279,6 +469,132 @@ sys.exit(1)'
 	hull unmount work "$ws/rw/part"
 }
 
+@test "workspace: run without a path has this directory; mount and unmount while it is stopped" {
+	local here=$ws/here
+	mkdir -p "$here" "$ws/one" "$ws/two"
+	echo here >"$here/f"
+	echo one >"$ws/one/f"
+	[ "$UID" != 0 ] || chown -R "$owner:$owner" "$here" "$ws/one" "$ws/two"
+	cd "$here"
+	# create without a path has none.
+	hull create -q --name bare --no-docker shell
+	[ "$(jq -c '.paths // []' "$HULL_HOME/sandboxes/bare/sandbox.json")" = '[]' ]
+	hull mount bare "$ws/one:ro" "$ws/two"
+	run hull mount bare "$ws/two"
+	assert_refused 125 'already'
+	hull unmount bare "$ws/two"
+	run hull unmount bare "$ws/two"
+	assert_refused 125 'not mounted'
+	[ "$(jq -c .paths "$HULL_HOME/sandboxes/bare/sandbox.json")" = "[\"$ws/one:ro\"]" ]
+	LIMIT=300 hull start -q bare
+	[ "$(hull exec bare awk '$3 == "fuse.hull" {print $2}' /proc/mounts)" = "$ws/one" ]
+	[ "$(hull exec bare cat "$ws/one/f")" = one ]
+	run hull exec bare sh -c "echo no >$ws/one/f"
+	[ "$status" != 0 ]
+	hull rm -f bare
+	# run without one has the directory it is called from.
+	LIMIT=300 hull run -q --name bare --no-docker --rm -- sh -c "pwd; cat f; awk '\$3 == \"fuse.hull\" {print \$2}' /proc/mounts" >"$BATS_TEST_TMPDIR/said"
+	[ "$(cat "$BATS_TEST_TMPDIR/said")" = "$(printf '%s\nhere\n%s' "$here" "$here")" ]
+	cd "$BATS_TEST_TMPDIR"
+}
+
+@test "workspace: locks exclude the other side" {
+	local line
+	touch "$ws/rw/new"
+	[ "$UID" != 0 ] || chown "$owner:$owner" "$ws/rw/new"
+	cat >"$BATS_TEST_TMPDIR/lock.py" <<-'PY'
+		import fcntl, sys
+		kind, act, path = sys.argv[1:]
+		f = open(path, "r+")
+		call = {"flock": fcntl.flock, "fcntl": fcntl.lockf}[kind]
+		if act == "hold":
+		    call(f, fcntl.LOCK_EX)
+		    print("held", flush=True)
+		    sys.stdin.readline()
+		else:
+		    try:
+		        call(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+		        print("free")
+		    except BlockingIOError:
+		        print("taken")
+	PY
+	hull cp "$BATS_TEST_TMPDIR/lock.py" work:/tmp/lock.py
+	local kind there=(hull exec -i work python3 /tmp/lock.py) here=(python3 "$BATS_TEST_TMPDIR/lock.py")
+	for kind in flock fcntl; do
+		coproc HOLD { "${there[@]}" "$kind" hold "$ws/rw/new"; }
+		local in=${HOLD[1]} out=${HOLD[0]} pid=$HOLD_PID
+		read -r line <&"$out"
+		[ "$line" = held ]
+		[ "$("${here[@]}" "$kind" try "$ws/rw/new")" = taken ]
+		echo >&"$in"
+		reap "$pid"
+		[ "$("${here[@]}" "$kind" try "$ws/rw/new")" = free ]
+		coproc HOLD { "${here[@]}" "$kind" hold "$ws/rw/new"; }
+		in=${HOLD[1]} out=${HOLD[0]} pid=$HOLD_PID
+		read -r line <&"$out"
+		[ "$line" = held ]
+		[ "$("${there[@]}" "$kind" try "$ws/rw/new" </dev/null)" = taken ]
+		echo >&"$in"
+		reap "$pid"
+		[ "$("${there[@]}" "$kind" try "$ws/rw/new" </dev/null)" = free ]
+	done
+}
+
+@test "workspace: what the guest makes that is no file is inert here" {
+	hull exec work python3 -c '
+import os, socket
+os.mkfifo("fifo")
+s = socket.socket(socket.AF_UNIX)
+s.bind("sock")
+s.listen()
+r = os.open("fifo", os.O_RDONLY | os.O_NONBLOCK)
+open("ready", "w").close()
+import time
+while not os.path.exists("go"): time.sleep(0.1)
+s.setblocking(False)
+try:
+    s.accept()
+    print("somebody came")
+except BlockingIOError:
+    print("nobody came", repr(os.read(r, 10)))' >"$BATS_TEST_TMPDIR/said" &
+	local pid=$!
+	eventually 30 test -e "$ws/rw/ready"
+	[ "$(stat -c %F "$ws/rw/fifo")" = fifo ]
+	[ "$(stat -c %F "$ws/rw/sock")" = socket ]
+	# Both ends have to be on one side: there is a reader, and a listener, but not here.
+	python3 - "$ws/rw" <<-'PY'
+		import errno, os, socket, sys
+		os.chdir(sys.argv[1])
+		for reach in (lambda: os.open("fifo", os.O_WRONLY | os.O_NONBLOCK),
+		              lambda: socket.socket(socket.AF_UNIX).connect("sock")):
+		    try:
+		        reach()
+		    except OSError as e:
+		        assert e.errno in (errno.ENXIO, errno.ECONNREFUSED), e
+		    else:
+		        sys.exit("the other side was reached")
+	PY
+	touch "$ws/rw/go"
+	reap "$pid"
+	[ "$status" = 0 ]
+	[ "$(cat "$BATS_TEST_TMPDIR/said")" = "nobody came b''" ]
+	run as_root work mknod "$ws/rw/dev" b 8 0
+	[ "$status" != 0 ]
+	[ ! -e "$ws/rw/dev" ]
+	rm "$ws/rw/"{fifo,sock,ready,go}
+}
+
+@test "workspace: a directory of 100,000 entries" {
+	mkdir "$ws/rw/many"
+	(cd "$ws/rw/many" && seq -f 'entry-%06g' 100000 | xargs touch)
+	[ "$UID" != 0 ] || chown "$owner:$owner" "$ws/rw/many"
+	[ "$(LIMIT=200 hull exec work sh -c 'cd many && ls -f | sort | sha256sum')" = "$(cd "$ws/rw/many" && ls -f | sort | sha256sum)" ]
+	[ "$(hull exec work stat -c %s many/entry-073219)" = 0 ]
+	echo x >"$ws/rw/many/entry-100001"
+	[ "$(hull exec work cat many/entry-100001)" = x ]
+	rm -rf "$ws/rw/many"
+}
+
 @test "workspace: what must not be given away is refused" {
 	local p
 	for p in / /usr /home /proc/self "$HULL_HOME" "$(dirname "$HULL_HOME")"; do
@@ -299,10 +615,18 @@ sys.exit(1)'
 	chmod 755 "$t/tree/f"
 	ln -s f "$t/tree/l"
 	ln "$t/tree/f" "$t/tree/h"
+	truncate -s 64M "$t/tree/holes"
+	echo data | dd of="$t/tree/holes" bs=1M seek=32 conv=notrunc status=none
+	touch -d '2001-02-03 04:05:06.123456789 UTC' "$t/tree/f" "$t/tree/d"
+	touch -h -d '2002-02-03 04:05:06 UTC' "$t/tree/l"
 	echo two >"$t/tree/d/with space"
 	hull cp "$t/tree" work:/tmp/named
 	[ "$(hull exec work stat -c '%U %a %h' /tmp/named/f)" = 'agent 755 2' ]
 	[ "$(hull exec work readlink /tmp/named/l)" = f ]
+	# Times to the second, and holes stay holes.
+	[ "$(hull exec work stat -c %Y /tmp/named/f /tmp/named/d /tmp/named/l)" = "$(stat -c %Y "$t/tree/f" "$t/tree/d" "$t/tree/l")" ]
+	[ "$(hull exec work stat -c %s /tmp/named/holes)" = 67108864 ]
+	[ "$(hull exec work stat -c %b /tmp/named/holes)" -lt 8192 ]
 	hull cp "$t/tree" work:/var/tmp
 	[ "$(hull exec work cat '/var/tmp/tree/d/with space')" = two ]
 	hull cp "$t/tree/." work:/home/agent/inside
@@ -310,6 +634,8 @@ sys.exit(1)'
 	hull cp work:/tmp/named "$t/back"
 	diff -r "$t/tree" "$t/back"
 	[ "$(stat -c '%a %h' "$t/back/f")" = '755 2' ]
+	[ "$(stat -c %Y "$t/back/f" "$t/back/d" "$t/back/l")" = "$(stat -c %Y "$t/tree/f" "$t/tree/d" "$t/tree/l")" ]
+	[ "$(stat -c %b "$t/back/holes")" -lt 8192 ]
 	hull cp work:/tmp/named/f "$t/single"
 	[ "$(cat "$t/single")" = one ]
 	hull cp "$t/single" work:/tmp/named/g

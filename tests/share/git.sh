@@ -1,8 +1,9 @@
 #!/bin/bash
 # git.sh DIR [PROCESSES [COMMITS]]: git in so many processes (8), each in a clone of one repository (commit, gc, rebase,
 # push), then all in that one itself at once; then fsck of all must find nothing.
-# git.sh --shared DIR FIRST LAST: that part alone, as processes FIRST to LAST: for two machines with the same directory.
-# git.sh --check DIR PROCESSES: the end alone.
+# Its parts, for two machines with the same directory: git.sh --origin DIR makes that repository, --clones DIR FIRST LAST
+# COMMITS works in clones as processes FIRST to LAST, --shared DIR FIRST LAST in the repository itself, --check DIR PROCESSES is
+# the end. FILES (200) is how many there are.
 set -eu
 part=all
 case $1 in --*)
@@ -88,26 +89,42 @@ check()
 	done
 }
 
-if [ "$part" = shared ]; then
+origin()
+{
+	git init -q -b main origin
+	cd origin
+	git config gc.auto 0
+	for i in $(seq "${FILES:-200}"); do
+		mkdir -p "d$((i % 10))"
+		echo "file $i" >"d$((i % 10))/f$i"
+	done
+	git add . && git commit -qm base
+	cd ..
+}
+
+case $part in
+origin)
+	origin
+	exit 0
+	;;
+clones)
+	commits=$4
+	at_once in_a_clone "$2" "$3"
+	exit 0
+	;;
+shared)
 	shared "$2" "$3"
 	exit 0
-elif [ "$part" = check ]; then
+	;;
+check)
 	git -C origin gc -q
 	check "$2"
 	exit 0
-fi
+	;;
+esac
 
 processes=${2:-8} commits=${3:-5}
-git init -q -b main origin
-cd origin
-git config gc.auto 0
-for i in $(seq 200); do
-	mkdir -p "d$((i % 10))"
-	echo "file $i" >"d$((i % 10))/f$i"
-done
-git add . && git commit -qm base
-cd ..
-
+origin
 at_once in_a_clone 1 "$processes"
 [ "$(git -C origin branch | wc -l)" = $((processes + 1)) ] || fail "branches are missing"
 shared 1 "$processes"
