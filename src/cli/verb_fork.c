@@ -168,7 +168,8 @@ const struct cli_verb verb_fork = {
 		 "own "
 		 "way: own hostname, machine id, random numbers and SSH host keys. NAME goes on; it stands still only "
 		 "while "
-		 "the memory it has changed is copied. Open connections are closed in the copies. The new names are "
+		 "the memory it has changed is copied. Open connections are closed in the copies; published ports and "
+		 "--rm are not theirs. The new names are "
 		 "printed: NEW, or NEW-1, NEW-2... with -n, or NAME-2, NAME-3...",
 	.aka = "clone copy duplicate branch",
 	.options = options,
