@@ -141,6 +141,7 @@ $fork" ]
 	restored_sandbox
 	hull exec -d "$name" sleep 5432
 	boot=$(hull exec "$name" cat /proc/sys/kernel/random/boot_id)
+	as_root "$name" date -s '2 hours ago'
 	mapfile -t pids < <(family "$name")
 	hull pause -q "$name"
 	state_is "$name" paused
@@ -152,6 +153,9 @@ $fork" ]
 	hull exec "$name" pgrep -f 'sleep 5432'
 	[ "$(hull exec "$name" cat /proc/sys/kernel/random/boot_id)" = "$boot" ]
 	[ ! -e "$HULL_HOME/sandboxes/$name/frozen" ]
+	# The clock is set, whatever it was.
+	local skew=$(($(hull exec "$name" date +%s) - $(date +%s)))
+	[ "${skew#-}" -le 5 ]
 	# Damaged while it was away: refused, nothing is lost of the disk.
 	as_root "$name" sh -c 'echo kept >/root/kept; sync'
 	hull pause -q "$name"
@@ -353,6 +357,19 @@ quick_template() { # BYTES
 	hull template rm own
 	run hull start -q "$name"
 	assert_refused 125 'went down before .*templates/own.* is gone'
+}
+
+@test "snapshot: ports are published by the sandbox that starts from a template, and reach into it" {
+	local port
+	name=ports-$RANDOM
+	own "$name"
+	hull create -q -p 8000 --name "$name" --cpus 1 -m 512m --no-docker shell
+	hull start -q "$name"
+	restored "$name"
+	hull exec -d "$name" sh -c 'mkdir -p /tmp/www && echo from the clone >/tmp/www/page && exec python3 -m http.server -d /tmp/www 8000'
+	port=$(hull ports "$name" --json | jq -r '.[0].host')
+	answers() { [ "$(curl -fsS -m 10 "http://127.0.0.1:$port/page")" = 'from the clone' ]; }
+	eventually 30 answers
 }
 
 @test "snapshot: a template holds nothing of the sandbox it is first built for: no repository, no ports" {
