@@ -2,10 +2,14 @@
 #include "cli/policy.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/text.h"
 #include "cli/life.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 
 char *policy_path(struct cli *cli, const char *sandbox, struct hull_error *err)
 {
@@ -32,6 +36,21 @@ int policy_text(const char *path, char **out, struct hull_error *err)
 	if (r == 0 && !(*out = strndup((char *)hull_buf_bytes(&b), b.len)))
 		r = hull_fail(err, -ENOMEM, "out of memory");
 	return r;
+}
+
+int policy_lock(const char *path, struct hull_error *err)
+{
+	_cleanup_free_ char *dir = strndup(path, (size_t)(strrchr(path, '/') - path));
+	int r = dir ? hull_mkdir_all(dir, 0700, err) : hull_fail(err, -ENOMEM, "out of memory");
+	if (r < 0)
+		return r;
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return hull_fail_errno(err, "cannot open %s", dir);
+	while (flock(fd, LOCK_EX) < 0)
+		if (errno != EINTR)
+			return hull_fail_errno(err, "cannot lock %s", dir);
+	return hull_steal_fd(&fd);
 }
 
 int policy_build(struct cli *cli, const char *sandbox, struct hull_policy *out, const char **preset,

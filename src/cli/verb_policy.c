@@ -23,12 +23,21 @@ static bool private_ok, yes;
 	}
 
 static const struct cli_opt options[] = {OPT_SANDBOX, {0}};
+#define OPT_METHOD                                                                                                \
+	{                                                                                                         \
+		0, "method", "METHOD", "only this HTTP method (plain HTTP; may be given again)", .list = &methods \
+	}
+#define OPT_PATH                                                                                                \
+	{                                                                                                       \
+		0, "path", "GLOB",                                                                              \
+			"only paths like this: * within a segment, ** across (plain HTTP; may be given again)", \
+			.list = &paths                                                                          \
+	}
+
+static const struct cli_opt deny_options[] = {OPT_SANDBOX, OPT_METHOD, OPT_PATH, {0}};
 static const struct cli_opt rule_options[] = {
-	OPT_SANDBOX,
-	{0, "method", "METHOD", "only this HTTP method (plain HTTP; may be given again)", .list = &methods},
-	{0, "path", "GLOB", "only paths like this: * within a segment, ** across (plain HTTP; may be given again)",
-	 .list = &paths},
-	{0, "private", NULL, "the name may resolve to a private address", .flag = &private_ok},
+	OPT_SANDBOX, OPT_METHOD,
+	OPT_PATH,    {0, "private", NULL, "the name may resolve to a private address", .flag = &private_ok},
 	{0},
 };
 static const struct cli_opt reset_options[] = {
@@ -37,9 +46,7 @@ static const struct cli_opt reset_options[] = {
 /* Put the new text in place, atomically; a running sandbox sees it at once. */
 static int put(const char *path, const struct hull_buf *text, struct hull_error *err)
 {
-	_cleanup_free_ char *dir = strndup(path, (size_t)(strrchr(path, '/') - path));
-	int r = dir ? hull_mkdir_all(dir, 0700, err) : hull_fail(err, -ENOMEM, "out of memory");
-	return r < 0 ? r : hull_write_file_atomic(AT_FDCWD, path, hull_buf_bytes(text), text->len, 0600, err);
+	return hull_write_file_atomic(AT_FDCWD, path, hull_buf_bytes(text), text->len, 0600, err);
 }
 
 static int parse(const char *word, bool allow, struct hull_rule *out, struct hull_error *err)
@@ -67,7 +74,8 @@ static int add(struct cli *cli, bool allow, struct hull_error *err)
 	_cleanup_free_ char *text = NULL;
 	if (!path)
 		return err->code;
-	int r = policy_text(path, &text, err);
+	_cleanup_close_ int lock = policy_lock(path, err);
+	int r = lock < 0 ? lock : policy_text(path, &text, err);
 	bool changed = false;
 	for (size_t i = 0; r >= 0 && i < cli->word_count; i++) {
 		_cleanup_(hull_rule_free) struct hull_rule rule = {0};
@@ -114,7 +122,8 @@ static int run_rm(struct cli *cli, struct hull_error *err)
 	_cleanup_free_ char *text = NULL;
 	if (!path)
 		return err->code;
-	int r = policy_text(path, &text, err);
+	_cleanup_close_ int lock = policy_lock(path, err);
+	int r = lock < 0 ? lock : policy_text(path, &text, err);
 	for (size_t i = 0; r >= 0 && i < cli->word_count; i++) {
 		size_t removed = 0;
 		for (int allow = 1; r >= 0 && allow >= 0; allow--) {
@@ -156,7 +165,8 @@ static int run_init(struct cli *cli, struct hull_error *err)
 	const char *preset = cli->words[0];
 	if (!hull_preset_text(preset))
 		return hull_fail(err, -EINVAL, "the presets are open, balanced and locked");
-	int r = policy_text(path, &text, err);
+	_cleanup_close_ int lock = policy_lock(path, err);
+	int r = lock < 0 ? lock : policy_text(path, &text, err);
 	if (r == 0)
 		r = hull_policy_edit_preset(text, preset, &out, err);
 	if (r == 0)
@@ -177,6 +187,9 @@ static int run_reset(struct cli *cli, struct hull_error *err)
 		if (!fgets(line, sizeof(line), stdin) || (line[0] != 'y' && line[0] != 'Y'))
 			return hull_fail(err, -ECANCELED, "nothing was changed");
 	}
+	_cleanup_close_ int lock = policy_lock(path, err);
+	if (lock < 0)
+		return lock;
 	if (unlink(path) < 0 && errno != ENOENT)
 		return hull_fail_errno(err, "cannot remove %s", path);
 	return 0;
@@ -211,7 +224,7 @@ static const struct cli_verb verb_deny = {
 	.usage = "RULE...",
 	.summary = "add rules that deny; they beat every rule that allows",
 	.about = "See `hull policy allow --help` for what a RULE is. Connections that it forbids are cut at once.",
-	.options = rule_options,
+	.options = deny_options,
 	.min_words = 1,
 	.max_words = CLI_WORDS_ANY,
 	.run = run_deny,
