@@ -42,6 +42,7 @@ struct egress_hooks {
 	/* Instead of getaddrinfo(3): the number of addresses, or -errno. Called in the loop; -EINPROGRESS: to be asked
 	 * again in its next round. */
 	int (*resolve)(const char *name, struct hull_addr *out, size_t max);
+	unsigned fresh_ms; /* for how long its answer is used; 0 = as long as usual */
 };
 /* Serve fd until it closes; the exit code. hooks may be NULL. */
 int egress_main(int fd, const struct egress_hooks *hooks);

@@ -288,7 +288,8 @@ void lookup_start(struct egress *g, struct name *n, struct lookup *l)
 {
 	struct names *t = g->names;
 	uv_update_time(&g->loop);
-	bool fresh = n->looked_ms && n->looked_ms + LOOKUP_MS > uv_now(&g->loop) && n->error == 0;
+	unsigned good_ms = g->hooks && g->hooks->fresh_ms ? g->hooks->fresh_ms : LOOKUP_MS;
+	bool fresh = n->looked_ms && n->looked_ms + good_ms > uv_now(&g->loop) && n->error == 0;
 	if (fresh && !n->looking) {
 		l->done(l, n->error, n->addrs, n->addr_count);
 		return;

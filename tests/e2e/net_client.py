@@ -258,6 +258,13 @@ def changed(forbidden, kept):
     assert rest(b) == b"yEND"
 
 
+def one_echo(port):
+    s = connect(port)
+    s.sendall(b"one")
+    s.shutdown(socket.SHUT_WR)
+    assert rest(s) == b"oneEND"
+
+
 def raw_frames(port):
     """Frames put on hull0 past all rules: a SYN for the host's server, and a datagram."""
     to = socket.getaddrinfo(HOST, int(port), socket.AF_INET)[0][4][0]

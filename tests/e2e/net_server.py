@@ -74,6 +74,12 @@ def closed(c):
     echo(c)
 
 
+def counting(c):
+    """Every connection is told."""
+    seen("counted")
+    echo(c)
+
+
 def web(c):
     """Any request: its Host header back; or a WebSocket that echoes one short text frame."""
     f = c.makefile("rb")
@@ -155,7 +161,8 @@ context.load_cert_chain(directory + "/cert.pem", directory + "/key.pem")
 ports = [
     serve("echo", echo), serve("source", source), serve("sink", sink), serve("resetting", resetting),
     serve("watching", watching), serve("slow", lambda c: sink(c, 0.002)), serve("http", web),
-    serve("https", web, context), serve("closed", closed), serve_udp("udp"),
+    serve("https", web, context), serve("closed", closed), serve("counting", counting),
+    serve_udp("udp"),
     serve_files("files", context),
 ]
 with open(directory + "/ports.new", "w") as out:

@@ -332,6 +332,70 @@ usual_policy() { policy ""; }
 	eventually 20 counted
 }
 
+@test "network: hull policy: presets, methods, paths, private names, reset; and many changes at once" {
+	export XDG_CONFIG_HOME=$BATS_TEST_TMPDIR/config
+	local file=$XDG_CONFIG_HOME/hull/policy.yaml i pids=()
+	[ "$(hull policy init locked)" = "$file" ]
+	hull policy ls | grep -qx 'preset locked'
+	hull policy allow corp.example.net:443 --private >/dev/null
+	hull policy allow api.example.net --method GET --method HEAD --path '/v1/**' >/dev/null
+	hull policy deny api.example.net --path '/v1/admin/**' >/dev/null
+	run hull policy ls
+	[[ "$output" == *"allow"*"corp.example.net:443"*"private"* ]]
+	[[ "$output" == *"allow"*"api.example.net"*"GET,HEAD /v1/**"* ]]
+	[[ "$output" == *"deny"*"api.example.net"*"/v1/admin/**"* ]]
+	hull policy check corp.example.net:443 >/dev/null
+	run hull policy check corp.example.net:80
+	[ "$status" = 1 ]
+	# What means nothing is refused, and changes nothing.
+	cp "$file" "$BATS_TEST_TMPDIR/before"
+	run hull policy allow 10.0.0.1 --private
+	assert_refused 125 'names that are allowed'
+	run hull policy deny x.example.net --private
+	assert_refused 125 'unknown flag --private'
+	run hull policy allow --path v1 api.example.net
+	assert_refused 125 'path'
+	run hull policy allow --method 'GE T' api.example.net
+	assert_refused 125 'method'
+	run hull policy init nothing
+	assert_refused 125 'open, balanced and locked'
+	cmp "$file" "$BATS_TEST_TMPDIR/before"
+	# A rule is removed with what it was made with, and another preset keeps the rules.
+	hull policy rm api.example.net --method GET --method HEAD --path '/v1/**' >/dev/null
+	hull policy init open >/dev/null
+	run hull policy ls
+	[[ "$output" != *GET* && "$output" == *corp.example.net* && "$output" == *"preset open"* ]]
+	for i in $(seq 20); do
+		"$HULL" policy allow "n$i.example.net" >/dev/null 3>&- &
+		pids+=($!)
+	done
+	for i in "${pids[@]}"; do reap "$i" && [ "$status" = 0 ]; done
+	[ "$(hull policy ls | grep -c ' n[0-9]*[.]example[.]net')" = 20 ]
+	hull policy reset </dev/null
+	[ ! -e "$file" ]
+	hull policy ls | grep -q '^preset balanced'
+}
+
+@test "network: the gateway is confined: no capabilities, few system calls, nothing of this host's files" {
+	local gateway field
+	gateway=$(gateway_pid shared)
+	for field in 'CapInh: 0+' 'CapPrm: 0+' 'CapEff: 0+' 'CapAmb: 0+' 'NoNewPrivs: 1' 'Seccomp: 2'; do
+		tr -s '\t ' ' ' <"/proc/$gateway/status" | grep -qxE "$field"
+	done
+	if [ "$(id -u)" = 0 ]; then
+		tr -s '\t ' ' ' <"/proc/$gateway/status" | grep -qE '^Uid: [1-9][0-9]* [1-9][0-9]* [1-9]'
+		# Its root has the resolver's files and libraries, and neither homes, nor Hull's own, nor sockets.
+		[ -e "/proc/$gateway/root/etc/resolv.conf" ] || [ ! -e /etc/resolv.conf ]
+		[ ! -e "/proc/$gateway/root$HULL_HOME/sandboxes" ]
+		[ ! -e "/proc/$gateway/root/root" ]
+		[ ! -e "/proc/$gateway/root/etc/shadow" ]
+		[ ! -e "/proc/$gateway/root/usr/bin" ]
+		[ ! -e "/proc/$gateway/root$XDG_RUNTIME_DIR/hull/shared/control.sock" ]
+	fi
+	# No search list makes another name of one.
+	tr '\0' '\n' <"/proc/$gateway/environ" | grep -qx LOCALDOMAIN=
+}
+
 @test "network: the gateway killed: its connections are reset, it comes back, and nothing else notices" {
 	local out=$BATS_TEST_TMPDIR/out client gateway before keeper host
 	keeper=$(keeper_pid shared)
@@ -578,12 +642,24 @@ while True:
 	check refused "host.docker.internal:$p" "host.hull.internal:22"
 }
 
-@test "network: raw frames on hull0 reach nobody" {
+@test "network: no network card; raw frames on hull0 reach nobody" {
 	: >"$world/seen"
-	check raw_frames "$(port watching)"
-	check half_close "$(port echo)"
-	run grep -E 'fin|rst' "$world/seen"
-	[ "$status" != 0 ]
+	# Nothing but loopback, our link (and the one that its module makes by itself, which is down), bridges and their ports:
+	# no device of the machine's.
+	# shellcheck disable=SC2016 # for the guest's shell
+	run in_guest sh -c 'for d in /sys/class/net/*; do
+		case ${d##*/}-$(cat "$d/operstate") in lo-* | hull0-* | dummy0-down) continue ;; esac
+		if [ -e "$d/device" ] || { [ ! -d "$d/bridge" ] && [ ! -d "$d/brport" ]; }; then echo "${d##*/}"; fi
+	done'
+	[ "$status" = 0 ]
+	[ "$output" = "" ] || [ "$output" = bonding_masters ]
+	policy "localhost:$(port counting)"
+	check raw_frames "$(port counting)"
+	# A connection that is one is seen by the same server: it is the only one.
+	check one_echo "$(port counting)"
+	eventually 20 seen counted
+	usual_policy
+	[ "$(grep -c counted "$world/seen")" = 1 ]
 }
 
 @test "network: our own ports in the guest lead nowhere" {

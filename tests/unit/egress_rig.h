@@ -269,6 +269,7 @@ UNUSED char *field(const struct end *e, uint16_t tag)
 /* --- life --- */
 
 static int asked_pipe = -1;
+static unsigned rig_fresh_ms; /* for how long an answer is used; 0 = as long as usual */
 /* The test's names; count or -errno. */
 static int test_resolve(const char *name, struct hull_addr *out, size_t max);
 
@@ -287,7 +288,7 @@ UNUSED void rig_start_with(struct rig *r, json_t *start)
 	r->pid = fork();
 	assert_true(r->pid >= 0);
 	if (r->pid == 0) {
-		static const struct egress_hooks hooks = {.resolve = hook_resolve};
+		const struct egress_hooks hooks = {.resolve = hook_resolve, .fresh_ms = rig_fresh_ms};
 		/* Nothing of the test's world may be held open by it. */
 		int wire = fcntl(pair[1], F_DUPFD, 100), names = fcntl(ask[1], F_DUPFD, 100);
 		dup2(wire, 3);

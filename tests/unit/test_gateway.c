@@ -215,6 +215,33 @@ static void test_child_lies(void **state)
 	until(w, told("{\"unpublish\":{\"id\":1}}"));
 }
 
+/* However much is logged, egress.log and the one before it are all that is kept. */
+static void test_log_is_bounded(void **state)
+{
+	enum { CAP = 8 << 20, TOTAL = 3 * CAP };
+	struct world *w = *state;
+	_cleanup_free_ char *log = hull_sandbox_path(&w->k->paths, "box", "egress.log");
+	_cleanup_free_ char *before = hull_fmt("%s.1", log);
+	_cleanup_free_ char *line = hull_fmt("{\"log\":{\"name\":\"%0*d\"}}\n", 60000, 0);
+	struct end *e;
+	open_gateway();
+	e = line_stream();
+	for (size_t sent = 0; sent < TOTAL; sent += strlen(line)) {
+		hull_buf_addstr(&e->out, line);
+		until(w, e->out.len < 1 << 20);
+	}
+	child_says("{\"log\":{\"name\":\"last\"}}");
+	_cleanup_(hull_buf_free) struct hull_buf all = {0};
+	until(w, (hull_buf_drain(&all, SIZE_MAX), hull_read_file(AT_FDCWD, log, 2 * CAP, &all, NULL) == 0) &&
+			 all.len > 20 && memmem(hull_buf_bytes(&all), all.len, "\"last\"", 6));
+	struct stat st, st1;
+	assert_int_equal(stat(log, &st), 0);
+	assert_int_equal(stat(before, &st1), 0);
+	assert_true(st.st_size <= CAP + 70000 && st1.st_size <= CAP + 70000);
+	_cleanup_free_ char *older = hull_fmt("%s.2", log);
+	assert_int_equal(access(older, F_OK), -1);
+}
+
 static void test_proxy_environment(void **state)
 {
 	setenv("http_proxy", "http://h.test:1", 1);
@@ -273,8 +300,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, gateway_setup, gateway_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_policy_in_place), T(test_child_lies),         T(test_proxy_environment),
-		T(test_proxy_config),    T(test_proxy_config_empty), T(test_proxy_config_bad),
+		T(test_policy_in_place),   T(test_child_lies),   T(test_log_is_bounded),
+		T(test_proxy_environment), T(test_proxy_config), T(test_proxy_config_empty),
+		T(test_proxy_config_bad),
 	};
 	return cmocka_run_group_tests_name("gateway", tests, NULL, NULL);
 }
