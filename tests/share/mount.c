@@ -1,12 +1,13 @@
 /* share-mount: mount a share of a host directory by the host's own /dev/fuse, run a command, take it down again.
  *
  *     share-mount [--stream] [--ro] [--guard PATH]... [--uid N] [--threads N] [--no-watch] [--dirs N] [--writeback]
- *                 [--log FILE] [--announce] SOURCE MOUNTPOINT COMMAND [ARG...]
+ *                 [--log FILE] [--announce] [--count FILE] SOURCE MOUNTPOINT COMMAND [ARG...]
  *
  * Needs root. The mount lives in a private mount namespace and is seen only by the command. With --stream the requests
  * take the way they take from a guest: a relay between /dev/fuse and a byte stream. --uid serves as that user. --log
  * writes the host's changes, one "event path" a line. --announce runs an announcer, as hull-init has one: it makes
- * the file watchers of the command's processes fire for changes on the host. */
+ * the file watchers of the command's processes fire for changes on the host. --count writes how many messages there
+ * were, one "OPERATION number" a line: requests by their name, notifications as NOTIFY. */
 #include "base/cleanup.h"
 #include "share/share.h"
 
@@ -16,6 +17,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -25,7 +27,7 @@
 
 struct options {
 	bool stream, announce;
-	const char *log;
+	const char *log, *count;
 	uid_t uid;
 	unsigned threads;
 	struct hull_share_config config;
@@ -147,10 +149,89 @@ static void on_change(void *ctx, const struct hull_share_change *c)
 	}
 }
 
+/* --- counting messages --- */
+
+enum { OPCODES = 64, NOTIFY = OPCODES, REPLY, COUNTERS };
+
+struct counted {
+	struct hull_share_transport under;
+	atomic_ulong counts[COUNTERS];
+};
+
+static ssize_t count_receive(void *ctx, void *buf, size_t cap)
+{
+	struct counted *c = ctx;
+	struct fuse_in_header h;
+	ssize_t n = c->under.receive(c->under.ctx, buf, cap);
+	if (n >= (ssize_t)sizeof h) {
+		memcpy(&h, buf, sizeof h);
+		atomic_fetch_add(&c->counts[h.opcode < OPCODES ? h.opcode : 0], 1);
+	}
+	return n;
+}
+
+static int count_send(void *ctx, const struct iovec *iov, int count)
+{
+	struct counted *c = ctx;
+	struct fuse_out_header h;
+	memcpy(&h, iov[0].iov_base, sizeof h);
+	atomic_fetch_add(&c->counts[h.unique ? REPLY : NOTIFY], 1);
+	return c->under.send(c->under.ctx, iov, count);
+}
+
+static void print_counts(const struct counted *c, FILE *f)
+{
+	static const char *const names[COUNTERS] = {
+		[0] = "OTHER",
+		[FUSE_LOOKUP] = "LOOKUP",
+		[FUSE_FORGET] = "FORGET",
+		[FUSE_GETATTR] = "GETATTR",
+		[FUSE_SETATTR] = "SETATTR",
+		[FUSE_READLINK] = "READLINK",
+		[FUSE_SYMLINK] = "SYMLINK",
+		[FUSE_MKNOD] = "MKNOD",
+		[FUSE_MKDIR] = "MKDIR",
+		[FUSE_UNLINK] = "UNLINK",
+		[FUSE_RMDIR] = "RMDIR",
+		[FUSE_RENAME] = "RENAME",
+		[FUSE_LINK] = "LINK",
+		[FUSE_OPEN] = "OPEN",
+		[FUSE_READ] = "READ",
+		[FUSE_WRITE] = "WRITE",
+		[FUSE_STATFS] = "STATFS",
+		[FUSE_RELEASE] = "RELEASE",
+		[FUSE_FSYNC] = "FSYNC",
+		[FUSE_SETXATTR] = "SETXATTR",
+		[FUSE_GETXATTR] = "GETXATTR",
+		[FUSE_LISTXATTR] = "LISTXATTR",
+		[FUSE_REMOVEXATTR] = "REMOVEXATTR",
+		[FUSE_FLUSH] = "FLUSH",
+		[FUSE_INIT] = "INIT",
+		[FUSE_OPENDIR] = "OPENDIR",
+		[FUSE_READDIR] = "READDIR",
+		[FUSE_RELEASEDIR] = "RELEASEDIR",
+		[FUSE_CREATE] = "CREATE",
+		[FUSE_BATCH_FORGET] = "BATCH_FORGET",
+		[FUSE_READDIRPLUS] = "READDIRPLUS",
+		[FUSE_RENAME2] = "RENAME2",
+		[FUSE_DESTROY] = "DESTROY",
+		[NOTIFY] = "NOTIFY",
+		[REPLY] = "REPLY",
+	};
+	for (size_t i = 0; i < COUNTERS; i++)
+		if (c->counts[i] && names[i])
+			fprintf(f, "%s %lu\n", names[i], c->counts[i]);
+		else if (c->counts[i])
+			fprintf(f, "%zu %lu\n", i, c->counts[i]);
+}
+
 static int run_server(struct options *o, int device, int stream, pid_t announcer)
 {
 	struct hull_share *sh;
 	struct hull_error err = {0};
+	_cleanup_fclose_ FILE *count = o->count ? fopen(o->count, "we") : NULL;
+	if (o->count && !count)
+		die(o->count);
 	if (o->uid && (setgroups(0, NULL) < 0 || setgid(o->uid) < 0 || setuid(o->uid) < 0))
 		die("setuid");
 	prctl(PR_SET_DUMPABLE, 1);
@@ -172,7 +253,12 @@ static int run_server(struct options *o, int device, int stream, pid_t announcer
 		s = hull_share_stream_new(stream, stream);
 		t = hull_share_stream_transport(s);
 	}
+	struct counted counted = {.under = t};
+	if (count)
+		t = (struct hull_share_transport){.receive = count_receive, .send = count_send, .ctx = &counted};
 	int e = hull_share_serve(sh, &t, o->threads, &err);
+	if (count)
+		print_counts(&counted, count);
 	if (e < 0)
 		fprintf(stderr, "share-mount: %s\n", err.msg);
 	hull_share_free(sh);
@@ -252,6 +338,8 @@ static void parse(struct options *o, int argc, char **argv)
 			o->config.max_dirs = (uint32_t)atoi(argv[++i]);
 		else if (!strcmp(a, "log") && i + 1 < argc)
 			o->log = argv[++i];
+		else if (!strcmp(a, "count") && i + 1 < argc)
+			o->count = argv[++i];
 		else
 			break;
 	}
