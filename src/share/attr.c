@@ -202,11 +202,16 @@ void share_op_readlink(struct share_req *r, struct share_inode *ino)
 
 void share_op_statfs(struct share_req *r, struct share_inode *ino)
 {
+	struct share_at at;
 	struct statfs fs;
-	int fd = share_pin(r->sh, r->sh->root);
-	int e = fd < 0 ? fd : fstatfs(fd, &fs) < 0 ? -errno : 0;
-	if (fd >= 0)
-		share_unpin(r->sh, r->sh->root);
+	/* Below the root other file systems can be mounted. What is gone was on the root's, as far as anybody knows. */
+	int e = share_aim_exact(r->sh, ino, &at);
+	if (e < 0 && ino != r->sh->root)
+		e = share_aim_exact(r->sh, r->sh->root, &at);
+	if (e == 0) {
+		e = fstatfs(at.fd, &fs) < 0 ? -errno : 0;
+		share_at_put(r->sh, &at);
+	}
 	if (e < 0)
 		return share_reply(r, e, NULL, 0);
 	struct fuse_statfs_out out = {.st = {

@@ -116,9 +116,10 @@ static void reply_created(struct share_req *r, struct share_inode *dir, const ch
 	if (ino && share_is_ro(sh, ino)) {
 		close(fd);
 		e = -EROFS;
+	} else if (ino && flags & O_TRUNC && st.x.stx_size > 0 && ftruncate(fd, 0) < 0) {
+		e = -errno;
+		close(fd);
 	} else if (ino) {
-		if (flags & O_TRUNC && st.x.stx_size > 0 && ftruncate(fd, 0) < 0)
-			e = -errno;
 		h = share_handle_new(sh, ino, fd, true, false);
 		keep_pages(sh, ino, &st);
 	} else {

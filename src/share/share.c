@@ -119,8 +119,12 @@ static void op_init(struct share_req *r)
 		offered |= (uint64_t)hull_cur_le32(&r->in) << 32;
 	uint64_t want = FUSE_ASYNC_READ | FUSE_POSIX_LOCKS | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_FLOCK_LOCKS |
 			FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS |
-			FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_EXPLICIT_INVAL_DATA | FUSE_HANDLE_KILLPRIV_V2 |
-			FUSE_SETXATTR_EXT | FUSE_INIT_EXT;
+			FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT |
+			FUSE_INIT_EXT;
+	/* A new size always makes the guest's kernel drop its pages: a page at the old end would read as zeros behind
+	 * it. A new mtime does so only where no notification will. */
+	if (!share_watching(sh))
+		want |= FUSE_AUTO_INVAL_DATA;
 	if (sh->config.writeback)
 		want |= FUSE_WRITEBACK_CACHE;
 	want &= offered;
@@ -259,7 +263,10 @@ static int load_groups(struct hull_share *sh)
 	if (!sh->groups)
 		return -ENOMEM;
 	n = n > 0 ? getgroups(n, sh->groups) : 0;
-	sh->group_count = n < 0 ? 0 : n;
+	/* In a user namespace that does not map them, groups of ours read as the overflow id; so do strangers'. */
+	for (int i = 0; i < n; i++)
+		if (sh->groups[i] != SHARE_NOBODY)
+			sh->groups[sh->group_count++] = sh->groups[i];
 	sh->groups[sh->group_count++] = getegid();
 	return 0;
 }

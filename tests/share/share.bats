@@ -19,7 +19,10 @@ setup()
 
 teardown()
 {
-	[ -z "${top:-}" ] || ! mountpoint -q "$top/host" || umount "$top/host"
+	local m
+	for m in host/small host; do
+		[ -z "${top:-}" ] || ! mountpoint -q "$top/$m" || umount "$top/$m"
+	done
 	[ -z "${top:-}" ] || rm -rf --one-file-system "$top"
 }
 
@@ -52,6 +55,17 @@ mounted() { "$bin/share-mount" --uid 1000 "$@"; }
 	mounted "$top/host" "$top/guest" $user "$here/git.sh" "$top/guest" 8 $((1 + scale))
 }
 @test "the boundary holds under races" { "$bin/share-race" -s 1 -n $((15000 * scale)) "$top"; }
+
+@test "a file system mounted below has its own size" {
+	mkdir "$top/host/small"
+	mount -t tmpfs -o size=4m,uid=1000,gid=1000 small "$top/host/small" || skip "no tmpfs can be mounted"
+	echo x >"$top/host/small/file"
+	mounted "$top/host" "$top/guest" bash -ec '
+		[ "$(stat -f -c "%b %S" "$1/small")" = "$(stat -f -c "%b %S" "$2/small")" ]
+		[ "$(stat -f -c %b "$1/small/file")" = 1024 ]
+		[ "$(stat -f -c "%b %S" "$1")" = "$(stat -f -c "%b %S" "$2")" ]' - "$top/guest" "$top/host"
+	umount "$top/host/small"
+}
 
 # --- what the host refuses ---
 

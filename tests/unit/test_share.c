@@ -2,6 +2,7 @@
 #include "../share/raw.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <pthread.h>
 #include <seccomp.h>
@@ -477,6 +478,77 @@ static void test_errors_of_the_host(void **state)
 	}
 }
 
+/* In a child: a file that cannot be cut is not opened as if it had been. */
+static int uncut_file(void)
+{
+	struct fixture f;
+	begin(&f, (struct hull_share_config){.max_handles = 2});
+	const struct fuse_create_in in = {.mode = 0644, .flags = O_WRONLY | O_CREAT | O_TRUNC};
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	if (!ctx || seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EIO), SCMP_SYS(ftruncate), 0) < 0 || seccomp_load(ctx) < 0)
+		return 100;
+	seccomp_release(ctx);
+	/* Nor does it keep a handle: there are two. */
+	for (int i = 0; i < 5; i++)
+		if (raw_named(&f.c, FUSE_CREATE, FUSE_ROOT_ID, &in, sizeof in, "file", NULL) != -EIO)
+			return 1 + i;
+	if (raw_named(&f.c, FUSE_CREATE, FUSE_ROOT_ID, &in, sizeof in, "new", NULL) != 0)
+		return 10;
+	end(&f);
+	return 0;
+}
+
+static void in_child(int (*run)(void))
+{
+	int status = -1;
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(run());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void test_truncation_that_fails(void **state)
+{
+	in_child(uncut_file);
+}
+
+/* In a child: what belongs to a group that is not mapped is nobody's, though we are in such a group as well. */
+static int unmapped_groups(void)
+{
+	struct fixture f;
+	struct fuse_entry_out out;
+	const gid_t overflow = 65534, own = 4242;
+	const gid_t groups[] = {overflow, own};
+	int bad = 0;
+	if (setgroups(2, groups) < 0)
+		return 100;
+	begin(&f, (struct hull_share_config){0});
+	if (fchownat(f.fd, "file", (uid_t)-1, overflow, 0) < 0 || fchownat(f.fd, "dir", (uid_t)-1, own, 0) < 0)
+		return 101;
+	if (raw_lookup(&f.c, FUSE_ROOT_ID, "file") == 0)
+		return 1;
+	memcpy(&out, f.c.reply, sizeof out);
+	if (out.attr.gid != overflow)
+		bad = 2;
+	if (raw_lookup(&f.c, FUSE_ROOT_ID, "dir") == 0)
+		return 3;
+	memcpy(&out, f.c.reply, sizeof out);
+	if (out.attr.gid != 1000)
+		bad = 4;
+	end(&f);
+	return bad;
+}
+
+static void test_groups_that_are_not_mapped(void **state)
+{
+	if (geteuid() != 0)
+		skip(); /* only root can join groups; what is done then is the same */
+	in_child(unmapped_groups);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -492,6 +564,8 @@ int main(void)
 		cmocka_unit_test(test_one_file),
 		cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_errors_of_the_host),
+		cmocka_unit_test(test_truncation_that_fails),
+		cmocka_unit_test(test_groups_that_are_not_mapped),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
