@@ -34,14 +34,12 @@
 #include "wire/service.h"
 #include "wire/wire.h"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fuse.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum {
@@ -50,8 +48,8 @@ enum {
 	SHARES_MAX = 64,
 	STOP_MS = 3000,
 	INIT_MAX = 512,
-	FUSE_MAGIC = 0x65735546,
 	READ_AHEAD_KB = 1024,
+	ANNOUNCER_AGAIN_MS = 1000,
 };
 
 struct share {
@@ -68,7 +66,9 @@ struct share {
 	uint32_t init_len;
 	bool init_again; /* its reply has been given before: swallow it */
 	struct hull_helper notifier, announcer;
-	uint32_t announcer_pid; /* what it was when it was told; it may have ended */
+	uint64_t announcer_since; /* when it was started */
+	bool leaving;             /* it is being unmounted: no announcer now, that would stand in it */
+	bool more;                /* the server waits for the notifier to have passed on what it has */
 };
 
 /* What is to be done, one after the other. */
@@ -211,12 +211,72 @@ static void forget(struct share *s, uint64_t unique)
 		}
 }
 
-static void take(struct share *s, const uint8_t *p, size_t n)
+/* False when s is gone: with half a request sent there is no going on. */
+static bool take(struct share *s, const uint8_t *p, size_t n)
 {
-	ssize_t w = hull_wire_write(hull_wire, s->stream.id, HULL_CHANNEL_MAIN, p, n);
+	ssize_t w = s->request.len ? 0 : hull_wire_write(hull_wire, s->stream.id, HULL_CHANNEL_MAIN, p, n);
 	size_t done = w > 0 ? (size_t)w : 0;
-	if (done < n && hull_buf_add(&s->request, p + done, n - done) == 0)
-		hull_watch_mod(&s->watch, 0);
+	if (done == n)
+		return true;
+	if (hull_buf_add(&s->request, p + done, n - done) < 0) {
+		hull_say("%s: out of memory", s->path);
+		lose(s);
+		return false;
+	}
+	hull_watch_mod(&s->watch, 0);
+	return true;
+}
+
+/* Something of our own for the server. */
+static bool tell(struct share *s, uint32_t opcode, uint32_t value)
+{
+	struct {
+		struct fuse_in_header h;
+		uint32_t value;
+	} message = {.h = {.len = sizeof(message.h) + 4, .opcode = opcode}, .value = htole32(value)};
+	return !s->stream.id || take(s, (const uint8_t *)&message, message.h.len);
+}
+
+/* The kernel's side of what the server knows is not what it should be: have it told again. */
+static void notifier_drained(struct hull_helper *h, bool lost)
+{
+	struct share *s = hull_container_of(h, struct share, notifier);
+	bool more = s->more;
+	s->more = false;
+	if (lost)
+		tell(s, HULL_SHARE_RELAY_LOST, 0);
+	else if (more)
+		tell(s, HULL_SHARE_RELAY_GO, 0);
+}
+
+static void announcer_drained(struct hull_helper *h, bool lost)
+{
+	struct share *s = hull_container_of(h, struct share, announcer);
+	if (h->fd < 0)
+		tell(s, HULL_SHARE_RELAY_ANNOUNCER, 0); /* its number may become another process's */
+}
+
+static uint32_t announcer_start(struct share *s)
+{
+	s->announcer_since = hull_uptime_ms();
+	if (hull_announcer_start(&s->announcer, s->path) < 0)
+		return 0;
+	s->announcer.drained = announcer_drained;
+	return (uint32_t)s->announcer.child.pid;
+}
+
+/* Another announcer for the one that has ended. What changed meanwhile has not been announced. False when s is gone. */
+static bool announcer_again(struct share *s)
+{
+	static const uint8_t go = 0, overflow[2] = {HULL_SHARE_OVERFLOW, 1};
+	uint32_t pid = announcer_start(s);
+	if (!pid)
+		return true;
+	if (!tell(s, HULL_SHARE_RELAY_ANNOUNCER, pid))
+		return false;
+	hull_helper_send(&s->announcer, &go, sizeof(go));
+	hull_helper_send(&s->announcer, overflow, sizeof(overflow));
+	return true;
 }
 
 static void device_ready(struct hull_watch *w, uint32_t events)
@@ -226,10 +286,12 @@ static void device_ready(struct hull_watch *w, uint32_t events)
 		ssize_t n = read(s->device, scratch, sizeof(scratch));
 		if (n > 0 && !remember(s, scratch, (size_t)n)) {
 			hull_say("%s: out of memory", s->path);
-			break;
+			lose(s);
+			return;
 		}
 		if (n > 0) {
-			take(s, scratch, (size_t)n);
+			if (!take(s, scratch, (size_t)n))
+				return;
 			continue;
 		}
 		if (n < 0 && (errno == EINTR || errno == ENOENT))
@@ -257,18 +319,30 @@ static void on_writable(void *user)
 }
 
 /* What comes unasked: 0 in the header's id, and a code instead of an error. */
-static void unasked(struct share *s, int code, const uint8_t *p, size_t n)
+/* False when s is gone. */
+static bool unasked(struct share *s, int code, const uint8_t *p, size_t n)
 {
 	const size_t head = sizeof(struct fuse_out_header);
 	if (code == HULL_SHARE_CHANGED) {
+		if (s->announcer.fd < 0 && !s->leaving && hull_uptime_ms() - s->announcer_since > ANNOUNCER_AGAIN_MS)
+			return announcer_again(s);
 		hull_helper_send(&s->announcer, p + head, n - head);
-		return;
+		return true;
 	}
-	if (s->notifier.fd < 0)
-		hull_notifier_start(&s->notifier, s->device);
+	if (code == HULL_SHARE_MORE) {
+		s->more = s->notifier.waiting.len > 0;
+		return s->more || tell(s, HULL_SHARE_RELAY_GO, 0);
+	}
 	bool had_lost = s->notifier.lost;
+	if (s->notifier.fd < 0 && hull_notifier_start(&s->notifier, s->device) == 0) {
+		s->notifier.drained = notifier_drained;
+		if (had_lost && !tell(s, HULL_SHARE_RELAY_LOST, 0))
+			return false;
+		had_lost = false;
+	}
 	if (!hull_helper_send(&s->notifier, p, n) && !had_lost)
 		hull_say("%s: too much changes on the host at once; some of it shows late", s->path);
+	return true;
 }
 
 /* --- replies: the stream to /dev/fuse --- */
@@ -297,10 +371,8 @@ static bool deliver(struct share *s, const uint8_t *p, size_t n)
 {
 	struct fuse_out_header h;
 	memcpy(&h, p, sizeof(h));
-	if (h.unique == 0) {
-		unasked(s, h.error, p, n);
-		return true;
-	}
+	if (h.unique == 0)
+		return unasked(s, h.error, p, n);
 	forget(s, h.unique);
 	if (s->init_again && is_init(s, h.unique)) {
 		s->init_again = false;
@@ -382,6 +454,7 @@ static void cut(struct share *s)
 	hull_buf_free(&s->request);
 	hull_buf_free(&s->reply);
 	hull_helper_stop(&s->announcer);
+	s->more = false;
 	hull_watch_mod(&s->watch, 0);
 }
 
@@ -405,81 +478,16 @@ static const struct hull_stream_ops share_ops = {
 	.closed = on_closed,
 };
 
-/* --- mounting: in a child, that may wait for other mounts of ours --- */
-
-struct mounting {
-	const char *path;
-	bool umount, force;
-	uint32_t mode;
-	int device;
-};
-
-/* Make what is missing on the way to the mount point, and let everybody pass: the way may lead through a home that is
- * closed. What is in a workspace already is the host's and left alone. */
-static int make_way(const char *path, uint32_t mode)
-{
-	char copy[PATH_MAX];
-	struct stat st;
-	struct statfs fs;
-	if (strlen(path) >= sizeof(copy))
-		return ENAMETOOLONG;
-	strcpy(copy, path);
-	for (char *p = copy + 1; (p = strchr(p, '/')); *p++ = '/') {
-		*p = '\0';
-		if (mkdir(copy, 0755) < 0 && errno != EEXIST)
-			return errno;
-		if (stat(copy, &st) < 0 || statfs(copy, &fs) < 0)
-			return errno;
-		if ((long)fs.f_type != FUSE_MAGIC && !(st.st_mode & 01))
-			chmod(copy, (st.st_mode & 07777) | 01);
-	}
-	if (S_ISDIR(mode))
-		return mkdir(path, 0755) < 0 && errno != EEXIST ? errno : 0;
-	return mknod(path, S_IFREG | 0444, 0) < 0 && errno != EEXIST ? errno : 0;
-}
-
-static void mount_run(void *ctx, int status_fd)
-{
-	const struct mounting *m = ctx;
-	char options[256];
-	hull_child_keep(m->device, status_fd);
-	umask(022);
-	if (m->umount) {
-		int flags = UMOUNT_NOFOLLOW | (m->force ? MNT_FORCE | MNT_DETACH : 0);
-		_exit(umount2(m->path, flags) < 0 ? errno : 0);
-	}
-	int error = make_way(m->path, m->mode);
-	if (error)
-		_exit(error);
-	snprintf(options, sizeof(options),
-		 "fd=%d,rootmode=%o,user_id=0,group_id=0,default_permissions,allow_other,max_read=%d", m->device,
-		 m->mode & S_IFMT, 1024 * 1024);
-	/* Writable here even when it is not: the server refuses, and the announcer is not held up. */
-	if (mount("hull", m->path, "fuse.hull", MS_NOSUID | MS_NODEV, options) < 0)
-		_exit(errno);
-	_exit(0);
-}
-
-static int open_device(void)
-{
-	int fd = open("/dev/fuse", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT) { /* opening the node loads the module */
-		mknod("/dev/fuse", S_IFCHR | 0666, makedev(10, 229));
-		chmod("/dev/fuse", 0666);
-		fd = open("/dev/fuse", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	}
-	return fd < 0 ? -errno : fd;
-}
+/* --- mounting --- */
 
 /* A server, by a stream of its own. With it comes an announcer, which the server has to know. */
 static int connect_server(struct share *s)
 {
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
-	if (hull_announcer_start(&s->announcer, s->path) == 0)
-		s->announcer_pid = (uint32_t)s->announcer.child.pid;
+	uint32_t pid = announcer_start(s);
 	int r = hull_args_put_str(&args, HULL_TAG_PATH, s->path);
-	if (r == 0 && s->announcer.fd >= 0)
-		r = hull_args_put_u32(&args, HULL_TAG_PID, s->announcer_pid);
+	if (r == 0 && pid)
+		r = hull_args_put_u32(&args, HULL_TAG_PID, pid);
 	if (r == 0)
 		r = hull_wire_open(hull_wire, HULL_SVC_SHARE, hull_buf_bytes(&args), args.len, s, &s->stream.id);
 	return r;
@@ -496,7 +504,7 @@ static int share_make(const char *path, struct share **out)
 	s->stream.ops = &share_ops;
 	s->watch.fd = s->notifier.fd = s->announcer.fd = -1;
 	s->path = strdup(path);
-	s->device = open_device();
+	s->device = hull_fuse_open();
 	int r = s->device < 0 ? s->device : s->path ? connect_server(s) : -ENOMEM;
 	s->next = shares;
 	shares = s;
@@ -531,22 +539,33 @@ static void drop_run(void *ctx, int status_fd)
 	_exit(0);
 }
 
+static bool drop_again; /* something is to be dropped that came after it had begun */
+static void drop_ended(struct hull_child *c, int status);
+
+static void drop_caches(void)
+{
+	struct hull_error err;
+	drop_again = drop_child.pid != 0;
+	if (!drop_again)
+		hull_spawn(&drop_child, -1, drop_run, NULL, NULL, drop_ended, &err);
+}
+
 static void drop_ended(struct hull_child *c, int status)
 {
+	if (drop_again)
+		drop_caches();
 }
 
 static int reconnect(struct share *s)
 {
-	struct hull_error err;
 	int r = connect_server(s);
 	if (r < 0)
 		return r;
-	if (s->init_len)
-		take(s, s->init, s->init_len);
+	if (s->init_len && !take(s, s->init, s->init_len))
+		return -ENOMEM;
 	if (s->request.len == 0)
 		ready(s);
-	if (drop_child.pid == 0)
-		hull_spawn(&drop_child, -1, drop_run, NULL, NULL, drop_ended, &err);
+	drop_caches();
 	return 0;
 }
 
@@ -586,6 +605,10 @@ static void finish(int error)
 	} else if (!error && s) {
 		detach(s);
 		share_free(s);
+	} else if (s) {
+		s->leaving = false; /* it is used: it stays */
+		if (s->stream.id && s->announcer.fd < 0)
+			announcer_again(s);
 	}
 	answer(op, error, text);
 	op_free(op);
@@ -603,15 +626,19 @@ static int begin(struct op *op)
 {
 	struct hull_error err;
 	struct share *s = op->share;
-	struct mounting m = {.path = s ? s->path : op->path,
-			     .mode = op->mode,
-			     .umount = op->kind != OP_MOUNT,
-			     .force = op->force || op->kind == OP_CLEAN,
-			     .device = -1};
+	struct hull_mounting m = {.path = s ? s->path : op->path,
+				  .mode = op->mode,
+				  .umount = op->kind != OP_MOUNT,
+				  .force = op->force || op->kind == OP_CLEAN,
+				  .device = -1};
 	if (op->kind == OP_UNMOUNT && !find(op->path))
 		return -ENOENT;
-	if (op->kind == OP_UNMOUNT)
-		hull_helper_stop(&find(op->path)->announcer); /* it stands in the mount */
+	if (op->kind == OP_UNMOUNT) {
+		s = find(op->path);
+		s->leaving = true;
+		hull_helper_stop(&s->announcer); /* it stands in the mount */
+		s = NULL;
+	}
 	if (op->kind == OP_MOUNT) {
 		s = find(op->path);
 		if (s && s->stream.id)
@@ -630,7 +657,7 @@ static int begin(struct op *op)
 		op->made = s;
 	}
 	/* The device is watched once it is mounted (finish); before, it only has errors to tell. */
-	return hull_spawn(&op_child, -1, mount_run, &m, NULL, op_ended, &err);
+	return hull_spawn(&op_child, -1, hull_mount_run, &m, NULL, op_ended, &err);
 }
 
 static void run_next(void)

@@ -1,5 +1,5 @@
-/* The two processes that stand beside a mounted workspace. Both read messages from a socket, one per packet, and keep
- * nothing of hull-init's but that.
+/* The processes that stand beside a mounted workspace, and the one that mounts it. The two that stay read messages from
+ * a socket, one per packet, and keep nothing of hull-init's but that.
  *
  * The notifier writes the server's notifications ("drop what you have cached of this") to /dev/fuse. The kernel may
  * hold such a write until a lock is free whose holder waits for a reply; the replies go through hull-init, which must
@@ -7,10 +7,10 @@
  *
  * The announcer makes file watchers in the guest fire for what was changed on the host: it repeats each change as an
  * operation in the mount. The server knows it by its process id and changes nothing on the host for it (docs/
- * workspace.md, "Watchers"). That id is told once, before the mount exists, so an announcer that ended is never
- * replaced: another process's unlink(2) would be a real one. It works by relative paths from the mount's own root, so
- * whatever is at the path later is out of its reach. A program on the host that writes a large file piece by piece
- * raises an event for each; what is announced takes round trips. So all that waits is looked through first, and a
+ * workspace.md, "Watchers"). When it has ended the server is told so at once: another process's unlink(2) is a real
+ * one. The next is told to the server before it is told of any change. It works by relative paths from the mount's own
+ * root, so whatever is at the path later is out of its reach. A program on the host that writes a large file piece by
+ * piece raises an event for each; what is announced takes round trips. So all that waits is looked through first, and a
  * change that is to be announced already is left out. */
 #include "guest/share_helper.h"
 
@@ -23,10 +23,13 @@
 #include <linux/fuse.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum {
@@ -34,7 +37,8 @@ enum {
 	NOTES_MAX = 16 * 1024 * 1024,
 	CHANGES_MAX = 512 * 1024,
 	OVERFLOW_TOUCH_S = 1,
-	AHEAD_MAX = 128
+	AHEAD_MAX = 128,
+	FUSE_MAGIC = 0x65735546,
 };
 
 struct start {
@@ -188,6 +192,8 @@ static void ended(struct hull_child *c, int status)
 {
 	struct hull_helper *h = hull_container_of(c, struct hull_helper, child);
 	hull_helper_stop(h);
+	if (h->drained)
+		h->drained(h, true);
 }
 
 static int start(struct hull_helper *h, void (*run)(void *, int), struct start *s, size_t limit)
@@ -241,7 +247,10 @@ static void writable(struct hull_watch *w, uint32_t events)
 		static const uint8_t overflow[2] = {HULL_SHARE_OVERFLOW, 1};
 		pass(h, overflow, sizeof(overflow));
 	}
+	bool lost = h->lost;
 	h->lost = false;
+	if (h->drained)
+		h->drained(h, lost);
 }
 
 bool hull_helper_send(struct hull_helper *h, const void *p, size_t n)
@@ -270,4 +279,63 @@ void hull_helper_stop(struct hull_helper *h)
 	if (h->fd >= 0)
 		close(hull_steal_fd(&h->fd));
 	hull_buf_free(&h->waiting);
+}
+
+/* --- mounting: in a child, that may wait for other mounts of ours --- */
+
+/* Make what is missing on the way to the mount point, and let everybody pass: the way may lead through a home that is
+ * closed. What is in a workspace already is the host's and left alone. */
+static int make_way(const char *path, uint32_t mode)
+{
+	char copy[PATH_MAX];
+	struct stat st;
+	struct statfs fs;
+	if (strlen(path) >= sizeof(copy))
+		return ENAMETOOLONG;
+	strcpy(copy, path);
+	for (char *p = copy + 1; (p = strchr(p, '/')); *p++ = '/') {
+		*p = '\0';
+		if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+			return errno;
+		if (stat(copy, &st) < 0 || statfs(copy, &fs) < 0)
+			return errno;
+		if ((long)fs.f_type != FUSE_MAGIC && !(st.st_mode & 01))
+			chmod(copy, (st.st_mode & 07777) | 01);
+	}
+	if (S_ISDIR(mode))
+		return mkdir(path, 0755) < 0 && errno != EEXIST ? errno : 0;
+	return mknod(path, S_IFREG | 0444, 0) < 0 && errno != EEXIST ? errno : 0;
+}
+
+void hull_mount_run(void *ctx, int status_fd)
+{
+	const struct hull_mounting *m = ctx;
+	char options[256];
+	hull_child_keep(m->device, status_fd);
+	umask(022);
+	if (m->umount) {
+		int flags = UMOUNT_NOFOLLOW | (m->force ? MNT_FORCE | MNT_DETACH : 0);
+		_exit(umount2(m->path, flags) < 0 ? errno : 0);
+	}
+	int error = make_way(m->path, m->mode);
+	if (error)
+		_exit(error);
+	snprintf(options, sizeof(options),
+		 "fd=%d,rootmode=%o,user_id=0,group_id=0,default_permissions,allow_other,max_read=%d", m->device,
+		 m->mode & S_IFMT, 1024 * 1024);
+	/* Writable here even when it is not: the server refuses, and the announcer is not held up. */
+	if (mount("hull", m->path, "fuse.hull", MS_NOSUID | MS_NODEV, options) < 0)
+		_exit(errno);
+	_exit(0);
+}
+
+int hull_fuse_open(void)
+{
+	int fd = open("/dev/fuse", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT) { /* opening the node loads the module */
+		mknod("/dev/fuse", S_IFCHR | 0666, makedev(10, 229));
+		chmod("/dev/fuse", 0666);
+		fd = open("/dev/fuse", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	}
+	return fd < 0 ? -errno : fd;
 }

@@ -14,6 +14,9 @@ struct hull_helper {
 	struct hull_buf waiting; /* {u32 length, bytes} that it has not taken yet */
 	size_t limit;            /* of `waiting` */
 	bool lost;               /* something was dropped for it */
+	/* All that waited is passed on (lost: not all), or the process has ended (lost; there is none now). May be
+	 * NULL. */
+	void (*drained)(struct hull_helper *h, bool lost);
 };
 /* Writes the server's notifications to the device. */
 int hull_notifier_start(struct hull_helper *h, int device);
@@ -23,5 +26,16 @@ int hull_announcer_start(struct hull_helper *h, const char *path);
 /* Queue a message. False when it had to be dropped: there is no process, or too much waits already. */
 bool hull_helper_send(struct hull_helper *h, const void *p, size_t n);
 void hull_helper_stop(struct hull_helper *h);
+
+/* /dev/fuse, or -errno. */
+int hull_fuse_open(void);
+/* What a child mounts or unmounts: `ctx` of hull_mount_run, which ends with 0 or an errno. */
+struct hull_mounting {
+	const char *path;
+	bool umount, force;
+	uint32_t mode;
+	int device;
+};
+void hull_mount_run(void *ctx, int status_fd);
 
 #endif

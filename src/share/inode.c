@@ -671,21 +671,24 @@ bool share_path(struct hull_share *sh, struct share_inode *dir, const char *name
 	return fits;
 }
 
-void share_each_inode(struct hull_share *sh, void (*fn)(void *ctx, struct share_inode *ino), void *ctx)
+uint32_t share_each_inode(struct hull_share *sh, uint32_t at, uint32_t max,
+			  void (*fn)(void *ctx, struct share_inode *ino), void *ctx)
 {
-	fn(ctx, sh->root);
-	for (uint32_t i = 0;; i++) {
+	if (at == 0)
+		fn(ctx, sh->root);
+	for (; max > 0; at++, max--) {
 		pthread_mutex_lock(&sh->lock);
-		bool more = i < sh->inodes.used;
-		struct share_inode *ino = more ? sh->inodes.slots[i].p : NULL;
+		bool more = at < sh->inodes.used;
+		struct share_inode *ino = more ? sh->inodes.slots[at].p : NULL;
 		if (ino)
 			ino->refs++;
 		pthread_mutex_unlock(&sh->lock);
 		if (!more)
-			return;
+			return 0;
 		if (ino) {
 			fn(ctx, ino);
 			share_inode_put(sh, ino);
 		}
 	}
+	return at;
 }

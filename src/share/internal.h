@@ -103,6 +103,7 @@ struct share_guard {
 
 struct share_lock_wait;
 struct share_notifier;
+struct share_pendings;
 
 struct hull_share {
 	pthread_mutex_t lock;
@@ -143,6 +144,7 @@ struct hull_share {
 	uint32_t interrupted_at;
 
 	struct share_notifier *notifier;
+	struct share_pendings *pendings;
 };
 
 /* One request on its way through the server. */
@@ -217,7 +219,9 @@ int share_open_inode(struct hull_share *sh, struct share_inode *ino, int flags, 
 int share_reopen(struct hull_share *sh, int fd, int flags);
 /* Path of (dir, name) below the root into out; false when it cannot be told. */
 bool share_path(struct hull_share *sh, struct share_inode *dir, const char *name, char *out, size_t cap);
-void share_each_inode(struct hull_share *sh, void (*fn)(void *ctx, struct share_inode *ino), void *ctx);
+/* At most `max` inodes from `at` (0 = the first) on; where to go on, 0 when that was all. */
+uint32_t share_each_inode(struct hull_share *sh, uint32_t at, uint32_t max,
+			  void (*fn)(void *ctx, struct share_inode *ino), void *ctx);
 
 /* --- handle.c --- */
 struct share_handle *share_handle_new(struct hull_share *sh, struct share_inode *ino, int fd, bool writable,
@@ -266,8 +270,19 @@ void share_notify_content(struct hull_share *sh, uint64_t id);
 /* Whether the host's changes are watched at all. */
 bool share_watching(const struct hull_share *sh);
 bool share_watched(const struct hull_share *sh, const struct share_inode *dir);
+/* Tell the guest again of everything it may have cached, soon. */
+void share_notify_all(struct hull_share *sh);
+/* The relay has passed on what was sent before HULL_SHARE_MORE. */
+void share_notify_more(struct hull_share *sh);
+
+/* --- pending.c --- */
+struct share_pendings *share_pendings_new(void);
+void share_pendings_free(struct share_pendings *p);
 /* A name of dir's that the guest's announcer is about to make appear (created) or disappear there. */
 enum share_pending { SHARE_NOT_PENDING, SHARE_PENDING_FILE, SHARE_PENDING_DIR };
+/* False when another one had to make room, which is then not announced as what it is. */
+bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool directory);
+void share_announced_clear(struct hull_share *sh);
 enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool take);
 
 /* --- lock.c --- */

@@ -165,6 +165,13 @@ static void op_interrupt(struct share_req *r)
 		share_reply(r, -EAGAIN, NULL, 0); /* until the lock has been answered; see lock.c */
 }
 
+static void op_announcer(struct share_req *r)
+{
+	uint32_t pid = hull_cur_le32(&r->in);
+	if (!r->in.bad)
+		hull_share_set_announcer(r->sh, pid);
+}
+
 /* --- dispatch --- */
 
 static share_op *const ops[] = {
@@ -231,6 +238,12 @@ void hull_share_handle(struct hull_share *sh, const struct hull_share_transport 
 		return op_batch_forget(&r);
 	case FUSE_INTERRUPT:
 		return op_interrupt(&r);
+	case HULL_SHARE_RELAY_LOST:
+		return share_notify_all(sh);
+	case HULL_SHARE_RELAY_GO:
+		return share_notify_more(sh);
+	case HULL_SHARE_RELAY_ANNOUNCER:
+		return op_announcer(&r);
 	}
 	share_op *op = h->opcode < sizeof ops / sizeof *ops ? ops[h->opcode] : NULL;
 	if (!op)
@@ -288,6 +301,8 @@ int hull_share_new(const struct hull_share_config *config, struct hull_share **o
 		sh->config.max_dirs = (uint32_t)(files / 4);
 	if (!sh->config.max_waits)
 		sh->config.max_waits = 256;
+	if (!sh->config.max_told)
+		sh->config.max_told = 32768;
 	sh->uid = geteuid();
 	sh->privileged = sh->uid == 0;
 	sh->proc_fd = -1;
@@ -301,9 +316,11 @@ int hull_share_new(const struct hull_share_config *config, struct hull_share **o
 	pthread_rwlockattr_destroy(&prefer);
 	share_table_init(&sh->handles, sh->config.max_handles);
 	share_watch_init(sh);
+	sh->pendings = share_pendings_new();
 	share_waits_init(sh);
 	umask(0);
-	int e = sh->notifier && load_groups(sh) == 0 ? 0 : hull_fail(err, -ENOMEM, "share: out of memory");
+	int e = sh->notifier && sh->pendings && load_groups(sh) == 0 ? 0
+								     : hull_fail(err, -ENOMEM, "share: out of memory");
 	if (e == 0) {
 		sh->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (sh->proc_fd < 0)
@@ -329,6 +346,7 @@ void hull_share_free(struct hull_share *sh)
 	share_inodes_free(sh);
 	share_guards_free(sh);
 	share_watch_free(sh);
+	share_pendings_free(sh->pendings);
 	if (sh->proc_fd >= 0)
 		close(sh->proc_fd);
 	free(sh->groups);
@@ -341,7 +359,14 @@ void hull_share_free(struct hull_share *sh)
 
 void hull_share_set_announcer(struct hull_share *sh, uint32_t pid)
 {
+	/* What the one before has not repeated stays unsaid. */
+	share_announced_clear(sh);
 	atomic_store(&sh->announcer, pid);
+}
+
+void hull_share_lost(struct hull_share *sh)
+{
+	share_notify_all(sh);
 }
 
 int hull_share_start(struct hull_share *sh, const struct hull_share_transport *t, struct hull_error *err)

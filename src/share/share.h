@@ -50,7 +50,18 @@ enum hull_share_event {
 
 /* hull-share tells its guest of changes in the same stream: a message with unique 0, this in place of an error, and
  * {u8 event, u8 directory, path}. */
-enum { HULL_SHARE_CHANGED = 0x4c4c5548 };
+enum {
+	HULL_SHARE_CHANGED = 0x4c4c5548,
+	/* There are more notifications to come, once the relay has passed on those it has (transport, `paced`). */
+	HULL_SHARE_MORE,
+};
+
+/* What the relay has to say to the server by itself: requests with these opcodes, which get no reply. */
+enum {
+	HULL_SHARE_RELAY_LOST = 0x4c4c5548, /* notifications were lost on their way to the guest's kernel */
+	HULL_SHARE_RELAY_GO,                /* after HULL_SHARE_MORE: go on */
+	HULL_SHARE_RELAY_ANNOUNCER,         /* u32: the announcer's process from now on, 0 = there is none */
+};
 
 struct hull_share_change {
 	enum hull_share_event event;
@@ -78,6 +89,7 @@ struct hull_share_config {
 	uint32_t max_handles; /* files and directories it may have open at once [half of RLIMIT_NOFILE] */
 	uint32_t max_dirs;    /* descriptors kept for directories, least recently used dropped [a quarter of it] */
 	uint32_t max_waits;   /* locks waiting at once [256] */
+	uint32_t max_told;    /* inodes told of at once, when all are, over a transport that is paced [32768] */
 	/* A change on the host, from the watching thread. It must not wait for the guest. */
 	void (*changed)(void *ctx, const struct hull_share_change *change);
 	void *ctx;
@@ -93,6 +105,8 @@ struct hull_share_transport {
 	/* Send one whole reply or notification, gathered from iov. 0, or -errno; -ENOENT = nobody waits for it. */
 	int (*send)(void *ctx, const struct iovec *iov, int count);
 	void *ctx;
+	/* A bounded queue of notifications is behind it, in a relay that answers HULL_SHARE_MORE. */
+	bool paced;
 };
 
 /* Call it in the process that serves, after it has its final credentials, with /proc mounted: it opens /proc/self/fd.
@@ -119,6 +133,8 @@ int hull_share_serve(struct hull_share *share, const struct hull_share_transport
 int hull_share_start(struct hull_share *share, const struct hull_share_transport *t, struct hull_error *err);
 void hull_share_stop(struct hull_share *share);
 
+/* Notifications did not get there: tell the guest of everything again, from the watching thread. */
+void hull_share_lost(struct hull_share *share);
 /* The guest's process (as its /dev/fuse shows it) that makes file watchers fire: its operations change nothing on the
  * host (docs/workspace.md, "Watchers"). 0 = none. */
 void hull_share_set_announcer(struct hull_share *share, uint32_t pid);

@@ -172,5 +172,5 @@ static int stream_send(void *ctx, const struct iovec *iov, int count)
 
 struct hull_share_transport hull_share_stream_transport(struct hull_share_stream *s)
 {
-	return (struct hull_share_transport){.receive = stream_receive, .send = stream_send, .ctx = s};
+	return (struct hull_share_transport){.receive = stream_receive, .send = stream_send, .ctx = s, .paced = true};
 }

@@ -27,7 +27,6 @@ enum {
 	KEY_MAX = 8 + 4 + MAX_HANDLE_SZ,
 	BUCKETS = 16384,
 	QUEUE = 1024,
-	PENDING = 1024,
 	WATCHED = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO | FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB |
 		  FAN_EVENT_ON_CHILD | FAN_ONDIR,
 	NAMES = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO,
@@ -41,12 +40,6 @@ struct share_watch {
 	uint8_t key[]; /* fsid, handle type, handle */
 };
 
-struct pending {
-	uint64_t dir;
-	char *name;
-	bool created, directory;
-};
-
 struct share_notifier {
 	pthread_mutex_t lock;
 	pthread_t thread;
@@ -58,8 +51,8 @@ struct share_notifier {
 	uint64_t queue[QUEUE];
 	uint32_t queued;
 	bool queue_lost;
-	struct pending pending[PENDING];
-	uint32_t pending_at;
+	atomic_bool all, more; /* tell of everything; go on with it */
+	uint32_t all_at;       /* where; 0 = it is not being told, or begins */
 };
 
 void share_watch_init(struct hull_share *sh)
@@ -81,8 +74,6 @@ void share_watch_free(struct hull_share *sh)
 	struct share_notifier *n = sh->notifier;
 	if (!n)
 		return;
-	for (size_t i = 0; i < PENDING; i++)
-		free(n->pending[i].name);
 	if (n->fan >= 0)
 		close(n->fan);
 	if (n->wake >= 0)
@@ -203,7 +194,7 @@ static void notify(struct hull_share *sh, int code, const void *p, size_t n, con
 	};
 	h.len = (uint32_t)(sizeof h + n + name_len);
 	/* Failing means that the guest does not have it cached, or is gone. */
-	sh->notifier->t->send(sh->notifier->t->ctx, iov, name ? 3 : 2);
+	sh->notifier->t->send(sh->notifier->t->ctx, iov, name ? 3 : p ? 2 : 1);
 }
 
 static void drop_attr(struct hull_share *sh, uint64_t id, bool content)
@@ -248,39 +239,6 @@ static void changed(struct hull_share *sh, enum hull_share_event event, struct s
 	sh->config.changed(sh->config.ctx, &c);
 }
 
-/* --- names about to be made to appear --- */
-
-enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool take)
-{
-	struct share_notifier *n = sh->notifier;
-	enum share_pending found = SHARE_NOT_PENDING;
-	pthread_mutex_lock(&n->lock);
-	for (size_t i = 0; i < PENDING && !found; i++) {
-		struct pending *p = &n->pending[i];
-		if (!p->name || p->dir != dir || p->created != created || strcmp(p->name, name) != 0)
-			continue;
-		found = p->directory ? SHARE_PENDING_DIR : SHARE_PENDING_FILE;
-		if (take) {
-			free(p->name);
-			p->name = NULL;
-		}
-	}
-	pthread_mutex_unlock(&n->lock);
-	return found;
-}
-
-static void announce(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool directory)
-{
-	struct share_notifier *n = sh->notifier;
-	if (!atomic_load(&sh->announcer) || share_announced(sh, dir, name, created, false))
-		return;
-	pthread_mutex_lock(&n->lock);
-	struct pending *p = &n->pending[n->pending_at++ % PENDING];
-	free(p->name);
-	*p = (struct pending){.dir = dir, .name = strdup(name), .created = created, .directory = directory};
-	pthread_mutex_unlock(&n->lock);
-}
-
 /* --- events --- */
 
 static void on_name(struct hull_share *sh, struct share_inode *dir, const char *name, uint64_t mask)
@@ -292,14 +250,14 @@ static void on_name(struct hull_share *sh, struct share_inode *dir, const char *
 	if (fd >= 0)
 		share_unpin(sh, dir);
 	struct share_inode *ino = e == 0 && !here ? share_inode_find(sh, &st) : NULL;
-	bool directory = mask & FAN_ONDIR;
+	bool directory = mask & FAN_ONDIR, kept = true;
 	if (here)
 		drop_attr(sh, dir->id, false);
 	if (mask & NAMES) {
 		if (mask & (FAN_DELETE | FAN_MOVED_FROM))
-			announce(sh, dir->id, name, false, directory);
+			kept &= share_announce(sh, dir->id, name, false, directory);
 		if (e == 0 && mask & (FAN_CREATE | FAN_MOVED_TO))
-			announce(sh, dir->id, name, true, directory);
+			kept &= share_announce(sh, dir->id, name, true, directory);
 		drop_attr(sh, dir->id, true);
 		expire_name(sh, dir->id, name);
 	}
@@ -314,6 +272,8 @@ static void on_name(struct hull_share *sh, struct share_inode *dir, const char *
 		changed(sh, HULL_SHARE_MODIFIED, dir, name, directory);
 	else if (mask & FAN_ATTRIB && e == 0)
 		changed(sh, HULL_SHARE_ATTRIB, dir, here ? "" : name, directory);
+	if (!kept)
+		changed(sh, HULL_SHARE_OVERFLOW, NULL, "", true);
 }
 
 static void forget_one(void *ctx, struct share_inode *ino)
@@ -339,11 +299,43 @@ static void count_change(struct hull_share *sh)
 	pthread_rwlock_unlock(&sh->order);
 }
 
+/* A part of what the guest may hold. Where notifications wait in a queue of the guest's, the next part comes when it
+ * has asked for it, so that the queue is never too small for them. */
+static void tell_more(struct hull_share *sh)
+{
+	struct share_notifier *n = sh->notifier;
+	do
+		n->all_at = share_each_inode(sh, n->all_at, sh->config.max_told, forget_one, sh);
+	while (n->all_at && !n->t->paced);
+	if (n->all_at)
+		notify(sh, HULL_SHARE_MORE, NULL, 0, NULL);
+}
+
 static void lost(struct hull_share *sh)
 {
 	count_change(sh);
-	share_each_inode(sh, forget_one, sh);
+	sh->notifier->all_at = 0;
+	tell_more(sh);
 	changed(sh, HULL_SHARE_OVERFLOW, NULL, "", true);
+}
+
+static void wake(struct share_notifier *n)
+{
+	uint64_t one = 1;
+	if (write(n->wake, &one, sizeof one) < 0)
+		return; /* the counter is full: it is awake */
+}
+
+void share_notify_all(struct hull_share *sh)
+{
+	atomic_store(&sh->notifier->all, true);
+	wake(sh->notifier);
+}
+
+void share_notify_more(struct hull_share *sh)
+{
+	atomic_store(&sh->notifier->more, true);
+	wake(sh->notifier);
 }
 
 /* The (directory, name) record of an event, handed to on_name. */
@@ -428,10 +420,13 @@ static void send_queued(struct hull_share *sh)
 		bool all = n->queue_lost;
 		n->queue_lost = false;
 		pthread_mutex_unlock(&n->lock);
+		all |= atomic_exchange(&n->all, false);
 		for (uint32_t i = 0; i < count; i++)
 			drop_attr(sh, ids[i], true);
 		if (all)
 			lost(sh);
+		else if (atomic_exchange(&n->more, false) && n->all_at)
+			tell_more(sh);
 		if (count == 0 && !all)
 			return;
 	}

@@ -50,6 +50,7 @@ enum { MESSAGE_MAX = HULL_SHARE_REQUEST_MAX };
 struct relay {
 	int device, stream;
 	int notes[2]; /* pipe of notifications: the device may make their writer wait for replies */
+	pthread_mutex_t asking;
 };
 
 static bool full_io(int fd, char *p, size_t n, bool out)
@@ -66,6 +67,14 @@ static bool full_io(int fd, char *p, size_t n, bool out)
 	return true;
 }
 
+static bool ask(struct relay *r, char *p, size_t n)
+{
+	pthread_mutex_lock(&r->asking);
+	bool sent = full_io(r->stream, p, n, true);
+	pthread_mutex_unlock(&r->asking);
+	return sent;
+}
+
 static void *relay_requests(void *arg)
 {
 	struct relay *r = arg;
@@ -74,7 +83,7 @@ static void *relay_requests(void *arg)
 		ssize_t n = read(r->device, buf, MESSAGE_MAX);
 		if (n < 0 && (errno == EINTR || errno == ENOENT || errno == EAGAIN))
 			continue;
-		if (n <= 0 || !full_io(r->stream, buf, (size_t)n, true))
+		if (n <= 0 || !ask(r, buf, (size_t)n))
 			break;
 	}
 	shutdown(r->stream, SHUT_WR);
@@ -86,12 +95,15 @@ static void *relay_requests(void *arg)
 static void *relay_out(struct relay *r, int from, bool notes)
 {
 	char *buf = malloc(MESSAGE_MAX);
+	struct fuse_in_header go = {.len = sizeof go, .opcode = HULL_SHARE_RELAY_GO};
 	struct fuse_out_header h;
 	while (full_io(from, buf, sizeof h, false)) {
 		memcpy(&h, buf, sizeof h);
 		if (h.len < sizeof h || h.len > MESSAGE_MAX || !full_io(from, buf + sizeof h, h.len - sizeof h, false))
 			break;
-		if (h.unique == 0 && !notes)
+		if (h.unique == 0 && h.error == HULL_SHARE_MORE) /* the pipe holds the server up, if need be */
+			ask(r, (char *)&go, sizeof go);
+		else if (h.unique == 0 && !notes)
 			full_io(r->notes[1], buf, h.len, true);
 		else if (write(r->device, buf, h.len) < 0 && getenv("SHARE_DEBUG"))
 			fprintf(stderr, "relay: %m\n");
@@ -116,7 +128,7 @@ static void *relay_notes(void *arg)
 
 static int run_relay(int device, int stream)
 {
-	struct relay r = {.device = device, .stream = stream};
+	struct relay r = {.device = device, .stream = stream, .asking = PTHREAD_MUTEX_INITIALIZER};
 	pthread_t t[3];
 	if (pipe(r.notes) < 0)
 		die("pipe");

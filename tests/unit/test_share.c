@@ -549,6 +549,150 @@ static void test_groups_that_are_not_mapped(void **state)
 	in_child(unmapped_groups);
 }
 
+/* --- notifications --- */
+
+enum { SEEN_MAX = 4096 };
+
+/* What comes unasked, and what changed on the host. */
+struct listener {
+	pthread_mutex_t lock;
+	pthread_cond_t news;
+	uint32_t names, inodes, more, created, overflows;
+	char name[SEEN_MAX][16];
+};
+
+static int listen_send(void *ctx, const struct iovec *iov, int count)
+{
+	struct listener *l = ctx;
+	struct fuse_out_header h;
+	memcpy(&h, iov[0].iov_base, sizeof h);
+	pthread_mutex_lock(&l->lock);
+	if (h.error == FUSE_NOTIFY_INVAL_ENTRY && l->names < SEEN_MAX && count == 3)
+		snprintf(l->name[l->names++], sizeof l->name[0], "%s", (const char *)iov[2].iov_base);
+	l->inodes += h.error == FUSE_NOTIFY_INVAL_INODE;
+	l->more += h.error == HULL_SHARE_MORE;
+	pthread_cond_broadcast(&l->news);
+	pthread_mutex_unlock(&l->lock);
+	return 0;
+}
+
+static void listen_change(void *ctx, const struct hull_share_change *change)
+{
+	struct listener *l = ctx;
+	pthread_mutex_lock(&l->lock);
+	l->created += change->event == HULL_SHARE_CREATED;
+	l->overflows += change->event == HULL_SHARE_OVERFLOW;
+	pthread_cond_broadcast(&l->news);
+	pthread_mutex_unlock(&l->lock);
+}
+
+#define AWAIT(l, cond)                                             \
+	do {                                                       \
+		pthread_mutex_lock(&(l)->lock);                    \
+		while (!(cond))                                    \
+			pthread_cond_wait(&(l)->news, &(l)->lock); \
+		pthread_mutex_unlock(&(l)->lock);                  \
+	} while (0)
+
+static struct listener listener = {.lock = PTHREAD_MUTEX_INITIALIZER, .news = PTHREAD_COND_INITIALIZER};
+
+static void relay_says(struct fixture *f, uint32_t opcode, uint32_t value)
+{
+	raw_begin(&f->c, opcode, 0);
+	raw_add(&f->c, &value, sizeof value);
+	assert_int_equal(raw_go(&f->c), 1); /* no reply */
+}
+
+/* After notifications were lost in the guest everything is told again, a part at a time where the relay's queue is
+ * bounded; beginning anew when that was lost as well. */
+static void test_told_again(void **state)
+{
+	struct fixture f;
+	struct hull_share_transport t = {.send = listen_send, .ctx = &listener, .paced = true};
+	char name[16];
+	bool told[10] = {false};
+	begin(&f, (struct hull_share_config){.max_told = 4, .changed = listen_change, .ctx = &listener});
+	assert_int_equal(hull_share_start(f.sh, &t, NULL), 0);
+	for (int i = 0; i < 10; i++) {
+		snprintf(name, sizeof name, "n%d", i);
+		put(f.fd, name, "x");
+		assert_true(raw_lookup(&f.c, FUSE_ROOT_ID, name) != 0);
+	}
+	memset(&listener.names, 0, 5 * sizeof listener.names);
+	relay_says(&f, HULL_SHARE_RELAY_LOST, 0);
+	AWAIT(&listener, listener.more == 1 && listener.overflows == 1);
+	assert_int_equal(listener.names, 4);
+	relay_says(&f, HULL_SHARE_RELAY_GO, 0);
+	AWAIT(&listener, listener.more == 2);
+	assert_int_equal(listener.names, 8);
+	relay_says(&f, HULL_SHARE_RELAY_LOST, 0);
+	AWAIT(&listener, listener.more == 3 && listener.overflows == 2);
+	assert_int_equal(listener.names, 12);
+	relay_says(&f, HULL_SHARE_RELAY_GO, 0);
+	AWAIT(&listener, listener.more == 4);
+	relay_says(&f, HULL_SHARE_RELAY_GO, 0);
+	AWAIT(&listener, listener.names == 18);
+	for (uint32_t i = 8; i < 18; i++)
+		told[listener.name[i][1] - '0'] = true;
+	for (int i = 0; i < 10; i++)
+		assert_true(told[i]);
+	/* One that is not asked for changes nothing. */
+	relay_says(&f, HULL_SHARE_RELAY_GO, 0);
+	hull_share_stop(f.sh);
+	assert_int_equal(listener.names, 18);
+	end(&f);
+}
+
+static void test_another_announcer(void **state)
+{
+	struct fixture f;
+	begin(&f, (struct hull_share_config){0});
+	relay_says(&f, HULL_SHARE_RELAY_ANNOUNCER, f.c.pid);
+	assert_int_equal(raw_named(&f.c, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "file", NULL), -EPERM);
+	relay_says(&f, HULL_SHARE_RELAY_ANNOUNCER, 0);
+	assert_int_equal(raw_named(&f.c, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "file", NULL), 0);
+	raw_begin(&f.c, HULL_SHARE_RELAY_ANNOUNCER, 0); /* without its argument */
+	assert_int_equal(raw_go(&f.c), 1);
+	end(&f);
+}
+
+/* Thousands of names that came at once are all announced as new ones. */
+static void test_many_announcements(void **state)
+{
+	enum { COUNT = 3000 };
+	struct fixture f;
+	struct hull_share_transport t = {.send = listen_send, .ctx = &listener};
+	const struct fuse_mknod_in in = {.mode = S_IFREG | 0600};
+	char name[16];
+	int status = -1, made = 0;
+	begin(&f, (struct hull_share_config){.changed = listen_change, .ctx = &listener});
+	memset(&listener.names, 0, 5 * sizeof listener.names);
+	assert_int_equal(hull_share_start(f.sh, &t, NULL), 0);
+	assert_true(raw_lookup(&f.c, FUSE_ROOT_ID, "file") != 0); /* it is watched from here on */
+	hull_share_set_announcer(f.sh, 77);
+	pid_t pid = fork();
+	if (pid == 0) {
+		for (int i = 0; i < COUNT; i++) {
+			snprintf(name, sizeof name, "n%d", i);
+			if (mknodat(f.fd, name, S_IFREG | 0600, 0) < 0)
+				_exit(1);
+		}
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	AWAIT(&listener, listener.created == COUNT);
+	f.c.pid = 77;
+	for (int i = 0; i < COUNT; i++) {
+		snprintf(name, sizeof name, "n%d", i);
+		made += raw_named(&f.c, FUSE_MKNOD, FUSE_ROOT_ID, &in, sizeof in, name, NULL) == 0;
+	}
+	assert_int_equal(made, COUNT);
+	assert_int_equal(listener.overflows, 0);
+	hull_share_stop(f.sh);
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -565,6 +709,9 @@ int main(void)
 		cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_errors_of_the_host),
 		cmocka_unit_test(test_truncation_that_fails),
+		cmocka_unit_test(test_told_again),
+		cmocka_unit_test(test_another_announcer),
+		cmocka_unit_test(test_many_announcements),
 		cmocka_unit_test(test_groups_that_are_not_mapped),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

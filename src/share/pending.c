@@ -1,0 +1,119 @@
+/* Names about to be made to appear or to disappear: what the guest's announcer has yet to repeat (docs/workspace.md,
+ * "Watchers"). A ring, the oldest overwritten first, that is also hashed: each lookup of the announcer's asks. */
+#include "share/internal.h"
+
+#include <string.h>
+
+enum { RING = 16384, NONE = -1 };
+
+struct pending {
+	uint64_t dir;
+	char *name;    /* NULL = free */
+	int32_t next;  /* in its bucket */
+	uint8_t flags; /* CREATED, DIRECTORY */
+};
+enum { CREATED = 1, DIRECTORY = 2 };
+
+struct share_pendings {
+	pthread_mutex_t lock;
+	struct pending ring[RING];
+	int32_t buckets[RING];
+	uint32_t at;
+};
+
+struct share_pendings *share_pendings_new(void)
+{
+	struct share_pendings *p = calloc(1, sizeof *p);
+	if (!p)
+		return NULL;
+	pthread_mutex_init(&p->lock, NULL);
+	for (size_t i = 0; i < RING; i++)
+		p->buckets[i] = NONE;
+	return p;
+}
+
+void share_pendings_free(struct share_pendings *p)
+{
+	if (!p)
+		return;
+	for (size_t i = 0; i < RING; i++)
+		free(p->ring[i].name);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}
+
+static int32_t *bucket(struct share_pendings *p, uint64_t dir, const char *name)
+{
+	uint64_t h = dir * 0x9e3779b97f4a7c15u;
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 0x100000001b3u;
+	return &p->buckets[(h >> 20) % RING];
+}
+
+static struct pending *find(struct share_pendings *p, uint64_t dir, const char *name, bool created)
+{
+	for (int32_t i = *bucket(p, dir, name); i != NONE; i = p->ring[i].next) {
+		struct pending *e = &p->ring[i];
+		if (e->dir == dir && !(e->flags & CREATED) == !created && !strcmp(e->name, name))
+			return e;
+	}
+	return NULL;
+}
+
+static void drop(struct share_pendings *p, struct pending *e)
+{
+	int32_t *at = bucket(p, e->dir, e->name);
+	while (&p->ring[*at] != e)
+		at = &p->ring[*at].next;
+	*at = e->next;
+	free(e->name);
+	*e = (struct pending){0};
+}
+
+enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool take)
+{
+	struct share_pendings *p = sh->pendings;
+	enum share_pending found = SHARE_NOT_PENDING;
+	pthread_mutex_lock(&p->lock);
+	struct pending *e = find(p, dir, name, created);
+	if (e)
+		found = e->flags & DIRECTORY ? SHARE_PENDING_DIR : SHARE_PENDING_FILE;
+	if (e && take)
+		drop(p, e);
+	pthread_mutex_unlock(&p->lock);
+	return found;
+}
+
+bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool directory)
+{
+	struct share_pendings *p = sh->pendings;
+	bool kept = true;
+	if (!atomic_load(&sh->announcer))
+		return true;
+	pthread_mutex_lock(&p->lock);
+	if (!find(p, dir, name, created)) {
+		struct pending *e = &p->ring[p->at++ % RING];
+		char *copy = strdup(name);
+		kept = copy && !e->name;
+		if (e->name)
+			drop(p, e);
+		if (copy) {
+			int32_t *head = bucket(p, dir, copy);
+			*e = (struct pending){.dir = dir, .name = copy, .next = *head};
+			e->flags = (uint8_t)((created ? CREATED : 0) | (directory ? DIRECTORY : 0));
+			*head = (int32_t)(e - p->ring);
+		}
+	}
+	pthread_mutex_unlock(&p->lock);
+	return kept;
+}
+
+void share_announced_clear(struct hull_share *sh)
+{
+	struct share_pendings *p = sh->pendings;
+	pthread_mutex_lock(&p->lock);
+	for (size_t i = 0; i < RING; i++)
+		if (p->ring[i].name)
+			drop(p, &p->ring[i]);
+	pthread_mutex_unlock(&p->lock);
+}
