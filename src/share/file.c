@@ -7,9 +7,11 @@
 #include "share/internal.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 /* A copy runs as one request; the guest asks again for the rest. */
 enum { COPY_MAX = 256 * 1024 * 1024 };
@@ -54,6 +56,27 @@ static int kill_setid(const struct hull_share *sh, int fd)
 	return fchmod(fd, st.st_mode & 01777) < 0 ? -errno : 0;
 }
 
+/* Has closing nothing to report? Of what was only read never, of what was only written not where a write that fails
+ * says so at once; that saves a round trip a file. What can be mapped to be written is flushed: pages may be dirty. The
+ * fcntl locks taken by such a handle are dropped when it is released. */
+static bool quiet_close(struct hull_share *sh, struct share_handle *h)
+{
+	struct statfs fs;
+	if (sh->config.writeback)
+		return false;
+	if (h->writable) {
+		int mode = fcntl(h->fd, F_GETFL);
+		if (mode < 0 || (mode & O_ACCMODE) != O_WRONLY || fstatfs(h->fd, &fs) < 0)
+			return false;
+		h->quiet = fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC ||
+			   fs.f_type == BTRFS_SUPER_MAGIC || fs.f_type == TMPFS_MAGIC ||
+			   fs.f_type == OVERLAYFS_SUPER_MAGIC;
+	} else {
+		h->quiet = true;
+	}
+	return h->quiet;
+}
+
 void share_op_open(struct share_req *r, struct share_inode *ino)
 {
 	struct hull_share *sh = r->sh;
@@ -86,9 +109,7 @@ void share_op_open(struct share_req *r, struct share_inode *ino)
 	struct fuse_open_out out = {.fh = h->id};
 	if (keep_pages(sh, ino, &st))
 		out.open_flags |= FOPEN_KEEP_CACHE;
-	/* Closing what was only read has nothing to report, and that saves a round trip for most files. The fcntl locks
-	 * taken by this handle are dropped when it is released. */
-	if (flags == O_RDONLY && !sh->config.writeback)
+	if (quiet_close(sh, h))
 		out.open_flags |= FOPEN_NOFLUSH;
 	share_reply(r, 0, &out, sizeof out);
 }
@@ -112,6 +133,7 @@ static void reply_created(struct share_req *r, struct share_inode *dir, const ch
 	}
 	struct share_inode *ino = share_inode_get(sh, out.entry.nodeid);
 	struct share_handle *h = NULL;
+	bool quiet = false;
 	e = -ENFILE;
 	if (ino && share_is_ro(sh, ino)) {
 		close(fd);
@@ -121,6 +143,7 @@ static void reply_created(struct share_req *r, struct share_inode *dir, const ch
 		close(fd);
 	} else if (ino) {
 		h = share_handle_new(sh, ino, fd, true, false);
+		quiet = h && quiet_close(sh, h);
 		keep_pages(sh, ino, &st);
 	} else {
 		close(fd);
@@ -131,7 +154,7 @@ static void reply_created(struct share_req *r, struct share_inode *dir, const ch
 		return share_reply(r, e, NULL, 0);
 	}
 	out.open.fh = h->id;
-	out.open.open_flags = FOPEN_KEEP_CACHE;
+	out.open.open_flags = FOPEN_KEEP_CACHE | (quiet ? FOPEN_NOFLUSH : 0);
 	if (share_reply_cached(r, SHARE_CREATE, &out, sizeof out) == -ENOENT) {
 		share_handle_drop(sh, out.open.fh);
 		share_inode_forget(sh, out.entry.nodeid, 1);
@@ -259,7 +282,7 @@ void share_op_release(struct share_req *r, struct share_inode *ino)
 		return;
 	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
 		flock(h->fd, LOCK_UN); /* a lock still waiting on this handle keeps it open */
-	if (!h->writable)
+	if (h->quiet)
 		share_owner_release(r->sh, ino, in->fh);
 	share_handle_drop(r->sh, in->fh);
 	share_reply(r, 0, NULL, 0);

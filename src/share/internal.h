@@ -70,6 +70,7 @@ struct share_handle {
 	int fd;
 	uint32_t refs;
 	bool writable, directory;
+	bool quiet; /* a file whose closing the guest does not tell us of, but its release */
 	struct share_inode *inode; /* ref'd */
 	struct share_handle *next; /* of the same inode; of the streams, the last used first */
 	/* Directories: entries read ahead, and where the next one stands. */

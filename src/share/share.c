@@ -118,7 +118,7 @@ static void op_init(struct share_req *r)
 	if (in.flags & FUSE_INIT_EXT && hull_cur_left(&r->in) >= 4)
 		offered |= (uint64_t)hull_cur_le32(&r->in) << 32;
 	uint64_t want = FUSE_ASYNC_READ | FUSE_POSIX_LOCKS | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_FLOCK_LOCKS |
-			FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS |
+			FUSE_DO_READDIRPLUS | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS |
 			FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT |
 			FUSE_INIT_EXT;
 	/* A new size always makes the guest's kernel drop its pages: a page at the old end would read as zeros behind
