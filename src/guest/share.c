@@ -28,6 +28,7 @@
 #include "base/text.h"
 #include "guest/child.h"
 #include "guest/loop.h"
+#include "guest/share_ahead.h"
 #include "guest/share_helper.h"
 #include "share/share.h"
 #include "wire/args.h"
@@ -58,9 +59,10 @@ struct share {
 	char *path;
 	int device; /* -1 once the connection is given up */
 	struct hull_watch watch;
-	struct hull_buf request; /* of a request, what the stream has not taken yet */
-	struct hull_buf reply;   /* the part of a reply that is there */
-	uint64_t *outstanding;   /* ids of requests without a reply */
+	struct hull_buf request;  /* of a request, what the stream has not taken yet */
+	struct hull_buf reply;    /* the part of a reply that is there */
+	struct hull_ahead *ahead; /* owned: what is answered here */
+	uint64_t *outstanding;    /* ids of requests without a reply */
 	size_t outstanding_count, outstanding_cap;
 	uint8_t init[INIT_MAX]; /* the kernel's first request */
 	uint32_t init_len;
@@ -90,6 +92,7 @@ static struct op *ops, **ops_end = &ops;
 static bool busy; /* the first of ops is being done by op_child */
 static struct hull_child op_child;
 static uint8_t scratch[MESSAGE_MAX] __attribute__((aligned(8)));
+static uint8_t forgets[HULL_AHEAD_FORGETS_MAX] __attribute__((aligned(8)));
 
 static void run_next(void);
 
@@ -134,6 +137,7 @@ static void disconnect(struct share *s)
 
 static void share_free(struct share *s)
 {
+	hull_ahead_free(s->ahead);
 	free(s->path);
 	free(s);
 }
@@ -178,7 +182,7 @@ static bool remember(struct share *s, const uint8_t *p, size_t n)
 	if (n < sizeof(h))
 		return true;
 	memcpy(&h, p, sizeof(h));
-	if (h.opcode == FUSE_FORGET || h.opcode == FUSE_BATCH_FORGET || h.opcode == FUSE_INTERRUPT)
+	if (h.unique == 0 || h.opcode == FUSE_FORGET || h.opcode == FUSE_BATCH_FORGET || h.opcode == FUSE_INTERRUPT)
 		return true;
 	if (h.opcode == FUSE_INIT && n <= INIT_MAX) {
 		memcpy(s->init, p, n);
@@ -262,6 +266,7 @@ static uint32_t announcer_start(struct share *s)
 	if (hull_announcer_start(&s->announcer, s->path) < 0)
 		return 0;
 	s->announcer.drained = announcer_drained;
+	hull_ahead_announcer(s->ahead, (uint32_t)s->announcer.child.pid);
 	return (uint32_t)s->announcer.child.pid;
 }
 
@@ -279,18 +284,37 @@ static bool announcer_again(struct share *s)
 	return true;
 }
 
+/* One request of the kernel's, in `scratch`. False when s is gone. */
+static bool pass_on(struct share *s, size_t n)
+{
+	struct hull_ahead_answer a = {.forward = true};
+	struct fuse_in_header h = {0};
+	if (n >= sizeof(h)) {
+		memcpy(&h, scratch, sizeof(h));
+		hull_ahead_request(s->ahead, scratch, n, &a);
+	}
+	/* It fails when nobody waits any more. */
+	while (a.len && write(s->device, a.bytes, a.len) < 0 && errno == EINTR)
+		;
+	if (!a.forward)
+		return true;
+	if (!remember(s, scratch, n)) {
+		hull_say("%s: out of memory", s->path);
+		lose(s);
+		return false;
+	}
+	if (h.opcode == FUSE_INIT && !tell(s, HULL_SHARE_RELAY_AHEAD, 0))
+		return false;
+	return take(s, scratch, n);
+}
+
 static void device_ready(struct hull_watch *w, uint32_t events)
 {
 	struct share *s = hull_container_of(w, struct share, watch);
 	for (int i = 0; i < READS_MAX && s->request.len == 0 && s->stream.id; i++) {
 		ssize_t n = read(s->device, scratch, sizeof(scratch));
-		if (n > 0 && !remember(s, scratch, (size_t)n)) {
-			hull_say("%s: out of memory", s->path);
-			lose(s);
-			return;
-		}
 		if (n > 0) {
-			if (!take(s, scratch, (size_t)n))
+			if (!pass_on(s, (size_t)n))
 				return;
 			continue;
 		}
@@ -371,6 +395,12 @@ static bool deliver(struct share *s, const uint8_t *p, size_t n)
 {
 	struct fuse_out_header h;
 	memcpy(&h, p, sizeof(h));
+	bool ours = hull_ahead_message(s->ahead, p, n);
+	for (size_t len; (len = hull_ahead_forgets(s->ahead, forgets)) > 0;)
+		if (!take(s, forgets, len))
+			return false;
+	if (ours)
+		return true;
 	if (h.unique == 0)
 		return unasked(s, h.error, p, n);
 	forget(s, h.unique);
@@ -454,6 +484,7 @@ static void cut(struct share *s)
 	hull_buf_free(&s->request);
 	hull_buf_free(&s->reply);
 	hull_helper_stop(&s->announcer);
+	hull_ahead_reset(s->ahead);
 	s->more = false;
 	hull_watch_mod(&s->watch, 0);
 }
@@ -504,8 +535,9 @@ static int share_make(const char *path, struct share **out)
 	s->stream.ops = &share_ops;
 	s->watch.fd = s->notifier.fd = s->announcer.fd = -1;
 	s->path = strdup(path);
+	s->ahead = hull_ahead_new();
 	s->device = hull_fuse_open();
-	int r = s->device < 0 ? s->device : s->path ? connect_server(s) : -ENOMEM;
+	int r = s->device < 0 ? s->device : s->path && s->ahead ? connect_server(s) : -ENOMEM;
 	s->next = shares;
 	shares = s;
 	share_count++;
@@ -561,7 +593,7 @@ static int reconnect(struct share *s)
 	int r = connect_server(s);
 	if (r < 0)
 		return r;
-	if (s->init_len && !take(s, s->init, s->init_len))
+	if (s->init_len && (!tell(s, HULL_SHARE_RELAY_AHEAD, 0) || !take(s, s->init, s->init_len)))
 		return -ENOMEM;
 	if (s->request.len == 0)
 		ready(s);

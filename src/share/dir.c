@@ -113,12 +113,13 @@ static bool dots(const char *name)
 }
 
 /* Fill r->scratch with at most `size` bytes of entries; the count, or -errno when not even one was got. Under h->dir.*/
-static ssize_t fill(struct share_req *r, struct share_handle *h, size_t size, bool plus)
+static ssize_t fill(struct share_req *r, struct share_handle *h, size_t size, bool plus, bool *end)
 {
 	size_t at = 0;
 	struct entry e = {0};
 	for (;;) {
 		int got = peek(h, &e);
+		*end = got == 0;
 		if (got <= 0)
 			return got < 0 && at == 0 ? got : (ssize_t)at;
 		struct fuse_entry_out entry = {0};
@@ -188,8 +189,12 @@ static void read_entries(struct share_req *r, struct share_inode *ino, bool plus
 	size_t size = in->size < HULL_SHARE_MAX_WRITE ? in->size : HULL_SHARE_MAX_WRITE;
 	pthread_mutex_lock(&h->dir);
 	int e = seek(h, in->offset);
-	ssize_t n = e < 0 ? e : fill(r, h, size, plus);
+	bool end = false;
+	ssize_t n = e < 0 ? e : fill(r, h, size, plus, &end);
+	uint64_t offset = h->offset;
 	pthread_mutex_unlock(&h->dir);
+	if (end && stream)
+		share_ahead_end(r, ino, offset);
 	if (n < 0)
 		share_reply(r, (int)n, NULL, 0);
 	else if (!plus)
@@ -200,7 +205,7 @@ static void read_entries(struct share_req *r, struct share_inode *ino, bool plus
 		return share_handle_put(r->sh, h);
 	if (!share_watched(r->sh, ino))
 		share_notify_content(r->sh, ino->id);
-	if (n > 0)
+	if (n > 0 && !(end && atomic_load(&r->sh->ahead)))
 		share_stream_keep(r->sh, h);
 	else
 		share_stream_end(r->sh, h);

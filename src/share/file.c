@@ -153,6 +153,7 @@ static void reply_created(struct share_req *r, struct share_inode *dir, const ch
 		share_inode_forget(sh, out.entry.nodeid, 1);
 		return share_reply(r, e, NULL, 0);
 	}
+	share_ahead_attr(r, dir);
 	out.open.fh = h->id;
 	out.open.open_flags = FOPEN_KEEP_CACHE | (quiet ? FOPEN_NOFLUSH : 0);
 	if (share_reply_cached(r, SHARE_CREATE, &out, sizeof out) == -ENOENT) {

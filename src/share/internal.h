@@ -61,6 +61,7 @@ struct share_inode {
 	struct share_owner *owners;   /* its fcntl lock owners */
 	struct share_watch *watch;    /* directories: being watched */
 	bool watch_failed;
+	uint32_t asked;    /* directories: LOOKUPs in it */
 	int64_t ctime_sec; /* of the content the guest's page cache may hold, from its last OPEN */
 	uint32_t ctime_nsec;
 };
@@ -70,7 +71,7 @@ struct share_handle {
 	int fd;
 	uint32_t refs;
 	bool writable, directory;
-	bool quiet; /* a file whose closing the guest does not tell us of, but its release */
+	bool quiet;                /* a file whose closing the guest does not tell us of, but its release */
 	struct share_inode *inode; /* ref'd */
 	struct share_handle *next; /* of the same inode; of the streams, the last used first */
 	/* Directories: entries read ahead, and where the next one stands. */
@@ -134,6 +135,7 @@ struct hull_share {
 	atomic_uint minor; /* of the guest's protocol; 0 before INIT */
 	atomic_bool expire_only;
 	atomic_uint announcer;
+	atomic_bool ahead; /* the relay keeps what is sent ahead */
 
 	pthread_mutex_t waits;
 	pthread_cond_t waits_gone;
@@ -285,6 +287,11 @@ enum share_pending { SHARE_NOT_PENDING, SHARE_PENDING_FILE, SHARE_PENDING_DIR };
 bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool directory);
 void share_announced_clear(struct hull_share *sh);
 enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool take);
+
+/* --- ahead.c: each sends what may be asked next, before the reply to `r` --- */
+void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const char *asked);
+void share_ahead_attr(struct share_req *r, struct share_inode *dir);
+void share_ahead_end(struct share_req *r, struct share_inode *dir, uint64_t offset);
 
 /* --- lock.c --- */
 void share_owners_drop(struct hull_share *sh, struct share_inode *ino); /* under lock, inode going away */

@@ -20,6 +20,19 @@ int share_fill_entry(struct share_req *r, struct share_inode *parent, const char
 	if (!ino)
 		return -ENFILE;
 	out->nodeid = ino->id;
+	/* The attributes of a directory can be kept once it is watched itself: first that, then look. */
+	struct share_stat again;
+	if (ino->type == S_IFDIR && share_watched(r->sh, parent) && !share_watched(r->sh, ino)) {
+		int fd = share_pin(r->sh, ino);
+		if (fd >= 0)
+			share_watch_dir(r->sh, ino, fd);
+		if (fd >= 0 && share_statx(fd, "", &again) == 0) {
+			again.generation = st->generation;
+			st = &again;
+		}
+		if (fd >= 0)
+			share_unpin(r->sh, ino);
+	}
 	share_entry_valid(r->sh, parent, false, &out->entry_valid, &out->entry_valid_nsec);
 	share_attr_valid(r->sh, ino, st, &out->attr_valid, &out->attr_valid_nsec);
 	share_fill_attr(r->sh, st, &out->attr);
@@ -87,6 +100,7 @@ void share_op_lookup(struct share_req *r, struct share_inode *dir)
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
 	share_watch_dir(r->sh, dir, fd); /* first watch, then look: nothing can change in between unseen */
+	share_ahead_siblings(r, dir, name);
 	e = share_identify(r->sh, fd, name, &st);
 	share_unpin(r->sh, dir);
 	if (e == 0)
@@ -141,6 +155,7 @@ static void make(struct share_req *r, struct share_inode *dir, const char *name,
 	share_unpin(r->sh, dir);
 	if (e < 0)
 		return share_reply(r, e, NULL, 0);
+	share_ahead_attr(r, dir);
 	share_reply_entry(r, dir, name, &st);
 }
 
@@ -247,6 +262,8 @@ static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
 	if (e == 0 && last)
 		share_inode_gone(r->sh, &st);
 	share_unpin(r->sh, dir);
+	if (e == 0)
+		share_ahead_attr(r, dir);
 	share_reply(r, e, NULL, 0);
 }
 
@@ -300,6 +317,9 @@ static void do_rename(struct share_req *r, struct share_inode *from, uint64_t to
 			moved(sh, b, to, to_name);
 			if (flags & RENAME_EXCHANGE)
 				moved(sh, a, from, name);
+			share_ahead_attr(r, from);
+			if (to != from)
+				share_ahead_attr(r, to);
 		}
 	}
 	if (b >= 0)

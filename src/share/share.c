@@ -25,7 +25,7 @@ static int send_reply(struct share_req *r, int error, const void *p, size_t n)
 		{.iov_base = &h, .iov_len = sizeof h},
 		{.iov_base = (void *)(uintptr_t)p, .iov_len = n},
 	};
-	return r->t->send(r->t->ctx, iov, n ? 2 : 1);
+	return r->h->unique ? r->t->send(r->t->ctx, iov, n ? 2 : 1) : 0;
 }
 
 void share_reply(struct share_req *r, int error, const void *p, size_t n)
@@ -118,9 +118,8 @@ static void op_init(struct share_req *r)
 	if (in.flags & FUSE_INIT_EXT && hull_cur_left(&r->in) >= 4)
 		offered |= (uint64_t)hull_cur_le32(&r->in) << 32;
 	uint64_t want = FUSE_ASYNC_READ | FUSE_POSIX_LOCKS | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_FLOCK_LOCKS |
-			FUSE_DO_READDIRPLUS | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS |
-			FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT |
-			FUSE_INIT_EXT;
+			FUSE_DO_READDIRPLUS | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES |
+			FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT | FUSE_INIT_EXT;
 	/* A new size always makes the guest's kernel drop its pages: a page at the old end would read as zeros behind
 	 * it. A new mtime does so only where no notification will. */
 	if (!share_watching(sh))
@@ -244,6 +243,8 @@ void hull_share_handle(struct hull_share *sh, const struct hull_share_transport 
 		return share_notify_more(sh);
 	case HULL_SHARE_RELAY_ANNOUNCER:
 		return op_announcer(&r);
+	case HULL_SHARE_RELAY_AHEAD:
+		return atomic_store(&sh->ahead, true);
 	}
 	share_op *op = h->opcode < sizeof ops / sizeof *ops ? ops[h->opcode] : NULL;
 	if (!op)

@@ -25,6 +25,7 @@
 
 #include "base/error.h"
 
+#include <linux/fuse.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -54,6 +55,25 @@ enum {
 	HULL_SHARE_CHANGED = 0x4c4c5548,
 	/* There are more notifications to come, once the relay has passed on those it has (transport, `paced`). */
 	HULL_SHARE_MORE,
+	/* u64: number of the request that gave the occasion, then hull_share_ahead records. To relays that asked. */
+	HULL_SHARE_AHEAD,
+};
+/* An answer that has not been asked for yet, sent in front of the reply to another request. It holds until a
+ * notification says otherwise, or the guest changes something; a relay may take it only if no request that changes
+ * anything was on its way beside the one that gave the occasion. The name follows, then zeros up to a multiple of 8. */
+enum {
+	HULL_SHARE_AHEAD_ENTRY =
+		1,             /* LOOKUP of the name in node: `entry`, a lookup that the relay must use or FORGET */
+	HULL_SHARE_AHEAD_ATTR, /* GETATTR of node, a directory: `attr` */
+	HULL_SHARE_AHEAD_END,  /* READDIR, or READDIRPLUS, of node at `offset`: nothing */
+};
+struct hull_share_ahead {
+	uint32_t type, name_len;
+	uint64_t node, offset;
+	union {
+		struct fuse_entry_out entry;
+		struct fuse_attr_out attr;
+	};
 };
 
 /* What the relay has to say to the server by itself: requests with these opcodes, which get no reply. */
@@ -61,7 +81,9 @@ enum {
 	HULL_SHARE_RELAY_LOST = 0x4c4c5548, /* notifications were lost on their way to the guest's kernel */
 	HULL_SHARE_RELAY_GO,                /* after HULL_SHARE_MORE: go on */
 	HULL_SHARE_RELAY_ANNOUNCER,         /* u32: the announcer's process from now on, 0 = there is none */
+	HULL_SHARE_RELAY_AHEAD,             /* it keeps HULL_SHARE_AHEAD */
 };
+/* A request whose number (`unique`) is 0 gets no reply: a relay may answer RELEASE itself. */
 
 struct hull_share_change {
 	enum hull_share_event event;

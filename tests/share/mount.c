@@ -9,6 +9,7 @@
  * the file watchers of the command's processes fire for changes on the host. --count writes how many messages there
  * were, one "OPERATION number" a line: requests by their name, notifications as NOTIFY. */
 #include "base/cleanup.h"
+#include "guest/share_ahead.h"
 #include "share/share.h"
 
 #include <fcntl.h>
@@ -49,8 +50,9 @@ enum { MESSAGE_MAX = HULL_SHARE_REQUEST_MAX };
 
 struct relay {
 	int device, stream;
-	int notes[2]; /* pipe of notifications: the device may make their writer wait for replies */
-	pthread_mutex_t asking;
+	int notes[2];                 /* pipe of notifications: the device may make their writer wait for replies */
+	pthread_mutex_t asking, lock; /* lock: ahead */
+	struct hull_ahead *ahead;
 };
 
 static bool full_io(int fd, char *p, size_t n, bool out)
@@ -75,6 +77,34 @@ static bool ask(struct relay *r, char *p, size_t n)
 	return sent;
 }
 
+/* False when it is answered here. */
+static bool to_ask(struct relay *r, char *p, size_t n)
+{
+	struct hull_ahead_answer a;
+	struct fuse_in_header init = {.len = sizeof init, .opcode = HULL_SHARE_RELAY_AHEAD};
+	if (((struct fuse_in_header *)p)->opcode == FUSE_INIT)
+		ask(r, (char *)&init, sizeof init);
+	pthread_mutex_lock(&r->lock);
+	hull_ahead_request(r->ahead, (uint8_t *)p, n, &a);
+	/* Under the lock, so that it is in front of what makes it invalid. */
+	if (a.len && write(r->device, a.bytes, a.len) < 0 && getenv("SHARE_DEBUG"))
+		fprintf(stderr, "relay: %m\n");
+	pthread_mutex_unlock(&r->lock);
+	return a.forward;
+}
+
+static bool to_pass(struct relay *r, const char *p, size_t n)
+{
+	static _Alignas(8) uint8_t forgets[HULL_AHEAD_FORGETS_MAX];
+	pthread_mutex_lock(&r->lock);
+	bool ours = hull_ahead_message(r->ahead, (const uint8_t *)p, n);
+	size_t len = hull_ahead_forgets(r->ahead, forgets);
+	pthread_mutex_unlock(&r->lock);
+	if (len)
+		ask(r, (char *)forgets, len);
+	return !ours;
+}
+
 static void *relay_requests(void *arg)
 {
 	struct relay *r = arg;
@@ -82,6 +112,8 @@ static void *relay_requests(void *arg)
 	for (;;) {
 		ssize_t n = read(r->device, buf, MESSAGE_MAX);
 		if (n < 0 && (errno == EINTR || errno == ENOENT || errno == EAGAIN))
+			continue;
+		if (n > 0 && !to_ask(r, buf, (size_t)n))
 			continue;
 		if (n <= 0 || !ask(r, buf, (size_t)n))
 			break;
@@ -101,6 +133,8 @@ static void *relay_out(struct relay *r, int from, bool notes)
 		memcpy(&h, buf, sizeof h);
 		if (h.len < sizeof h || h.len > MESSAGE_MAX || !full_io(from, buf + sizeof h, h.len - sizeof h, false))
 			break;
+		if (!notes && !to_pass(r, buf, h.len))
+			continue;
 		if (h.unique == 0 && h.error == HULL_SHARE_MORE) /* the pipe holds the server up, if need be */
 			ask(r, (char *)&go, sizeof go);
 		else if (h.unique == 0 && !notes)
@@ -128,7 +162,11 @@ static void *relay_notes(void *arg)
 
 static int run_relay(int device, int stream)
 {
-	struct relay r = {.device = device, .stream = stream, .asking = PTHREAD_MUTEX_INITIALIZER};
+	struct relay r = {.device = device,
+			  .stream = stream,
+			  .asking = PTHREAD_MUTEX_INITIALIZER,
+			  .lock = PTHREAD_MUTEX_INITIALIZER,
+			  .ahead = hull_ahead_new()};
 	pthread_t t[3];
 	if (pipe(r.notes) < 0)
 		die("pipe");
@@ -137,6 +175,7 @@ static int run_relay(int device, int stream)
 	pthread_create(&t[2], NULL, relay_notes, &r);
 	for (int i = 0; i < 3; i++)
 		pthread_join(t[i], NULL);
+	hull_ahead_free(r.ahead);
 	return 0;
 }
 

@@ -1,0 +1,521 @@
+/* Answers of a workspace that are in the guest already.
+ *
+ * Known without asking: an extended attribute that is not `user.*` (the server keeps no other; the kernel asks for
+ * security.capability at the first write to each file), and that a RELEASE is done (nobody waits; the server is told,
+ * and sends no reply to a request whose number is 0).
+ *
+ * Sent ahead by the server, each to be given out once:
+ *   entry    (parent, name) -> what LOOKUP answers. The server has counted one lookup for it, which passes to the
+ * kernel with the answer, or is given back (FORGET) when the record is dropped. attr     node -> what GETATTR answers.
+ *   end      (node, offset) -> READDIR there gives nothing.
+ *
+ * When is that as good as asking? The server sends a record before the notification of any change on the host that it
+ * does not show, and notifications drop what they concern as they pass. A change by the guest itself passes as a
+ * request: what it concerns is dropped as it goes out; and since the server works on several requests at once, records
+ * are only taken from a reply to a request beside which no change was on its way. Only directories' attributes are
+ * sent by node, and entries only of files with one name, so a change by another name is not overlooked; renames and
+ * removed directories drop all attributes.
+ *
+ * Memory: RECORDS_MAX records, the oldest dropped first. */
+#include "guest/share_ahead.h"
+
+#include "share/share.h"
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <stdlib.h>
+#include <string.h>
+#include <errno.h>
+#include <limits.h>
+
+enum { RECORDS_MAX = 8192, BUCKETS = 8192, FORGETS = 4096, FORGETS_AT = 32, BATCH = 250 };
+
+struct record {
+	uint32_t type; /* HULL_SHARE_AHEAD_* */
+	uint64_t node; /* of an entry: its own */
+	uint64_t parent, offset;
+	struct record *by_node, *by_name; /* next in the bucket */
+	struct record *older, *newer;     /* by age */
+	union {
+		struct fuse_entry_out entry;
+		struct fuse_attr_out attr;
+	};
+	uint32_t name_len;
+	char name[];
+};
+
+/* A request on its way that matters here. */
+struct flight {
+	uint64_t unique, seq;
+	bool clean; /* no change was on its way when it went out */
+	bool change;
+};
+
+struct hull_ahead {
+	struct record *nodes[BUCKETS], *names[BUCKETS];
+	struct record *oldest, *newest;
+	uint32_t count;
+	struct flight *flights;
+	size_t flight_count, flight_cap;
+	uint32_t changes; /* on their way */
+	uint64_t seq;     /* of the latest change */
+	bool blind;       /* out of memory once, in which a request got lost: take no more records */
+	uint32_t announcer;
+	uint64_t forgets[FORGETS];
+	uint32_t forget_count;
+};
+
+struct hull_ahead *hull_ahead_new(void)
+{
+	return calloc(1, sizeof(struct hull_ahead));
+}
+
+/* --- records --- */
+
+static struct record **node_bucket(struct hull_ahead *a, uint64_t node)
+{
+	return &a->nodes[(node * 0x9e3779b97f4a7c15U >> 40) % BUCKETS];
+}
+
+static struct record **name_bucket(struct hull_ahead *a, uint64_t parent, const char *name, size_t n)
+{
+	uint64_t h = parent * 0x9e3779b97f4a7c15U;
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ (uint8_t)name[i]) * 0x100000001b3U;
+	return &a->names[(h >> 20) % BUCKETS];
+}
+
+/* Out of the tables. The caller frees it. */
+static void unlink_record(struct hull_ahead *a, struct record *r)
+{
+	struct record **at = node_bucket(a, r->node);
+	while (*at != r)
+		at = &(*at)->by_node;
+	*at = r->by_node;
+	if (r->type == HULL_SHARE_AHEAD_ENTRY) {
+		at = name_bucket(a, r->parent, r->name, r->name_len);
+		while (*at != r)
+			at = &(*at)->by_name;
+		*at = r->by_name;
+	}
+	*(r->older ? &r->older->newer : &a->oldest) = r->newer;
+	*(r->newer ? &r->newer->older : &a->newest) = r->older;
+	a->count--;
+}
+
+static void give_back(struct hull_ahead *a, uint64_t node)
+{
+	if (a->forget_count < FORGETS) /* else the server keeps it until it ends */
+		a->forgets[a->forget_count++] = node;
+}
+
+static void drop(struct hull_ahead *a, struct record *r)
+{
+	unlink_record(a, r);
+	if (r->type == HULL_SHARE_AHEAD_ENTRY)
+		give_back(a, r->node);
+	free(r);
+}
+
+static struct record *find_name(struct hull_ahead *a, uint64_t parent, const char *name, size_t n)
+{
+	struct record *r = *name_bucket(a, parent, name, n);
+	while (r && (r->parent != parent || r->name_len != n || memcmp(r->name, name, n) != 0))
+		r = r->by_name;
+	return r;
+}
+
+static struct record *find_node(struct hull_ahead *a, uint64_t node, uint32_t type)
+{
+	struct record *r = *node_bucket(a, node);
+	while (r && (r->node != node || r->type != type))
+		r = r->by_node;
+	return r;
+}
+
+static void drop_node(struct hull_ahead *a, uint64_t node)
+{
+	for (struct record *r = *node_bucket(a, node), *next; r; r = next) {
+		next = r->by_node;
+		if (r->node == node)
+			drop(a, r);
+	}
+}
+
+static void drop_name(struct hull_ahead *a, uint64_t parent, const char *name, size_t n)
+{
+	struct record *r = find_name(a, parent, name, n);
+	if (r)
+		drop(a, r);
+}
+
+static void drop_attrs(struct hull_ahead *a)
+{
+	for (struct record *r = a->oldest, *next; r; r = next) {
+		next = r->newer;
+		if (r->type != HULL_SHARE_AHEAD_ENTRY)
+			drop(a, r);
+	}
+}
+
+static void add(struct hull_ahead *a, const struct hull_share_ahead *from, const char *name)
+{
+	struct record *r = from->type == HULL_SHARE_AHEAD_ENTRY ? find_name(a, from->node, name, from->name_len)
+								: find_node(a, from->node, from->type);
+	if (r)
+		drop(a, r);
+	r = calloc(1, sizeof(*r) + from->name_len);
+	if (!r) {
+		if (from->type == HULL_SHARE_AHEAD_ENTRY)
+			give_back(a, from->entry.nodeid);
+		return;
+	}
+	r->type = from->type;
+	r->node = from->node;
+	r->offset = from->offset;
+	if (r->type == HULL_SHARE_AHEAD_ENTRY) {
+		r->parent = from->node;
+		r->entry = from->entry;
+		r->node = from->entry.nodeid;
+		r->name_len = from->name_len;
+		memcpy(r->name, name, from->name_len);
+		struct record **head = name_bucket(a, r->parent, r->name, r->name_len);
+		r->by_name = *head;
+		*head = r;
+	} else {
+		r->attr = from->attr;
+	}
+	struct record **head = node_bucket(a, r->node);
+	r->by_node = *head;
+	*head = r;
+	r->older = a->newest;
+	*(a->newest ? &a->newest->newer : &a->oldest) = r;
+	a->newest = r;
+	if (++a->count > RECORDS_MAX)
+		drop(a, a->oldest);
+}
+
+void hull_ahead_reset(struct hull_ahead *a)
+{
+	while (a->oldest) {
+		struct record *r = a->oldest;
+		unlink_record(a, r);
+		free(r);
+	}
+	a->flight_count = 0;
+	a->changes = a->forget_count = 0;
+	a->blind = false;
+}
+
+void hull_ahead_free(struct hull_ahead *a)
+{
+	if (!a)
+		return;
+	hull_ahead_reset(a);
+	free(a->flights);
+	free(a);
+}
+
+void hull_ahead_announcer(struct hull_ahead *a, uint32_t pid)
+{
+	a->announcer = pid;
+}
+
+/* --- requests --- */
+
+static const void *args(const uint8_t *p, size_t n, size_t want)
+{
+	return n >= sizeof(struct fuse_in_header) + want ? p + sizeof(struct fuse_in_header) : NULL;
+}
+
+/* The name at `at` behind the header, and the one behind it; 0 when there is none. */
+static size_t name_at(const uint8_t *p, size_t n, size_t at, const char **name)
+{
+	at += sizeof(struct fuse_in_header);
+	if (at >= n)
+		return 0;
+	*name = (const char *)p + at;
+	return strnlen(*name, n - at);
+}
+
+/* Does it change something, names or attributes? What is not known here does. */
+static bool changes(const struct fuse_in_header *h, const uint8_t *p, size_t n)
+{
+	const struct fuse_open_in *open_in;
+	switch (h->opcode) {
+	case FUSE_LOOKUP:
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_GETATTR:
+	case FUSE_READLINK:
+	case FUSE_READ:
+	case FUSE_STATFS:
+	case FUSE_RELEASE:
+	case FUSE_RELEASEDIR:
+	case FUSE_FLUSH:
+	case FUSE_FSYNC:
+	case FUSE_FSYNCDIR:
+	case FUSE_SYNCFS:
+	case FUSE_GETXATTR:
+	case FUSE_LISTXATTR:
+	case FUSE_OPENDIR:
+	case FUSE_READDIR:
+	case FUSE_READDIRPLUS:
+	case FUSE_ACCESS:
+	case FUSE_INTERRUPT:
+	case FUSE_GETLK:
+	case FUSE_SETLK:
+	case FUSE_SETLKW:
+	case FUSE_LSEEK:
+	case FUSE_INIT:
+	case FUSE_DESTROY:
+		return false;
+	case FUSE_OPEN:
+		open_in = args(p, n, sizeof(*open_in));
+		return !open_in || open_in->flags & O_TRUNC || open_in->open_flags;
+	default:
+		return true;
+	}
+}
+
+/* What the change concerns is not as it was. */
+static void drop_changed(struct hull_ahead *a, const struct fuse_in_header *h, const uint8_t *p, size_t n)
+{
+	const char *name = NULL, *second;
+	size_t len = 0, more = 0;
+	drop_node(a, h->nodeid);
+	switch (h->opcode) {
+	case FUSE_MKNOD:
+		len = name_at(p, n, sizeof(struct fuse_mknod_in), &name);
+		break;
+	case FUSE_MKDIR:
+		len = name_at(p, n, sizeof(struct fuse_mkdir_in), &name);
+		break;
+	case FUSE_CREATE:
+		len = name_at(p, n, sizeof(struct fuse_create_in), &name);
+		break;
+	case FUSE_UNLINK:
+	case FUSE_SYMLINK:
+		len = name_at(p, n, 0, &name);
+		break;
+	case FUSE_RMDIR:
+		len = name_at(p, n, 0, &name);
+		drop_attrs(a);
+		break;
+	case FUSE_LINK:
+		len = name_at(p, n, sizeof(struct fuse_link_in), &name);
+		if (args(p, n, 8))
+			drop_node(a, ((const struct fuse_link_in *)args(p, n, 8))->oldnodeid);
+		break;
+	case FUSE_COPY_FILE_RANGE:
+		if (args(p, n, sizeof(struct fuse_copy_file_range_in)))
+			drop_node(a, ((const struct fuse_copy_file_range_in *)args(p, n, 8))->nodeid_out);
+		break;
+	case FUSE_RENAME:
+	case FUSE_RENAME2:
+		drop_attrs(a);
+		more = h->opcode == FUSE_RENAME ? sizeof(struct fuse_rename_in) : sizeof(struct fuse_rename2_in);
+		len = name_at(p, n, more, &name);
+		more = len ? name_at(p, n, more + len + 1, &second) : 0;
+		if (more) {
+			uint64_t to = ((const struct fuse_rename_in *)args(p, n, 8))->newdir;
+			drop_node(a, to);
+			drop_name(a, to, second, more);
+		}
+		break;
+	default:
+		break;
+	}
+	if (len)
+		drop_name(a, h->nodeid, name, len);
+}
+
+static void fly(struct hull_ahead *a, const struct fuse_in_header *h, bool change)
+{
+	if (a->flight_count == a->flight_cap) {
+		size_t cap = a->flight_cap ? 2 * a->flight_cap : 64;
+		struct flight *more = reallocarray(a->flights, cap, sizeof(*more));
+		if (!more) {
+			a->blind = true;
+			return;
+		}
+		a->flights = more;
+		a->flight_cap = cap;
+	}
+	struct flight *f = &a->flights[a->flight_count++];
+	*f = (struct flight){.unique = h->unique, .clean = a->changes == 0, .change = change};
+	a->changes += change;
+	a->seq += change;
+	f->seq = a->seq;
+}
+
+static void answer(struct hull_ahead_answer *out, const struct fuse_in_header *h, int error, const void *p, size_t n)
+{
+	struct fuse_out_header o = {.len = (uint32_t)(sizeof(o) + n), .error = error, .unique = h->unique};
+	memcpy(out->bytes, &o, sizeof(o));
+	if (n)
+		memcpy(out->bytes + sizeof(o), p, n);
+	out->len = o.len;
+	out->forward = false;
+}
+
+/* One that is not user.*, which no file has. */
+static bool foreign_xattr(const uint8_t *p, size_t n)
+{
+	const char *name;
+	size_t len = name_at(p, n, sizeof(struct fuse_getxattr_in), &name);
+	return len > 0 && strncmp(name, "user.", 5) != 0;
+}
+
+static bool answer_held(struct hull_ahead *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
+			struct hull_ahead_answer *out)
+{
+	const struct fuse_read_in *read_in;
+	const char *name;
+	size_t len;
+	struct record *r;
+	switch (h->opcode) {
+	case FUSE_LOOKUP:
+		len = name_at(p, n, 0, &name);
+		r = len ? find_name(a, h->nodeid, name, len) : NULL;
+		if (r)
+			answer(out, h, 0, &r->entry, sizeof(r->entry));
+		break;
+	case FUSE_GETATTR:
+		r = find_node(a, h->nodeid, HULL_SHARE_AHEAD_ATTR);
+		if (r)
+			answer(out, h, 0, &r->attr, sizeof(r->attr));
+		break;
+	case FUSE_READDIR:
+	case FUSE_READDIRPLUS:
+		read_in = args(p, n, sizeof(*read_in));
+		r = read_in ? find_node(a, h->nodeid, HULL_SHARE_AHEAD_END) : NULL;
+		if (r && read_in->offset != r->offset)
+			r = NULL;
+		if (r)
+			answer(out, h, 0, NULL, 0);
+		break;
+	default:
+		return false;
+	}
+	if (!r)
+		return false;
+	unlink_record(a, r); /* with an entry, its lookup passes to the kernel */
+	free(r);
+	return true;
+}
+
+void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_ahead_answer *out)
+{
+	struct fuse_in_header h;
+	memcpy(&h, p, sizeof(h));
+	out->len = 0;
+	out->forward = true;
+	if (h.opcode == FUSE_RELEASE || h.opcode == FUSE_RELEASEDIR) {
+		answer(out, &h, 0, NULL, 0);
+		out->forward = true;
+		h.unique = 0;
+		memcpy(p, &h, sizeof(h));
+		return;
+	}
+	if (h.opcode == FUSE_GETXATTR && foreign_xattr(p, n)) {
+		answer(out, &h, -EOPNOTSUPP, NULL, 0);
+		return;
+	}
+	bool change = changes(&h, p, n);
+	if (change)
+		drop_changed(a, &h, p, n);
+	else if (h.pid != a->announcer && answer_held(a, &h, p, n, out))
+		return;
+	if (change || h.opcode == FUSE_LOOKUP || h.opcode == FUSE_READDIR || h.opcode == FUSE_READDIRPLUS)
+		fly(a, &h, change);
+}
+
+/* --- messages --- */
+
+static struct flight *flight_of(struct hull_ahead *a, uint64_t unique)
+{
+	for (size_t i = a->flight_count; i-- > 0;)
+		if (a->flights[i].unique == unique)
+			return &a->flights[i];
+	return NULL;
+}
+
+static void take_records(struct hull_ahead *a, const uint8_t *p, size_t n)
+{
+	uint64_t unique;
+	struct hull_share_ahead from;
+	if (n < sizeof(unique))
+		return;
+	memcpy(&unique, p, sizeof(unique));
+	p += sizeof(unique);
+	n -= sizeof(unique);
+	const struct flight *f = flight_of(a, unique);
+	bool good = f && f->clean && f->seq == a->seq && !a->blind;
+	while (n >= sizeof(from)) {
+		memcpy(&from, p, sizeof(from));
+		size_t size = (sizeof(from) + from.name_len + 7) & ~(size_t)7;
+		if (from.name_len > NAME_MAX || size > n)
+			return;
+		bool entry = from.type == HULL_SHARE_AHEAD_ENTRY;
+		if (good && (entry || from.type == HULL_SHARE_AHEAD_ATTR || from.type == HULL_SHARE_AHEAD_END))
+			add(a, &from, (const char *)p + sizeof(from));
+		else if (entry)
+			give_back(a, from.entry.nodeid);
+		p += size;
+		n -= size;
+	}
+}
+
+static void drop_notified(struct hull_ahead *a, int code, const uint8_t *p, size_t n)
+{
+	struct fuse_notify_inval_inode_out inode;
+	struct fuse_notify_inval_entry_out entry;
+	if (code == FUSE_NOTIFY_INVAL_INODE && n >= sizeof(inode)) {
+		memcpy(&inode, p, sizeof(inode));
+		drop_node(a, inode.ino);
+	} else if (code == FUSE_NOTIFY_INVAL_ENTRY && n >= sizeof(entry)) {
+		memcpy(&entry, p, sizeof(entry));
+		if (entry.namelen <= n - sizeof(entry))
+			drop_name(a, entry.parent, (const char *)p + sizeof(entry), entry.namelen);
+		drop_node(a, entry.parent);
+	}
+}
+
+bool hull_ahead_message(struct hull_ahead *a, const uint8_t *p, size_t n)
+{
+	struct fuse_out_header h;
+	memcpy(&h, p, sizeof(h));
+	if (h.unique != 0) {
+		struct flight *f = flight_of(a, h.unique);
+		if (f) {
+			a->changes -= f->change;
+			*f = a->flights[--a->flight_count];
+		}
+		return false;
+	}
+	if (h.error == HULL_SHARE_AHEAD) {
+		take_records(a, p + sizeof(h), n - sizeof(h));
+		return true;
+	}
+	drop_notified(a, h.error, p + sizeof(h), n - sizeof(h));
+	return false;
+}
+
+size_t hull_ahead_forgets(struct hull_ahead *a, uint8_t out[HULL_AHEAD_FORGETS_MAX])
+{
+	if (a->forget_count < FORGETS_AT)
+		return 0;
+	uint32_t count = a->forget_count < BATCH ? a->forget_count : BATCH;
+	const struct fuse_batch_forget_in in = {.count = count};
+	struct fuse_in_header h = {.opcode = FUSE_BATCH_FORGET};
+	size_t n = sizeof(h) + sizeof(in);
+	for (uint32_t i = 0; i < count; i++, n += sizeof(struct fuse_forget_one)) {
+		const struct fuse_forget_one one = {.nodeid = a->forgets[--a->forget_count], .nlookup = 1};
+		memcpy(out + n, &one, sizeof(one));
+	}
+	h.len = (uint32_t)n;
+	memcpy(out, &h, sizeof(h));
+	memcpy(out + sizeof(h), &in, sizeof(in));
+	return n;
+}

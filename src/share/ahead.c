@@ -1,0 +1,128 @@
+/* Answers sent ahead of their requests, to a relay that keeps them (HULL_SHARE_AHEAD in share.h): what a guest asks
+ * next when it has asked this, so that it costs no round trip. Only of directories that are watched, because what is
+ * not notified cannot be kept; and only when nothing changed on the host since the request that gives the occasion was
+ * taken, as for every reply that may be cached (share_reply_cached).
+ *
+ *     LOOKUP             the directory's other entries: a few at the first, more when it goes on asking
+ *     READDIR            when that was the last part: that there is no more, and the attributes, which the guest's
+ * kernel takes for old because reading changes the time of access a name changes     the attributes of its directory
+ *
+ * An entry counts as one lookup, which the relay passes on or gives back. Not sent: files with several names, of which
+ * a change by another name would go unnoticed; what the guest knows already. */
+#include "share/internal.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+/* How much of a directory is read: at the first LOOKUP in it, and when so many more have come. */
+enum { FIRST = 4 * 1024, MANY = 32 * 1024, MANY_AT = 4 };
+
+static bool may(const struct share_req *r, const struct share_inode *dir)
+{
+	return atomic_load(&r->sh->ahead) && !r->announcer && dir->type == S_IFDIR && share_watched(r->sh, dir);
+}
+
+/* False when it was not sent. */
+static bool send_ahead(struct share_req *r, const void *p, size_t n)
+{
+	struct hull_share *sh = r->sh;
+	uint64_t unique = r->h->unique;
+	struct fuse_out_header h = {.len = (uint32_t)(sizeof h + sizeof unique + n), .error = HULL_SHARE_AHEAD};
+	struct iovec iov[3] = {
+		{.iov_base = &h, .iov_len = sizeof h},
+		{.iov_base = &unique, .iov_len = sizeof unique},
+		{.iov_base = (void *)(uintptr_t)p, .iov_len = n},
+	};
+	pthread_rwlock_rdlock(&sh->order);
+	bool good = atomic_load(&sh->changes) == r->changes && r->t->send(r->t->ctx, iov, 3) == 0;
+	pthread_rwlock_unlock(&sh->order);
+	return good;
+}
+
+static bool attr_record(struct share_req *r, struct share_inode *dir, struct hull_share_ahead *out)
+{
+	struct share_stat st;
+	if (!may(r, dir) || share_stat_inode(r->sh, dir, &st) < 0)
+		return false;
+	*out = (struct hull_share_ahead){.type = HULL_SHARE_AHEAD_ATTR, .node = dir->id};
+	share_fill_attr(r->sh, &st, &out->attr.attr);
+	share_attr_valid(r->sh, dir, &st, &out->attr.attr_valid, &out->attr.attr_valid_nsec);
+	return true;
+}
+
+void share_ahead_attr(struct share_req *r, struct share_inode *dir)
+{
+	struct hull_share_ahead a;
+	if (attr_record(r, dir, &a))
+		send_ahead(r, &a, sizeof a);
+}
+
+void share_ahead_end(struct share_req *r, struct share_inode *dir, uint64_t offset)
+{
+	struct hull_share_ahead a[2];
+	if (!attr_record(r, dir, &a[0]))
+		return;
+	a[1] = (struct hull_share_ahead){.type = HULL_SHARE_AHEAD_END, .node = dir->id, .offset = offset};
+	send_ahead(r, a, sizeof a);
+}
+
+/* The record of (dir, name) at `out`; its length, 0 when it is not to be sent. */
+static size_t entry_record(struct share_req *r, struct share_inode *dir, int fd, const char *name, uint8_t *out)
+{
+	struct hull_share *sh = r->sh;
+	struct share_stat st;
+	struct hull_share_ahead a = {.type = HULL_SHARE_AHEAD_ENTRY, .node = dir->id};
+	if (share_identify(sh, fd, name, &st) < 0 || (!S_ISDIR(st.x.stx_mode) && st.x.stx_nlink > 1))
+		return 0;
+	struct share_inode *known = share_inode_find(sh, &st);
+	share_inode_put(sh, known);
+	if (known || share_fill_entry(r, dir, name, &st, &a.entry) < 0)
+		return 0;
+	if (a.entry.attr_valid == 0) {
+		share_inode_forget(sh, a.entry.nodeid, 1);
+		return 0;
+	}
+	size_t n = strlen(name);
+	a.name_len = (uint32_t)n;
+	memcpy(out, &a, sizeof a);
+	memset(out + sizeof a, 0, (n + 7) & ~(size_t)7);
+	memcpy(out + sizeof a, name, n);
+	return (sizeof a + n + 7) & ~(size_t)7;
+}
+
+static void forget_all(struct share_req *r, const uint8_t *p, size_t n)
+{
+	struct hull_share_ahead a;
+	for (size_t at = 0; at < n; at += (sizeof a + a.name_len + 7) & ~(size_t)7) {
+		memcpy(&a, p + at, sizeof a);
+		share_inode_forget(r->sh, a.entry.nodeid, 1);
+	}
+}
+
+void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const char *asked)
+{
+	/* struct linux_dirent64: u64 ino, s64 off, u16 reclen, u8 type, name. */
+	enum { RECLEN = 16, NAME = 19 };
+	if (!may(r, dir) || atomic_load(&r->sh->no_generations))
+		return;
+	uint32_t before = __atomic_fetch_add(&dir->asked, 1, __ATOMIC_RELAXED);
+	if (before != 0 && before != MANY_AT)
+		return;
+	_cleanup_close_ int fd = share_open_inode(r->sh, dir, O_RDONLY, NULL);
+	/* The records first, the entries at the end of the room for replies. */
+	uint8_t *entries = r->scratch + HULL_SHARE_MAX_WRITE - MANY;
+	long got = fd < 0 ? 0 : syscall(SYS_getdents64, fd, entries, before ? MANY : FIRST);
+	size_t n = 0;
+	for (long at = 0; at < got;) {
+		uint16_t reclen;
+		memcpy(&reclen, entries + at + RECLEN, sizeof reclen);
+		const char *name = (const char *)entries + at + NAME;
+		bool other = strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strcmp(name, asked) != 0;
+		if (other)
+			n += entry_record(r, dir, fd, name, r->scratch + n);
+		at += reclen;
+	}
+	if (n > 0 && !send_ahead(r, r->scratch, n))
+		forget_all(r, r->scratch, n);
+}

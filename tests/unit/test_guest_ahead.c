@@ -1,0 +1,376 @@
+/* What the relay answers by itself, between a server in this process and requests by hand: each goes through the
+ * relay's part first, as in hull-init, and everything the server sends passes it on the way back. */
+#include "../share/raw.h"
+
+#include "guest/share_ahead.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+struct fixture {
+	char dir[64];
+	int fd;
+	struct hull_share *sh;
+	struct hull_ahead *ahead;
+	struct raw c;
+	unsigned asked; /* requests that reached the server */
+	bool hold;      /* do not let the reply pass yet */
+	uint8_t held[4096];
+	size_t held_len;
+};
+
+static int relay_send(void *ctx, const struct iovec *iov, int count)
+{
+	struct fixture *f = ctx;
+	static _Alignas(8) uint8_t message[256 * 1024];
+	struct fuse_out_header h;
+	size_t n = 0;
+	for (int i = 0; i < count; i++) {
+		memcpy(message + n, iov[i].iov_base, iov[i].iov_len);
+		n += iov[i].iov_len;
+	}
+	memcpy(&h, message, sizeof h);
+	if (h.unique && f->hold) {
+		memcpy(f->held, message, n < sizeof f->held ? n : sizeof f->held);
+		f->held_len = n;
+		return 0;
+	}
+	if (hull_ahead_message(f->ahead, message, n) || h.unique == 0)
+		return 0;
+	return raw_send(&f->c, iov, count);
+}
+
+static void begin(struct fixture *f)
+{
+	static const char *const names[] = {"a", "b", "c", "d"};
+	struct hull_error err = {0};
+	*f = (struct fixture){0};
+	snprintf(f->dir, sizeof f->dir, "/tmp/hull-ahead-test-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		close(openat(f->fd, names[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+	assert_int_equal(mkdirat(f->fd, "sub", 0755), 0);
+	close(openat(f->fd, "sub/x", O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+	struct hull_share_config config = {.root_fd = f->fd, .guest_uid = 1000, .guest_gid = 1000};
+	assert_int_equal(hull_share_new(&config, &f->sh, &err), 0);
+	assert_true(raw_init(&f->c, f->sh));
+	f->ahead = hull_ahead_new();
+	assert_non_null(f->ahead);
+	f->c.t = (struct hull_share_transport){.send = relay_send, .ctx = f};
+	raw_begin(&f->c, HULL_SHARE_RELAY_AHEAD, 0);
+	raw_go(&f->c);
+	assert_int_equal(raw_hello(&f->c), 0);
+}
+
+static void end(struct fixture *f)
+{
+	char command[160];
+	hull_ahead_free(f->ahead);
+	raw_free(&f->c);
+	hull_share_free(f->sh);
+	close(f->fd);
+	snprintf(command, sizeof command, "rm -rf %s", f->dir);
+	assert_int_equal(system(command), 0);
+}
+
+/* The request that was built, through the relay: the error of the reply. */
+static int go(struct fixture *f)
+{
+	struct hull_ahead_answer a;
+	struct fuse_out_header h;
+	uint32_t len = (uint32_t)f->c.n;
+	memcpy(f->c.request, &len, sizeof len);
+	f->c.error = 1;
+	hull_ahead_request(f->ahead, f->c.request, f->c.n, &a);
+	if (a.forward) {
+		f->asked++;
+		hull_share_handle(f->sh, &f->c.t, f->c.request, f->c.n, f->c.scratch);
+	}
+	if (a.len) {
+		memcpy(&h, a.bytes, sizeof h);
+		assert_int_equal(h.len, a.len);
+		assert_int_equal(h.unique, f->c.unique);
+		f->c.error = h.error;
+		f->c.reply_len = a.len - sizeof h;
+		memcpy(f->c.reply, a.bytes + sizeof h, f->c.reply_len);
+	}
+	return f->c.error;
+}
+
+static uint64_t look(struct fixture *f, uint64_t dir, const char *name)
+{
+	struct fuse_entry_out out;
+	raw_begin(&f->c, FUSE_LOOKUP, dir);
+	raw_name(&f->c, name);
+	if (go(f) != 0)
+		return 0;
+	memcpy(&out, f->c.reply, sizeof out);
+	return out.nodeid;
+}
+
+static int named(struct fixture *f, uint32_t opcode, uint64_t node, const void *args, size_t n, const char *name)
+{
+	raw_begin(&f->c, opcode, node);
+	raw_add(&f->c, args, n);
+	raw_name(&f->c, name);
+	return go(f);
+}
+
+static int attr(struct fixture *f, uint64_t node, struct fuse_attr_out *out)
+{
+	const struct fuse_getattr_in in = {0};
+	raw_begin(&f->c, FUSE_GETATTR, node);
+	raw_add(&f->c, &in, sizeof in);
+	int e = go(f);
+	if (e == 0)
+		memcpy(out, f->c.reply, sizeof *out);
+	return e;
+}
+
+/* One message of the server's that no request asked for. */
+static void notified(struct fixture *f, int code, const void *p, size_t n, const char *name)
+{
+	uint8_t message[256];
+	size_t more = name ? strlen(name) + 1 : 0;
+	struct fuse_out_header h = {.len = (uint32_t)(sizeof h + n + more), .error = code};
+	memcpy(message, &h, sizeof h);
+	memcpy(message + sizeof h, p, n);
+	if (name)
+		memcpy(message + sizeof h + n, name, more);
+	assert_false(hull_ahead_message(f->ahead, message, h.len));
+}
+
+static bool watching(struct fixture *f)
+{
+	struct fuse_entry_out out;
+	raw_begin(&f->c, FUSE_LOOKUP, FUSE_ROOT_ID);
+	raw_name(&f->c, "a");
+	go(f);
+	memcpy(&out, f->c.reply, sizeof out);
+	return out.entry_valid > 0;
+}
+
+static void test_entries(void **state)
+{
+	struct fixture f;
+	begin(&f);
+	if (!watching(&f)) {
+		end(&f);
+		skip();
+	}
+	assert_int_equal(f.asked, 1);
+	/* The others came with the first; each is given out once. */
+	uint64_t b = look(&f, FUSE_ROOT_ID, "b");
+	assert_true(b > FUSE_ROOT_ID);
+	uint64_t sub = look(&f, FUSE_ROOT_ID, "sub");
+	assert_true(sub != 0);
+	assert_int_equal(f.asked, 1);
+	assert_int_equal(look(&f, FUSE_ROOT_ID, "b"), b);
+	assert_int_equal(f.asked, 2);
+	/* The server counted what was given out here: two lookups of b. */
+	const struct fuse_forget_in one = {.nlookup = 1};
+	raw_begin(&f.c, FUSE_FORGET, b);
+	raw_add(&f.c, &one, sizeof one);
+	go(&f);
+	struct fuse_attr_out out;
+	assert_int_equal(attr(&f, b, &out), 0);
+	raw_begin(&f.c, FUSE_FORGET, b);
+	raw_add(&f.c, &one, sizeof one);
+	go(&f);
+	assert_int_equal(attr(&f, b, &out), -ESTALE);
+	/* What the host changes is asked for again. */
+	const struct fuse_notify_inval_entry_out gone = {.parent = FUSE_ROOT_ID, .namelen = 1};
+	unsigned asked = f.asked;
+	notified(&f, FUSE_NOTIFY_INVAL_ENTRY, &gone, sizeof gone, "c");
+	assert_true(look(&f, FUSE_ROOT_ID, "c") != 0);
+	assert_int_equal(f.asked, asked + 1);
+	/* And what the guest changes. */
+	assert_int_equal(named(&f, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "d"), 0);
+	assert_int_equal(look(&f, FUSE_ROOT_ID, "d"), 0);
+	end(&f);
+}
+
+static void test_announcer_is_not_answered(void **state)
+{
+	struct fixture f;
+	begin(&f);
+	if (!watching(&f)) {
+		end(&f);
+		skip();
+	}
+	hull_ahead_announcer(f.ahead, f.c.pid);
+	assert_true(look(&f, FUSE_ROOT_ID, "b") != 0);
+	assert_int_equal(f.asked, 2);
+	end(&f);
+}
+
+static void test_attributes_and_ends(void **state)
+{
+	struct fixture f;
+	struct fuse_attr_out out, fresh;
+	struct fuse_mkdir_in mk = {.mode = 0755};
+	begin(&f);
+	if (!watching(&f)) {
+		end(&f);
+		skip();
+	}
+	/* The attributes of a directory come with the change to it. */
+	assert_int_equal(named(&f, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, "made"), 0);
+	unsigned asked = f.asked;
+	assert_int_equal(attr(&f, FUSE_ROOT_ID, &out), 0);
+	assert_int_equal(f.asked, asked);
+	assert_int_equal(attr(&f, FUSE_ROOT_ID, &fresh), 0);
+	assert_int_equal(f.asked, asked + 1);
+	assert_memory_equal(&out, &fresh, sizeof out);
+	/* Another change on top of it, or one on the host, and they do not hold. */
+	assert_int_equal(named(&f, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, "more"), 0);
+	const struct fuse_notify_inval_inode_out inval = {.ino = FUSE_ROOT_ID};
+	notified(&f, FUSE_NOTIFY_INVAL_INODE, &inval, sizeof inval, NULL);
+	asked = f.asked;
+	assert_int_equal(attr(&f, FUSE_ROOT_ID, &out), 0);
+	assert_int_equal(f.asked, asked + 1);
+	/* Reading: the last part says so. */
+	const struct fuse_read_in from = {.size = 65536};
+	raw_begin(&f.c, FUSE_OPENDIR, FUSE_ROOT_ID);
+	raw_add(&f.c, &(struct fuse_open_in){0}, sizeof(struct fuse_open_in));
+	assert_int_equal(go(&f), -ENOSYS);
+	raw_begin(&f.c, FUSE_READDIRPLUS, FUSE_ROOT_ID);
+	raw_add(&f.c, &from, sizeof from);
+	assert_int_equal(go(&f), 0);
+	uint64_t last = 0;
+	for (size_t at = 0; at < f.c.reply_len;) {
+		struct fuse_direntplus d;
+		memcpy(&d, f.c.reply + at, FUSE_NAME_OFFSET_DIRENTPLUS);
+		last = d.dirent.off;
+		at += FUSE_DIRENTPLUS_SIZE(&d);
+	}
+	asked = f.asked;
+	const struct fuse_read_in then = {.offset = last, .size = 65536};
+	raw_begin(&f.c, FUSE_READDIRPLUS, FUSE_ROOT_ID);
+	raw_add(&f.c, &then, sizeof then);
+	assert_int_equal(go(&f), 0);
+	assert_int_equal(f.c.reply_len, 0);
+	assert_int_equal(f.asked, asked);
+	/* Read to an end that is not answered here it is as empty. */
+	raw_begin(&f.c, FUSE_READDIRPLUS, FUSE_ROOT_ID);
+	raw_add(&f.c, &then, sizeof then);
+	assert_int_equal(go(&f), 0);
+	assert_int_equal(f.c.reply_len, 0);
+	assert_int_equal(f.asked, asked + 1);
+	end(&f);
+}
+
+/* What was sent ahead while a change was on its way may be from before it or after: it is not taken. */
+static void test_changes_on_their_way(void **state)
+{
+	struct fixture f;
+	struct fuse_attr_out out;
+	struct fuse_mkdir_in mk = {.mode = 0755};
+	begin(&f);
+	if (!watching(&f)) {
+		end(&f);
+		skip();
+	}
+	f.hold = true; /* the reply is not there yet */
+	named(&f, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, "one");
+	f.hold = false;
+	assert_int_equal(named(&f, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, "two"), 0);
+	unsigned asked = f.asked;
+	assert_int_equal(attr(&f, FUSE_ROOT_ID, &out), 0);
+	assert_int_equal(f.asked, asked + 1);
+	/* Entries neither; they are given back. */
+	uint64_t sub = look(&f, FUSE_ROOT_ID, "sub");
+	assert_true(sub != 0);
+	asked = f.asked;
+	assert_true(look(&f, sub, "x") != 0);
+	assert_true(f.asked > asked);
+	assert_false(hull_ahead_message(f.ahead, f.held, f.held_len));
+	/* With its reply there is none on its way any more. */
+	assert_int_equal(named(&f, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, "three"), 0);
+	asked = f.asked;
+	assert_int_equal(attr(&f, FUSE_ROOT_ID, &out), 0);
+	assert_int_equal(f.asked, asked);
+	end(&f);
+}
+
+static void test_answered_without_asking(void **state)
+{
+	struct fixture f;
+	uint64_t fh = 0;
+	struct fuse_getxattr_in get = {.size = 100};
+	begin(&f);
+	uint64_t a = look(&f, FUSE_ROOT_ID, "a");
+	assert_int_equal(named(&f, FUSE_GETXATTR, a, &get, sizeof get, "security.capability"), -EOPNOTSUPP);
+	assert_int_equal(f.asked, 1);
+	assert_int_equal(named(&f, FUSE_GETXATTR, a, &get, sizeof get, "user.x"), -ENODATA);
+	assert_int_equal(f.asked, 2);
+	/* A release is done at once, and done by the server as well. */
+	assert_int_equal(raw_open(&f.c, a, FUSE_OPEN, O_RDONLY, &fh), 0);
+	const struct fuse_release_in release = {.fh = fh};
+	raw_begin(&f.c, FUSE_RELEASE, a);
+	raw_add(&f.c, &release, sizeof release);
+	assert_int_equal(go(&f), 0);
+	assert_int_equal(raw_read(&f.c, a, FUSE_READ, fh, 0, 10), -EBADF);
+	end(&f);
+}
+
+/* Whatever comes, in pieces and in nonsense, is survived; what is dropped is given back. */
+static void test_nonsense(void **state)
+{
+	struct hull_ahead *a = hull_ahead_new();
+	struct hull_ahead_answer out;
+	static _Alignas(8) uint8_t p[4096], forgets[HULL_AHEAD_FORGETS_MAX];
+	assert_non_null(a);
+	for (uint32_t op = 0; op < 70; op++)
+		for (size_t n = sizeof(struct fuse_in_header); n < 160; n++) {
+			memset(p, 0x41, sizeof p);
+			struct fuse_in_header h = {.len = (uint32_t)n, .opcode = op, .nodeid = 1, .unique = n};
+			memcpy(p, &h, sizeof h);
+			hull_ahead_request(a, p, n, &out);
+		}
+	for (int code = -100; code < 100; code++)
+		for (size_t n = sizeof(struct fuse_out_header); n < 100; n++) {
+			memset(p, 0x41, sizeof p);
+			struct fuse_out_header h = {.len = (uint32_t)n, .error = code};
+			memcpy(p, &h, sizeof h);
+			hull_ahead_message(a, p, n);
+		}
+	/* Entries for a request that was never made are not taken, and given back; names that do not fit end it. */
+	memset(p, 0, sizeof p);
+	struct fuse_out_header h = {.error = HULL_SHARE_AHEAD};
+	size_t at = sizeof h + 8;
+	for (int i = 0; i < 20; i++) {
+		struct hull_share_ahead e = {.type = HULL_SHARE_AHEAD_ENTRY, .node = 1, .entry.nodeid = 5};
+		e.name_len = i < 19 ? 1 : 5000;
+		memcpy(p + at, &e, sizeof e);
+		at += sizeof e + 8;
+	}
+	h.len = (uint32_t)at;
+	memcpy(p, &h, sizeof h);
+	assert_int_equal(hull_ahead_forgets(a, forgets), 0);
+	assert_true(hull_ahead_message(a, p, at));
+	assert_true(hull_ahead_message(a, p, at));
+	size_t n = hull_ahead_forgets(a, forgets);
+	assert_int_equal(n, sizeof(struct fuse_in_header) + sizeof(struct fuse_batch_forget_in) +
+				    38 * sizeof(struct fuse_forget_one));
+	hull_ahead_free(a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_entries),
+		cmocka_unit_test(test_announcer_is_not_answered),
+		cmocka_unit_test(test_attributes_and_ends),
+		cmocka_unit_test(test_changes_on_their_way),
+		cmocka_unit_test(test_answered_without_asking),
+		cmocka_unit_test(test_nonsense),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
