@@ -7,14 +7,14 @@
  *
  * Lifetimes: for ever in directories that are watched (a change is notified); otherwise 100 ms. A file with more than
  * one link can change through a name nobody watches, so its attributes live a second. Names that do not exist live
- * five seconds even when watched: after lost events there is no list of them to notify. */
+ * an hour when watched, or five seconds when there are too many of them to remember (pending.c). */
 #include "share/internal.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/statfs.h>
 
-enum { FOREVER_SEC = 365 * 86400, LINKED_SEC = 1, NEGATIVE_SEC = 5, UNWATCHED_NSEC = 100 * 1000 * 1000 };
+enum { FOREVER_SEC = 365 * 86400, LINKED_SEC = 1, UNWATCHED_NSEC = 100 * 1000 * 1000 };
 
 uint64_t share_guest_ino(const struct hull_share *sh, uint64_t dev, uint64_t ino)
 {
@@ -54,11 +54,10 @@ void share_fill_attr(struct hull_share *sh, const struct share_stat *st, struct 
 	};
 }
 
-void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, bool negative, uint64_t *sec,
-		       uint32_t *nsec)
+void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, uint64_t *sec, uint32_t *nsec)
 {
 	bool watched = share_watched(sh, dir);
-	*sec = !watched ? 0 : negative ? NEGATIVE_SEC : FOREVER_SEC;
+	*sec = watched ? FOREVER_SEC : 0;
 	*nsec = watched ? 0 : UNWATCHED_NSEC;
 }
 

@@ -147,7 +147,7 @@ struct hull_share {
 	uint32_t interrupted_at;
 
 	struct share_notifier *notifier;
-	struct share_pendings *pendings;
+	struct share_pendings *pendings, *absent;
 };
 
 /* One request on its way through the server. */
@@ -247,8 +247,7 @@ void share_fill_attr(struct hull_share *sh, const struct share_stat *st, struct 
 /* How long the guest may keep the attributes of ino, and names in dir. */
 void share_attr_valid(struct hull_share *sh, const struct share_inode *ino, const struct share_stat *st, uint64_t *sec,
 		      uint32_t *nsec);
-void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, bool negative, uint64_t *sec,
-		       uint32_t *nsec);
+void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, uint64_t *sec, uint32_t *nsec);
 bool share_is_ro(const struct hull_share *sh, const struct share_inode *ino);
 uint64_t share_guest_ino(const struct hull_share *sh, uint64_t dev, uint64_t ino);
 
@@ -286,6 +285,9 @@ enum share_pending { SHARE_NOT_PENDING, SHARE_PENDING_FILE, SHARE_PENDING_DIR };
 /* False when another one had to make room, which is then not announced as what it is. */
 bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool directory);
 void share_announced_clear(struct hull_share *sh);
+/* The guest is told that dir, which is watched, has no such name: for how many seconds it may believe that. */
+uint32_t share_absent(struct hull_share *sh, uint64_t dir, const char *name);
+void share_each_absent(struct hull_share *sh, void (*fn)(struct hull_share *sh, uint64_t dir, const char *name));
 enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool take);
 
 /* --- ahead.c: each sends what may be asked next, before the reply to `r` --- */

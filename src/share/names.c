@@ -33,7 +33,7 @@ int share_fill_entry(struct share_req *r, struct share_inode *parent, const char
 		if (fd >= 0)
 			share_unpin(r->sh, ino);
 	}
-	share_entry_valid(r->sh, parent, false, &out->entry_valid, &out->entry_valid_nsec);
+	share_entry_valid(r->sh, parent, &out->entry_valid, &out->entry_valid_nsec);
 	share_attr_valid(r->sh, ino, st, &out->attr_valid, &out->attr_valid_nsec);
 	share_fill_attr(r->sh, st, &out->attr);
 	share_inode_put(r->sh, ino);
@@ -107,7 +107,9 @@ void share_op_lookup(struct share_req *r, struct share_inode *dir)
 		return share_reply_entry(r, dir, name, &st);
 	if (e == -ENOENT) {
 		struct fuse_entry_out none = {0};
-		share_entry_valid(r->sh, dir, true, &none.entry_valid, &none.entry_valid_nsec);
+		share_entry_valid(r->sh, dir, &none.entry_valid, &none.entry_valid_nsec);
+		if (none.entry_valid)
+			none.entry_valid = share_absent(r->sh, dir->id, name);
 		share_reply_cached(r, SHARE_ENTRY, &none, sizeof none);
 		return;
 	}

@@ -1,16 +1,20 @@
-/* Names about to be made to appear or to disappear: what the guest's announcer has yet to repeat (docs/workspace.md,
- * "Watchers"). A ring, the oldest overwritten first, that is also hashed: each lookup of the announcer's asks. */
+/* Two sets of names. Those about to be made to appear or to disappear: what the guest's announcer has yet to repeat
+ * (docs/workspace.md, "Watchers"); each lookup of the announcer's asks. And those of which the guest was told that they
+ * do not exist, for an hour, so that it can be told otherwise when events were lost. Each is a ring that is also
+ * hashed. Of the first the oldest is overwritten; of the second only what is older than an hour. */
 #include "share/internal.h"
 
 #include <string.h>
+#include <time.h>
 
-enum { RING = 16384, NONE = -1 };
+enum { RING = 16384, NONE = -1, ABSENT_SEC = 3600, ABSENT_FULL_SEC = 5 };
 
 struct pending {
 	uint64_t dir;
 	char *name;    /* NULL = free */
 	int32_t next;  /* in its bucket */
 	uint8_t flags; /* CREATED, DIRECTORY */
+	int64_t when;
 };
 enum { CREATED = 1, DIRECTORY = 2 };
 
@@ -70,6 +74,13 @@ static void drop(struct share_pendings *p, struct pending *e)
 	*e = (struct pending){0};
 }
 
+static void put(struct share_pendings *p, struct pending *e, uint64_t dir, char *name, int flags)
+{
+	int32_t *head = bucket(p, dir, name);
+	*e = (struct pending){.dir = dir, .name = name, .next = *head, .flags = (uint8_t)flags};
+	*head = (int32_t)(e - p->ring);
+}
+
 enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool take)
 {
 	struct share_pendings *p = sh->pendings;
@@ -97,12 +108,8 @@ bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool 
 		kept = copy && !e->name;
 		if (e->name)
 			drop(p, e);
-		if (copy) {
-			int32_t *head = bucket(p, dir, copy);
-			*e = (struct pending){.dir = dir, .name = copy, .next = *head};
-			e->flags = (uint8_t)((created ? CREATED : 0) | (directory ? DIRECTORY : 0));
-			*head = (int32_t)(e - p->ring);
-		}
+		if (copy)
+			put(p, e, dir, copy, (created ? CREATED : 0) | (directory ? DIRECTORY : 0));
 	}
 	pthread_mutex_unlock(&p->lock);
 	return kept;
@@ -116,4 +123,45 @@ void share_announced_clear(struct hull_share *sh)
 		if (p->ring[i].name)
 			drop(p, &p->ring[i]);
 	pthread_mutex_unlock(&p->lock);
+}
+
+uint32_t share_absent(struct hull_share *sh, uint64_t dir, const char *name)
+{
+	struct share_pendings *p = sh->absent;
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	pthread_mutex_lock(&p->lock);
+	struct pending *e = find(p, dir, name, false);
+	if (!e) {
+		e = &p->ring[p->at++ % RING];
+		bool old = !e->name || now.tv_sec - e->when > ABSENT_SEC;
+		char *copy = old ? strdup(name) : NULL;
+		if (copy && e->name)
+			drop(p, e);
+		if (copy)
+			put(p, e, dir, copy, 0);
+		else
+			e = NULL;
+	}
+	if (e)
+		e->when = now.tv_sec;
+	pthread_mutex_unlock(&p->lock);
+	return e ? ABSENT_SEC : ABSENT_FULL_SEC;
+}
+
+void share_each_absent(struct hull_share *sh, void (*fn)(struct hull_share *sh, uint64_t dir, const char *name))
+{
+	struct share_pendings *p = sh->absent;
+	char name[NAME_MAX + 1];
+	for (size_t i = 0; i < RING; i++) {
+		pthread_mutex_lock(&p->lock);
+		const struct pending *e = &p->ring[i];
+		uint64_t dir = e->dir;
+		bool there = e->name;
+		if (there)
+			snprintf(name, sizeof name, "%s", e->name);
+		pthread_mutex_unlock(&p->lock);
+		if (there)
+			fn(sh, dir, name);
+	}
 }

@@ -303,7 +303,7 @@ int hull_share_new(const struct hull_share_config *config, struct hull_share **o
 	if (!sh->config.max_waits)
 		sh->config.max_waits = 256;
 	if (!sh->config.max_told)
-		sh->config.max_told = 32768;
+		sh->config.max_told = 24576;
 	sh->uid = geteuid();
 	sh->privileged = sh->uid == 0;
 	sh->proc_fd = -1;
@@ -318,10 +318,12 @@ int hull_share_new(const struct hull_share_config *config, struct hull_share **o
 	share_table_init(&sh->handles, sh->config.max_handles);
 	share_watch_init(sh);
 	sh->pendings = share_pendings_new();
+	sh->absent = share_pendings_new();
 	share_waits_init(sh);
 	umask(0);
-	int e = sh->notifier && sh->pendings && load_groups(sh) == 0 ? 0
-								     : hull_fail(err, -ENOMEM, "share: out of memory");
+	int e = sh->notifier && sh->pendings && sh->absent && load_groups(sh) == 0
+			? 0
+			: hull_fail(err, -ENOMEM, "share: out of memory");
 	if (e == 0) {
 		sh->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (sh->proc_fd < 0)
@@ -348,6 +350,7 @@ void hull_share_free(struct hull_share *sh)
 	share_guards_free(sh);
 	share_watch_free(sh);
 	share_pendings_free(sh->pendings);
+	share_pendings_free(sh->absent);
 	if (sh->proc_fd >= 0)
 		close(sh->proc_fd);
 	free(sh->groups);

@@ -111,7 +111,7 @@ struct hull_share_config {
 	uint32_t max_handles; /* files and directories it may have open at once [half of RLIMIT_NOFILE] */
 	uint32_t max_dirs;    /* descriptors kept for directories, least recently used dropped [a quarter of it] */
 	uint32_t max_waits;   /* locks waiting at once [256] */
-	uint32_t max_told;    /* inodes told of at once, when all are, over a transport that is paced [32768] */
+	uint32_t max_told;    /* inodes told of at once, when all are, over a transport that is paced [24576] */
 	/* A change on the host, from the watching thread. It must not wait for the guest. */
 	void (*changed)(void *ctx, const struct hull_share_change *change);
 	void *ctx;

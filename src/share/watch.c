@@ -314,6 +314,7 @@ static void tell_more(struct hull_share *sh)
 static void lost(struct hull_share *sh)
 {
 	count_change(sh);
+	share_each_absent(sh, expire_name);
 	sh->notifier->all_at = 0;
 	tell_more(sh);
 	changed(sh, HULL_SHARE_OVERFLOW, NULL, "", true);

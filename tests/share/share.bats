@@ -54,6 +54,10 @@ mounted() { "$bin/share-mount" --uid 1000 "$@"; }
 	# shellcheck disable=SC2086
 	mounted "$top/host" "$top/guest" $user "$here/git.sh" "$top/guest" 8 $((1 + scale))
 }
+@test "parallel git over a stream" {
+	# shellcheck disable=SC2086
+	mounted --stream "$top/host" "$top/guest" $user "$here/git.sh" "$top/guest" 8 $((1 + scale))
+}
 @test "the boundary holds under races" { "$bin/share-race" -s 1 -n $((15000 * scale)) "$top"; }
 
 @test "a file system mounted below has its own size" {

@@ -643,6 +643,41 @@ static void test_told_again(void **state)
 	end(&f);
 }
 
+/* A name that does not exist is remembered, for as long as there is room: it is told of again too. */
+static void test_absent_names(void **state)
+{
+	enum { COUNT = 20000 };
+	struct fixture f;
+	struct hull_share_transport t = {.send = listen_send, .ctx = &listener};
+	struct fuse_entry_out out;
+	char name[16];
+	int hour = 0, seconds = 0, told = 0;
+	begin(&f, (struct hull_share_config){.changed = listen_change, .ctx = &listener});
+	assert_int_equal(hull_share_start(f.sh, &t, NULL), 0);
+	for (int i = 0; i < COUNT; i++) {
+		snprintf(name, sizeof name, "no%d", i);
+		assert_int_equal(raw_lookup(&f.c, FUSE_ROOT_ID, name), 0);
+		assert_int_equal(f.c.error, 0);
+		memcpy(&out, f.c.reply, sizeof out);
+		hour += out.entry_valid == 3600;
+		seconds += out.entry_valid == 5;
+	}
+	if (hour + seconds > 0) { /* else this machine cannot watch */
+		assert_int_equal(hour + seconds, COUNT);
+		assert_in_range(hour, 1, COUNT - 1);
+	}
+	/* Asked for again it is the same name. */
+	assert_int_equal(raw_lookup(&f.c, FUSE_ROOT_ID, "no1"), 0);
+	memset(&listener.names, 0, 5 * sizeof listener.names);
+	relay_says(&f, HULL_SHARE_RELAY_LOST, 0);
+	AWAIT(&listener, listener.overflows == 1);
+	for (uint32_t i = 0; i < listener.names; i++)
+		told += !strncmp(listener.name[i], "no", 2);
+	assert_int_equal(told, hour < SEEN_MAX ? hour : SEEN_MAX);
+	hull_share_stop(f.sh);
+	end(&f);
+}
+
 static void test_another_announcer(void **state)
 {
 	struct fixture f;
@@ -710,6 +745,7 @@ int main(void)
 		cmocka_unit_test(test_errors_of_the_host),
 		cmocka_unit_test(test_truncation_that_fails),
 		cmocka_unit_test(test_told_again),
+		cmocka_unit_test(test_absent_names),
 		cmocka_unit_test(test_another_announcer),
 		cmocka_unit_test(test_many_announcements),
 		cmocka_unit_test(test_groups_that_are_not_mapped),
