@@ -1,0 +1,44 @@
+/* What the relay of a workspace answers by itself, fed with whatever the fuzzer makes of requests and messages.
+ *
+ * Input: records of {u8 request or message, u8 length, bytes}. The length in the header is made right. */
+#include "base/bytes.h"
+#include "guest/share_ahead.h"
+
+#include <linux/fuse.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct hull_cur c = hull_cur_make(data, size);
+	struct hull_ahead *a = hull_ahead_new();
+	static _Alignas(8) uint8_t forgets[HULL_AHEAD_FORGETS_MAX];
+	if (!a)
+		return 0;
+	while (hull_cur_left(&c) >= 2) {
+		bool request = hull_cur_u8(&c) & 1;
+		size_t len = hull_cur_u8(&c) * 2U;
+		size_t n = len < hull_cur_left(&c) ? len : hull_cur_left(&c);
+		size_t head = request ? sizeof(struct fuse_in_header) : sizeof(struct fuse_out_header);
+		size_t whole = n > head ? n : head;
+		uint8_t *p = calloc(1, whole); /* of its own, for the sanitizer to see its end */
+		if (!p)
+			break;
+		memcpy(p, hull_cur_take(&c, n), n);
+		uint32_t length = (uint32_t)whole;
+		memcpy(p, &length, sizeof length);
+		struct hull_ahead_answer answer;
+		if (request)
+			hull_ahead_request(a, p, whole, &answer);
+		else
+			hull_ahead_message(a, p, whole);
+		if (request && (answer.len > sizeof answer.bytes || (!answer.len && !answer.forward)))
+			abort();
+		if (hull_ahead_forgets(a, forgets) > sizeof forgets)
+			abort();
+		free(p);
+	}
+	hull_ahead_free(a);
+	return 0;
+}
