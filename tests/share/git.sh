@@ -3,7 +3,7 @@
 # push), then all in that one itself at once; then fsck of all must find nothing.
 # Its parts, for two machines with the same directory: git.sh --origin DIR makes that repository, --clones DIR FIRST LAST
 # COMMITS works in clones as processes FIRST to LAST, --shared DIR FIRST LAST in the repository itself, --check DIR PROCESSES is
-# the end. FILES (200) is how many there are.
+# the end. FILES (200) is how many there are, ROUNDS (3) how often a process commits to the repository itself.
 set -eu
 part=all
 case $1 in --*)
@@ -49,7 +49,7 @@ in_the_origin()
 {
 	local n=$1 i
 	cd origin
-	for i in 1 2 3; do
+	for i in $(seq "${ROUNDS:-3}"); do
 		echo "$n $i" >"shared-$n-$i"
 		# One process at a time has the index; the others try again.
 		for _ in $(seq 500); do
