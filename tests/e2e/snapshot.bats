@@ -38,6 +38,32 @@ own_templates() { find "$templates" -mindepth 1 -maxdepth 1 -type d -not -name '
 	[ "$(hull ls --json | jq -r --arg n "$name" '.[] | select(.name == $n) | .boot.restored')" = false ]
 }
 
+# cgroup.events of dockerd's cgroup: 1 = frozen.
+frozen() { as_root "$1" sed -n 's/^frozen //p' /sys/fs/cgroup/dockerd/cgroup.events; }
+
+@test "snapshot: a copy's Docker rests until somebody connects to it, from inside or from the host" {
+	restored_sandbox
+	[ "$(frozen "$name")" = 1 ]
+	[ "$(sandbox_field "$name" docker)" = ready ]
+	hull wait "$name"
+	[ "$(frozen "$name")" = 1 ]
+	hull exec "$name" docker ps
+	[ "$(frozen "$name")" = 0 ]
+	hull stop "$name"
+	state_is "$name" stopped
+	restored_sandbox
+	[ "$(frozen "$name")" = 1 ]
+	curl -sf --max-time 60 --unix-socket "$runtime/$name/docker.sock" http://d/_ping
+	[ "$(frozen "$name")" = 0 ]
+	# One that has never been woken is shut down in good order, too; one that was killed asleep is started again awake.
+	restored_sandbox
+	as_root "$name" sh -c 'kill -KILL $(cat /run/docker.pid)'
+	LIMIT=200 hull exec "$name" docker ps
+	restored_sandbox
+	hull stop "$name"
+	state_is "$name" stopped
+}
+
 # What must not be the same in two sandboxes, a line each: identities, and random numbers as programs get them.
 unique() { # NAME
 	as_root "$1" sh -c 'hostname

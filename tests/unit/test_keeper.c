@@ -672,6 +672,8 @@ static void test_job_ended_by_shutdown(void **state)
 static void test_dockerd_log(void **state)
 {
 	struct world *w = *state;
+	until(w, w->k->guest.configured);
+	say_docker(w, "starting", "");
 	until(w, at_guest(w, HULL_SVC_EXEC, "tail"));
 	struct end *t = at_guest(w, HULL_SVC_EXEC, "tail");
 	assert_true(field_is(&t->args, HULL_TAG_USER, 0, "root"));
@@ -685,6 +687,20 @@ static void test_dockerd_log(void **state)
 	settle(w);
 	assert_true(w->k->docker_log.size <= LOG_CAP);
 	assert_int_equal(w->k->sessions, 0); /* it does not count as one */
+}
+
+/* A dockerd that is frozen until it is wanted counts as ready, and has no log to follow. */
+static void test_dockerd_rests(void **state)
+{
+	struct world *w = *state;
+	until(w, w->k->guest.configured);
+	say_docker(w, "resting", "");
+	until(w, strcmp(w->k->guest.docker, "ready") == 0);
+	settle(w);
+	assert_null(at_guest(w, HULL_SVC_EXEC, "tail"));
+	say_docker(w, "ready", "");
+	until(w, at_guest(w, HULL_SVC_EXEC, "tail"));
+	assert_string_equal(w->k->guest.docker, "ready");
 }
 
 static void test_guest_log_is_bounded(void **state)
@@ -766,6 +782,7 @@ int main(void)
 		T(test_job_whose_client_goes_away),
 		T(test_job_ended_by_shutdown),
 		T(test_dockerd_log),
+		T(test_dockerd_rests),
 		T(test_guest_log_is_bounded),
 		T(test_many_sessions),
 	};
