@@ -25,8 +25,8 @@
 /* From the kernel's fs/ext4/ext4.h: grow a mounted file system to this many blocks. */
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
 
-/* The disk's image begins as holes, which read as zeros: no thread has to write zeros over tables of inodes that are not
- * used yet, in every sandbox anew. */
+/* The disk's image begins as holes, which read as zeros: no thread has to write zeros over tables of inodes that are
+ * not used yet, in every sandbox anew. */
 #define DISK_OPTIONS "discard,noinit_itable"
 
 enum { DEVICE_WAIT_MS = 15000, DISK_WAIT_MS = 3000, MOUNTS_MAX = 4096 };

@@ -207,7 +207,7 @@ void share_op_statfs(struct share_req *r, struct share_inode *ino)
 	int e = share_aim_exact(r->sh, ino, &at);
 	if (e < 0 && ino != r->sh->root)
 		e = share_aim_exact(r->sh, r->sh->root, &at);
-	if (e == 0) {
+	if (e >= 0) {
 		e = fstatfs(at.fd, &fs) < 0 ? -errno : 0;
 		share_at_put(r->sh, &at);
 	}

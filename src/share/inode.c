@@ -280,7 +280,7 @@ void share_inode_forget(struct hull_share *sh, uint64_t id, uint64_t n)
 static struct share_inode *move_locked(struct hull_share *sh, struct share_inode *ino, struct share_inode *parent,
 				       const char *name)
 {
-	if (ino == sh->root || (ino->parent == parent && ino->name && !strcmp(ino->name, name)))
+	if (!parent || ino == sh->root || (ino->parent == parent && ino->name && !strcmp(ino->name, name)))
 		return NULL;
 	/* A directory must not become its own ancestor, however the host and the guest race their renames. */
 	for (const struct share_inode *up = parent; up; up = up->parent)

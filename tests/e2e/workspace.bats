@@ -327,7 +327,7 @@ sys.exit(1)' "$@"
 	local p
 	for p in "mv $ws/rw/deep $ws/rw/x" "mv $ws/rw/deep/er $ws/rw/x" "rm -rf $ws/rw/deep/er" \
 		"mv -T --exchange $ws/rw/deep/er $ws/rw/a"; do
-		run as_root work $p
+		run as_root work sh -c "$p"
 		[ "$status" != 0 ]
 	done
 	[ -d "$ws/rw/deep/er" ]
@@ -414,7 +414,7 @@ sys.exit(1)' "$@"
 	done
 	for p in "mv $g/.git/hooks $g/.git/x" "rm -rf $g/.git/hooks" "rm -f $g/.git/config" "mv $g/.git/worktrees $g/.git/x" \
 		"mkdir $g/.git/rebase-merge" "ln -s / $g/.git/config.worktree"; do
-		run as_root work $p
+		run as_root work sh -c "$p"
 		[ "$status" != 0 ]
 	done
 	[ "$(hull exec work ls -A "$g")" = .git ]
@@ -588,7 +588,7 @@ except BlockingIOError:
 	mkdir "$ws/rw/many"
 	(cd "$ws/rw/many" && seq -f 'entry-%06g' 100000 | xargs touch)
 	[ "$UID" != 0 ] || chown "$owner:$owner" "$ws/rw/many"
-	[ "$(LIMIT=200 hull exec work sh -c 'cd many && ls -f | sort | sha256sum')" = "$(cd "$ws/rw/many" && ls -f | sort | sha256sum)" ]
+	[ "$(LIMIT=200 hull exec work sh -c 'find many -printf "%f\n" | sort | sha256sum')" = "$(cd "$ws/rw" && find many -printf '%f\n' | sort | sha256sum)" ]
 	[ "$(hull exec work stat -c %s many/entry-073219)" = 0 ]
 	echo x >"$ws/rw/many/entry-100001"
 	[ "$(hull exec work cat many/entry-100001)" = x ]
