@@ -34,7 +34,7 @@ test:
 	@tools/run-tests $(STAGES)
 
 bench:
-	@tools/setup build run test
+	@tools/setup build run test bench
 	@$(MAKE) --no-print-directory all
 	@$(BUILD)/hull image inspect default >/dev/null 2>&1 || $(BUILD)/hull image build
 	@python3 bench/bench.py $(BUILD)/hull $(BENCHES)
