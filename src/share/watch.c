@@ -340,10 +340,10 @@ void share_notify_more(struct hull_share *sh)
 }
 
 /* The (directory, name) record of an event, handed to on_name. */
-static void on_event(struct hull_share *sh, const struct fanotify_event_metadata *m)
+static void on_event(struct hull_share *sh, const struct fanotify_event_metadata *m, const uint8_t *event)
 {
 	struct share_notifier *n = sh->notifier;
-	struct hull_cur c = hull_cur_make((const uint8_t *)m + m->metadata_len, m->event_len - m->metadata_len);
+	struct hull_cur c = hull_cur_make(event + m->metadata_len, m->event_len - m->metadata_len);
 	while (hull_cur_left(&c) > 0) {
 		uint8_t type = hull_cur_u8(&c);
 		hull_cur_u8(&c);
@@ -382,25 +382,28 @@ static void on_event(struct hull_share *sh, const struct fanotify_event_metadata
 static void read_events(struct hull_share *sh)
 {
 	struct share_notifier *n = sh->notifier;
-	_Alignas(struct fanotify_event_metadata) char buf[64 * 1024];
+	uint8_t buf[64 * 1024];
+	struct fanotify_event_metadata m; /* events end anywhere: copied, since the next one may not be aligned */
 	pid_t self = getpid();
 	for (;;) {
 		ssize_t got = read(n->fan, buf, sizeof buf);
 		if (got <= 0)
 			return;
 		bool counted = false, overflow = false;
-		const struct fanotify_event_metadata *m = (void *)buf;
-		for (size_t left = (size_t)got; FAN_EVENT_OK(m, left); m = FAN_EVENT_NEXT(m, left)) {
-			if (m->mask & FAN_Q_OVERFLOW) {
+		for (size_t at = 0; at + sizeof m <= (size_t)got; at += m.event_len) {
+			memcpy(&m, buf + at, sizeof m);
+			if (m.event_len < m.metadata_len || m.metadata_len < sizeof m || m.event_len > (size_t)got - at)
+				break;
+			if (m.mask & FAN_Q_OVERFLOW) {
 				overflow = true;
 				continue;
 			}
-			if (m->pid == self && !sh->config.overlapping)
+			if (m.pid == self && !sh->config.overlapping)
 				continue;
 			if (!counted)
 				count_change(sh);
 			counted = true;
-			on_event(sh, m);
+			on_event(sh, &m, buf + at);
 		}
 		if (overflow)
 			lost(sh);

@@ -593,8 +593,7 @@ static void upgrades_stripped(void **state)
 	static const char *const t[] = {
 		"GET / HTTP/1.1\r\nHost: web.test\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nX: y\r\n\r\n",
 		"POST / HTTP/1.1\r\nHost: web.test\r\nUpgrade: h2c\r\nX: y\r\nContent-Length: 4\r\n\r\nbody",
-		"POST / HTTP/1.1\r\nHost: web.test\r\nuPgrade: websocket\r\nX: y\r\nTransfer-Encoding: "
-		"chunked\r\n\r\n0\r\n\r\n",
+		"PUT / HTTP/1.1\r\nHost: web.test\r\nuPgrade: w\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 	};
 	struct rig *r = &rig;
 	begin(POLICY);

@@ -92,6 +92,7 @@ static void end(struct keeper *k)
 	while (waitpid(-1, NULL, WNOHANG) >= 0)
 		uv_run(&k->loop, UV_RUN_NOWAIT);
 	hull_strv_free(k->sb.paths);
+	free(k->sb.state);
 	uv_walk(&k->loop, close_handle, NULL);
 	uv_run(&k->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&k->loop), 0);
