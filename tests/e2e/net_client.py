@@ -54,18 +54,16 @@ def reset_by_guest(port):
 
 
 def download(port, size, pause=0):
+    """To the byte; comparing costs an emulated processor less than a hash does."""
     size = int(size)
     s = connect(port)
     s.sendall(b"%d\n" % size)
-    got, want = hashlib.md5(), hashlib.md5()
-    block, n = bytes(range(256)) * 1024, 0
+    pattern, n = bytes(range(256)) * 2048, 0
     while data := s.recv(1 << 18 if not pause else 8192):
+        assert data == pattern[n % 256:n % 256 + len(data)], n
         n += len(data)
-        got.update(data)
         time.sleep(float(pause))
-    for i in range(0, size, len(block)):
-        want.update(block[: min(len(block), size - i)])
-    assert n == size and got.digest() == want.digest(), n
+    assert n == size, n
 
 
 def upload(port, size, pause=0):
