@@ -150,6 +150,9 @@ int hull_spawn(struct hull_child *c, int cgroup, void (*run)(void *ctx, int stat
 		return hull_fail_errno(err, "cannot start a process: fork: too many processes in the sandbox, or no "
 					    "memory left");
 	if (pid == 0) {
+		cpu_set_t all; /* we ourselves stay on one (port.c) */
+		memset(&all, 0xff, sizeof(all));
+		sched_setaffinity(0, sizeof(all), &all);
 		hull_child_signals();
 		if (!moved) {
 			_cleanup_close_ int procs = openat(cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);

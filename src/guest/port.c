@@ -14,8 +14,10 @@
 #include "wire/service.h"
 #include "wire/wire.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 
 enum {
@@ -216,6 +218,26 @@ static bool port_found(void *dev)
 	return hull_find_port(HULL_WIRE_PORT_NAME, dev, 64);
 }
 
+/* We and the port's interrupts on one CPU. The port's locks are held while the host is told, which leaves the guest; an
+ * interrupt on another CPU then spins for one, and each PAUSE of a spinning CPU that is emulated takes the emulator's
+ * own lock, for which the one that holds the port's is waiting: it made every round trip several times as long.
+ * Children run anywhere (hull_spawn). What cannot be done here costs time only. */
+static void keep_together(const char *dev)
+{
+	char path[128];
+	cpu_set_t first;
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	sched_setaffinity(0, sizeof(first), &first);
+	snprintf(path, sizeof(path), "/sys/class/virtio-ports/%.32s/device/../msi_irqs", strrchr(dev, '/') + 1);
+	_cleanup_closedir_ DIR *d = opendir(path);
+	for (const struct dirent *e; d && (e = readdir(d));) {
+		snprintf(path, sizeof(path), "/proc/irq/%.16s/smp_affinity_list", e->d_name);
+		if (e->d_name[0] != '.')
+			hull_put(path, "0");
+	}
+}
+
 int hull_port_open(struct hull_error *err)
 {
 	char dev[64];
@@ -231,6 +253,7 @@ int hull_port_open(struct hull_error *err)
 	r = hull_watch_add(&port_watch, port_fd, EPOLLIN | EPOLLOUT | EPOLLET, port_ready);
 	if (r < 0)
 		return hull_fail(err, r, "cannot watch the wire's port: %s", strerror(-r));
+	keep_together(dev);
 	hull_loop_after(flush);
 	return 0;
 }

@@ -9,9 +9,9 @@
  * operation in the mount. The server knows it by its process id and changes nothing on the host for it (docs/
  * workspace.md, "Watchers"). When it has ended the server is told so at once: another process's unlink(2) is a real
  * one. The next is told to the server before it is told of any change. It works by relative paths from the mount's own
- * root, so whatever is at the path later is out of its reach. A program on the host that writes a large file piece by
- * piece raises an event for each; what is announced takes round trips. So all that waits is looked through first, and a
- * change that is to be announced already is left out. */
+ * root, and enters no other mount, so whatever is at the path later is out of its reach. A program on the host that
+ * writes a large file piece by piece raises an event for each; what is announced takes round trips. So all that waits
+ * is looked through first, and a change that is to be announced already is left out. */
 #include "guest/share_helper.h"
 
 #include "base/cleanup.h"
@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fuse.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -82,46 +83,58 @@ static void notifier_run(void *ctx, int status_fd)
 	}
 }
 
-static void announce_content(const char *path)
+/* A path of this mount, not of one that stands in it: there our operations would be anybody's, and real. */
+static int open_here(int dir, const char *path)
+{
+	const struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_NO_XDEV};
+	return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+}
+
+static bool is_here(int dir, const char *name)
+{
+	_cleanup_close_ int fd = open_here(dir, name);
+	return fd >= 0;
+}
+
+static void announce_content(int dir, const char *path)
 {
 	const struct timespec touch[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = OVERFLOW_TOUCH_S}};
 	struct stat st;
-	utimensat(AT_FDCWD, path, touch, AT_SYMLINK_NOFOLLOW);
+	if (!is_here(dir, path))
+		return;
+	utimensat(dir, path, touch, AT_SYMLINK_NOFOLLOW);
 	/* While a file is open for writing it cannot be executed (ETXTBSY). The attributes are as fresh as the answer
 	 * to the touch. */
-	if (fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || (S_ISREG(st.st_mode) && st.st_mode & 0111))
+	if (fstatat(dir, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || (S_ISREG(st.st_mode) && st.st_mode & 0111))
 		return;
-	int fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int fd = openat(dir, path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd >= 0)
 		close(fd);
 }
 
-static void announce(enum hull_share_event event, bool directory, const char *path)
+static void announce(enum hull_share_event event, bool directory, int dir, const char *path)
 {
 	struct stat st;
 	int r = 0;
 	switch (event) {
 	case HULL_SHARE_CREATED:
-		r = directory ? mkdir(path, 0700) : mknod(path, S_IFREG | 0600, 0);
+		r = directory ? mkdirat(dir, path, 0700) : mknodat(dir, path, S_IFREG | 0600, 0);
 		/* Somebody has seen the name before us: a change of what is there is the most that can be told. */
 		if (r < 0 && errno == EEXIST && !directory)
-			announce_content(path);
+			announce_content(dir, path);
 		break;
 	case HULL_SHARE_DELETED:
-		if (directory)
-			rmdir(path);
-		else
-			unlink(path);
+		unlinkat(dir, path, directory ? AT_REMOVEDIR : 0);
 		break;
 	case HULL_SHARE_MODIFIED:
-		announce_content(path);
+		announce_content(dir, path);
 		break;
 	case HULL_SHARE_ATTRIB:
-		if (fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISLNK(st.st_mode))
-			chmod(path, st.st_mode & 07777);
+		if (is_here(dir, path) && fstatat(dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISLNK(st.st_mode))
+			fchmodat(dir, path, st.st_mode & 07777, 0);
 		break;
 	case HULL_SHARE_OVERFLOW:
-		announce_content(".");
+		announce_content(AT_FDCWD, ".");
 		break;
 	}
 }
@@ -184,7 +197,11 @@ static void announcer_run(void *ctx, int status_fd)
 		if (n < 2)
 			continue; /* the first: the mount is there */
 		snprintf(path, sizeof(path), "./%s", (const char *)message + 2);
-		announce((enum hull_share_event)message[0], message[1] != 0, path);
+		char *name = strrchr(path, '/');
+		*name++ = '\0';
+		_cleanup_close_ int dir = open_here(AT_FDCWD, path);
+		if (dir >= 0)
+			announce((enum hull_share_event)message[0], message[1] != 0, dir, *name ? name : ".");
 	}
 }
 

@@ -400,7 +400,8 @@ sys.exit(1)' "$@"
 		git branch topic HEAD~1; git branch -D -q topic; git checkout -q -b more; git rebase -q linked
 		git repack -adq; git pack-refs --all
 		git checkout -q linked; git branch -d -q more'
-	# The host has it.
+	# The host has it. Who announces one path's changes in the guest leaves alone what is mounted in it.
+	[ "$(stat -c %Y "$g/.git/worktrees/tree/index")" -gt 1000000000 ]
 	local host=(git -c safe.directory='*' -C)
 	"${host[@]}" "$g" fsck --strict
 	[ "$("${host[@]}" "$g" log --format=%s linked)" = "$(printf 'three\ntwo\none')" ]
