@@ -64,14 +64,22 @@ struct session {
 };
 
 static unsigned sessions;
+static unsigned running; /* processes of sessions that have not been reaped */
 
 unsigned hull_exec_sessions(void)
 {
 	return sessions;
 }
 
+unsigned hull_exec_running(void)
+{
+	return running;
+}
+
 static void session_free(struct session *s)
 {
+	if (s->child.pid > 0)
+		running--;
 	hull_child_forget(&s->child);
 	hull_watch_del(&s->status);
 	if (s->status_fd >= 0)
@@ -198,9 +206,8 @@ static void out1_ended(struct hull_out *o, int error)
 
 static void take_status(struct session *s);
 
-static void child_ended(struct hull_child *c, int status)
+static void report_end(struct session *s, int status)
 {
-	struct session *s = hull_container_of(c, struct session, child);
 	s->ended = true;
 	s->group = 0;
 	s->wait_status = status;
@@ -219,6 +226,13 @@ static void child_ended(struct hull_child *c, int status)
 	if (s->out[0].open || s->out[1].open)
 		hull_timer_start(&s->grace, GRACE_MS, grace_over);
 	session_finish(s);
+}
+
+static void child_ended(struct hull_child *c, int status)
+{
+	running--;
+	report_end(hull_container_of(c, struct session, child), status);
+	hull_session_ended();
 }
 
 static void signal_session(struct session *s, int sig)
@@ -358,6 +372,7 @@ static int session_start(struct session *s, const struct hull_request *r, const 
 	e = hull_spawn(&s->child, cgroup, run, &l, &s->status_fd, child_ended, err);
 	if (e < 0)
 		return e;
+	running++;
 	s->pid = s->group = s->child.pid;
 	/* From here on it is the loop's; a failure to watch is out of memory in the kernel, and ends the session. */
 	fcntl(s->status_fd, F_SETFL, O_NONBLOCK);
@@ -444,6 +459,7 @@ static void on_closed(void *user, int code, const char *message)
 			kill(-s->group, SIGHUP); /* the shell itself, when something else was in the foreground */
 		kill(-s->group, SIGCONT);
 		session_free(s);
+		hull_session_ended();
 		return;
 	}
 	s->reported = true;

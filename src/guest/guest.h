@@ -90,6 +90,8 @@ void hull_shares_stop(void);
 
 /* --- exec.c --- */
 unsigned hull_exec_sessions(void);
+/* How many of their processes have not been reaped. */
+unsigned hull_exec_running(void);
 
 /* --- control.c: to the host, dropped when CONTROL is not open --- */
 void hull_control_service(const char *service, const char *state, const char *text);
@@ -112,6 +114,8 @@ void hull_renew(void (*then)(void));
 /* --- shutdown.c --- */
 void hull_shutdown(const char *why, uint32_t grace_ms);
 bool hull_shutting_down(void);
+/* The process of a session has been reaped, or nobody asks for its end any more. */
+void hull_session_ended(void);
 /* The end of a boot that failed: say it, and power off. */
 _Noreturn void hull_give_up(const struct hull_error *err);
 /* hull-init invoked as poweroff, halt, reboot or shutdown: ask PID 1. */

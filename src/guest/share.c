@@ -657,18 +657,21 @@ static void op_ended(struct hull_child *c, int status)
 static int begin(struct op *op)
 {
 	struct hull_error err;
+	_cleanup_close_ int announcer = -1;
 	struct share *s = op->share;
 	struct hull_mounting m = {.path = s ? s->path : op->path,
 				  .mode = op->mode,
 				  .umount = op->kind != OP_MOUNT,
 				  .force = op->force || op->kind == OP_CLEAN,
-				  .device = -1};
+				  .device = -1,
+				  .announcer = -1};
 	if (op->kind == OP_UNMOUNT && !find(op->path))
 		return -ENOENT;
 	if (op->kind == OP_UNMOUNT) {
 		s = find(op->path);
 		s->leaving = true;
-		hull_helper_stop(&s->announcer); /* it stands in the mount */
+		m.announcer = announcer = hull_helper_pidfd(&s->announcer); /* it stands in the mount */
+		hull_helper_stop(&s->announcer);
 		s = NULL;
 	}
 	if (op->kind == OP_MOUNT) {

@@ -22,6 +22,7 @@
 #include <limits.h>
 #include <linux/fuse.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -38,6 +39,7 @@ enum {
 	NOTES_MAX = 16 * 1024 * 1024,
 	CHANGES_MAX = 512 * 1024,
 	OVERFLOW_TOUCH_S = 1,
+	ANNOUNCER_END_MS = 5000,
 	AHEAD_MAX = 128,
 	FUSE_MAGIC = 0x65735546,
 };
@@ -298,6 +300,11 @@ void hull_helper_stop(struct hull_helper *h)
 	hull_buf_free(&h->waiting);
 }
 
+int hull_helper_pidfd(const struct hull_helper *h)
+{
+	return h->child.pid > 0 ? (int)syscall(SYS_pidfd_open, h->child.pid, 0) : -1;
+}
+
 /* --- mounting: in a child, that may wait for other mounts of ours --- */
 
 /* Make what is missing on the way to the mount point, and let everybody pass: the way may lead through a home that is
@@ -328,6 +335,10 @@ void hull_mount_run(void *ctx, int status_fd)
 {
 	const struct hull_mounting *m = ctx;
 	char options[256];
+	/* Killed, it still waits for the server's answer. */
+	struct pollfd gone = {.fd = m->announcer, .events = POLLIN};
+	if (m->announcer >= 0 && !m->force)
+		poll(&gone, 1, ANNOUNCER_END_MS);
 	hull_child_keep(m->device, status_fd);
 	umask(022);
 	if (m->umount) {

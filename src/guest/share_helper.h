@@ -26,6 +26,8 @@ int hull_announcer_start(struct hull_helper *h, const char *path);
 /* Queue a message. False when it had to be dropped: there is no process, or too much waits already. */
 bool hull_helper_send(struct hull_helper *h, const void *p, size_t n);
 void hull_helper_stop(struct hull_helper *h);
+/* Becomes readable when the process has ended; the caller closes it. -1 = it does not run. */
+int hull_helper_pidfd(const struct hull_helper *h);
 
 /* /dev/fuse, or -errno. */
 int hull_fuse_open(void);
@@ -35,6 +37,7 @@ struct hull_mounting {
 	bool umount, force;
 	uint32_t mode;
 	int device;
+	int announcer; /* its pidfd, or -1: it stands in the mount, and has been told to leave */
 };
 void hull_mount_run(void *ctx, int status_fd);
 

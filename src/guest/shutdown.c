@@ -2,7 +2,8 @@
  *
  *   1. STOPPING to the host, no new streams. TERM (to interactive shells HUP, which they heed) to the sessions; dockerd
  * is asked to stop, and stops its containers.
- *   2. When dockerd has gone and the cgroup of sessions is empty, or the grace is over: KILL everything that is left.
+ *   2. When dockerd has gone and the cgroup of sessions is empty and how each of them ended has been told (the cgroup is
+ * empty before the parent can be told), or the grace is over: KILL everything that is left.
  *   3. sync, unmount, power off.
  *
  * Both waits are events: the end of a child, and cgroup.events of the sessions. */
@@ -24,7 +25,7 @@
 
 enum { FLUSH_MS = 500, KILL_WAIT_S = 5 };
 
-static bool under_way, docker_gone, sessions_gone;
+static bool under_way, docker_gone, sessions_gone, settled;
 static struct hull_timer grace;
 static struct hull_watch events_watch;
 static int events_fd = -1;
@@ -89,10 +90,12 @@ static void grace_over(struct hull_timer *t)
 	finish();
 }
 
+/* The end comes from the loop: whoever calls this may be inside the wire, which finish() uses. */
 static void settle(void)
 {
-	if (docker_gone && sessions_gone)
-		finish();
+	settled = docker_gone && sessions_gone && hull_exec_running() == 0;
+	if (settled)
+		hull_timer_start(&grace, 0, grace_over);
 }
 
 static void docker_stopped(void)
@@ -115,8 +118,16 @@ static void sessions_changed(struct hull_watch *w, uint32_t events)
 	settle();
 }
 
+void hull_session_ended(void)
+{
+	if (under_way)
+		settle();
+}
+
 void hull_shutdown(const char *why, uint32_t grace_ms)
 {
+	if (settled)
+		return;
 	if (under_way) { /* asked again: with less patience, perhaps */
 		hull_timer_start(&grace, grace_ms < HULL_GRACE_MAX_MS ? grace_ms : HULL_GRACE_MAX_MS, grace_over);
 		return;

@@ -77,6 +77,17 @@ stopped_and_exited() {
 	hull_json logs "$name" --jobs --json -- --arg id "$2" '.[] | select(.id == $id) | .state == "exited" and .exit == 5'
 }
 
+# A cgroup is empty before its last process can be reaped: the end of that one is told all the same.
+@test "job: all that finish while the sandbox stops have exited" {
+	own_sandbox --no-docker
+	for _ in {1..12}; do
+		hull exec -d "$name" sh -c 'trap "exit 5" TERM; : >/tmp/set.$$; while :; do sleep 0.1; done'
+	done
+	eventually 60 hull exec "$name" sh -c '[ $(ls /tmp | grep -c "^set") = 12 ]'
+	hull stop "$name"
+	hull_json logs "$name" --jobs --json -- 'map(select(.state == "exited" and .exit == 5)) | length == 12'
+}
+
 @test "job: one that ran when its keeper was killed was stopped" {
 	own_sandbox
 	local id pids

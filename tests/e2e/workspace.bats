@@ -447,6 +447,17 @@ sys.exit(1)' "$@"
 	assert_refused 125 'not mounted'
 }
 
+# Who announces changes of the host in the guest stands in the mount, and is no reason for it to be in use.
+@test "workspace: unmounted while the host's changes are being announced" {
+	for round in 1 2 3; do
+		hull mount work "$ws/later"
+		touch "$ws/later/$round".{1..50}
+		hull exec work ls "$ws/later" >/dev/null
+		touch "$ws/later/$round".{1..50}
+		hull unmount work "$ws/later"
+	done
+}
+
 @test "workspace: a part of a writable path is made read-only while it runs" {
 	mkdir "$ws/rw/part"
 	echo kept >"$ws/rw/part/f"
