@@ -7,7 +7,7 @@
 
 setup() {
 	load lib
-	export HULL_COLD=0 LIMIT=300
+	export LIMIT=300
 }
 teardown() { remove_own; }
 

@@ -159,7 +159,7 @@ kill_while_starting() { # WHICH
 @test "crash: kill -9 of the command line in run --rm leaves a sandbox that works, or none" {
 	local name=tkill-$RANDOM
 	echo "$name" >>"$BATS_TEST_TMPDIR/own"
-	"$HULL" run --rm --name "$name" -m 768m -- sleep 1000 >/dev/null 2>&1 3>&- &
+	"$HULL" run --rm --name "$name" --cpus 1 -m 768m -- sleep 1000 >/dev/null 2>&1 3>&- &
 	eventually 120 runs_sleep "$name"
 	kill -9 $!
 	reap $!

@@ -237,7 +237,7 @@ teardown() { remove_own; }
 # EXEC_SESSIONS=10000, with a longer BATS_TEST_TIMEOUT, runs more of them.
 @test "exec: thousands, sixteen at a time: all succeed, and neither guest nor keeper grows" {
 	local count=${EXEC_SESSIONS:-2000} keeper before after fds rss
-	own_sandbox --no-docker --cpus 2
+	own_sandbox --no-docker --cpus 2 -m 1g
 	hull start "$name"
 	keeper=$(keeper_pid "$name")
 	# What grows once has grown then.

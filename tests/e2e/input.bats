@@ -46,6 +46,9 @@ teardown() { remove_own; }
 	own_sandbox
 	run hull create --name "$name" shell
 	assert_refused 125 "$name"
+	# Before anything that takes long: there is no template of this kind.
+	run hull create --name "$name" -m 3g shell
+	assert_refused 125 "$name"
 }
 
 @test "input: memory, processors and disk out of bounds" {
@@ -129,7 +132,7 @@ teardown() { remove_own; }
 	mount -t tmpfs -o size=1m,mode=700 hull-small "$small"
 	mkdir "$small/home"
 	ln -s "$HULL_HOME/images" "$small/home/images"
-	run env HULL_HOME="$small/home" "$HULL" create --name x shell
+	run env HULL_HOME="$small/home" "$HULL" create --cold --name x shell
 	local left
 	left=$(find "$small/home/sandboxes" -mindepth 1 2>/dev/null | grep -v 'lock$' || true)
 	umount "$small"

@@ -122,6 +122,8 @@ stopped_and_exited() {
 
 @test "logs: keeper, serial console and dockerd have theirs" {
 	hull logs shared | grep -q .
-	hull logs shared --serial | grep -q 'hull-init: .*ready'
+	as_root shared sh -c 'echo said on the console >/dev/console'
+	eventually 20 console_says 'said on the console'
 	hull logs shared --docker | grep -qi 'daemon'
 }
+console_says() { hull logs shared --serial | grep -q "$1"; }

@@ -11,9 +11,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 : "${HULL:=$top/build/hull}"
 : "${HULL_HOME:?run the tests with tools/run-tests, which gives them a home of their own}"
 runtime=$XDG_RUNTIME_DIR/hull
-# Sandboxes boot, unless a test is about templates: what is tested then is the whole way up.
-: "${HULL_COLD:=1}"
-export HULL HULL_COLD top runtime
+export HULL top runtime
 
 bats_require_minimum_version 1.5.0
 

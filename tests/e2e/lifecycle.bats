@@ -51,7 +51,7 @@ teardown() { remove_own; }
 
 @test "lifecycle: run with a command gives its output and code, and --rm leaves nothing" {
 	local name=trun-$RANDOM lock
-	run --separate-stderr hull run --rm --name "$name" -m 768m -- sh -c 'echo from inside; exit 5'
+	run --separate-stderr hull run --rm --name "$name" --cpus 1 -m 768m -- sh -c 'echo from inside; exit 5'
 	[ "$status" = 5 ]
 	[ "$output" = "from inside" ]
 	eventually 10 not test -e "$HULL_HOME/sandboxes/$name"
@@ -60,7 +60,7 @@ teardown() { remove_own; }
 
 @test "lifecycle: start, interrupted, has stopped what it had begun to start" {
 	local pid
-	own_sandbox
+	own_sandbox --cold
 	env --default-signal=INT "$HULL" start "$name" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
 	pid=$!
 	until [ -e "$runtime/$name" ]; do :; done

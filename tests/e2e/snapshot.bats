@@ -5,7 +5,7 @@
 
 setup() {
 	load lib
-	export HULL_COLD=0 LIMIT=300
+	export LIMIT=300
 	export templates=$HULL_HOME/templates
 }
 teardown() { remove_own; }

@@ -349,7 +349,7 @@ sys.exit(1)' "$@"
 
 @test "workspace: a path that has come to lead through a symlink is not served" {
 	mkdir -p "$ws/later/a/b" "$ws/outside/b"
-	hull create -q --name swapped --no-docker shell "$ws/later" "$ws/later/a/b"
+	hull create -q --name swapped --cpus 2 -m 1g --no-docker shell "$ws/later" "$ws/later/a/b"
 	mv "$ws/later/a" "$ws/later/c"
 	ln -s "$ws/outside" "$ws/later/a"
 	run hull start -q swapped
@@ -375,18 +375,18 @@ sys.exit(1)' "$@"
 	)
 	[ "$UID" != 0 ] || chown -R "$owner:$owner" "$g" "$ws/tree" "$ws/tree2"
 	# Made with one: said in a line, and the repository is mounted with it.
-	run hull create --name linked --no-docker --cold shell "$ws/tree" "$ws/ro:ro"
+	run hull create --name linked --cpus 2 -m 1g --no-docker shell "$ws/tree" "$ws/ro:ro"
 	assert_says 0 "linked worktree.*$g/.git"
 	[ "$(jq -r '.paths[]' "$HULL_HOME/sandboxes/linked/sandbox.json")" = "$(printf '%s\n' "$ws/tree" "$ws/ro:ro" \
 		"$g/.git:git" "$g/.git/worktrees/tree")" ]
 	hull rm -f linked
 	# Not when a path has all of the repository, and not with what another directory claims to be.
-	hull create -q --name linked --no-docker shell "$ws/tree" "$g"
+	hull create -q --name linked --cpus 2 -m 1g --no-docker shell "$ws/tree" "$g"
 	[ "$(jq -r '.paths[]' "$HULL_HOME/sandboxes/linked/sandbox.json")" = "$(printf '%s\n' "$ws/tree" "$g")" ]
 	hull rm -f linked
 	mkdir "$ws/claims"
 	cp "$ws/tree/.git" "$ws/claims/"
-	run hull create --name linked --no-docker --cold shell "$ws/claims"
+	run hull create --name linked --cpus 2 -m 1g --no-docker shell "$ws/claims"
 	assert_says 0 'knows no worktree'
 	[ "$(jq -r '.paths[]' "$HULL_HOME/sandboxes/linked/sandbox.json")" = "$ws/claims" ]
 	hull rm -f linked
@@ -489,7 +489,7 @@ sys.exit(1)' "$@"
 	[ "$UID" != 0 ] || chown -R "$owner:$owner" "$here" "$ws/one" "$ws/two"
 	cd "$here"
 	# create without a path has none.
-	hull create -q --name bare --no-docker shell
+	hull create -q --name bare --cpus 2 -m 1g --no-docker shell
 	[ "$(jq -c '.paths // []' "$HULL_HOME/sandboxes/bare/sandbox.json")" = '[]' ]
 	hull mount bare "$ws/one:ro" "$ws/two"
 	run hull mount bare "$ws/two"
@@ -505,7 +505,7 @@ sys.exit(1)' "$@"
 	[ "$status" != 0 ]
 	hull rm -f bare
 	# run without one has the directory it is called from.
-	LIMIT=300 hull run -q --name bare --no-docker --rm -- sh -c "pwd; cat f; awk '\$3 == \"fuse.hull\" {print \$2}' /proc/mounts" >"$BATS_TEST_TMPDIR/said"
+	LIMIT=300 hull run -q --name bare --cpus 2 -m 1g --no-docker --rm -- sh -c "pwd; cat f; awk '\$3 == \"fuse.hull\" {print \$2}' /proc/mounts" >"$BATS_TEST_TMPDIR/said"
 	[ "$(cat "$BATS_TEST_TMPDIR/said")" = "$(printf '%s\nhere\n%s' "$here" "$here")" ]
 	cd "$BATS_TEST_TMPDIR"
 }
