@@ -2,8 +2,8 @@
  *
  *   1. STOPPING to the host, no new streams. TERM (to interactive shells HUP, which they heed) to the sessions; dockerd
  * is asked to stop, and stops its containers.
- *   2. When dockerd has gone and the cgroup of sessions is empty and how each of them ended has been told (the cgroup is
- * empty before the parent can be told), or the grace is over: KILL everything that is left.
+ *   2. When dockerd has gone and the cgroup of sessions is empty and how each of them ended has been told (the cgroup
+ * is empty before the parent can be told), or the grace is over: KILL everything that is left.
  *   3. sync, unmount, power off.
  *
  * Both waits are events: the end of a child, and cgroup.events of the sessions. */
