@@ -132,7 +132,7 @@ teardown() {
 	git worktree add -q -b side "$BATS_TEST_TMPDIR/tree"
 	name=t$BATS_SUITE_TEST_NUMBER-$RANDOM
 	echo "$name" >>"$BATS_TEST_TMPDIR/own"
-	run hull create --cold --clone --name "$name" --cpus 1 -m 768m --no-docker shell "$BATS_TEST_TMPDIR/tree"
+	run hull create --cold --clone --name "$name" --cpus 1 -m 1g --no-docker shell "$BATS_TEST_TMPDIR/tree"
 	[ "$status" = 0 ]
 	[ "${#lines[@]}" = 1 ]
 	# Killed while it is under way, as far as can be told: whatever there is then is not used.
@@ -155,13 +155,13 @@ teardown() {
 	git init -q -b trunk "$t/empty"
 	name=t$BATS_SUITE_TEST_NUMBER-$RANDOM
 	echo "$name" >>"$BATS_TEST_TMPDIR/own"
-	LIMIT=300 hull create -q --clone --name "$name" --cpus 1 -m 768m --no-docker shell "$t/empty"
+	LIMIT=300 hull create -q --clone --name "$name" --cpus 1 -m 1g --no-docker shell "$t/empty"
 	LIMIT=300 hull start -q "$name"
 	[ "$(hull exec "$name" git status --porcelain --branch)" = '## No commits yet on trunk' ]
 	LIMIT=120 hull rm -f "$name"
 	git clone -q --depth 1 "file://$repo" "$t/cut"
 	git -C "$t/cut" checkout -q --detach
-	LIMIT=300 hull create -q --clone --name "$name" --cpus 1 -m 768m --no-docker shell "$t/cut"
+	LIMIT=300 hull create -q --clone --name "$name" --cpus 1 -m 1g --no-docker shell "$t/cut"
 	LIMIT=300 hull start -q "$name"
 	[ "$(hull exec "$name" git rev-parse HEAD)" = "$(git rev-parse HEAD)" ]
 	hull exec "$name" git fsck
@@ -185,13 +185,13 @@ teardown() {
 
 @test "clone: a person's own remote is left alone, and hull rm keeps what nothing else has" {
 	git remote add hull-mine /srv/other
-	run hull create --clone --name mine --cpus 1 -m 768m --no-docker shell "$repo"
+	run hull create --clone --name mine --cpus 1 -m 1g --no-docker shell "$repo"
 	[ "$status" = 0 ]
 	[[ $output == *'a remote hull-mine of its own'* ]]
 	hull rm mine
 	[ "$(git remote get-url hull-mine)" = /srv/other ]
 	git remote remove hull-mine
-	run hull create --clone --name kept --cpus 1 -m 768m --no-docker shell "$repo"
+	run hull create --clone --name kept --cpus 1 -m 1g --no-docker shell "$repo"
 	[[ $output == *'uncommitted changes'* ]]
 	git update-ref refs/remotes/hull-kept/x "$(git commit-tree -m x 'HEAD^{tree}')"
 	run hull rm kept

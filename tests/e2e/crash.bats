@@ -33,10 +33,10 @@ victim() { # WHICH NAME
 
 # Kill process WHICH (keeper, engine, cli: the command line in an exec) at a random moment of a command that writes,
 # three times over.
-kill_at_random() {
+kill_at_random() { # WHICH [ARGUMENT OF own_sandbox...]
 	local which=$1 round written=$BATS_TEST_TMPDIR/written pids last session victim kills=0
 	seed_random
-	own_sandbox
+	own_sandbox "${@:2}"
 	for round in 1 2 3; do
 		hull start "$name"
 		mapfile -t pids < <(family "$name")
@@ -73,7 +73,7 @@ kill_at_random() {
 }
 
 @test "crash: kill -9 of the keeper, three times, disk intact" {
-	kill_at_random keeper
+	kill_at_random keeper --no-docker
 }
 
 @test "crash: kill -9 of the engine, three times, disk intact; hull says why it stopped" {
@@ -81,7 +81,7 @@ kill_at_random() {
 }
 
 @test "crash: kill -9 of the command line in an exec, three times: its command ends, and the disk is intact after a crash" {
-	kill_at_random cli
+	kill_at_random cli --no-docker
 }
 
 # The keeper of NAME while it starts, when `ls` may not get an answer yet: whoever holds the lock.
@@ -159,7 +159,7 @@ kill_while_starting() { # WHICH
 @test "crash: kill -9 of the command line in run --rm leaves a sandbox that works, or none" {
 	local name=tkill-$RANDOM
 	echo "$name" >>"$BATS_TEST_TMPDIR/own"
-	"$HULL" run --rm --name "$name" --cpus 1 -m 768m -- sleep 1000 >/dev/null 2>&1 3>&- &
+	"$HULL" run --rm --name "$name" --cpus 1 -m 1g -- sleep 1000 >/dev/null 2>&1 3>&- &
 	eventually 120 runs_sleep "$name"
 	kill -9 $!
 	reap $!

@@ -236,7 +236,7 @@ teardown() { remove_own; }
 # As many as fit under emulation on a machine that does other things, too, at some 25 ms of a processor for each:
 # EXEC_SESSIONS=10000, with a longer BATS_TEST_TIMEOUT, runs more of them.
 @test "exec: thousands, sixteen at a time: all succeed, and neither guest nor keeper grows" {
-	local count=${EXEC_SESSIONS:-2000} keeper before after fds rss
+	local count=${EXEC_SESSIONS:-1000} keeper before after fds rss
 	own_sandbox --no-docker --cpus 2 -m 1g
 	hull start "$name"
 	keeper=$(keeper_pid "$name")
@@ -269,7 +269,7 @@ footprint='echo $(ls /proc/1/fd | wc -l) $(awk "/^VmRSS:/ {print \$2}" /proc/1/s
 	chmod 755 "$BATS_TEST_TMPDIR" "$ws"
 	name=dial-$RANDOM
 	echo "$name" >>"$BATS_TEST_TMPDIR/own"
-	LIMIT=300 hull create -q --name "$name" --cpus 1 -m 768m --no-docker shell "$ws"
+	LIMIT=300 hull create -q --name "$name" --cpus 1 -m 1g --no-docker shell "$ws"
 	hull exec -d "$name" python3 -c 'import socket, sys
 s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(5)
 while True: c, _ = s.accept(); c.sendall(b"hello"); c.close()' "$ws/sock"

@@ -49,7 +49,7 @@ shared_sandbox() {
 		flock 9
 		if [ "$("$HULL" ls --json | jq -r '.[] | select(.name == "shared") | .state')" != running ]; then
 			if [ -e "$HULL_HOME/sandboxes/shared" ]; then LIMIT=180 hull rm -f shared; fi
-			LIMIT=300 hull create -q --name shared --cpus 2 -m 1g -e FROM_SANDBOX=yes shell
+			LIMIT=300 hull create -q --name shared --cpus 1 -m 1g -e FROM_SANDBOX=yes shell
 			LIMIT=300 hull start -q shared
 		fi
 	) 9>"$XDG_RUNTIME_DIR/shared.lock"
@@ -59,7 +59,7 @@ shared_sandbox() {
 own_sandbox() {
 	name=t$BATS_SUITE_TEST_NUMBER-$RANDOM
 	echo "$name" >>"$BATS_TEST_TMPDIR/own"
-	LIMIT=300 hull create -q --name "$name" --cpus 1 -m 768m "$@" shell
+	LIMIT=300 hull create -q --name "$name" --cpus 1 -m 1g "$@" shell
 }
 # What teardown() of a file that uses own_sandbox calls.
 remove_own() {

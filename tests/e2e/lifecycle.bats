@@ -51,7 +51,7 @@ teardown() { remove_own; }
 
 @test "lifecycle: run with a command gives its output and code, and --rm leaves nothing" {
 	local name=trun-$RANDOM lock
-	run --separate-stderr hull run --rm --name "$name" --cpus 1 -m 768m -- sh -c 'echo from inside; exit 5'
+	run --separate-stderr hull run --rm --name "$name" --cpus 1 -m 1g -- sh -c 'echo from inside; exit 5'
 	[ "$status" = 5 ]
 	[ "$output" = "from inside" ]
 	eventually 10 not test -e "$HULL_HOME/sandboxes/$name"
@@ -118,7 +118,7 @@ signal.pause()' "$runtime/$name/control.sock" >"$BATS_TEST_TMPDIR/crowd" 3>&- &
 	hull ls | grep -qE '^NAME'
 	hull ls | grep -qE '^shared .*running'
 	[ "$(hull ls -q | grep -cx shared)" = 1 ]
-	hull_json ls --json -- '.[] | select(.name == "shared") | .state == "running" and .cpus == 2 and .memory_limit == 1073741824 and (.memory > 1000000) and (.engine | length > 0)'
+	hull_json ls --json -- '.[] | select(.name == "shared") | .state == "running" and .cpus == 1 and .memory_limit == 1073741824 and (.memory > 1000000) and (.engine | length > 0)'
 	eventually 120 docker_ready shared
 	hull_json ls --json -- 'length >= 1 and all(.[]; has("name") and has("state"))'
 }

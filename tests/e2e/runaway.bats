@@ -4,7 +4,7 @@
 setup_file() {
 	load lib
 	shared_sandbox
-	LIMIT=300 hull create -q --name runaway --cpus 1 -m 768m --disk 6g shell
+	LIMIT=300 hull create -q --name runaway --cpus 1 -m 1g --disk 6g shell
 	LIMIT=300 hull start runaway
 }
 teardown_file() {
@@ -43,7 +43,7 @@ while True: x.append(bytearray(1 << 24))'
 	[ "$status" != 0 ]
 	others_answer
 	# Not more than the VM's memory and what emulating it takes.
-	[ "$(rss_kib "$engine")" -lt $(((768 + 700) * 1024)) ]
+	[ "$(rss_kib "$engine")" -lt $(((1024 + 700) * 1024)) ]
 	[ "$(hull exec runaway echo still here)" = "still here" ]
 }
 

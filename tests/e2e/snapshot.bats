@@ -33,7 +33,7 @@ own_templates() { find "$templates" -mindepth 1 -maxdepth 1 -type d -not -name '
 	# Booting is still to be had, and is another way to the same thing.
 	name=cold-$RANDOM
 	own "$name"
-	hull create -q --cold --name "$name" --cpus 1 -m 768m shell
+	hull create -q --cold --name "$name" --cpus 1 -m 1g shell
 	hull start -q "$name"
 	[ "$(hull ls --json | jq -r --arg n "$name" '.[] | select(.name == $n) | .boot.restored')" = false ]
 }
@@ -123,7 +123,7 @@ all_differ() { # NAME...
 	echo of the workspace >workspace/shared-file
 	a=ws-$RANDOM
 	own "$a"
-	hull create -q --name "$a" --cpus 1 -m 768m shell "$PWD/workspace"
+	hull create -q --name "$a" --cpus 1 -m 1g shell "$PWD/workspace"
 	[ "$(hull exec "$a" cat shared-file)" = 'of the workspace' ]
 	as_root "$a" sh -c 'mkdir -p /etc/hull/on-restore.d
 		printf "#!/bin/sh\nhostname >/root/hook\n" >/etc/hull/on-restore.d/mine
