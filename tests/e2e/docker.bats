@@ -101,7 +101,7 @@ YML
 	LIMIT=300 hull start --wait docker "$name"
 	as_root "$name" pkill -9 -x dockerd
 	eventually 120 docker_answers "$name"
-	hull logs "$name" --docker | grep -q .
+	hull logs "$name" --docker | grep -qi daemon
 }
 docker_answers() { hull exec "$1" docker version >/dev/null 2>&1; }
 

@@ -120,10 +120,9 @@ stopped_and_exited() {
 	assert_refused 125 'job'
 }
 
-@test "logs: keeper, serial console and dockerd have theirs" {
+@test "logs: keeper and serial console have theirs" {
 	hull logs shared | grep -q .
 	as_root shared sh -c 'echo said on the console >/dev/console'
 	eventually 20 console_says 'said on the console'
-	hull logs shared --docker | grep -qi 'daemon'
 }
 console_says() { hull logs shared --serial | grep -q "$1"; }
