@@ -24,7 +24,7 @@ nothing_half_done() { # HOME
 }
 
 @test "image: in use, it is not removed" {
-	LIMIT=60 hull create --name tuses -m 768m shell
+	LIMIT=60 hull create --cold --name tuses shell
 	run hull image rm default
 	local code=$status said=$output
 	hull rm -f tuses
