@@ -432,33 +432,13 @@ static int make_of_choice(struct cli *cli, const struct create_place *place, int
 	return make_named(cli, place, NULL, seed, s, err);
 }
 
-static int taken(const char *name, struct hull_error *err)
-{
-	return hull_fail(err, -EEXIST,
-			 "a sandbox called %s exists already: choose another --name, or `hull rm %s` first", name,
-			 name);
-}
-
-/* Before anything that takes time; making it has the last word. */
-static int check_name(const struct cli *cli, struct hull_error *err)
-{
-	struct stat st;
-	int r = flag_name ? hull_name_check(flag_name, err) : 0;
-	if (r < 0 || !flag_name)
-		return r;
-	_cleanup_free_ char *path = hull_sandbox_path(&cli->paths, flag_name, NULL);
-	if (!path)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	return lstat(path, &st) == 0 ? taken(flag_name, err) : 0;
-}
-
 int create_make(struct cli *cli, const struct create_place *place, bool remove, char **name, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
 	_cleanup_(hull_image_free) struct hull_image image = {0};
 	int r = cli_paths(cli, err);
-	if (r >= 0)
-		r = check_name(cli, err);
+	if (r >= 0 && flag_name)
+		r = hull_sandbox_name_new(&cli->paths, flag_name, err);
 	if (r >= 0)
 		r = check_paths(cli, place, err);
 	if (r >= 0)
@@ -481,8 +461,6 @@ int create_make(struct cli *cli, const struct create_place *place, bool remove, 
 	if (!s.image)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	r = make_of_choice(cli, place, seed, &s, err);
-	if (r == -EEXIST)
-		return taken(s.name, err);
 	if (r < 0)
 		return r;
 	after_clone(place, s.name);

@@ -138,7 +138,7 @@ static int run(struct cli *cli, struct hull_error *err)
 		return hull_fail(err, -EINVAL, "--count takes a number from 1 to %d", COUNT_MAX);
 	int r = life_load(cli, name, &of, err);
 	if (r >= 0 && wish)
-		r = hull_name_check(wish, err);
+		r = count == 1 ? hull_sandbox_name_new(&cli->paths, wish, err) : hull_name_check(wish, err);
 	if (r < 0)
 		return r;
 	if (!hull_sandbox_running(&cli->paths, name))

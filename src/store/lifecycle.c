@@ -147,19 +147,32 @@ static int rename_new(int root, const char *from, const char *to)
 	return -1;
 }
 
+static int taken(const char *name, struct hull_error *err)
+{
+	return hull_fail(err, -EEXIST, "the name \"%s\" is taken; use another, or `hull rm %s` first", name, name);
+}
+
+int hull_sandbox_name_new(const struct hull_paths *p, const char *name, struct hull_error *err)
+{
+	struct stat st;
+	int r = hull_name_check(name, err);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *path = hull_sandbox_path(p, name, NULL);
+	if (!path)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	return lstat(path, &st) == 0 ? taken(name, err) : 0;
+}
+
 int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s, int seed_fd, struct hull_error *err)
 {
-	int r = hull_name_check(s->name, err);
+	int r = hull_sandbox_name_new(p, s->name, err);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int root = open_sandboxes(p, err);
 	if (root < 0)
 		return root;
 	sweep_scratch(root);
-	struct stat st;
-	if (fstatat(root, s->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return hull_fail(err, -EEXIST, "the name \"%s\" is taken; use another, or `hull rm %s` first", s->name,
-				 s->name);
 	struct stat seed;
 	if (fstat(seed_fd, &seed) < 0 || !S_ISREG(seed.st_mode))
 		return hull_fail(err, -EINVAL, "the image's seed disk is not a file");
@@ -176,8 +189,7 @@ int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s
 	r = fill(dir, s, seed_fd, err);
 	if (r == 0 && rename_new(root, scratch, s->name) < 0) {
 		if (errno == EEXIST || errno == ENOTEMPTY)
-			r = hull_fail(err, -EEXIST, "the name \"%s\" is taken; use another, or `hull rm %s` first",
-				      s->name, s->name);
+			r = taken(s->name, err);
 		else
 			r = hull_fail_errno(err, "cannot give the sandbox \"%s\" its name", s->name);
 	}

@@ -77,6 +77,9 @@ void hull_sandbox_free(struct hull_sandbox *s); /* frees the members, not s; fit
 /* Read sandbox.json. -ENOENT unknown name; -EBADMSG damaged (the message says file and what to do). */
 int hull_sandbox_load(const struct hull_paths *p, const char *name, struct hull_sandbox *out, struct hull_error *err);
 int hull_sandbox_save(const struct hull_paths *p, const struct hull_sandbox *s, struct hull_error *err);
+/* May a new sandbox be called so? -EINVAL for a bad name, -EEXIST for one that is taken. To be asked before what takes
+ * long; making the sandbox has the last word. */
+int hull_sandbox_name_new(const struct hull_paths *p, const char *name, struct hull_error *err);
 /* Make the directory of a new sandbox and its disk (cloned from seed_fd, then grown to s->disk), and write
  * sandbox.json last. -EEXIST when the name is taken, -ENOSPC with the figures, -EINVAL when a member of s is out of
  * range or s->disk is smaller than the seed (the message has the minimum). All or nothing. The disk's data is not

@@ -49,6 +49,9 @@ teardown() { remove_own; }
 	# Before anything that takes long: there is no template of this kind.
 	run hull create --name "$name" -m 3g shell
 	assert_refused 125 "$name"
+	# Nor does a sandbox stand still for it, or have to run.
+	run hull fork "$name" "$name"
+	assert_refused 125 'taken'
 }
 
 @test "input: memory, processors and disk out of bounds" {
