@@ -46,6 +46,31 @@ fail() { # NAME [LOG]
 	if [ -n "${2:-}" ] && [ -s "$2" ]; then tail -n 60 "$2" | sed 's/^/#   /'; fi
 	failures=$((${failures:-0} + 1))
 }
+# The tests of a file for bats, a result each; what one has to say comes out in one piece.
+run_bats() { # LABEL LOG FILE
+	local block='' line planned ran
+	while IFS= read -r line; do
+		case $line in
+		"ok "* | "not ok "*)
+			put_block "$block"
+			block=
+			sed -E "s/^(ok|not ok) [0-9]+ /\\1 - $1: /" <<<"$line" >>"$results"
+			;;
+		1..*) continue ;;
+		esac
+		block+=$line$'\n'
+	done < <(bats --tap --timing "$3" 2>&1 </dev/null | tee "$2")
+	put_block "$block"
+	# Bats that broke off, or a file that does not parse, has announced more tests than it ran.
+	planned=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$2" | head -n 1)
+	ran=$(grep -cE '^(not )?ok [0-9]' "$2")
+	if [ "${planned:-0}" = 0 ] || [ "$planned" != "$ran" ]; then
+		fail "$1: all tests of $3 ran (${planned:-none} planned, $ran ran)" "$2"
+	fi
+}
+put_block() { # TEXT; others may be printing
+	[ -z "$1" ] || flock "$results" printf '%s' "$1"
+}
 # check NAME COMMAND...: one result; what it printed goes to its log.
 check() {
 	local name=$1 log
