@@ -236,7 +236,7 @@ teardown() { remove_own; }
 # As many as fit under emulation on a machine that does other things, too, at some 25 ms of a processor for each:
 # EXEC_SESSIONS=10000, with a longer BATS_TEST_TIMEOUT, runs more of them.
 @test "exec: thousands, sixteen at a time: all succeed, and neither guest nor keeper grows" {
-	local count=${EXEC_SESSIONS:-1000} keeper before after fds rss
+	local count=${EXEC_SESSIONS:-2000} keeper before after fds rss
 	own_sandbox --no-docker --cpus 2 -m 1g
 	hull start "$name"
 	keeper=$(keeper_pid "$name")
