@@ -665,14 +665,13 @@ static int begin(struct op *op)
 				  .force = op->force || op->kind == OP_CLEAN,
 				  .device = -1,
 				  .announcer = -1};
-	if (op->kind == OP_UNMOUNT && !find(op->path))
-		return -ENOENT;
 	if (op->kind == OP_UNMOUNT) {
 		s = find(op->path);
+		if (!s)
+			return -ENOENT;
 		s->leaving = true;
 		m.announcer = announcer = hull_helper_pidfd(&s->announcer); /* it stands in the mount */
 		hull_helper_stop(&s->announcer);
-		s = NULL;
 	}
 	if (op->kind == OP_MOUNT) {
 		s = find(op->path);

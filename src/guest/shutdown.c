@@ -6,7 +6,7 @@
  * is empty before the parent can be told), or the grace is over: KILL everything that is left.
  *   3. sync, unmount, power off.
  *
- * Both waits are events: the end of a child, and cgroup.events of the sessions. */
+ * The waits are events: the end of a child, and cgroup.events of the sessions. */
 #include "guest/guest.h"
 
 #include "base/cleanup.h"
@@ -25,7 +25,7 @@
 
 enum { FLUSH_MS = 500, KILL_WAIT_S = 5 };
 
-static bool under_way, docker_gone, sessions_gone, settled;
+static bool under_way, docker_gone, sessions_gone;
 static struct hull_timer grace;
 static struct hull_watch events_watch;
 static int events_fd = -1;
@@ -90,11 +90,15 @@ static void grace_over(struct hull_timer *t)
 	finish();
 }
 
+static bool settled(void)
+{
+	return docker_gone && sessions_gone && hull_exec_running() == 0;
+}
+
 /* The end comes from the loop: whoever calls this may be inside the wire, which finish() uses. */
 static void settle(void)
 {
-	settled = docker_gone && sessions_gone && hull_exec_running() == 0;
-	if (settled)
+	if (settled())
 		hull_timer_start(&grace, 0, grace_over);
 }
 
@@ -126,7 +130,7 @@ void hull_session_ended(void)
 
 void hull_shutdown(const char *why, uint32_t grace_ms)
 {
-	if (settled)
+	if (settled())
 		return;
 	if (under_way) { /* asked again: with less patience, perhaps */
 		hull_timer_start(&grace, grace_ms < HULL_GRACE_MAX_MS ? grace_ms : HULL_GRACE_MAX_MS, grace_over);

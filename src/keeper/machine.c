@@ -172,8 +172,8 @@ static int find_init(char **out, struct hull_error *err)
 
 /* What the kernel is told, besides what the engine adds. The words from cryptomgr on leave out what a machine without
  * devices to discover does not need: together they take 10 to 20 percent off the time to boot, emulated. Expedited
- * grace periods also make containers start and stop sooner; without watchdogs and pressure stalls (a kernel thread that
- * averages them for each cgroup) an idle guest wakes less, and a switch of processes costs less. Of the security
+ * grace periods also make containers start and stop sooner; without watchdogs and pressure stall information (averaged
+ * for each cgroup every two seconds) an idle guest wakes less, and a switch of processes costs less. Of the security
  * modules those stay that programs use by themselves: nothing in the image sets up the others, whose hooks are called
  * all the same. */
 static char *kernel_cmdline(const struct keeper *k)
