@@ -304,3 +304,19 @@ char *hull_printable(const char *s, size_t n)
 	out[to] = '\0';
 	return out;
 }
+
+int hull_yaml_readable(const char *label, const char *text, size_t n, struct hull_error *err)
+{
+	size_t line = 1;
+	for (size_t i = 0, len; i < n; i += len) {
+		uint32_t cp = 0;
+		len = utf8_one((const uint8_t *)text + i, n - i, &cp);
+		if (len == 0 || cp == 0)
+			return hull_fail(err, -EINVAL, "%s:%zu:1: this is not UTF-8 text", label, line);
+		if (cp == '%' && (i == 0 || text[i - 1] == '\n' || text[i - 1] == '\r'))
+			return hull_fail(err, -EINVAL, "%s:%zu:1: a YAML directive has no place here; remove the line",
+					 label, line);
+		line += cp == '\n';
+	}
+	return 0;
+}

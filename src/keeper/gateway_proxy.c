@@ -43,6 +43,8 @@ static char *read_config(const struct keeper *k, char **all, char **no)
 	int r = path ? hull_read_file(AT_FDCWD, path, 1 << 20, &text, &err) : -ENOMEM;
 	if (r == -ENOENT)
 		return NULL;
+	if (r == 0)
+		r = hull_yaml_readable(path, (char *)hull_buf_bytes(&text), text.len, &err);
 	if (r < 0)
 		return hull_fmt("the upstream proxy is not known: %s; mend it, and start the sandbox again", err.msg);
 	struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET};

@@ -323,17 +323,9 @@ int hull_policy_add(struct hull_policy *p, const char *source, const char *label
 {
 	if (preset)
 		*preset = NULL;
-	if (memchr(text, '\0', n))
-		return hull_fail(err, -EINVAL, "%s:1:1: this is not text", label);
-	/* A policy needs no YAML directives, and libfyaml 0.7 never returns from some malformed ones. */
-	size_t line = 1;
-	for (size_t i = 0; i < n; i++) {
-		if (text[i] == '%' && (i == 0 || text[i - 1] == '\n' || text[i - 1] == '\r'))
-			return hull_fail(err, -EINVAL,
-					 "%s:%zu:1: a YAML directive has no place in a policy; remove the line", label,
-					 line);
-		line += text[i] == '\n';
-	}
+	int r = hull_yaml_readable(label, text, n, err);
+	if (r < 0)
+		return r;
 	struct load l = {.p = p, .label = label, .source = keep_source(p, source), .err = err};
 	if (!l.source)
 		return hull_fail(err, -ENOMEM, "out of memory");
@@ -348,7 +340,7 @@ int hull_policy_add(struct hull_policy *p, const char *source, const char *label
 	fy_diag_set_collect_errors(diag, true);
 	struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET, .diag = diag};
 	_cleanup_(free_doc) struct fy_document *doc = fy_document_build_from_string(&cfg, text, n);
-	int r = doc ? read_top(&l, fy_document_root(doc)) : 0;
+	r = doc ? read_top(&l, fy_document_root(doc)) : 0;
 	/* A text without a document in it (empty, only comments) is a policy without rules. */
 	if (!doc && !blank(text))
 		r = syntax_error(&l, diag, text);

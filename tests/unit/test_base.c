@@ -171,6 +171,31 @@ static void check_printable(const char *in, size_t n, const char *wanted)
 	assert_string_equal(out, wanted);
 }
 
+static void test_yaml_readable(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t n;
+		const char *told; /* NULL: it may be read */
+	} t[] = {
+		{"", 0, NULL},
+		{"a: b # 5%\n% \xe2\x82\xac", 15, "f:2:1: a YAML directive"},
+		{"a: \"%\xe2\x82\xac\"\n", 9, NULL},
+		{"%YAML 9\n", 8, "f:1:1: a YAML directive"},
+		{"a\r%TAG", 6, "f:1:1: a YAML directive"},
+		{"a\nb\0", 4, "f:2:1: this is not UTF-8 text"},
+		{"\xa4\xa4", 2, "f:1:1: this is not UTF-8 text"},
+		{"\xe2\x82", 2, "f:1:1: this is not UTF-8 text"},
+		{"\xed\xa0\x80", 3, "f:1:1: this is not UTF-8 text"},
+	};
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		struct hull_error err = {0};
+		int r = hull_yaml_readable("f", t[i].text, t[i].n, &err);
+		assert_int_equal(r, t[i].told ? -EINVAL : 0);
+		assert_true(!t[i].told || hull_starts(err.msg, t[i].told));
+	}
+}
+
 static void test_printable(void **state)
 {
 	check_printable("plain", 5, "plain");
@@ -331,6 +356,7 @@ int main(void)
 		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_numbers_printed),
 		cmocka_unit_test(test_closest),
+		cmocka_unit_test(test_yaml_readable),
 		cmocka_unit_test(test_printable),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test_setup_teardown(test_atomic_file, make_place, drop_place),

@@ -278,8 +278,13 @@ static void test_proxy_config_empty(void **state)
 
 static void test_proxy_config_bad(void **state)
 {
-	static const char *const t[] = {"proxy: [a\n", "proxy http://c.test:4\n", "proxy: [http://c.test:4]\n",
-					"- proxy: http://c.test:4\n", "\tproxy: {\n"};
+	static const char *const t[] = {"proxy: [a\n",
+					"proxy http://c.test:4\n",
+					"proxy: [http://c.test:4]\n",
+					"- proxy: http://c.test:4\n",
+					"\tproxy: {\n",
+					"%YAML 9\n---\n...\n...\n{",
+					"proxy: \"http://\xa4.test:4\"\n"};
 	struct world *w = *state;
 	_cleanup_free_ char *config = path_in("config.yaml");
 	setenv("HTTPS_PROXY", "http://s.test:2", 1);

@@ -500,6 +500,7 @@ static void bad_files(void **state)
 		{"allow:\n  - a.com\nallow:\n  - b.com\n", "f:3:"},
 		{"allow:\n  - [a.com]\n", "f:2:"},
 		{"%YAML 9\n---\n...\n...\n{", "f:"},
+		{"allow:\n- \xa4.test\n", "f:2:1: this is not UTF-8"},
 	};
 	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
 		_cleanup_(hull_policy_free) struct hull_policy p = {0};
