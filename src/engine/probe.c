@@ -3,9 +3,11 @@
  * of one page runs a short ring-0 loop, and the clock tells.
  *
  * It runs in a child process: its timer signal disturbs nobody, and should a broken kvm hang or crash it, the parent
- * gives up on it after two seconds. Inside, a timer cuts the loop off after 20 ms (immediate_exit closes the race
- * between the signal and KVM_RUN); what the counter register says by then gives the time per instruction. Time is
- * the thread's CPU time, so that a busy host does not make good hardware look bad.
+ * gives up on it after ten seconds (a starved host may take two for what is a millisecond's work). Inside, a timer cuts
+ * the loop off after 20 ms (immediate_exit closes the race between the signal and KVM_RUN); what the counter register
+ * says by then gives the time per instruction. Time is the thread's CPU time, so that a busy host does not make good
+ * hardware look bad; and since to a host that is itself a guest, time stolen from it looks like work, the best of
+ * several tries counts.
  *
  * Remembered: only the measurement, for one boot of the host and one /dev/kvm node. Whether this user may open it is
  * looked at each time, so that joining the group kvm shows at once. */
@@ -33,7 +35,8 @@
 enum {
 	LOOPS = 100 * 1000, /* of two instructions each: under 0.1 ms on hardware */
 	CUT_OFF_US = 20 * 1000,
-	GIVE_UP_MS = 2000,
+	GIVE_UP_MS = 10 * 1000,
+	TRIES = 5,
 	CODE_AT = 0x1000,
 	PAGE = 4096,
 };
@@ -119,7 +122,8 @@ static int run_loop(int vcpu, struct measured *m)
 	if (rc < 0 && spent < CUT_OFF_US * 1000.0 / 4)
 		return 1;
 	double instructions = left <= LOOPS ? (double)(LOOPS - left) * 2 + 1 : 1;
-	m->ns = spent / instructions;
+	double ns = spent / instructions;
+	m->ns = m->ns == 0 || ns < m->ns ? ns : m->ns;
 	return 0;
 }
 
@@ -158,10 +162,11 @@ static void measure(struct measured *m)
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	for (int i = 0; i < 5; i++)
-		if (run_loop(vcpu, m) <= 0)
+	for (int i = 0; i < TRIES && (m->ns == 0 || m->ns >= hardware_ns); i++)
+		if (run_loop(vcpu, m) < 0)
 			return;
-	snprintf(m->error, sizeof(m->error), "the host was too busy to measure it");
+	if (m->ns == 0)
+		snprintf(m->error, sizeof(m->error), "the host was too busy to measure it");
 }
 
 static int measure_in_child(struct measured *m)
