@@ -100,8 +100,10 @@ static void kernel_args(struct vec *a, const struct hull_engine_config *config, 
 	add(a, "-append");
 	/* panic=-1 makes a guest panic a reset, and -no-reboot makes a reset the end of the machine. An emulated CPU
 	 * speculates nothing, and the page table switch at every system call costs it 18 times the call. Its clock is
-	 * one for all CPUs; on a busy host the kernel's check against slower clocks would reject it wrongly. */
-	add(a, "console=ttyS0 panic=-1%s%s%s", kvm ? "" : " mitigations=off tsc=reliable",
+	 * one for all CPUs; on a busy host the kernel's check against slower clocks would reject it wrongly. While the
+	 * kernel moves PCI devices about, a second emulated CPU may use the memory map that QEMU has just freed (QEMU
+	 * before 10.0.4, its issue 3040): hull-init starts the others when the drivers are there. */
+	add(a, "console=ttyS0 panic=-1%s%s%s", kvm ? "" : " mitigations=off tsc=reliable maxcpus=1 noreplace-smp",
 	    config->cmdline[0] ? " " : "", config->cmdline);
 }
 

@@ -10,9 +10,11 @@
 #include "guest/loop.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum { FILES_MAX = 1024 * 1024 };
 
@@ -43,6 +45,19 @@ static void standard_descriptors(void)
 		close(fd);
 }
 
+/* Those that the kernel was told to leave (maxcpus=1, under emulation; docs/engine.md). */
+static void start_processors(void)
+{
+	char path[64];
+	for (unsigned i = 1;; i++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", i);
+		if (access(path, F_OK) < 0)
+			return;
+		if (hull_put(path, "1") < 0)
+			hull_say("processor %u does not start", i);
+	}
+}
+
 static int boot(struct hull_error *err)
 {
 	struct hull_options o;
@@ -62,6 +77,7 @@ static int boot(struct hull_error *err)
 		r = hull_children_init(err);
 	if (r == 0)
 		r = hull_modules_load("/modules.list", err);
+	start_processors();
 	if (r == 0)
 		r = hull_enter_root(&o, &have_disk, err);
 	if (r < 0)

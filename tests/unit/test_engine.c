@@ -383,12 +383,13 @@ static void test_command_line(void **state)
 	char **argv = hull_qemu_args("/usr/bin/qemu", &config, false, &fds);
 	assert_non_null(argv);
 	assert_true(any(argv, "tcg") && any(argv, "Nehalem") && any(argv, "mitigations=off"));
+	assert_true(any(argv, "maxcpus=1"));
 	assert_true(any(argv, "guest=a,,b,") && any(argv, "serial=x,,y,"));
 	assert_true(any(argv, "fd=13,set=1") && any(argv, "fd=14,set=2"));
 	hull_argv_free(&argv);
 	argv = hull_qemu_args("/usr/bin/qemu", &config, true, &fds);
 	assert_non_null(argv);
-	assert_false(any(argv, "tcg") || any(argv, "Nehalem") || any(argv, "mitigations"));
+	assert_false(any(argv, "tcg") || any(argv, "Nehalem") || any(argv, "mitigations") || any(argv, "maxcpus"));
 	assert_true(any(argv, "kvm") && any(argv, "host"));
 	hull_argv_free(&argv);
 }
