@@ -6,29 +6,37 @@
  *
  * Sent ahead by the server, each to be given out once:
  *   entry    (parent, name) -> what LOOKUP answers. The server has counted one lookup for it, which passes to the
- * kernel with the answer, or is given back (FORGET) when the record is dropped. attr     node -> what GETATTR answers.
+ *            kernel with the answer, or is given back (FORGET) when the record is dropped.
+ *   attr     node -> what GETATTR answers.
  *   end      (node, offset) -> READDIR there gives nothing.
+ * And for as long as it holds:
+ *   empty    node -> LOOKUP of a name finds nothing there, but for the names made in it since, which all pass here.
  *
  * When is that as good as asking? The server sends a record before the notification of any change on the host that it
  * does not show, and notifications drop what they concern as they pass. A change by the guest itself passes as a
  * request: what it concerns is dropped as it goes out; and since the server works on several requests at once, records
- * are only taken from a reply to a request beside which no change was on its way. Only directories' attributes are
- * sent by node, and entries only of files with one name, so a change by another name is not overlooked; renames and
- * removed directories drop all attributes.
+ * are only taken from a reply to a request beside which no change was on its way; attributes of a file only when no
+ * READ was either, since that changes the time of access. Files that are sent have one name, so a change by another is
+ * not overlooked; whatever removes or moves a name drops all attributes. A directory that the guest has made is known
+ * to nobody in the guest before that request's reply, so that it is empty holds beside any change.
  *
- * Memory: RECORDS_MAX records, the oldest dropped first. */
+ * Memory: RECORDS_MAX records, the oldest dropped first; and bits for names made, of which there are enough for
+ * MADE_MAX: then no directory is known to be empty any more, and it begins again. */
 #include "guest/share_ahead.h"
 
 #include "share/share.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
-#include <errno.h>
-#include <limits.h>
+#include <sys/stat.h>
 
 enum { RECORDS_MAX = 8192, BUCKETS = 8192, FORGETS = 4096, FORGETS_AT = 32, BATCH = 250 };
+enum { EMPTY_MAX = 4096, MADE_BITS = 1 << 20, MADE_MAX = MADE_BITS / 8 };
+enum { ABSENT_SEC = 1 }; /* a name of which no notification would come, were they lost */
 
 struct record {
 	uint32_t type; /* HULL_SHARE_AHEAD_* */
@@ -47,22 +55,30 @@ struct record {
 /* A request on its way that matters here. */
 struct flight {
 	uint64_t unique, seq;
-	bool clean; /* no change was on its way when it went out */
-	bool change;
+	uint64_t read_seq;
+	bool clean;  /* no change was on its way when it went out */
+	bool unread; /* and no READ */
+	bool change, read;
 };
 
 struct hull_ahead {
 	struct record *nodes[BUCKETS], *names[BUCKETS];
-	struct record *oldest, *newest;
+	/* By age: entries, and all the others, which are few. */
+	struct ages {
+		struct record *oldest, *newest;
+	} entries, others;
 	uint32_t count;
 	struct flight *flights;
 	size_t flight_count, flight_cap;
-	uint32_t changes; /* on their way */
-	uint64_t seq;     /* of the latest change */
-	bool blind;       /* out of memory once, in which a request got lost: take no more records */
+	uint32_t changes, reads; /* on their way */
+	uint64_t seq, read_seq;  /* of the latest */
+	bool blind;              /* out of memory once, in which a request got lost: take no more records */
 	uint32_t announcer;
 	uint64_t forgets[FORGETS];
 	uint32_t forget_count;
+	uint64_t empty[EMPTY_MAX];   /* by hash; one takes the place of another */
+	uint8_t made[MADE_BITS / 8]; /* hashes of (directory, name) */
+	uint32_t made_count;
 };
 
 struct hull_ahead *hull_ahead_new(void)
@@ -77,12 +93,22 @@ static struct record **node_bucket(struct hull_ahead *a, uint64_t node)
 	return &a->nodes[(node * 0x9e3779b97f4a7c15U >> 40) % BUCKETS];
 }
 
-static struct record **name_bucket(struct hull_ahead *a, uint64_t parent, const char *name, size_t n)
+static uint64_t hash_name(uint64_t parent, const char *name, size_t n)
 {
 	uint64_t h = parent * 0x9e3779b97f4a7c15U;
 	for (size_t i = 0; i < n; i++)
 		h = (h ^ (uint8_t)name[i]) * 0x100000001b3U;
-	return &a->names[(h >> 20) % BUCKETS];
+	return ((h ^ h >> 32) * 0x9e3779b97f4a7c15U) >> 32;
+}
+
+static struct record **name_bucket(struct hull_ahead *a, uint64_t parent, const char *name, size_t n)
+{
+	return &a->names[hash_name(parent, name, n) % BUCKETS];
+}
+
+static struct ages *ages_of(struct hull_ahead *a, const struct record *r)
+{
+	return r->type == HULL_SHARE_AHEAD_ENTRY ? &a->entries : &a->others;
 }
 
 /* Out of the tables. The caller frees it. */
@@ -98,8 +124,9 @@ static void unlink_record(struct hull_ahead *a, struct record *r)
 			at = &(*at)->by_name;
 		*at = r->by_name;
 	}
-	*(r->older ? &r->older->newer : &a->oldest) = r->newer;
-	*(r->newer ? &r->newer->older : &a->newest) = r->older;
+	struct ages *g = ages_of(a, r);
+	*(r->older ? &r->older->newer : &g->oldest) = r->newer;
+	*(r->newer ? &r->newer->older : &g->newest) = r->older;
 	a->count--;
 }
 
@@ -149,13 +176,72 @@ static void drop_name(struct hull_ahead *a, uint64_t parent, const char *name, s
 		drop(a, r);
 }
 
+static void drop_attr(struct hull_ahead *a, uint64_t node)
+{
+	struct record *r = find_node(a, node, HULL_SHARE_AHEAD_ATTR);
+	if (r)
+		drop(a, r);
+}
+
 static void drop_attrs(struct hull_ahead *a)
 {
-	for (struct record *r = a->oldest, *next; r; r = next) {
-		next = r->newer;
-		if (r->type != HULL_SHARE_AHEAD_ENTRY)
-			drop(a, r);
+	while (a->others.oldest)
+		drop(a, a->others.oldest);
+}
+
+/* --- directories that were made empty --- */
+
+static uint64_t *empty_slot(struct hull_ahead *a, uint64_t node)
+{
+	return &a->empty[(node * 0x9e3779b97f4a7c15U >> 40) % EMPTY_MAX];
+}
+
+static void not_empty(struct hull_ahead *a, uint64_t node)
+{
+	uint64_t *slot = empty_slot(a, node);
+	if (*slot == node)
+		*slot = 0;
+}
+
+/* Letters in lower case into `out`: file systems that do not tell cases apart take both for the same. False for a name
+ * that one might take for another in some further way (other alphabets, short aliases, ends that are cut off). */
+static bool plain_name(const char *name, size_t n, char out[NAME_MAX])
+{
+	if (n == 0 || n > NAME_MAX || name[n - 1] == '.' || name[n - 1] == ' ')
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		uint8_t c = (uint8_t)name[i];
+		if (c < 0x20 || c > 0x7d)
+			return false;
+		out[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 	}
+	return true;
+}
+
+static void made_name(struct hull_ahead *a, uint64_t dir, const char *name, size_t n)
+{
+	char plain[NAME_MAX];
+	if (!plain_name(name, n, plain)) {
+		not_empty(a, dir);
+		return;
+	}
+	if (++a->made_count > MADE_MAX) {
+		memset(a->made, 0, sizeof(a->made));
+		memset(a->empty, 0, sizeof(a->empty));
+		a->made_count = 0;
+	}
+	uint64_t bit = hash_name(dir, plain, n) % MADE_BITS;
+	a->made[bit / 8] |= (uint8_t)(1 << bit % 8);
+}
+
+/* Is it known that the directory has no such name? */
+static bool absent_name(struct hull_ahead *a, uint64_t dir, const char *name, size_t n)
+{
+	char plain[NAME_MAX];
+	if (dir == 0 || *empty_slot(a, dir) != dir || !plain_name(name, n, plain))
+		return false;
+	uint64_t bit = hash_name(dir, plain, n) % MADE_BITS;
+	return !(a->made[bit / 8] >> bit % 8 & 1);
 }
 
 static void add(struct hull_ahead *a, const struct hull_share_ahead *from, const char *name)
@@ -188,22 +274,24 @@ static void add(struct hull_ahead *a, const struct hull_share_ahead *from, const
 	struct record **head = node_bucket(a, r->node);
 	r->by_node = *head;
 	*head = r;
-	r->older = a->newest;
-	*(a->newest ? &a->newest->newer : &a->oldest) = r;
-	a->newest = r;
+	struct ages *g = ages_of(a, r);
+	r->older = g->newest;
+	*(g->newest ? &g->newest->newer : &g->oldest) = r;
+	g->newest = r;
 	if (++a->count > RECORDS_MAX)
-		drop(a, a->oldest);
+		drop(a, a->entries.oldest ? a->entries.oldest : a->others.oldest);
 }
 
 void hull_ahead_reset(struct hull_ahead *a)
 {
-	while (a->oldest) {
-		struct record *r = a->oldest;
+	for (struct record *r; (r = a->entries.oldest ? a->entries.oldest : a->others.oldest);) {
 		unlink_record(a, r);
 		free(r);
 	}
+	memset(a->empty, 0, sizeof(a->empty));
+	memset(a->made, 0, sizeof(a->made));
 	a->flight_count = 0;
-	a->changes = a->forget_count = 0;
+	a->changes = a->reads = a->forget_count = a->made_count = 0;
 	a->blind = false;
 }
 
@@ -294,10 +382,10 @@ static void drop_changed(struct hull_ahead *a, const struct fuse_in_header *h, c
 	case FUSE_CREATE:
 		len = name_at(p, n, sizeof(struct fuse_create_in), &name);
 		break;
-	case FUSE_UNLINK:
 	case FUSE_SYMLINK:
 		len = name_at(p, n, 0, &name);
 		break;
+	case FUSE_UNLINK:
 	case FUSE_RMDIR:
 		len = name_at(p, n, 0, &name);
 		drop_attrs(a);
@@ -321,17 +409,21 @@ static void drop_changed(struct hull_ahead *a, const struct fuse_in_header *h, c
 			uint64_t to = ((const struct fuse_rename_in *)args(p, n, 8))->newdir;
 			drop_node(a, to);
 			drop_name(a, to, second, more);
+			made_name(a, to, second, more);
 		}
 		break;
 	default:
 		break;
 	}
-	if (len)
+	if (len) {
 		drop_name(a, h->nodeid, name, len);
+		made_name(a, h->nodeid, name, len);
+	}
 }
 
 static void fly(struct hull_ahead *a, const struct fuse_in_header *h, bool change)
 {
+	bool read = h->opcode == FUSE_READ;
 	if (a->flight_count == a->flight_cap) {
 		size_t cap = a->flight_cap ? 2 * a->flight_cap : 64;
 		struct flight *more = reallocarray(a->flights, cap, sizeof(*more));
@@ -343,10 +435,19 @@ static void fly(struct hull_ahead *a, const struct fuse_in_header *h, bool chang
 		a->flight_cap = cap;
 	}
 	struct flight *f = &a->flights[a->flight_count++];
-	*f = (struct flight){.unique = h->unique, .clean = a->changes == 0, .change = change};
+	*f = (struct flight){
+		.unique = h->unique,
+		.clean = a->changes == 0,
+		.unread = a->reads == 0,
+		.change = change,
+		.read = read,
+	};
 	a->changes += change;
 	a->seq += change;
 	f->seq = a->seq;
+	a->reads += read;
+	a->read_seq += read;
+	f->read_seq = a->read_seq;
 }
 
 static void answer(struct hull_ahead_answer *out, const struct fuse_in_header *h, int error, const void *p, size_t n)
@@ -377,6 +478,11 @@ static bool answer_held(struct hull_ahead *a, const struct fuse_in_header *h, co
 	switch (h->opcode) {
 	case FUSE_LOOKUP:
 		len = name_at(p, n, 0, &name);
+		if (len && absent_name(a, h->nodeid, name, len)) {
+			const struct fuse_entry_out none = {.entry_valid = ABSENT_SEC};
+			answer(out, h, 0, &none, sizeof(none));
+			return true;
+		}
 		r = len ? find_name(a, h->nodeid, name, len) : NULL;
 		if (r)
 			answer(out, h, 0, &r->entry, sizeof(r->entry));
@@ -427,7 +533,10 @@ void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_
 		drop_changed(a, &h, p, n);
 	else if (h.pid != a->announcer && answer_held(a, &h, p, n, out))
 		return;
-	if (change || h.opcode == FUSE_LOOKUP || h.opcode == FUSE_READDIR || h.opcode == FUSE_READDIRPLUS)
+	if (h.opcode == FUSE_READ)
+		drop_attr(a, h.nodeid);
+	if (change || h.opcode == FUSE_LOOKUP || h.opcode == FUSE_READDIR || h.opcode == FUSE_READDIRPLUS ||
+	    h.opcode == FUSE_READ)
 		fly(a, &h, change);
 }
 
@@ -452,14 +561,18 @@ static void take_records(struct hull_ahead *a, const uint8_t *p, size_t n)
 	n -= sizeof(unique);
 	const struct flight *f = flight_of(a, unique);
 	bool good = f && f->clean && f->seq == a->seq && !a->blind;
+	bool unread = f && f->unread && f->read_seq == a->read_seq;
 	while (n >= sizeof(from)) {
 		memcpy(&from, p, sizeof(from));
 		size_t size = (sizeof(from) + from.name_len + 7) & ~(size_t)7;
 		if (from.name_len > NAME_MAX || size > n)
 			return;
 		bool entry = from.type == HULL_SHARE_AHEAD_ENTRY;
-		if (good && (entry || from.type == HULL_SHARE_AHEAD_ATTR || from.type == HULL_SHARE_AHEAD_END))
+		bool attr = from.type == HULL_SHARE_AHEAD_ATTR && (S_ISDIR(from.attr.attr.mode) || unread);
+		if (good && (entry || attr || from.type == HULL_SHARE_AHEAD_END))
 			add(a, &from, (const char *)p + sizeof(from));
+		else if (from.type == HULL_SHARE_AHEAD_EMPTY && from.node != 0 && !a->blind)
+			*empty_slot(a, from.node) = from.node;
 		else if (entry)
 			give_back(a, from.entry.nodeid);
 		p += size;
@@ -474,11 +587,13 @@ static void drop_notified(struct hull_ahead *a, int code, const uint8_t *p, size
 	if (code == FUSE_NOTIFY_INVAL_INODE && n >= sizeof(inode)) {
 		memcpy(&inode, p, sizeof(inode));
 		drop_node(a, inode.ino);
+		not_empty(a, inode.ino);
 	} else if (code == FUSE_NOTIFY_INVAL_ENTRY && n >= sizeof(entry)) {
 		memcpy(&entry, p, sizeof(entry));
 		if (entry.namelen <= n - sizeof(entry))
 			drop_name(a, entry.parent, (const char *)p + sizeof(entry), entry.namelen);
 		drop_node(a, entry.parent);
+		not_empty(a, entry.parent);
 	}
 }
 
@@ -490,6 +605,7 @@ bool hull_ahead_message(struct hull_ahead *a, const uint8_t *p, size_t n)
 		struct flight *f = flight_of(a, h.unique);
 		if (f) {
 			a->changes -= f->change;
+			a->reads -= f->read;
 			*f = a->flights[--a->flight_count];
 		}
 		return false;

@@ -5,7 +5,10 @@
  *
  *     LOOKUP             the directory's other entries: a few at the first, more when it goes on asking
  *     READDIR            when that was the last part: that there is no more, and the attributes, which the guest's
- * kernel takes for old because reading changes the time of access a name changes     the attributes of its directory
+ *                        kernel takes for old because reading changes the time of access
+ *     a name changes     the attributes of its directory
+ *     MKDIR              that the new directory is empty, so that no name has to be asked for in it
+ *     WRITE              the attributes of the file
  *
  * An entry counts as one lookup, which the relay passes on or gives back. Not sent: files with several names, of which
  * a change by another name would go unnoticed; what the guest knows already. */
@@ -17,6 +20,21 @@
 
 /* How much of a directory is read: at the first LOOKUP in it, and when so many more have come. */
 enum { FIRST = 4 * 1024, MANY = 32 * 1024, MANY_AT = 4 };
+
+/* struct linux_dirent64: u64 ino, s64 off, u16 reclen, u8 type, name. */
+enum { ENTRY_RECLEN = 16, ENTRY_NAME = 19 };
+
+static uint16_t reclen_at(const uint8_t *entry)
+{
+	uint16_t n;
+	memcpy(&n, entry + ENTRY_RECLEN, sizeof n);
+	return n;
+}
+
+static bool is_dots(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
 
 static bool may(const struct share_req *r, const struct share_inode *dir)
 {
@@ -40,28 +58,56 @@ static bool send_ahead(struct share_req *r, const void *p, size_t n)
 	return good;
 }
 
-static bool attr_record(struct share_req *r, struct share_inode *dir, struct hull_share_ahead *out)
+static bool attr_record(struct share_req *r, const struct share_inode *ino, const struct share_stat *st,
+			struct hull_share_ahead *out)
+{
+	*out = (struct hull_share_ahead){.type = HULL_SHARE_AHEAD_ATTR, .node = ino->id};
+	share_fill_attr(r->sh, st, &out->attr.attr);
+	share_attr_valid(r->sh, ino, st, &out->attr.attr_valid, &out->attr.attr_valid_nsec);
+	return out->attr.attr_valid > 0;
+}
+
+static bool directory_record(struct share_req *r, struct share_inode *dir, struct hull_share_ahead *out)
 {
 	struct share_stat st;
-	if (!may(r, dir) || share_stat_inode(r->sh, dir, &st) < 0)
-		return false;
-	*out = (struct hull_share_ahead){.type = HULL_SHARE_AHEAD_ATTR, .node = dir->id};
-	share_fill_attr(r->sh, &st, &out->attr.attr);
-	share_attr_valid(r->sh, dir, &st, &out->attr.attr_valid, &out->attr.attr_valid_nsec);
-	return true;
+	return may(r, dir) && share_stat_inode(r->sh, dir, &st) == 0 && attr_record(r, dir, &st, out);
 }
 
 void share_ahead_attr(struct share_req *r, struct share_inode *dir)
 {
 	struct hull_share_ahead a;
-	if (attr_record(r, dir, &a))
+	if (directory_record(r, dir, &a))
+		send_ahead(r, &a, sizeof a);
+}
+
+void share_ahead_written(struct share_req *r, struct share_inode *file, int fd)
+{
+	struct hull_share_ahead a;
+	struct share_stat st;
+	if (atomic_load(&r->sh->ahead) && !r->announcer && file->type == S_IFREG && share_statx(fd, "", &st) == 0 &&
+	    st.x.stx_nlink == 1 && attr_record(r, file, &st, &a))
+		send_ahead(r, &a, sizeof a);
+}
+
+void share_ahead_empty(struct share_req *r, struct share_inode *dir)
+{
+	if (!may(r, dir))
+		return;
+	/* It is watched by now: what the host puts into it after this look is notified. */
+	_cleanup_close_ int fd = share_open_inode(r->sh, dir, O_RDONLY | O_DIRECTORY, NULL);
+	long got = fd < 0 ? -1 : syscall(SYS_getdents64, fd, r->scratch, FIRST);
+	for (long at = 0; at < got; at += reclen_at(r->scratch + at))
+		if (!is_dots((const char *)r->scratch + at + ENTRY_NAME))
+			return;
+	const struct hull_share_ahead a = {.type = HULL_SHARE_AHEAD_EMPTY, .node = dir->id};
+	if (got >= 0)
 		send_ahead(r, &a, sizeof a);
 }
 
 void share_ahead_end(struct share_req *r, struct share_inode *dir, uint64_t offset)
 {
 	struct hull_share_ahead a[2];
-	if (!attr_record(r, dir, &a[0]))
+	if (!directory_record(r, dir, &a[0]))
 		return;
 	a[1] = (struct hull_share_ahead){.type = HULL_SHARE_AHEAD_END, .node = dir->id, .offset = offset};
 	send_ahead(r, a, sizeof a);
@@ -102,8 +148,6 @@ static void forget_all(struct share_req *r, const uint8_t *p, size_t n)
 
 void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const char *asked)
 {
-	/* struct linux_dirent64: u64 ino, s64 off, u16 reclen, u8 type, name. */
-	enum { RECLEN = 16, NAME = 19 };
 	if (!may(r, dir) || atomic_load(&r->sh->no_generations))
 		return;
 	uint32_t before = __atomic_fetch_add(&dir->asked, 1, __ATOMIC_RELAXED);
@@ -115,13 +159,10 @@ void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const ch
 	long got = fd < 0 ? 0 : syscall(SYS_getdents64, fd, entries, before ? MANY : FIRST);
 	size_t n = 0;
 	for (long at = 0; at < got;) {
-		uint16_t reclen;
-		memcpy(&reclen, entries + at + RECLEN, sizeof reclen);
-		const char *name = (const char *)entries + at + NAME;
-		bool other = strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strcmp(name, asked) != 0;
-		if (other)
+		const char *name = (const char *)entries + at + ENTRY_NAME;
+		if (!is_dots(name) && strcmp(name, asked) != 0)
 			n += entry_record(r, dir, fd, name, r->scratch + n);
-		at += reclen;
+		at += reclen_at(entries + at);
 	}
 	if (n > 0 && !send_ahead(r, r->scratch, n))
 		forget_all(r, r->scratch, n);

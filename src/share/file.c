@@ -249,6 +249,8 @@ void share_op_write(struct share_req *r, struct share_inode *ino)
 		if (fstat(h->fd, &st) < 0 || (uint64_t)st.st_size != in->offset + (uint64_t)n)
 			share_notify_content(sh, ino->id);
 	}
+	if (e == 0)
+		share_ahead_written(r, ino, h->fd);
 	struct fuse_write_out out = {.size = e ? 0 : (uint32_t)n};
 	share_reply(r, e, &out, e ? 0 : sizeof out);
 	share_handle_put(sh, h);

@@ -293,6 +293,8 @@ enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const ch
 /* --- ahead.c: each sends what may be asked next, before the reply to `r` --- */
 void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const char *asked);
 void share_ahead_attr(struct share_req *r, struct share_inode *dir);
+void share_ahead_written(struct share_req *r, struct share_inode *file, int fd); /* open at fd */
+void share_ahead_empty(struct share_req *r, struct share_inode *dir);            /* it was just made */
 void share_ahead_end(struct share_req *r, struct share_inode *dir, uint64_t offset);
 
 /* --- lock.c --- */

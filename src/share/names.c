@@ -41,14 +41,19 @@ int share_fill_entry(struct share_req *r, struct share_inode *parent, const char
 	return 0;
 }
 
+static void reply_filled(struct share_req *r, struct fuse_entry_out *out)
+{
+	if (share_reply_cached(r, SHARE_ENTRY, out, sizeof *out) == -ENOENT)
+		share_inode_forget(r->sh, out->nodeid, 1);
+}
+
 void share_reply_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct share_stat *st)
 {
 	struct fuse_entry_out out;
 	int e = share_fill_entry(r, parent, name, st, &out);
 	if (e < 0)
 		return share_reply(r, e, NULL, 0);
-	if (share_reply_cached(r, SHARE_ENTRY, &out, sizeof out) == -ENOENT)
-		share_inode_forget(r->sh, out.nodeid, 1);
+	reply_filled(r, &out);
 }
 
 /* The descriptor of the directory whose name is to be changed, pinned; -errno when it may not be. */
@@ -159,7 +164,15 @@ static void make(struct share_req *r, struct share_inode *dir, const char *name,
 	if (e < 0)
 		return share_reply(r, e, NULL, 0);
 	share_ahead_attr(r, dir);
-	share_reply_entry(r, dir, name, &st);
+	struct fuse_entry_out out;
+	e = share_fill_entry(r, dir, name, &st, &out);
+	if (e < 0)
+		return share_reply(r, e, NULL, 0);
+	struct share_inode *made = S_ISDIR(m->mode) && !exists ? share_inode_get(r->sh, out.nodeid) : NULL;
+	if (made)
+		share_ahead_empty(r, made);
+	share_inode_put(r->sh, made);
+	reply_filled(r, &out);
 }
 
 void share_op_mknod(struct share_req *r, struct share_inode *dir)

@@ -128,6 +128,31 @@ static void directories(void)
 	SEES(has_text(g("d2/z"), "z"), "is another");
 }
 
+/* What the guest has made itself it knows without asking: the host's changes to it count all the same. */
+static void made_by_the_guest(void)
+{
+	struct stat st;
+	char from[PATH_MAX];
+	CHECK(mkdir(g("m"), 0755) == 0 && !exists(g("m/x")), "a directory of the guest's, empty");
+	CHECK(put_file(h("m/x"), "host") == 0, "the host puts a file into it");
+	SEES(has_text(g("m/x"), "host"), "the guest has it");
+	CHECK(unlink(h("m/x")) == 0, "and removes it");
+	SEES(!exists(g("m/x")), "gone");
+	CHECK(mkdir(g("m/sub"), 0755) == 0 && put_file(h("m/sub/first"), "1") == 0, "filled before it is looked into");
+	SEES(has_text(g("m/sub/first"), "1") && entries(g("m/sub")) == 1, "seen");
+	CHECK(mkdir(g("m/to"), 0755) == 0 && !exists(g("m/to/b")), "another one");
+	snprintf(from, sizeof from, "%.2000s/m/sub/first", host);
+	CHECK(rename(from, h("m/to/b")) == 0, "the host moves a file into it");
+	SEES(has_text(g("m/to/b"), "1") && !exists(g("m/sub/first")), "moved");
+	int fd = open(g("m/own"), O_RDWR | O_CREAT | O_EXCL, 0644);
+	CHECK(fd >= 0 && write(fd, "guest", 5) == 5, "a file of the guest's");
+	CHECK(put_file(h("m/own"), "longer than that") == 0, "written by the host before the guest looks");
+	SEES(fstat(fd, &st) == 0 && st.st_size == 16, "its size");
+	CHECK(pwrite(fd, "again", 5, 0) == 5 && fstat(fd, &st) == 0 && st.st_size == 16, "written over");
+	CHECK(unlink(g("m/own")) == 0 && fstat(fd, &st) == 0 && st.st_nlink == 0, "without a name");
+	close(fd);
+}
+
 /* What is appended on the host to a file that the guest has open arrives whole, as for `tail -f`: what follows a new
  * size is never zeros. `by` is the name that the host writes to. */
 static void follows(const char *name, const char *by)
@@ -275,6 +300,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	files();
 	directories();
+	made_by_the_guest();
 	appends();
 	turns();
 	if (watch)

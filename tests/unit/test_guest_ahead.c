@@ -299,6 +299,276 @@ static void test_changes_on_their_way(void **state)
 	end(&f);
 }
 
+static uint64_t make_dir(struct fixture *f, uint64_t in, const char *name)
+{
+	const struct fuse_mkdir_in mk = {.mode = 0755};
+	struct fuse_entry_out out;
+	assert_int_equal(named(f, FUSE_MKDIR, in, &mk, sizeof mk, name), 0);
+	memcpy(&out, f->c.reply, sizeof out);
+	return out.nodeid;
+}
+
+static uint64_t create(struct fixture *f, uint64_t in, const char *name, uint64_t *fh)
+{
+	const struct fuse_create_in how = {.flags = O_RDWR | O_CREAT | O_EXCL, .mode = 0644};
+	struct {
+		struct fuse_entry_out entry;
+		struct fuse_open_out open;
+	} out;
+	assert_int_equal(named(f, FUSE_CREATE, in, &how, sizeof how, name), 0);
+	memcpy(&out, f->c.reply, sizeof out);
+	*fh = out.open.fh;
+	return out.entry.nodeid;
+}
+
+static int put(struct fixture *f, uint64_t node, uint64_t fh, const char *text)
+{
+	const struct fuse_write_in in = {.fh = fh, .size = (uint32_t)strlen(text)};
+	raw_begin(&f->c, FUSE_WRITE, node);
+	raw_add(&f->c, &in, sizeof in);
+	raw_add(&f->c, text, strlen(text));
+	return go(f);
+}
+
+/* True when the server was not asked for what `look` found. */
+static bool answered_here(struct fixture *f, uint64_t dir, const char *name, bool there)
+{
+	unsigned asked = f->asked;
+	assert_int_equal(look(f, dir, name) != 0, there);
+	return f->asked == asked;
+}
+
+static void host_makes(struct fixture *f, const char *path)
+{
+	int fd = openat(f->fd, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+/* In a directory that the guest has made no name is asked for but those it has made there. */
+static void test_made_directory(void **state)
+{
+	struct fixture f;
+	uint64_t fh;
+	begin(&f);
+	if (!watching(&f)) {
+		end(&f);
+		skip();
+	}
+	uint64_t dir = make_dir(&f, FUSE_ROOT_ID, "made");
+	assert_true(answered_here(&f, dir, "x", false));
+	create(&f, dir, "x", &fh);
+	assert_false(answered_here(&f, dir, "x", true));
+	assert_true(answered_here(&f, dir, "y", false));
+	/* Every way that a name comes to be. */
+	const struct fuse_mknod_in node = {.mode = S_IFREG | 0644};
+	assert_int_equal(named(&f, FUSE_MKNOD, dir, &node, sizeof node, "node"), 0);
+	assert_false(answered_here(&f, dir, "node", true));
+	make_dir(&f, dir, "dir");
+	assert_false(answered_here(&f, dir, "dir", true));
+	raw_begin(&f.c, FUSE_SYMLINK, dir);
+	raw_name(&f.c, "link");
+	raw_name(&f.c, "target");
+	assert_int_equal(go(&f), 0);
+	assert_false(answered_here(&f, dir, "link", true));
+	uint64_t a = look(&f, FUSE_ROOT_ID, "a");
+	const struct fuse_link_in hard = {.oldnodeid = a};
+	assert_int_equal(named(&f, FUSE_LINK, dir, &hard, sizeof hard, "hard"), 0);
+	assert_false(answered_here(&f, dir, "hard", true));
+	const struct fuse_rename_in to = {.newdir = dir};
+	raw_begin(&f.c, FUSE_RENAME, FUSE_ROOT_ID);
+	raw_add(&f.c, &to, sizeof to);
+	raw_name(&f.c, "b");
+	raw_name(&f.c, "moved");
+	assert_int_equal(go(&f), 0);
+	assert_false(answered_here(&f, dir, "moved", true));
+	/* What a file system may take for a name that is there. */
+	create(&f, dir, "Longer.txt", &fh);
+	assert_false(answered_here(&f, dir, "longer.TXT", false));
+	assert_false(answered_here(&f, dir, "LONGER~1.TXT", false));
+	assert_false(answered_here(&f, dir, "longer.txt.", false));
+	assert_false(answered_here(&f, dir, "l\xc3\xb6nger.txt", false));
+	assert_true(answered_here(&f, dir, "longer", false));
+	/* Some letter that folds to a plain one. */
+	create(&f, dir, "\xe2\x84\xaa", &fh);
+	assert_false(answered_here(&f, dir, "k", false));
+	end(&f);
+}
+
+/* It is as before once the host has been there, before the directory is looked into or after. */
+static void test_made_directory_of_both(void **state)
+{
+	struct fixture f;
+	begin(&f);
+	if (!watching(&f)) {
+		end(&f);
+		skip();
+	}
+	uint64_t dir = make_dir(&f, FUSE_ROOT_ID, "made");
+	uint64_t other = make_dir(&f, FUSE_ROOT_ID, "other");
+	host_makes(&f, "made/x");
+	const struct fuse_notify_inval_inode_out inode = {.ino = dir};
+	notified(&f, FUSE_NOTIFY_INVAL_INODE, &inode, sizeof inode, NULL);
+	assert_false(answered_here(&f, dir, "x", true));
+	assert_true(answered_here(&f, other, "x", false));
+	host_makes(&f, "other/x");
+	const struct fuse_notify_inval_entry_out entry = {.parent = other, .namelen = 1};
+	notified(&f, FUSE_NOTIFY_INVAL_ENTRY, &entry, sizeof entry, "x");
+	assert_false(answered_here(&f, other, "x", true));
+	/* Another server knows nothing of it. */
+	uint64_t third = make_dir(&f, FUSE_ROOT_ID, "third");
+	hull_ahead_reset(f.ahead);
+	assert_false(answered_here(&f, third, "x", false));
+	/* Nobody else's answers are used for who announces the host's changes. */
+	uint64_t fourth = make_dir(&f, FUSE_ROOT_ID, "fourth");
+	hull_ahead_announcer(f.ahead, f.c.pid);
+	assert_false(answered_here(&f, fourth, "x", false));
+	end(&f);
+}
+
+/* More names than are remembered: nothing is taken for absent that is there. */
+static void test_made_many(void **state)
+{
+	enum { DIRS = 5000, NAMES = 140 * 1000 };
+	struct fixture f;
+	begin(&f);
+	if (!watching(&f)) {
+		end(&f);
+		skip();
+	}
+	uint64_t dir = make_dir(&f, FUSE_ROOT_ID, "made");
+	struct hull_ahead_answer out;
+	char name[16];
+	for (unsigned i = 0; i < NAMES; i++) {
+		const struct fuse_create_in how = {0};
+		snprintf(name, sizeof name, "n%u", i);
+		raw_begin(&f.c, FUSE_CREATE, dir);
+		raw_add(&f.c, &how, sizeof how);
+		raw_name(&f.c, name);
+		hull_ahead_request(f.ahead, f.c.request, f.c.n, &out);
+		assert_true(out.forward);
+		const struct fuse_out_header done = {.len = sizeof done, .unique = f.c.unique};
+		hull_ahead_message(f.ahead, (const uint8_t *)&done, sizeof done);
+	}
+	for (unsigned i = 0; i < NAMES; i++) {
+		snprintf(name, sizeof name, "n%u", i);
+		raw_begin(&f.c, FUSE_LOOKUP, dir);
+		raw_name(&f.c, name);
+		hull_ahead_request(f.ahead, f.c.request, f.c.n, &out);
+		assert_true(out.forward);
+		const struct fuse_out_header done = {.len = sizeof done, .unique = f.c.unique};
+		hull_ahead_message(f.ahead, (const uint8_t *)&done, sizeof done);
+	}
+	/* A name may be asked for because another one has its bit, but few are. */
+	unsigned here = 0;
+	for (unsigned i = 0; i < DIRS; i++) {
+		snprintf(name, sizeof name, "d%u", i);
+		here += answered_here(&f, make_dir(&f, FUSE_ROOT_ID, name), "x", false);
+	}
+	assert_in_range(here, DIRS * 9 / 10, DIRS);
+	end(&f);
+}
+
+/* The attributes of a file come with what is written, and hold until something touches it. */
+static void test_written_attributes(void **state)
+{
+	struct fixture f;
+	struct fuse_attr_out out, fresh;
+	uint64_t fh, other_fh;
+	begin(&f);
+	if (!watching(&f)) {
+		end(&f);
+		skip();
+	}
+	uint64_t file = create(&f, FUSE_ROOT_ID, "file", &fh);
+	uint64_t other = create(&f, FUSE_ROOT_ID, "other", &other_fh);
+	assert_int_equal(put(&f, file, fh, "one"), 0);
+	unsigned asked = f.asked;
+	assert_int_equal(attr(&f, file, &out), 0);
+	assert_int_equal(f.asked, asked);
+	assert_int_equal(out.attr.size, 3);
+	assert_int_equal(attr(&f, file, &fresh), 0);
+	assert_int_equal(f.asked, asked + 1);
+	assert_memory_equal(&out, &fresh, sizeof out);
+	/* Written again, and by way of another file in between. */
+	assert_int_equal(put(&f, file, fh, "longer"), 0);
+	assert_int_equal(put(&f, other, other_fh, "x"), 0);
+	asked = f.asked;
+	assert_int_equal(attr(&f, file, &out), 0);
+	assert_int_equal(out.attr.size, 6);
+	assert_int_equal(f.asked, asked);
+	/* Each of these changes some of them, or may. */
+	const struct fuse_read_in read_in = {.fh = fh, .size = 10};
+	const struct fuse_setattr_in mode = {.valid = FATTR_MODE, .mode = S_IFREG | 0600};
+	const struct fuse_link_in hard = {.oldnodeid = file};
+	const struct fuse_notify_inval_inode_out inval = {.ino = file};
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(put(&f, file, fh, "again"), 0);
+		if (i == 0) {
+			raw_begin(&f.c, FUSE_READ, file);
+			raw_add(&f.c, &read_in, sizeof read_in);
+			assert_int_equal(go(&f), 0);
+		} else if (i == 1) {
+			raw_begin(&f.c, FUSE_SETATTR, file);
+			raw_add(&f.c, &mode, sizeof mode);
+			assert_int_equal(go(&f), 0);
+		} else if (i == 2) {
+			notified(&f, FUSE_NOTIFY_INVAL_INODE, &inval, sizeof inval, NULL);
+		} else if (i == 3) {
+			assert_int_equal(named(&f, FUSE_LINK, FUSE_ROOT_ID, &hard, sizeof hard, "hard"), 0);
+		} else {
+			/* It has two names now: nothing is sent of it. */
+		}
+		asked = f.asked;
+		assert_int_equal(attr(&f, file, &out), 0);
+		assert_int_equal(f.asked, asked + 1);
+		assert_int_equal(out.attr.nlink, i < 3 ? 1 : 2);
+	}
+	/* A name less, of a file that nobody can tell from here. */
+	assert_int_equal(put(&f, other, other_fh, "y"), 0);
+	assert_int_equal(named(&f, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "other"), 0);
+	assert_int_equal(put(&f, other, other_fh, "z"), 0);
+	const struct fuse_getattr_in by_handle = {.getattr_flags = FUSE_GETATTR_FH, .fh = other_fh};
+	raw_begin(&f.c, FUSE_GETATTR, other);
+	raw_add(&f.c, &by_handle, sizeof by_handle);
+	asked = f.asked;
+	assert_int_equal(go(&f), 0);
+	assert_int_equal(f.asked, asked + 1);
+	memcpy(&out, f.c.reply, sizeof out);
+	assert_int_equal(out.attr.nlink, 0);
+	end(&f);
+}
+
+/* A READ beside it may be from before or after: the time of access is asked for. */
+static void test_written_beside_a_read(void **state)
+{
+	struct fixture f;
+	struct fuse_attr_out out;
+	uint64_t fh;
+	begin(&f);
+	if (!watching(&f)) {
+		end(&f);
+		skip();
+	}
+	uint64_t file = create(&f, FUSE_ROOT_ID, "file", &fh);
+	const struct fuse_read_in read_in = {.fh = fh, .size = 10};
+	f.hold = true;
+	raw_begin(&f.c, FUSE_READ, file);
+	raw_add(&f.c, &read_in, sizeof read_in);
+	go(&f);
+	f.hold = false;
+	assert_int_equal(put(&f, file, fh, "one"), 0);
+	unsigned asked = f.asked;
+	assert_int_equal(attr(&f, file, &out), 0);
+	assert_int_equal(f.asked, asked + 1);
+	assert_false(hull_ahead_message(f.ahead, f.held, f.held_len));
+	assert_int_equal(put(&f, file, fh, "two"), 0);
+	asked = f.asked;
+	assert_int_equal(attr(&f, file, &out), 0);
+	assert_int_equal(f.asked, asked);
+	end(&f);
+}
+
 static void test_answered_without_asking(void **state)
 {
 	struct fixture f;
@@ -369,6 +639,11 @@ int main(void)
 		cmocka_unit_test(test_announcer_is_not_answered),
 		cmocka_unit_test(test_attributes_and_ends),
 		cmocka_unit_test(test_changes_on_their_way),
+		cmocka_unit_test(test_made_directory),
+		cmocka_unit_test(test_made_directory_of_both),
+		cmocka_unit_test(test_made_many),
+		cmocka_unit_test(test_written_attributes),
+		cmocka_unit_test(test_written_beside_a_read),
 		cmocka_unit_test(test_answered_without_asking),
 		cmocka_unit_test(test_nonsense),
 	};
