@@ -33,6 +33,12 @@ shell_files() {
 	done
 }
 
+# The build for sanitizers and fuzzers, set up in DIRECTORY if it is not yet.
+setup_clang() { # DIRECTORY
+	[ -e "$1/build.ninja" ] ||
+		CC=clang meson setup "$1" -Dfuzz=true -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false
+}
+
 results=${HULL_RESULTS:-}
 logs=${HULL_LOGS:-$top/build/test-logs}
 

@@ -27,9 +27,8 @@ char *hull_format_age(uint64_t seconds, char *out, size_t cap);
 const char *hull_closest(const char *word, const char *const *candidates, size_t count);
 /* Copy with control bytes, and anything else that could steer a terminal, shown as \xNN. Owned by the caller. */
 char *hull_printable(const char *s, size_t n);
-/* May libfyaml read it? It has to be UTF-8 without a NUL, and have no YAML directive: version 0.7 never returns from
- * some malformed ones, and loses memory over bytes that are no characters. -EINVAL, the place told as "label:line:1".
- */
+/* May libfyaml read it? It has to be UTF-8 without a NUL, as YAML is, and have no YAML directive: version 0.7 never
+ * returns from some malformed ones. -EINVAL, the place told as "label:line:1". */
 int hull_yaml_readable(const char *label, const char *text, size_t n, struct hull_error *err);
 
 #endif
