@@ -250,7 +250,7 @@ static void datagram_ready(struct hull_watch *w, uint32_t events)
 {
 	uint8_t p[HULL_DNS_UDP_MAX];
 	for (int i = 0; i < PACKETS_MAX; i++) {
-		union hull_sockaddr from;
+		union hull_sockaddr from = {0};
 		socklen_t len = sizeof(from);
 		ssize_t n = recvfrom(w->fd, p, sizeof(p), MSG_DONTWAIT, &from.any, &len);
 		if (n < 0)

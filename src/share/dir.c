@@ -116,7 +116,7 @@ static bool dots(const char *name)
 static ssize_t fill(struct share_req *r, struct share_handle *h, size_t size, bool plus, bool *end)
 {
 	size_t at = 0;
-	struct entry e = {0};
+	struct entry e = {.name = ""};
 	for (;;) {
 		int got = peek(h, &e);
 		*end = got == 0;

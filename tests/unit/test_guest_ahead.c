@@ -178,7 +178,7 @@ static void test_entries(void **state)
 	raw_begin(&f.c, FUSE_FORGET, b);
 	raw_add(&f.c, &one, sizeof one);
 	go(&f);
-	struct fuse_attr_out out;
+	struct fuse_attr_out out = {0};
 	assert_int_equal(attr(&f, b, &out), 0);
 	raw_begin(&f.c, FUSE_FORGET, b);
 	raw_add(&f.c, &one, sizeof one);
@@ -213,7 +213,7 @@ static void test_announcer_is_not_answered(void **state)
 static void test_attributes_and_ends(void **state)
 {
 	struct fixture f;
-	struct fuse_attr_out out, fresh;
+	struct fuse_attr_out out = {0}, fresh = {0};
 	struct fuse_mkdir_in mk = {.mode = 0755};
 	begin(&f);
 	if (!watching(&f)) {
@@ -270,7 +270,7 @@ static void test_attributes_and_ends(void **state)
 static void test_changes_on_their_way(void **state)
 {
 	struct fixture f;
-	struct fuse_attr_out out;
+	struct fuse_attr_out out = {0};
 	struct fuse_mkdir_in mk = {.mode = 0755};
 	begin(&f);
 	if (!watching(&f)) {
@@ -473,7 +473,7 @@ static void test_made_many(void **state)
 static void test_written_attributes(void **state)
 {
 	struct fixture f;
-	struct fuse_attr_out out, fresh;
+	struct fuse_attr_out out = {0}, fresh = {0};
 	uint64_t fh, other_fh;
 	begin(&f);
 	if (!watching(&f)) {
@@ -543,7 +543,7 @@ static void test_written_attributes(void **state)
 static void test_written_beside_a_read(void **state)
 {
 	struct fixture f;
-	struct fuse_attr_out out;
+	struct fuse_attr_out out = {0};
 	uint64_t fh;
 	begin(&f);
 	if (!watching(&f)) {
