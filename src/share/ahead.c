@@ -21,21 +21,6 @@
 /* How much of a directory is read: at the first LOOKUP in it, and when so many more have come. */
 enum { FIRST = 4 * 1024, MANY = 32 * 1024, MANY_AT = 4 };
 
-/* struct linux_dirent64: u64 ino, s64 off, u16 reclen, u8 type, name. */
-enum { ENTRY_RECLEN = 16, ENTRY_NAME = 19 };
-
-static uint16_t reclen_at(const uint8_t *entry)
-{
-	uint16_t n;
-	memcpy(&n, entry + ENTRY_RECLEN, sizeof n);
-	return n;
-}
-
-static bool is_dots(const char *name)
-{
-	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
 static bool may(const struct share_req *r, const struct share_inode *dir)
 {
 	return atomic_load(&r->sh->ahead) && !r->announcer && dir->type == S_IFDIR && share_watched(r->sh, dir);
@@ -96,8 +81,8 @@ void share_ahead_empty(struct share_req *r, struct share_inode *dir)
 	/* It is watched by now: what the host puts into it after this look is notified. */
 	_cleanup_close_ int fd = share_open_inode(r->sh, dir, O_RDONLY | O_DIRECTORY, NULL);
 	long got = fd < 0 ? -1 : syscall(SYS_getdents64, fd, r->scratch, FIRST);
-	for (long at = 0; at < got; at += reclen_at(r->scratch + at))
-		if (!is_dots((const char *)r->scratch + at + ENTRY_NAME))
+	for (long at = 0; at < got; at += share_reclen(r->scratch + at))
+		if (!share_dots((const char *)r->scratch + at + SHARE_DIRENT_NAME))
 			return;
 	const struct hull_share_ahead a = {.type = HULL_SHARE_AHEAD_EMPTY, .node = dir->id};
 	if (got >= 0)
@@ -159,10 +144,10 @@ void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const ch
 	long got = fd < 0 ? 0 : syscall(SYS_getdents64, fd, entries, before ? MANY : FIRST);
 	size_t n = 0;
 	for (long at = 0; at < got;) {
-		const char *name = (const char *)entries + at + ENTRY_NAME;
-		if (!is_dots(name) && strcmp(name, asked) != 0)
+		const char *name = (const char *)entries + at + SHARE_DIRENT_NAME;
+		if (!share_dots(name) && strcmp(name, asked) != 0)
 			n += entry_record(r, dir, fd, name, r->scratch + n);
-		at += reclen_at(entries + at);
+		at += share_reclen(entries + at);
 	}
 	if (n > 0 && !send_ahead(r, r->scratch, n))
 		forget_all(r, r->scratch, n);

@@ -15,9 +15,6 @@
 
 enum { ENTRIES_SIZE = 32 * 1024 };
 
-/* struct linux_dirent64: u64 ino, s64 off, u16 reclen, u8 type, name. */
-enum { DIRENT_OFF = 8, DIRENT_RECLEN = 16, DIRENT_TYPE = 18, DIRENT_NAME = 19 };
-
 struct entry {
 	uint64_t ino, next; /* next: the cookie after it */
 	uint32_t len;
@@ -70,21 +67,18 @@ static int peek(struct share_handle *h, struct entry *e)
 		h->len = (uint32_t)n;
 	}
 	const uint8_t *p = h->entries + h->pos;
-	uint16_t reclen;
-	memcpy(&reclen, p + DIRENT_RECLEN, sizeof reclen);
+	uint16_t reclen = share_reclen(p);
 	memcpy(&e->ino, p, sizeof e->ino);
-	memcpy(&e->next, p + DIRENT_OFF, sizeof e->next);
-	e->type = p[DIRENT_TYPE];
-	e->name = (const char *)p + DIRENT_NAME;
-	e->len = (uint32_t)strnlen(e->name, reclen > DIRENT_NAME ? reclen - DIRENT_NAME : 0);
+	memcpy(&e->next, p + SHARE_DIRENT_OFF, sizeof e->next);
+	e->type = p[SHARE_DIRENT_TYPE];
+	e->name = (const char *)p + SHARE_DIRENT_NAME;
+	e->len = (uint32_t)strnlen(e->name, reclen > SHARE_DIRENT_NAME ? reclen - SHARE_DIRENT_NAME : 0);
 	return 1;
 }
 
 static void step(struct share_handle *h, const struct entry *e)
 {
-	uint16_t reclen;
-	memcpy(&reclen, h->entries + h->pos + DIRENT_RECLEN, sizeof reclen);
-	h->pos += reclen;
+	h->pos += share_reclen(h->entries + h->pos);
 	h->offset = e->next;
 }
 
@@ -106,12 +100,6 @@ static void put_dirent(uint8_t *to, uint64_t ino, const struct entry *e)
 	memset(to + FUSE_NAME_OFFSET + e->len, 0, size - FUSE_NAME_OFFSET - e->len);
 }
 
-static bool dots(const char *name)
-{
-	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a name is there in every entry */
-	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
-}
-
 /* Fill r->scratch with at most `size` bytes of entries; the count, or -errno when not even one was got. Under h->dir.*/
 static ssize_t fill(struct share_req *r, struct share_handle *h, size_t size, bool plus, bool *end)
 {
@@ -128,7 +116,7 @@ static ssize_t fill(struct share_req *r, struct share_handle *h, size_t size, bo
 		if (need > size - at)
 			return (ssize_t)at;
 		uint64_t ino = share_guest_ino(r->sh, h->inode->key.dev, e.ino);
-		if (plus && !dots(e.name)) {
+		if (plus && !share_dots(e.name)) {
 			struct share_stat st;
 			int failed = share_identify(r->sh, h->fd, e.name, &st);
 			if (failed == -ENOENT) {

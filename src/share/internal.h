@@ -18,6 +18,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/stat.h>
 
 enum {
@@ -169,6 +170,20 @@ struct share_at {
 	int own;                     /* or ours to close */
 	char name[NAME_MAX + 1];
 };
+
+/* Where things are in a struct linux_dirent64: u64 ino, s64 off, u16 reclen, u8 type, name. */
+enum { SHARE_DIRENT_OFF = 8, SHARE_DIRENT_RECLEN = 16, SHARE_DIRENT_TYPE = 18, SHARE_DIRENT_NAME = 19 };
+static inline uint16_t share_reclen(const uint8_t *entry)
+{
+	uint16_t n;
+	memcpy(&n, entry + SHARE_DIRENT_RECLEN, sizeof n);
+	return n;
+}
+static inline bool share_dots(const char *name)
+{
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a name is there in every entry */
+	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
 
 /* --- share.c: replies --- */
 void share_reply(struct share_req *r, int error, const void *p, size_t n);
