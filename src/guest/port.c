@@ -23,8 +23,7 @@
 enum {
 	STREAMS_MAX = 16384,
 	PORT_WAIT_MS = 15000,
-	READ_CHUNK = 32 * 1024,
-	READS_MAX = 16,
+	READ_CHUNK = 64 * 1024,
 	READ_MOST = 4096,        /* the kernel gives at most a page at a time */
 	FLUSH_MAX = 1024 * 1024, /* per turn of the loop, so that a fast host cannot keep us from everything else */
 };
@@ -177,24 +176,31 @@ static void host_left(void)
 	was_away = true;
 }
 
+/* What is there, up to READ_CHUNK, is taken as one: a page at a time would be a write a page for whom it goes to. */
 static void port_ready(struct hull_watch *w, uint32_t events)
 {
 	static uint8_t chunk[READ_CHUNK];
-	if (events & EPOLLIN) {
-		for (int i = 0; i < READS_MAX; i++) {
-			ssize_t n = read(port_fd, chunk, sizeof(chunk));
-			if (n > 0) {
-				take(chunk, (size_t)n);
-				/* The end of a burst, most likely; should there be more, the next turn has it. */
-				if (n < READ_MOST && !(events & (EPOLLHUP | EPOLLERR)))
-					break;
-				continue;
+	size_t have = 0;
+	while ((events & EPOLLIN) && have + READ_MOST <= sizeof(chunk)) {
+		ssize_t n = read(port_fd, chunk + have, READ_MOST);
+		if (n > 0) {
+			if (have > 0 && starts_with_hello(chunk + have, (size_t)n)) {
+				take(chunk, have); /* perhaps of another connection */
+				memmove(chunk, chunk + have, (size_t)n);
+				have = 0;
 			}
-			if (n == 0 || (errno != EAGAIN && errno != EINTR))
-				events |= EPOLLHUP;
-			break;
+			have += (size_t)n;
+			/* The end of a burst, most likely; should there be more, the next turn has it. */
+			if (n < READ_MOST && !(events & (EPOLLHUP | EPOLLERR)))
+				break;
+			continue;
 		}
+		if (n == 0 || (errno != EAGAIN && errno != EINTR))
+			events |= EPOLLHUP;
+		break;
 	}
+	if (have > 0)
+		take(chunk, have);
 	if (events & (EPOLLHUP | EPOLLERR))
 		host_left();
 	else
