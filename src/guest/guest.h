@@ -17,6 +17,7 @@
 struct hull_options {
 	bool docker; /* hull.docker=0 turns it off */
 	bool disk;   /* hull.disk=0: do not wait for one, keep everything in memory */
+	bool emulated; /* hull.emulated=1: the processor is */
 };
 
 /* --- console.c: what a person reads on the serial console; also sent to the keeper's log when CONTROL is open --- */
@@ -92,6 +93,13 @@ void hull_shares_stop(void);
 unsigned hull_exec_sessions(void);
 /* How many of their processes have not been reaped. */
 unsigned hull_exec_running(void);
+/* Start a program that does nothing, as a session's process that first calls `wait`, and wait for its end. For a
+ * process other than PID 1. */
+int hull_exec_rehearse(void (*wait)(void), struct hull_error *err);
+
+/* --- rehearse.c --- */
+void hull_rehearse_start(void);
+void hull_rehearse(void); /* the machine may just have been restored */
 
 /* --- control.c: to the host, dropped when CONTROL is not open --- */
 void hull_control_service(const char *service, const char *state, const char *text);

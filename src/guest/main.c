@@ -31,6 +31,8 @@ void hull_read_options(struct hull_options *o)
 			o->docker = false;
 		else if (strcmp(w, "hull.disk=0") == 0)
 			o->disk = false;
+		else if (strcmp(w, "hull.emulated=1") == 0)
+			o->emulated = true;
 	}
 }
 
@@ -84,6 +86,8 @@ static int boot(struct hull_error *err)
 		return r;
 	hull_cgroup_setup();
 	hull_setup();
+	if (o.emulated)
+		hull_rehearse_start();
 	hull_net_start();
 	/* Docker first: it takes seconds, the host's HELLO takes none. */
 	if (o.docker)

@@ -106,10 +106,19 @@ static void on_closed(void *ctx, uint32_t stream, void *user, int code, const ch
 		s->ops->closed(s, code, message);
 }
 
+static void on_hello(void *ctx, uint32_t version, uint64_t epoch)
+{
+	static bool before;
+	if (before)
+		hull_rehearse();
+	before = true;
+}
+
 static int new_wire(struct hull_error *err)
 {
 	static const struct hull_wire_config config = {.side = HULL_WIRE_GUEST, .max_inbound = STREAMS_MAX};
 	static const struct hull_wire_ops ops = {
+		.hello = on_hello,
 		.open = on_open,
 		.accepted = on_accepted,
 		.data = on_data,

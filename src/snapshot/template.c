@@ -14,7 +14,7 @@
 
 /* KEY_VERSION goes up when what Hull puts into its templates changes, the kernel's command line for one. Those of 1
  * could hold a clone of the repository that the first sandbox of their kind was made for. */
-enum { PREFIX_MIN = 4, KEY_VERSION = 4 };
+enum { PREFIX_MIN = 4, KEY_VERSION = 5 };
 
 /* With hardware virtualization the guest has the host's CPU, and its state fits no other. */
 char *hull_snapshot_cpu(const char *accel)
