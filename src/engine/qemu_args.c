@@ -103,7 +103,8 @@ static void kernel_args(struct vec *a, const struct hull_engine_config *config, 
 	 * one for all CPUs; on a busy host the kernel's check against slower clocks would reject it wrongly. While the
 	 * kernel moves PCI devices about, a second emulated CPU may use the memory map that QEMU has just freed (QEMU
 	 * before 10.0.4, its issue 3040): hull-init starts the others when the drivers are there. */
-	add(a, "console=ttyS0 panic=-1%s%s%s", kvm ? "" : " mitigations=off tsc=reliable maxcpus=1 noreplace-smp hull.emulated=1",
+	add(a, "console=ttyS0 panic=-1%s%s%s",
+	    kvm ? "" : " mitigations=off tsc=reliable maxcpus=1 noreplace-smp hull.emulated=1",
 	    config->cmdline[0] ? " " : "", config->cmdline);
 }
 

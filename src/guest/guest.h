@@ -15,8 +15,8 @@
 
 /* From the kernel command line. */
 struct hull_options {
-	bool docker; /* hull.docker=0 turns it off */
-	bool disk;   /* hull.disk=0: do not wait for one, keep everything in memory */
+	bool docker;   /* hull.docker=0 turns it off */
+	bool disk;     /* hull.disk=0: do not wait for one, keep everything in memory */
 	bool emulated; /* hull.emulated=1: the processor is */
 };
 

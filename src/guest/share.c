@@ -41,6 +41,7 @@
 #include <linux/fuse.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum {
@@ -92,7 +93,7 @@ static struct op *ops, **ops_end = &ops;
 static bool busy; /* the first of ops is being done by op_child */
 static struct hull_child op_child;
 static uint8_t scratch[MESSAGE_MAX] __attribute__((aligned(8)));
-static uint8_t forgets[HULL_AHEAD_FORGETS_MAX] __attribute__((aligned(8)));
+static uint8_t own[HULL_AHEAD_REQUEST_MAX] __attribute__((aligned(8))); /* a request of ours for the server */
 
 static void run_next(void);
 
@@ -284,6 +285,15 @@ static bool announcer_again(struct share *s)
 	return true;
 }
 
+/* What the server is to forget and to release. False when s is gone. */
+static bool tell_ahead(struct share *s)
+{
+	for (size_t len; (len = hull_ahead_tell(s->ahead, own)) > 0;)
+		if (!take(s, own, len))
+			return false;
+	return true;
+}
+
 /* One request of the kernel's, in `scratch`. False when s is gone. */
 static bool pass_on(struct share *s, size_t n)
 {
@@ -296,6 +306,8 @@ static bool pass_on(struct share *s, size_t n)
 	/* It fails when nobody waits any more. */
 	while (a.len && write(s->device, a.bytes, a.len) < 0 && errno == EINTR)
 		;
+	if (!tell_ahead(s))
+		return false;
 	if (!a.forward)
 		return true;
 	if (!remember(s, scratch, n)) {
@@ -395,10 +407,15 @@ static bool deliver(struct share *s, const uint8_t *p, size_t n)
 {
 	struct fuse_out_header h;
 	memcpy(&h, p, sizeof(h));
-	bool ours = hull_ahead_message(s->ahead, p, n);
-	for (size_t len; (len = hull_ahead_forgets(s->ahead, forgets)) > 0;)
-		if (!take(s, forgets, len))
-			return false;
+	struct hull_ahead_store store;
+	bool ours = hull_ahead_message(s->ahead, p, n, &store);
+	struct iovec pages[2] = {{.iov_base = store.head, .iov_len = sizeof(store.head)},
+				 {.iov_base = (void *)(uintptr_t)store.data, .iov_len = store.len}};
+	/* It fails where the file has been forgotten. */
+	while (store.len && writev(s->device, pages, 2) < 0 && errno == EINTR)
+		;
+	if (!tell_ahead(s))
+		return false;
 	if (ours)
 		return true;
 	if (h.unique == 0)

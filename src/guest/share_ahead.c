@@ -9,6 +9,8 @@
  *            kernel with the answer, or is given back (FORGET) when the record is dropped.
  *   attr     node -> what GETATTR answers.
  *   end      (node, offset) -> READDIR there gives nothing.
+ *   handle   what the reply to this OPEN has may be given out again once it is released (share_open.h)
+ *   data     the beginning of a file, for the kernel's page cache, when nobody else has the file open
  * And for as long as it holds:
  *   empty    node -> LOOKUP of a name finds nothing there, but for the names made in it since, which all pass here.
  *
@@ -18,12 +20,14 @@
  * are only taken from a reply to a request beside which no change was on its way; attributes of a file only when no
  * READ was either, since that changes the time of access. Files that are sent have one name, so a change by another is
  * not overlooked; whatever removes or moves a name drops all attributes. A directory that the guest has made is known
- * to nobody in the guest before that request's reply, so that it is empty holds beside any change.
+ * to nobody in the guest before that request's reply, so that it is empty holds beside any change. Data are spoiled by
+ * a change of that very file alone.
  *
  * Memory: RECORDS_MAX records, the oldest dropped first; and bits for names made, of which there are enough for
  * MADE_MAX: then no directory is known to be empty any more, and it begins again. */
 #include "guest/share_ahead.h"
 
+#include "guest/share_open.h"
 #include "share/share.h"
 
 #include <errno.h>
@@ -56,8 +60,11 @@ struct record {
 struct flight {
 	uint64_t unique, seq;
 	uint64_t read_seq;
-	bool clean;  /* no change was on its way when it went out */
-	bool unread; /* and no READ */
+	uint64_t node;
+	uint32_t opcode;
+	bool clean;   /* no change was on its way when it went out */
+	bool unread;  /* and no READ */
+	bool spoiled; /* a change of the same node was, or is since */
 	bool change, read;
 };
 
@@ -76,6 +83,7 @@ struct hull_ahead {
 	uint32_t announcer;
 	uint64_t forgets[FORGETS];
 	uint32_t forget_count;
+	struct hull_opens *opens;
 	uint64_t empty[EMPTY_MAX];   /* by hash; one takes the place of another */
 	uint8_t made[MADE_BITS / 8]; /* hashes of (directory, name) */
 	uint32_t made_count;
@@ -83,7 +91,12 @@ struct hull_ahead {
 
 struct hull_ahead *hull_ahead_new(void)
 {
-	return calloc(1, sizeof(struct hull_ahead));
+	struct hull_ahead *a = calloc(1, sizeof(*a));
+	if (a && !(a->opens = hull_opens_new())) {
+		free(a);
+		a = NULL;
+	}
+	return a;
 }
 
 /* --- records --- */
@@ -293,6 +306,7 @@ void hull_ahead_reset(struct hull_ahead *a)
 	a->flight_count = 0;
 	a->changes = a->reads = a->forget_count = a->made_count = 0;
 	a->blind = false;
+	hull_opens_reset(a->opens);
 }
 
 void hull_ahead_free(struct hull_ahead *a)
@@ -300,6 +314,7 @@ void hull_ahead_free(struct hull_ahead *a)
 	if (!a)
 		return;
 	hull_ahead_reset(a);
+	hull_opens_free(a->opens);
 	free(a->flights);
 	free(a);
 }
@@ -437,11 +452,20 @@ static void fly(struct hull_ahead *a, const struct fuse_in_header *h, bool chang
 	struct flight *f = &a->flights[a->flight_count++];
 	*f = (struct flight){
 		.unique = h->unique,
+		.node = h->nodeid,
+		.opcode = h->opcode,
 		.clean = a->changes == 0,
 		.unread = a->reads == 0,
 		.change = change,
 		.read = read,
 	};
+	for (size_t i = 0; i + 1 < a->flight_count; i++) {
+		struct flight *other = &a->flights[i];
+		if (other->node == f->node) {
+			f->spoiled = f->spoiled || other->change;
+			other->spoiled = other->spoiled || change;
+		}
+	}
 	a->changes += change;
 	a->seq += change;
 	f->seq = a->seq;
@@ -511,6 +535,53 @@ static bool answer_held(struct hull_ahead *a, const struct fuse_in_header *h, co
 	return true;
 }
 
+/* What is not a change and concerns open files. True when it is answered. */
+static bool opens_request(struct hull_ahead *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
+			  struct hull_ahead_answer *out)
+{
+	const struct fuse_open_in *open_in;
+	const struct fuse_batch_forget_in *batch;
+	struct fuse_open_out opened = {0};
+	switch (h->opcode) {
+	case FUSE_OPEN:
+		open_in = args(p, n, sizeof(*open_in));
+		if (open_in->flags & (O_ACCMODE | O_DIRECT) ||
+		    !hull_opens_take(a->opens, h->nodeid, &opened.fh, &opened.open_flags))
+			return false;
+		answer(out, h, 0, &opened, sizeof(opened));
+		return true;
+	case FUSE_SETLK:
+	case FUSE_SETLKW:
+	case FUSE_FORGET:
+		hull_opens_drop(a->opens, h->nodeid);
+		return false;
+	case FUSE_BATCH_FORGET:
+		batch = args(p, n, sizeof(*batch));
+		for (uint32_t i = 0; batch && i < batch->count &&
+				     args(p, n, sizeof(*batch) + (i + 1ull) * sizeof(struct fuse_forget_one));
+		     i++)
+			hull_opens_drop(a->opens, ((const struct fuse_forget_one *)(batch + 1))[i].nodeid);
+		return false;
+	default:
+		return false;
+	}
+}
+
+/* Nobody waits for what closing does. The server is not told either where the handle is kept. */
+static void release(struct hull_ahead *a, struct fuse_in_header *h, uint8_t *p, size_t n, struct hull_ahead_answer *out)
+{
+	const struct fuse_release_in *in = args(p, n, sizeof(*in));
+	answer(out, h, 0, NULL, 0);
+	out->forward = true;
+	if (h->opcode == FUSE_RELEASE && in) {
+		if (in->release_flags) /* there was a lock */
+			hull_opens_drop(a->opens, h->nodeid);
+		out->forward = !hull_opens_closed(a->opens, h->nodeid, in->fh);
+	}
+	h->unique = 0;
+	memcpy(p, h, sizeof(*h));
+}
+
 void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_ahead_answer *out)
 {
 	struct fuse_in_header h;
@@ -518,10 +589,7 @@ void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_
 	out->len = 0;
 	out->forward = true;
 	if (h.opcode == FUSE_RELEASE || h.opcode == FUSE_RELEASEDIR) {
-		answer(out, &h, 0, NULL, 0);
-		out->forward = true;
-		h.unique = 0;
-		memcpy(p, &h, sizeof(h));
+		release(a, &h, p, n, out);
 		return;
 	}
 	if (h.opcode == FUSE_GETXATTR && foreign_xattr(p, n)) {
@@ -531,12 +599,14 @@ void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_
 	bool change = changes(&h, p, n);
 	if (change)
 		drop_changed(a, &h, p, n);
-	else if (h.pid != a->announcer && answer_held(a, &h, p, n, out))
+	else if (h.pid != a->announcer && (answer_held(a, &h, p, n, out) || opens_request(a, &h, p, n, out)))
 		return;
+	if (h.opcode == FUSE_SETATTR)
+		hull_opens_drop(a->opens, h.nodeid);
 	if (h.opcode == FUSE_READ)
 		drop_attr(a, h.nodeid);
 	if (change || h.opcode == FUSE_LOOKUP || h.opcode == FUSE_READDIR || h.opcode == FUSE_READDIRPLUS ||
-	    h.opcode == FUSE_READ)
+	    h.opcode == FUSE_READ || h.opcode == FUSE_OPEN)
 		fly(a, &h, change);
 }
 
@@ -550,7 +620,20 @@ static struct flight *flight_of(struct hull_ahead *a, uint64_t unique)
 	return NULL;
 }
 
-static void take_records(struct hull_ahead *a, const uint8_t *p, size_t n)
+static void take_data(struct hull_ahead *a, uint64_t node, const uint8_t *p, size_t n, struct hull_ahead_store *store)
+{
+	const struct fuse_notify_store_out out = {.nodeid = node, .size = (uint32_t)n};
+	const struct fuse_out_header h = {.len = (uint32_t)(HULL_AHEAD_STORE_HEAD + n), .error = FUSE_NOTIFY_STORE};
+	_Static_assert(sizeof(h) + sizeof(out) == HULL_AHEAD_STORE_HEAD, "the head of a store");
+	if (hull_opens_any(a->opens, node))
+		return;
+	memcpy(store->head, &h, sizeof(h));
+	memcpy(store->head + sizeof(h), &out, sizeof(out));
+	store->data = p;
+	store->len = n;
+}
+
+static void take_records(struct hull_ahead *a, const uint8_t *p, size_t n, struct hull_ahead_store *store)
 {
 	uint64_t unique;
 	struct hull_share_ahead from;
@@ -564,8 +647,8 @@ static void take_records(struct hull_ahead *a, const uint8_t *p, size_t n)
 	bool unread = f && f->unread && f->read_seq == a->read_seq;
 	while (n >= sizeof(from)) {
 		memcpy(&from, p, sizeof(from));
-		size_t size = (sizeof(from) + from.name_len + 7) & ~(size_t)7;
-		if (from.name_len > NAME_MAX || size > n)
+		size_t size = (sizeof(from) + (size_t)from.name_len + 7) & ~(size_t)7;
+		if (size > n || (from.name_len > NAME_MAX && from.type != HULL_SHARE_AHEAD_DATA))
 			return;
 		bool entry = from.type == HULL_SHARE_AHEAD_ENTRY;
 		bool attr = from.type == HULL_SHARE_AHEAD_ATTR && (S_ISDIR(from.attr.attr.mode) || unread);
@@ -573,6 +656,10 @@ static void take_records(struct hull_ahead *a, const uint8_t *p, size_t n)
 			add(a, &from, (const char *)p + sizeof(from));
 		else if (from.type == HULL_SHARE_AHEAD_EMPTY && from.node != 0 && !a->blind)
 			*empty_slot(a, from.node) = from.node;
+		else if (from.type == HULL_SHARE_AHEAD_HANDLE && f && f->node == from.node)
+			hull_opens_offer(a->opens, from.node, from.offset);
+		else if (from.type == HULL_SHARE_AHEAD_DATA && f && f->node == from.node && !f->spoiled && !a->blind)
+			take_data(a, from.node, p + sizeof(from), from.name_len, store);
 		else if (entry)
 			give_back(a, from.entry.nodeid);
 		p += size;
@@ -588,6 +675,7 @@ static void drop_notified(struct hull_ahead *a, int code, const uint8_t *p, size
 		memcpy(&inode, p, sizeof(inode));
 		drop_node(a, inode.ino);
 		not_empty(a, inode.ino);
+		hull_opens_drop(a->opens, inode.ino);
 	} else if (code == FUSE_NOTIFY_INVAL_ENTRY && n >= sizeof(entry)) {
 		memcpy(&entry, p, sizeof(entry));
 		if (entry.namelen <= n - sizeof(entry))
@@ -597,13 +685,30 @@ static void drop_notified(struct hull_ahead *a, int code, const uint8_t *p, size
 	}
 }
 
-bool hull_ahead_message(struct hull_ahead *a, const uint8_t *p, size_t n)
+/* A file was opened, perhaps. */
+static void opened(struct hull_ahead *a, const struct flight *f, int error, const uint8_t *p, size_t n)
+{
+	struct fuse_entry_out entry = {.nodeid = f->node};
+	struct fuse_open_out out;
+	bool made = f->opcode == FUSE_CREATE || f->opcode == FUSE_TMPFILE;
+	size_t at = made ? sizeof(entry) : 0;
+	if (error || (!made && f->opcode != FUSE_OPEN) || n < at + sizeof(out))
+		return;
+	memcpy(&entry, p, at);
+	memcpy(&out, p + at, sizeof(out));
+	if (!hull_opens_opened(a->opens, entry.nodeid, out.fh, out.open_flags))
+		a->blind = true;
+}
+
+bool hull_ahead_message(struct hull_ahead *a, const uint8_t *p, size_t n, struct hull_ahead_store *store)
 {
 	struct fuse_out_header h;
 	memcpy(&h, p, sizeof(h));
+	store->len = 0;
 	if (h.unique != 0) {
 		struct flight *f = flight_of(a, h.unique);
 		if (f) {
+			opened(a, f, h.error, p + sizeof(h), n - sizeof(h));
 			a->changes -= f->change;
 			a->reads -= f->read;
 			*f = a->flights[--a->flight_count];
@@ -611,17 +716,28 @@ bool hull_ahead_message(struct hull_ahead *a, const uint8_t *p, size_t n)
 		return false;
 	}
 	if (h.error == HULL_SHARE_AHEAD) {
-		take_records(a, p + sizeof(h), n - sizeof(h));
+		take_records(a, p + sizeof(h), n - sizeof(h), store);
 		return true;
 	}
 	drop_notified(a, h.error, p + sizeof(h), n - sizeof(h));
 	return false;
 }
 
-size_t hull_ahead_forgets(struct hull_ahead *a, uint8_t out[HULL_AHEAD_FORGETS_MAX])
+static size_t tell_release(struct hull_ahead *a, uint8_t *out)
+{
+	struct fuse_in_header h = {.len = sizeof(h) + sizeof(struct fuse_release_in), .opcode = FUSE_RELEASE};
+	struct fuse_release_in in = {0};
+	if (!hull_opens_release(a->opens, &h.nodeid, &in.fh))
+		return 0;
+	memcpy(out, &h, sizeof(h));
+	memcpy(out + sizeof(h), &in, sizeof(in));
+	return h.len;
+}
+
+size_t hull_ahead_tell(struct hull_ahead *a, uint8_t out[HULL_AHEAD_REQUEST_MAX])
 {
 	if (a->forget_count < FORGETS_AT)
-		return 0;
+		return tell_release(a, out);
 	uint32_t count = a->forget_count < BATCH ? a->forget_count : BATCH;
 	const struct fuse_batch_forget_in in = {.count = count};
 	struct fuse_in_header h = {.opcode = FUSE_BATCH_FORGET};

@@ -10,11 +10,19 @@
 
 struct hull_ahead;
 
-enum { HULL_AHEAD_REPLY_MAX = 256, HULL_AHEAD_FORGETS_MAX = 4096 };
+enum { HULL_AHEAD_REPLY_MAX = 256, HULL_AHEAD_REQUEST_MAX = 4096, HULL_AHEAD_STORE_HEAD = 40 };
 struct hull_ahead_answer {
 	size_t len;   /* of the reply in `bytes`; 0 = there is none from here */
 	bool forward; /* the request goes to the server */
 	uint8_t bytes[HULL_AHEAD_REPLY_MAX];
+};
+
+/* A notification for the kernel: the beginning of a file, for its page cache. Nobody has the file open, so that no page
+ * of it is locked by who waits for an answer, and to write this waits for nobody. */
+struct hull_ahead_store {
+	uint8_t head[HULL_AHEAD_STORE_HEAD];
+	const uint8_t *data; /* in the message */
+	size_t len;          /* 0 = there is none */
 };
 
 struct hull_ahead *hull_ahead_new(void); /* NULL when out of memory */
@@ -25,9 +33,11 @@ void hull_ahead_announcer(struct hull_ahead *a, uint32_t pid);
 void hull_ahead_reset(struct hull_ahead *a);
 /* A request of the kernel's, n >= its header. May change it before it is forwarded. */
 void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_ahead_answer *out);
-/* A message of the server's, n >= its header. True when it was meant for here, and goes no further. */
-bool hull_ahead_message(struct hull_ahead *a, const uint8_t *p, size_t n);
-/* What the server is to forget: a request for it in `out` (8-aligned), its length; 0 = nothing, or not worth it yet. */
-size_t hull_ahead_forgets(struct hull_ahead *a, uint8_t out[HULL_AHEAD_FORGETS_MAX]);
+/* A message of the server's, n >= its header. True when it was meant for here, and goes no further; what is in `store`
+ * then goes to the kernel before anything else does. */
+bool hull_ahead_message(struct hull_ahead *a, const uint8_t *p, size_t n, struct hull_ahead_store *store);
+/* What the server has to be told by now, to forget or to release, after a request as well as after a message: a request
+ * for it in `out` (8-aligned), its length. Until it is 0. */
+size_t hull_ahead_tell(struct hull_ahead *a, uint8_t out[HULL_AHEAD_REQUEST_MAX]);
 
 #endif

@@ -9,6 +9,7 @@
  *     a name changes     the attributes of its directory
  *     MKDIR              that the new directory is empty, so that no name has to be asked for in it
  *     WRITE              the attributes of the file
+ *     OPEN for reading   that the handle may be used again; and the content, when that is little and not there yet
  *
  * An entry counts as one lookup, which the relay passes on or gives back. Not sent: files with several names, of which
  * a change by another name would go unnoticed; what the guest knows already. */
@@ -20,6 +21,7 @@
 
 /* How much of a directory is read: at the first LOOKUP in it, and when so many more have come. */
 enum { FIRST = 4 * 1024, MANY = 32 * 1024, MANY_AT = 4 };
+enum { CONTENT_MAX = 32 * 1024, KEPT_PART = 4 /* of all handles, for files that nobody has open */ };
 
 static bool may(const struct share_req *r, const struct share_inode *dir)
 {
@@ -43,7 +45,7 @@ static bool send_ahead(struct share_req *r, const void *p, size_t n)
 	return good;
 }
 
-static bool attr_record(struct share_req *r, const struct share_inode *ino, const struct share_stat *st,
+static bool attr_record(struct share_req *r, struct share_inode *ino, const struct share_stat *st,
 			struct hull_share_ahead *out)
 {
 	*out = (struct hull_share_ahead){.type = HULL_SHARE_AHEAD_ATTR, .node = ino->id};
@@ -70,8 +72,45 @@ void share_ahead_written(struct share_req *r, struct share_inode *file, int fd)
 	struct hull_share_ahead a;
 	struct share_stat st;
 	if (atomic_load(&r->sh->ahead) && !r->announcer && file->type == S_IFREG && share_statx(fd, "", &st) == 0 &&
-	    st.x.stx_nlink == 1 && attr_record(r, file, &st, &a))
+	    st.x.stx_nlink == 1 && attr_record(r, file, &st, &a)) {
+		/* What it has written it has. (Not to be said where changes are not notified; see keep_pages.) */
+		if (a.attr.attr_valid_nsec == 0) {
+			pthread_mutex_lock(&r->sh->lock);
+			file->ctime_sec = st.x.stx_ctime.tv_sec;
+			file->ctime_nsec = st.x.stx_ctime.tv_nsec;
+			pthread_mutex_unlock(&r->sh->lock);
+		}
 		send_ahead(r, &a, sizeof a);
+	}
+}
+
+void share_ahead_opened(struct share_req *r, struct share_inode *file, const struct share_handle *h,
+			const struct share_stat *st, bool fresh)
+{
+	struct hull_share *sh = r->sh;
+	struct hull_share_ahead handle = {.type = HULL_SHARE_AHEAD_HANDLE, .node = file->id, .offset = h->id};
+	struct hull_share_ahead data = {.type = HULL_SHARE_AHEAD_DATA, .node = file->id};
+	size_t n = 0;
+	if (!atomic_load(&sh->ahead) || r->announcer)
+		return;
+	/* The guest's kernel takes it for what its idea of the size says, which must be this one. */
+	pthread_mutex_lock(&sh->lock);
+	bool spare = sh->handles.live < sh->handles.max / KEPT_PART;
+	bool whole = fresh && st->x.stx_size > 0 && st->x.stx_size <= CONTENT_MAX && file->told_size == st->x.stx_size;
+	pthread_mutex_unlock(&sh->lock);
+	if (spare) {
+		memcpy(r->scratch, &handle, sizeof handle);
+		n = sizeof handle;
+	}
+	if (whole && pread(h->fd, r->scratch + n + sizeof data, st->x.stx_size, 0) == (ssize_t)st->x.stx_size) {
+		data.name_len = (uint32_t)st->x.stx_size;
+		memcpy(r->scratch + n, &data, sizeof data);
+		n += sizeof data + data.name_len;
+		while (n % 8)
+			r->scratch[n++] = 0;
+	}
+	if (n)
+		send_ahead(r, r->scratch, n);
 }
 
 void share_ahead_empty(struct share_req *r, struct share_inode *dir)

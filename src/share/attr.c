@@ -61,12 +61,13 @@ void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, uin
 	*nsec = watched ? 0 : UNWATCHED_NSEC;
 }
 
-void share_attr_valid(struct hull_share *sh, const struct share_inode *ino, const struct share_stat *st, uint64_t *sec,
+void share_attr_valid(struct hull_share *sh, struct share_inode *ino, const struct share_stat *st, uint64_t *sec,
 		      uint32_t *nsec)
 {
 	pthread_mutex_lock(&sh->lock);
 	const struct share_inode *by = ino->type == S_IFDIR ? ino : ino->parent;
 	bool watched = by && by->watch;
+	ino->told_size = st->x.stx_size;
 	pthread_mutex_unlock(&sh->lock);
 	*nsec = watched ? 0 : UNWATCHED_NSEC;
 	if (!watched)

@@ -35,9 +35,12 @@ static int access_flags(const struct hull_share *sh, uint32_t flags)
 	return sh->config.writeback && mode == O_WRONLY ? O_RDWR : mode;
 }
 
-/* May the guest keep the pages it has? Yes where changes are notified; else if the file did not change since it was
- * last opened. */
-static bool keep_pages(struct hull_share *sh, struct share_inode *ino, const struct share_stat *st)
+/* May the guest keep the pages it has? Yes where changes are notified (`told`); else if the file did not change since
+ * it was last opened (`same`). */
+struct keeping {
+	bool told, same;
+};
+static struct keeping keep_pages(struct hull_share *sh, struct share_inode *ino, const struct share_stat *st)
 {
 	pthread_mutex_lock(&sh->lock);
 	bool told = ino->parent && ino->parent->watch && st->x.stx_nlink == 1;
@@ -45,7 +48,7 @@ static bool keep_pages(struct hull_share *sh, struct share_inode *ino, const str
 	ino->ctime_sec = st->x.stx_ctime.tv_sec;
 	ino->ctime_nsec = st->x.stx_ctime.tv_nsec;
 	pthread_mutex_unlock(&sh->lock);
-	return told || same;
+	return (struct keeping){.told = told, .same = same};
 }
 
 static int kill_setid(const struct hull_share *sh, int fd)
@@ -107,10 +110,13 @@ void share_op_open(struct share_req *r, struct share_inode *ino)
 	if (!h)
 		return share_reply(r, -ENFILE, NULL, 0);
 	struct fuse_open_out out = {.fh = h->id};
-	if (keep_pages(sh, ino, &st))
+	struct keeping keep = keep_pages(sh, ino, &st);
+	if (keep.told || keep.same)
 		out.open_flags |= FOPEN_KEEP_CACHE;
 	if (quiet_close(sh, h))
 		out.open_flags |= FOPEN_NOFLUSH;
+	if (keep.told && h->quiet && !h->writable)
+		share_ahead_opened(r, ino, h, &st, !keep.same);
 	share_reply(r, 0, &out, sizeof out);
 }
 

@@ -65,6 +65,7 @@ struct share_inode {
 	uint32_t asked;    /* directories: LOOKUPs in it */
 	int64_t ctime_sec; /* of the content the guest's page cache may hold, from its last OPEN */
 	uint32_t ctime_nsec;
+	uint64_t told_size; /* files: what the guest was last told */
 };
 
 struct share_handle {
@@ -260,7 +261,7 @@ void share_handles_free(struct hull_share *sh);
 /* --- attr.c --- */
 void share_fill_attr(struct hull_share *sh, const struct share_stat *st, struct fuse_attr *out);
 /* How long the guest may keep the attributes of ino, and names in dir. */
-void share_attr_valid(struct hull_share *sh, const struct share_inode *ino, const struct share_stat *st, uint64_t *sec,
+void share_attr_valid(struct hull_share *sh, struct share_inode *ino, const struct share_stat *st, uint64_t *sec,
 		      uint32_t *nsec);
 void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, uint64_t *sec, uint32_t *nsec);
 bool share_is_ro(const struct hull_share *sh, const struct share_inode *ino);
@@ -310,6 +311,9 @@ void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const ch
 void share_ahead_attr(struct share_req *r, struct share_inode *dir);
 void share_ahead_written(struct share_req *r, struct share_inode *file, int fd); /* open at fd */
 void share_ahead_empty(struct share_req *r, struct share_inode *dir);            /* it was just made */
+/* It was opened for reading; `fresh`: the guest has none of its content yet. Uses r->scratch. */
+void share_ahead_opened(struct share_req *r, struct share_inode *file, const struct share_handle *h,
+			const struct share_stat *st, bool fresh);
 void share_ahead_end(struct share_req *r, struct share_inode *dir, uint64_t offset);
 
 /* --- lock.c --- */

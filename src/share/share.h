@@ -63,10 +63,13 @@ enum {
  * anything was on its way beside the one that gave the occasion. The name follows, then zeros up to a multiple of 8. */
 enum {
 	HULL_SHARE_AHEAD_ENTRY =
-		1,              /* LOOKUP of the name in node: `entry`, a lookup that the relay must use or FORGET */
-	HULL_SHARE_AHEAD_ATTR,  /* GETATTR of node, a directory or a file with one name: `attr` */
-	HULL_SHARE_AHEAD_END,   /* READDIR, or READDIRPLUS, of node at `offset`: nothing */
-	HULL_SHARE_AHEAD_EMPTY, /* LOOKUP of any name in node, a directory: there is none but those the guest makes */
+		1,               /* LOOKUP of the name in node: `entry`, a lookup that the relay must use or FORGET */
+	HULL_SHARE_AHEAD_ATTR,   /* GETATTR of node, a directory or a file with one name: `attr` */
+	HULL_SHARE_AHEAD_END,    /* READDIR, or READDIRPLUS, of node at `offset`: nothing */
+	HULL_SHARE_AHEAD_EMPTY,  /* LOOKUP of any name in node, a directory: there is none but those the guest makes */
+	HULL_SHARE_AHEAD_HANDLE, /* OPEN of node for reading, once this one is done with: the handle `offset`, that of
+				  * the reply to the OPEN which gave the occasion */
+	HULL_SHARE_AHEAD_DATA,   /* READ of node, a file, from its beginning: `name_len` bytes where a name would be */
 };
 struct hull_share_ahead {
 	uint32_t type, name_len;

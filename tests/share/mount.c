@@ -77,6 +77,17 @@ static bool ask(struct relay *r, char *p, size_t n)
 	return sent;
 }
 
+static void tell_ahead(struct relay *r)
+{
+	_Alignas(8) uint8_t own[HULL_AHEAD_REQUEST_MAX];
+	size_t len;
+	do {
+		pthread_mutex_lock(&r->lock);
+		len = hull_ahead_tell(r->ahead, own);
+		pthread_mutex_unlock(&r->lock);
+	} while (len && ask(r, (char *)own, len));
+}
+
 /* False when it is answered here. */
 static bool to_ask(struct relay *r, char *p, size_t n)
 {
@@ -90,18 +101,21 @@ static bool to_ask(struct relay *r, char *p, size_t n)
 	if (a.len && write(r->device, a.bytes, a.len) < 0 && getenv("SHARE_DEBUG"))
 		fprintf(stderr, "relay: %m\n");
 	pthread_mutex_unlock(&r->lock);
+	tell_ahead(r);
 	return a.forward;
 }
 
 static bool to_pass(struct relay *r, const char *p, size_t n)
 {
-	static _Alignas(8) uint8_t forgets[HULL_AHEAD_FORGETS_MAX];
+	struct hull_ahead_store store;
 	pthread_mutex_lock(&r->lock);
-	bool ours = hull_ahead_message(r->ahead, (const uint8_t *)p, n);
-	size_t len = hull_ahead_forgets(r->ahead, forgets);
+	bool ours = hull_ahead_message(r->ahead, (const uint8_t *)p, n, &store);
 	pthread_mutex_unlock(&r->lock);
-	if (len)
-		ask(r, (char *)forgets, len);
+	struct iovec pages[2] = {{.iov_base = store.head, .iov_len = sizeof store.head},
+				 {.iov_base = (void *)(uintptr_t)store.data, .iov_len = store.len}};
+	if (store.len && writev(r->device, pages, 2) < 0 && getenv("SHARE_DEBUG"))
+		fprintf(stderr, "relay: store: %m\n");
+	tell_ahead(r);
 	return !ours;
 }
 

@@ -1,170 +1,5 @@
-/* What the relay answers by itself, between a server in this process and requests by hand: each goes through the
- * relay's part first, as in hull-init, and everything the server sends passes it on the way back. */
-#include "../share/raw.h"
-
-#include "guest/share_ahead.h"
-
-#include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <sys/stat.h>
-
-#include <cmocka.h>
-
-struct fixture {
-	char dir[64];
-	int fd;
-	struct hull_share *sh;
-	struct hull_ahead *ahead;
-	struct raw c;
-	unsigned asked; /* requests that reached the server */
-	bool hold;      /* do not let the reply pass yet */
-	uint8_t held[4096];
-	size_t held_len;
-};
-
-static int relay_send(void *ctx, const struct iovec *iov, int count)
-{
-	struct fixture *f = ctx;
-	static _Alignas(8) uint8_t message[256 * 1024];
-	struct fuse_out_header h;
-	size_t n = 0;
-	for (int i = 0; i < count; i++) {
-		memcpy(message + n, iov[i].iov_base, iov[i].iov_len);
-		n += iov[i].iov_len;
-	}
-	memcpy(&h, message, sizeof h);
-	if (h.unique && f->hold) {
-		memcpy(f->held, message, n < sizeof f->held ? n : sizeof f->held);
-		f->held_len = n;
-		return 0;
-	}
-	if (hull_ahead_message(f->ahead, message, n) || h.unique == 0)
-		return 0;
-	return raw_send(&f->c, iov, count);
-}
-
-static void begin(struct fixture *f)
-{
-	static const char *const names[] = {"a", "b", "c", "d"};
-	struct hull_error err = {0};
-	*f = (struct fixture){0};
-	snprintf(f->dir, sizeof f->dir, "/tmp/hull-ahead-test-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		close(openat(f->fd, names[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
-	assert_int_equal(mkdirat(f->fd, "sub", 0755), 0);
-	close(openat(f->fd, "sub/x", O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
-	struct hull_share_config config = {.root_fd = f->fd, .guest_uid = 1000, .guest_gid = 1000};
-	assert_int_equal(hull_share_new(&config, &f->sh, &err), 0);
-	assert_true(raw_init(&f->c, f->sh));
-	f->ahead = hull_ahead_new();
-	assert_non_null(f->ahead);
-	f->c.t = (struct hull_share_transport){.send = relay_send, .ctx = f};
-	raw_begin(&f->c, HULL_SHARE_RELAY_AHEAD, 0);
-	raw_go(&f->c);
-	assert_int_equal(raw_hello(&f->c), 0);
-}
-
-static void end(struct fixture *f)
-{
-	char command[160];
-	hull_ahead_free(f->ahead);
-	raw_free(&f->c);
-	hull_share_free(f->sh);
-	close(f->fd);
-	snprintf(command, sizeof command, "rm -rf %s", f->dir);
-	assert_int_equal(system(command), 0);
-}
-
-/* The request that was built, through the relay: the error of the reply. */
-static int go(struct fixture *f)
-{
-	struct hull_ahead_answer a;
-	struct fuse_out_header h;
-	uint32_t len = (uint32_t)f->c.n;
-	memcpy(f->c.request, &len, sizeof len);
-	f->c.error = 1;
-	hull_ahead_request(f->ahead, f->c.request, f->c.n, &a);
-	if (a.forward) {
-		f->asked++;
-		hull_share_handle(f->sh, &f->c.t, f->c.request, f->c.n, f->c.scratch);
-	}
-	if (a.len) {
-		memcpy(&h, a.bytes, sizeof h);
-		assert_int_equal(h.len, a.len);
-		assert_int_equal(h.unique, f->c.unique);
-		f->c.error = h.error;
-		f->c.reply_len = a.len - sizeof h;
-		memcpy(f->c.reply, a.bytes + sizeof h, f->c.reply_len);
-	}
-	return f->c.error;
-}
-
-static uint64_t look(struct fixture *f, uint64_t dir, const char *name)
-{
-	struct fuse_entry_out out;
-	raw_begin(&f->c, FUSE_LOOKUP, dir);
-	raw_name(&f->c, name);
-	if (go(f) != 0)
-		return 0;
-	memcpy(&out, f->c.reply, sizeof out);
-	return out.nodeid;
-}
-
-static int named(struct fixture *f, uint32_t opcode, uint64_t node, const void *args, size_t n, const char *name)
-{
-	raw_begin(&f->c, opcode, node);
-	raw_add(&f->c, args, n);
-	raw_name(&f->c, name);
-	return go(f);
-}
-
-static int attr(struct fixture *f, uint64_t node, struct fuse_attr_out *out)
-{
-	const struct fuse_getattr_in in = {0};
-	raw_begin(&f->c, FUSE_GETATTR, node);
-	raw_add(&f->c, &in, sizeof in);
-	int e = go(f);
-	if (e == 0)
-		memcpy(out, f->c.reply, sizeof *out);
-	return e;
-}
-
-/* One message of the server's that no request asked for. */
-static void notified(struct fixture *f, int code, const void *p, size_t n, const char *name)
-{
-	uint8_t message[256];
-	size_t more = name ? strlen(name) + 1 : 0;
-	struct fuse_out_header h = {.len = (uint32_t)(sizeof h + n + more), .error = code};
-	memcpy(message, &h, sizeof h);
-	memcpy(message + sizeof h, p, n);
-	if (name)
-		memcpy(message + sizeof h + n, name, more);
-	assert_false(hull_ahead_message(f->ahead, message, h.len));
-}
-
-static bool watching(struct fixture *f)
-{
-	struct fuse_entry_out out;
-	raw_begin(&f->c, FUSE_LOOKUP, FUSE_ROOT_ID);
-	raw_name(&f->c, "a");
-	go(f);
-	memcpy(&out, f->c.reply, sizeof out);
-	return out.entry_valid > 0;
-}
-
-/* Where the host's changes cannot be watched nothing is sent ahead, and there is nothing to test. */
-static void begin_watching(struct fixture *f)
-{
-	begin(f);
-	if (!watching(f)) {
-		end(f);
-		skip();
-	}
-}
+/* What the relay answers by itself: names, attributes, ends of directories. */
+#include "ahead.h"
 
 static void test_entries(void **state)
 {
@@ -284,7 +119,8 @@ static void test_changes_on_their_way(void **state)
 	asked = f.asked;
 	assert_true(look(&f, sub, "x") != 0);
 	assert_true(f.asked > asked);
-	assert_false(hull_ahead_message(f.ahead, f.held, f.held_len));
+	struct hull_ahead_store store;
+	assert_false(hull_ahead_message(f.ahead, f.held, f.held_len, &store));
 	/* With its reply there is none on its way any more. */
 	assert_int_equal(named(&f, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, "three"), 0);
 	asked = f.asked;
@@ -420,6 +256,7 @@ static void test_made_many(void **state)
 	begin_watching(&f);
 	uint64_t dir = make_dir(&f, FUSE_ROOT_ID, "made");
 	struct hull_ahead_answer out;
+	struct hull_ahead_store store;
 	char name[16];
 	for (unsigned i = 0; i < NAMES; i++) {
 		const struct fuse_create_in how = {0};
@@ -430,7 +267,7 @@ static void test_made_many(void **state)
 		hull_ahead_request(f.ahead, f.c.request, f.c.n, &out);
 		assert_true(out.forward);
 		const struct fuse_out_header done = {.len = sizeof done, .unique = f.c.unique};
-		hull_ahead_message(f.ahead, (const uint8_t *)&done, sizeof done);
+		hull_ahead_message(f.ahead, (const uint8_t *)&done, sizeof done, &store);
 	}
 	for (unsigned i = 0; i < NAMES; i++) {
 		snprintf(name, sizeof name, "n%u", i);
@@ -439,7 +276,7 @@ static void test_made_many(void **state)
 		hull_ahead_request(f.ahead, f.c.request, f.c.n, &out);
 		assert_true(out.forward);
 		const struct fuse_out_header done = {.len = sizeof done, .unique = f.c.unique};
-		hull_ahead_message(f.ahead, (const uint8_t *)&done, sizeof done);
+		hull_ahead_message(f.ahead, (const uint8_t *)&done, sizeof done, &store);
 	}
 	/* A name may be asked for because another one has its bit, but few are. */
 	unsigned here = 0;
@@ -534,7 +371,8 @@ static void test_written_beside_a_read(void **state)
 	unsigned asked = f.asked;
 	assert_int_equal(attr(&f, file, &out), 0);
 	assert_int_equal(f.asked, asked + 1);
-	assert_false(hull_ahead_message(f.ahead, f.held, f.held_len));
+	struct hull_ahead_store store;
+	assert_false(hull_ahead_message(f.ahead, f.held, f.held_len, &store));
 	assert_int_equal(put(&f, file, fh, "two"), 0);
 	asked = f.asked;
 	assert_int_equal(attr(&f, file, &out), 0);
@@ -568,7 +406,8 @@ static void test_nonsense(void **state)
 {
 	struct hull_ahead *a = hull_ahead_new();
 	struct hull_ahead_answer out;
-	static _Alignas(8) uint8_t p[4096], forgets[HULL_AHEAD_FORGETS_MAX];
+	struct hull_ahead_store store;
+	static _Alignas(8) uint8_t p[4096], forgets[HULL_AHEAD_REQUEST_MAX];
 	assert_non_null(a);
 	for (uint32_t op = 0; op < 70; op++)
 		for (size_t n = sizeof(struct fuse_in_header); n < 160; n++) {
@@ -582,7 +421,7 @@ static void test_nonsense(void **state)
 			memset(p, 0x41, sizeof p);
 			struct fuse_out_header h = {.len = (uint32_t)n, .error = code};
 			memcpy(p, &h, sizeof h);
-			hull_ahead_message(a, p, n);
+			hull_ahead_message(a, p, n, &store);
 		}
 	/* Entries for a request that was never made are not taken, and given back; names that do not fit end it. */
 	memset(p, 0, sizeof p);
@@ -596,10 +435,10 @@ static void test_nonsense(void **state)
 	}
 	h.len = (uint32_t)at;
 	memcpy(p, &h, sizeof h);
-	assert_int_equal(hull_ahead_forgets(a, forgets), 0);
-	assert_true(hull_ahead_message(a, p, at));
-	assert_true(hull_ahead_message(a, p, at));
-	size_t n = hull_ahead_forgets(a, forgets);
+	assert_int_equal(hull_ahead_tell(a, forgets), 0);
+	assert_true(hull_ahead_message(a, p, at, &store));
+	assert_true(hull_ahead_message(a, p, at, &store));
+	size_t n = hull_ahead_tell(a, forgets);
 	assert_int_equal(n, sizeof(struct fuse_in_header) + sizeof(struct fuse_batch_forget_in) +
 				    38 * sizeof(struct fuse_forget_one));
 	hull_ahead_free(a);

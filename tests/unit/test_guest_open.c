@@ -1,0 +1,268 @@
+/* What the relay knows of open files: content that comes with the OPEN, and handles that are used again. */
+#include "ahead.h"
+
+#include "guest/share_open.h"
+
+static void on_host(struct fixture *f, const char *name, const char *text)
+{
+	int fd = openat(f->fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+/* The server sees `text` in "a", and it is looked up. */
+static uint64_t begin_with(struct fixture *f, const char *text)
+{
+	begin(f);
+	on_host(f, "a", text);
+	if (!watching(f)) {
+		end(f);
+		skip();
+	}
+	struct fuse_entry_out entry;
+	memcpy(&entry, f->c.reply, sizeof entry);
+	return entry.nodeid;
+}
+
+static uint64_t open_it(struct fixture *f, uint64_t node, uint32_t flags, uint32_t *how)
+{
+	const struct fuse_open_in in = {.flags = flags};
+	struct fuse_open_out out;
+	f->stored_len = 0;
+	raw_begin(&f->c, FUSE_OPEN, node);
+	raw_add(&f->c, &in, sizeof in);
+	assert_int_equal(go(f), 0);
+	memcpy(&out, f->c.reply, sizeof out);
+	if (how)
+		*how = out.open_flags;
+	return out.fh;
+}
+
+static void close_it(struct fixture *f, uint64_t node, uint64_t fh, uint32_t flags)
+{
+	const struct fuse_release_in in = {.fh = fh, .release_flags = flags};
+	raw_begin(&f->c, FUSE_RELEASE, node);
+	raw_add(&f->c, &in, sizeof in);
+	assert_int_equal(go(f), 0);
+}
+
+static int set_attr(struct fixture *f, uint64_t node, uint64_t size)
+{
+	const struct fuse_setattr_in in = {.valid = FATTR_SIZE, .size = size};
+	raw_begin(&f->c, FUSE_SETATTR, node);
+	raw_add(&f->c, &in, sizeof in);
+	return go(f);
+}
+
+static ssize_t read_it(struct fixture *f, uint64_t node, uint64_t fh)
+{
+	const struct fuse_read_in in = {.fh = fh, .size = 4096};
+	raw_begin(&f->c, FUSE_READ, node);
+	raw_add(&f->c, &in, sizeof in);
+	return go(f) ? -1 : (ssize_t)f->c.reply_len;
+}
+
+static void stop_watching(struct fixture *f, uint64_t node)
+{
+	const struct fuse_notify_inval_inode_out inval = {.ino = node};
+	notified(f, FUSE_NOTIFY_INVAL_INODE, &inval, sizeof inval, NULL);
+}
+
+/* What the server is told: RELEASE of which handle; 0 = nothing. */
+static uint64_t told_to_release(struct fixture *f)
+{
+	_Alignas(8) uint8_t own[HULL_AHEAD_REQUEST_MAX];
+	struct fuse_in_header h;
+	struct fuse_release_in in;
+	size_t n = hull_ahead_tell(f->ahead, own);
+	if (n == 0)
+		return 0;
+	memcpy(&h, own, sizeof h);
+	memcpy(&in, own + sizeof h, sizeof in);
+	assert_int_equal(n, sizeof h + sizeof in);
+	assert_int_equal(h.len, n);
+	assert_int_equal(h.opcode, FUSE_RELEASE);
+	assert_int_equal(h.unique, 0);
+	hull_share_handle(f->sh, &f->c.t, own, n, f->c.scratch);
+	return in.fh;
+}
+
+static void test_content_comes_with_open(void **state)
+{
+	struct fixture f;
+	uint64_t a = begin_with(&f, "hello");
+	uint64_t fh = open_it(&f, a, O_RDONLY, NULL);
+	assert_int_equal(f.stored_len, 5);
+	assert_memory_equal(f.stored, "hello", 5);
+	assert_int_equal(f.store.nodeid, a);
+	assert_int_equal(f.store.offset, 0);
+	assert_int_equal(f.store.size, 5);
+	close_it(&f, a, fh, 0);
+	/* The guest has it now. */
+	stop_watching(&f, a); /* so that the handle is not what answers */
+	assert_int_equal(told_to_release(&f), fh);
+	unsigned asked = f.asked;
+	fh = open_it(&f, a, O_RDONLY, NULL);
+	assert_int_equal(f.asked, asked + 1);
+	assert_int_equal(f.stored_len, 0);
+	close_it(&f, a, fh, 0);
+	end(&f);
+}
+
+/* Pages of a file that somebody has open may be locked by who waits for an answer: then nothing is put there. */
+static void test_not_while_open(void **state)
+{
+	struct fixture f;
+	uint64_t a = begin_with(&f, "hello");
+	uint64_t writing = open_it(&f, a, O_WRONLY, NULL);
+	assert_int_equal(f.stored_len, 0);
+	on_host(&f, "a", "world");
+	uint64_t reading = open_it(&f, a, O_RDONLY, NULL);
+	assert_int_equal(f.stored_len, 0);
+	close_it(&f, a, reading, 0);
+	close_it(&f, a, writing, 0);
+	/* Nor content of another length than the guest knows. */
+	on_host(&f, "a", "longer than it was");
+	stop_watching(&f, a);
+	while (told_to_release(&f))
+		;
+	reading = open_it(&f, a, O_RDONLY, NULL);
+	assert_int_equal(f.stored_len, 0);
+	assert_int_equal(read_it(&f, a, reading), 18);
+	end(&f);
+}
+
+/* A change of the file on its way beside the OPEN, or on top of it: what was read may be from before it. */
+static void test_spoiled(void **state)
+{
+	struct fixture f;
+	uint64_t a = begin_with(&f, "hello");
+	f.hold = true;
+	set_attr(&f, a, 5);
+	f.hold = false;
+	open_it(&f, a, O_RDONLY, NULL);
+	assert_int_equal(f.stored_len, 0);
+	end(&f);
+	/* That of another file does not matter. */
+	a = begin_with(&f, "hello");
+	uint64_t b = raw_lookup(&f.c, FUSE_ROOT_ID, "b");
+	f.hold = true;
+	set_attr(&f, b, 0);
+	f.hold = false;
+	open_it(&f, a, O_RDONLY, NULL);
+	assert_int_equal(f.stored_len, 5);
+	end(&f);
+}
+
+static void test_handle_used_again(void **state)
+{
+	struct fixture f;
+	uint32_t how = 0, again = 0;
+	uint64_t a = begin_with(&f, "hello");
+	uint64_t fh = open_it(&f, a, O_RDONLY, &how);
+	/* Two at a time are two handles, of which one is kept. */
+	uint64_t other = open_it(&f, a, O_RDONLY, NULL);
+	assert_true(other != fh);
+	unsigned asked = f.asked;
+	close_it(&f, a, fh, 0);
+	assert_int_equal(f.asked, asked);
+	close_it(&f, a, other, 0);
+	assert_int_equal(f.asked, asked + 1);
+	assert_int_equal(open_it(&f, a, O_RDONLY, &again), fh);
+	assert_int_equal(again, how);
+	assert_int_equal(f.asked, asked + 1);
+	assert_int_equal(read_it(&f, a, fh), 5);
+	close_it(&f, a, fh, 0);
+	/* Not for who writes. */
+	asked = f.asked;
+	assert_true(open_it(&f, a, O_RDWR, NULL) != fh);
+	assert_int_equal(f.asked, asked + 1);
+	/* The guest forgets the file: then it is released. */
+	assert_int_equal(told_to_release(&f), 0);
+	const struct fuse_forget_in one = {.nlookup = 1};
+	raw_begin(&f.c, FUSE_FORGET, a);
+	raw_add(&f.c, &one, sizeof one);
+	go(&f);
+	assert_int_equal(told_to_release(&f), fh);
+	assert_int_equal(told_to_release(&f), 0);
+	assert_int_equal(read_it(&f, a, fh), -1);
+	end(&f);
+}
+
+/* Closing gives locks back: such a handle is not kept. */
+static void test_locked_handles(void **state)
+{
+	struct fixture f;
+	uint64_t a = begin_with(&f, "hello");
+	uint64_t fh = open_it(&f, a, O_RDONLY, NULL);
+	const struct fuse_lk_in lock = {.fh = fh, .owner = 1, .lk = {.end = 9, .type = F_RDLCK}};
+	raw_begin(&f.c, FUSE_SETLK, a);
+	raw_add(&f.c, &lock, sizeof lock);
+	assert_int_equal(go(&f), 0);
+	unsigned asked = f.asked;
+	close_it(&f, a, fh, 0);
+	assert_int_equal(f.asked, asked + 1);
+	fh = open_it(&f, a, O_RDONLY, NULL);
+	asked = f.asked;
+	close_it(&f, a, fh, FUSE_RELEASE_FLOCK_UNLOCK);
+	assert_int_equal(f.asked, asked + 1);
+	fh = open_it(&f, a, O_RDONLY, NULL);
+	assert_int_equal(f.asked, asked + 2);
+	/* A change of what it is ends it as well, and another server ends all. */
+	close_it(&f, a, fh, 0);
+	assert_int_equal(set_attr(&f, a, 3), 0);
+	assert_int_equal(told_to_release(&f), fh);
+	fh = open_it(&f, a, O_RDONLY, NULL);
+	close_it(&f, a, fh, 0);
+	hull_ahead_reset(f.ahead);
+	asked = f.asked;
+	open_it(&f, a, O_RDONLY, NULL);
+	assert_int_equal(f.asked, asked + 1);
+	end(&f);
+}
+
+/* So many and no more: the oldest goes first. */
+static void test_not_too_many(void **state)
+{
+	struct hull_opens *o = hull_opens_new();
+	uint64_t node, fh;
+	uint32_t flags;
+	assert_non_null(o);
+	for (uint64_t i = 1; i <= 5000; i++) {
+		hull_opens_offer(o, i, 10000 + i);
+		assert_true(hull_opens_opened(o, i, 10000 + i, 1));
+		assert_true(hull_opens_any(o, i));
+		assert_true(hull_opens_closed(o, i, 10000 + i));
+		assert_false(hull_opens_any(o, i));
+		if (i <= 4096) {
+			assert_false(hull_opens_release(o, &node, &fh));
+		} else {
+			assert_true(hull_opens_release(o, &node, &fh));
+			assert_int_equal(node, i - 4096);
+			assert_int_equal(fh, 10000 + node);
+		}
+	}
+	assert_false(hull_opens_take(o, 1, &fh, &flags));
+	assert_true(hull_opens_take(o, 5000, &fh, &flags));
+	assert_int_equal(fh, 15000);
+	assert_int_equal(flags, 1);
+	/* In use it is nobody else's. */
+	assert_false(hull_opens_take(o, 5000, &fh, &flags));
+	hull_opens_drop(o, 5000);
+	assert_false(hull_opens_release(o, &node, &fh));
+	assert_false(hull_opens_closed(o, 5000, 15000));
+	hull_opens_free(o);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_content_comes_with_open),
+		cmocka_unit_test(test_not_while_open),
+		cmocka_unit_test(test_spoiled),
+		cmocka_unit_test(test_handle_used_again),
+		cmocka_unit_test(test_locked_handles),
+		cmocka_unit_test(test_not_too_many),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
