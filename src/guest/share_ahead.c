@@ -27,6 +27,7 @@
  * MADE_MAX: then no directory is known to be empty any more, and it begins again. */
 #include "guest/share_ahead.h"
 
+#include "guest/share_made.h"
 #include "guest/share_open.h"
 #include "share/share.h"
 
@@ -39,7 +40,6 @@
 #include <sys/stat.h>
 
 enum { RECORDS_MAX = 8192, BUCKETS = 8192, FORGETS = 4096, FORGETS_AT = 32, BATCH = 250 };
-enum { EMPTY_MAX = 4096, MADE_BITS = 1 << 20, MADE_MAX = MADE_BITS / 8 };
 enum { ABSENT_SEC = 1 }; /* a name of which no notification would come, were they lost */
 
 struct record {
@@ -84,9 +84,7 @@ struct hull_ahead {
 	uint64_t forgets[FORGETS];
 	uint32_t forget_count;
 	struct hull_opens *opens;
-	uint64_t empty[EMPTY_MAX];   /* by hash; one takes the place of another */
-	uint8_t made[MADE_BITS / 8]; /* hashes of (directory, name) */
-	uint32_t made_count;
+	struct hull_made made;
 };
 
 struct hull_ahead *hull_ahead_new(void)
@@ -202,61 +200,6 @@ static void drop_attrs(struct hull_ahead *a)
 		drop(a, a->others.oldest);
 }
 
-/* --- directories that were made empty --- */
-
-static uint64_t *empty_slot(struct hull_ahead *a, uint64_t node)
-{
-	return &a->empty[(node * 0x9e3779b97f4a7c15U >> 40) % EMPTY_MAX];
-}
-
-static void not_empty(struct hull_ahead *a, uint64_t node)
-{
-	uint64_t *slot = empty_slot(a, node);
-	if (*slot == node)
-		*slot = 0;
-}
-
-/* Letters in lower case into `out`: file systems that do not tell cases apart take both for the same. False for a name
- * that one might take for another in some further way (other alphabets, short aliases, ends that are cut off). */
-static bool plain_name(const char *name, size_t n, char out[NAME_MAX])
-{
-	if (n == 0 || n > NAME_MAX || name[n - 1] == '.' || name[n - 1] == ' ')
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		uint8_t c = (uint8_t)name[i];
-		if (c < 0x20 || c > 0x7d)
-			return false;
-		out[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-	}
-	return true;
-}
-
-static void made_name(struct hull_ahead *a, uint64_t dir, const char *name, size_t n)
-{
-	char plain[NAME_MAX];
-	if (!plain_name(name, n, plain)) {
-		not_empty(a, dir);
-		return;
-	}
-	if (++a->made_count > MADE_MAX) {
-		memset(a->made, 0, sizeof(a->made));
-		memset(a->empty, 0, sizeof(a->empty));
-		a->made_count = 0;
-	}
-	uint64_t bit = hash_name(dir, plain, n) % MADE_BITS;
-	a->made[bit / 8] |= (uint8_t)(1 << bit % 8);
-}
-
-/* Is it known that the directory has no such name? */
-static bool absent_name(struct hull_ahead *a, uint64_t dir, const char *name, size_t n)
-{
-	char plain[NAME_MAX];
-	if (dir == 0 || *empty_slot(a, dir) != dir || !plain_name(name, n, plain))
-		return false;
-	uint64_t bit = hash_name(dir, plain, n) % MADE_BITS;
-	return !(a->made[bit / 8] >> bit % 8 & 1);
-}
-
 static void add(struct hull_ahead *a, const struct hull_share_ahead *from, const char *name)
 {
 	struct record *r = from->type == HULL_SHARE_AHEAD_ENTRY ? find_name(a, from->node, name, from->name_len)
@@ -301,10 +244,9 @@ void hull_ahead_reset(struct hull_ahead *a)
 		unlink_record(a, r);
 		free(r);
 	}
-	memset(a->empty, 0, sizeof(a->empty));
-	memset(a->made, 0, sizeof(a->made));
+	hull_made_reset(&a->made);
 	a->flight_count = 0;
-	a->changes = a->reads = a->forget_count = a->made_count = 0;
+	a->changes = a->reads = a->forget_count = 0;
 	a->blind = false;
 	hull_opens_reset(a->opens);
 }
@@ -424,7 +366,7 @@ static void drop_changed(struct hull_ahead *a, const struct fuse_in_header *h, c
 			uint64_t to = ((const struct fuse_rename_in *)args(p, n, 8))->newdir;
 			drop_node(a, to);
 			drop_name(a, to, second, more);
-			made_name(a, to, second, more);
+			hull_made_name(&a->made, to, second, more);
 		}
 		break;
 	default:
@@ -432,7 +374,7 @@ static void drop_changed(struct hull_ahead *a, const struct fuse_in_header *h, c
 	}
 	if (len) {
 		drop_name(a, h->nodeid, name, len);
-		made_name(a, h->nodeid, name, len);
+		hull_made_name(&a->made, h->nodeid, name, len);
 	}
 }
 
@@ -502,7 +444,7 @@ static bool answer_held(struct hull_ahead *a, const struct fuse_in_header *h, co
 	switch (h->opcode) {
 	case FUSE_LOOKUP:
 		len = name_at(p, n, 0, &name);
-		if (len && absent_name(a, h->nodeid, name, len)) {
+		if (len && hull_made_absent(&a->made, h->nodeid, name, len)) {
 			const struct fuse_entry_out none = {.entry_valid = ABSENT_SEC};
 			answer(out, h, 0, &none, sizeof(none));
 			return true;
@@ -655,7 +597,7 @@ static void take_records(struct hull_ahead *a, const uint8_t *p, size_t n, struc
 		if (good && (entry || attr || from.type == HULL_SHARE_AHEAD_END))
 			add(a, &from, (const char *)p + sizeof(from));
 		else if (from.type == HULL_SHARE_AHEAD_EMPTY && from.node != 0 && !a->blind)
-			*empty_slot(a, from.node) = from.node;
+			hull_made_empty(&a->made, from.node);
 		else if (from.type == HULL_SHARE_AHEAD_HANDLE && f && f->node == from.node)
 			hull_opens_offer(a->opens, from.node, from.offset);
 		else if (from.type == HULL_SHARE_AHEAD_DATA && f && f->node == from.node && !f->spoiled && !a->blind)
@@ -674,14 +616,14 @@ static void drop_notified(struct hull_ahead *a, int code, const uint8_t *p, size
 	if (code == FUSE_NOTIFY_INVAL_INODE && n >= sizeof(inode)) {
 		memcpy(&inode, p, sizeof(inode));
 		drop_node(a, inode.ino);
-		not_empty(a, inode.ino);
+		hull_made_unknown(&a->made, inode.ino);
 		hull_opens_drop(a->opens, inode.ino);
 	} else if (code == FUSE_NOTIFY_INVAL_ENTRY && n >= sizeof(entry)) {
 		memcpy(&entry, p, sizeof(entry));
 		if (entry.namelen <= n - sizeof(entry))
 			drop_name(a, entry.parent, (const char *)p + sizeof(entry), entry.namelen);
 		drop_node(a, entry.parent);
-		not_empty(a, entry.parent);
+		hull_made_unknown(&a->made, entry.parent);
 	}
 }
 
