@@ -8,6 +8,7 @@
  *   entry    (parent, name) -> what LOOKUP answers. The server has counted one lookup for it, which passes to the
  *            kernel with the answer, or is given back (FORGET) when the record is dropped.
  *   attr     node -> what GETATTR answers.
+ *   list     node -> what READDIR at its beginning gives: all of it.
  *   end      (node, offset) -> READDIR there gives nothing.
  *   handle   what the reply to this OPEN has may be given out again once it is released (share_open.h)
  *   data     the beginning of a file, for the kernel's page cache, when nobody else has the file open
@@ -23,8 +24,7 @@
  * to nobody in the guest before that request's reply, so that it is empty holds beside any change. Data are spoiled by
  * a change of that very file alone.
  *
- * Memory: RECORDS_MAX records, the oldest dropped first; and bits for names made, of which there are enough for
- * MADE_MAX: then no directory is known to be empty any more, and it begins again. */
+ * Memory: RECORDS_MAX records, the oldest dropped first. */
 #include "guest/share_ahead.h"
 
 #include "guest/share_made.h"
@@ -206,21 +206,25 @@ static void add(struct hull_ahead *a, const struct hull_share_ahead *from, const
 								: find_node(a, from->node, from->type);
 	if (r)
 		drop(a, r);
-	r = calloc(1, sizeof(*r) + from->name_len);
+	/* Both have something behind them: a name, the entries. */
+	bool entry = from->type == HULL_SHARE_AHEAD_ENTRY;
+	size_t more = entry || from->type == HULL_SHARE_AHEAD_LIST ? from->name_len : 0;
+	r = calloc(1, sizeof(*r) + more);
 	if (!r) {
-		if (from->type == HULL_SHARE_AHEAD_ENTRY)
+		if (entry)
 			give_back(a, from->entry.nodeid);
 		return;
 	}
+	r->name_len = (uint32_t)more;
+	if (more)
+		memcpy(r->name, name, more);
 	r->type = from->type;
 	r->node = from->node;
 	r->offset = from->offset;
-	if (r->type == HULL_SHARE_AHEAD_ENTRY) {
+	if (entry) {
 		r->parent = from->node;
 		r->entry = from->entry;
 		r->node = from->entry.nodeid;
-		r->name_len = from->name_len;
-		memcpy(r->name, name, from->name_len);
 		struct record **head = name_bucket(a, r->parent, r->name, r->name_len);
 		r->by_name = *head;
 		*head = r;
@@ -434,6 +438,30 @@ static bool foreign_xattr(const uint8_t *p, size_t n)
 	return len > 0 && strncmp(name, "user.", 5) != 0;
 }
 
+/* The whole directory. Without its entries' attributes, for which there are records, or the kernel asks. False when
+ * there is not enough room. */
+static bool answer_list(struct hull_ahead_answer *out, const struct fuse_in_header *h, const struct record *r,
+			const struct fuse_read_in *in)
+{
+	static _Alignas(8) uint8_t all[HULL_AHEAD_REPLY_MAX];
+	const struct fuse_entry_out none = {0};
+	size_t room = sizeof(all) - sizeof(struct fuse_out_header), n = 0;
+	struct fuse_dirent d;
+	if (in->size < room)
+		room = in->size;
+	for (size_t at = 0; at + FUSE_NAME_OFFSET <= r->name_len; at += FUSE_DIRENT_SIZE(&d)) {
+		memcpy(&d, r->name + at, FUSE_NAME_OFFSET);
+		size_t head = h->opcode == FUSE_READDIRPLUS ? sizeof(none) : 0, size = FUSE_DIRENT_SIZE(&d);
+		if (d.namelen > NAME_MAX || size > r->name_len - at || head + size > room - n)
+			return false;
+		memcpy(all + n, &none, head);
+		memcpy(all + n + head, r->name + at, size);
+		n += head + size;
+	}
+	answer(out, h, 0, all, n);
+	return true;
+}
+
 static bool answer_held(struct hull_ahead *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
 			struct hull_ahead_answer *out)
 {
@@ -461,6 +489,9 @@ static bool answer_held(struct hull_ahead *a, const struct fuse_in_header *h, co
 	case FUSE_READDIR:
 	case FUSE_READDIRPLUS:
 		read_in = args(p, n, sizeof(*read_in));
+		r = read_in && read_in->offset == 0 ? find_node(a, h->nodeid, HULL_SHARE_AHEAD_LIST) : NULL;
+		if (r && answer_list(out, h, r, read_in))
+			break;
 		r = read_in ? find_node(a, h->nodeid, HULL_SHARE_AHEAD_END) : NULL;
 		if (r && read_in->offset != r->offset)
 			r = NULL;
@@ -590,11 +621,13 @@ static void take_records(struct hull_ahead *a, const uint8_t *p, size_t n, struc
 	while (n >= sizeof(from)) {
 		memcpy(&from, p, sizeof(from));
 		size_t size = (sizeof(from) + (size_t)from.name_len + 7) & ~(size_t)7;
-		if (size > n || (from.name_len > NAME_MAX && from.type != HULL_SHARE_AHEAD_DATA))
+		if (size > n || (from.name_len > NAME_MAX && from.type != HULL_SHARE_AHEAD_DATA &&
+				 (from.type != HULL_SHARE_AHEAD_LIST || from.name_len > HULL_SHARE_AHEAD_LIST_MAX)))
 			return;
 		bool entry = from.type == HULL_SHARE_AHEAD_ENTRY;
 		bool attr = from.type == HULL_SHARE_AHEAD_ATTR && (S_ISDIR(from.attr.attr.mode) || unread);
-		if (good && (entry || attr || from.type == HULL_SHARE_AHEAD_END))
+		bool read = from.type == HULL_SHARE_AHEAD_LIST || from.type == HULL_SHARE_AHEAD_END;
+		if (good && (entry || attr || read))
 			add(a, &from, (const char *)p + sizeof(from));
 		else if (from.type == HULL_SHARE_AHEAD_EMPTY && from.node != 0 && !a->blind)
 			hull_made_empty(&a->made, from.node);

@@ -10,7 +10,7 @@
 
 struct hull_ahead;
 
-enum { HULL_AHEAD_REPLY_MAX = 256, HULL_AHEAD_REQUEST_MAX = 4096, HULL_AHEAD_STORE_HEAD = 40 };
+enum { HULL_AHEAD_REPLY_MAX = 4096 + 16, HULL_AHEAD_REQUEST_MAX = 4096, HULL_AHEAD_STORE_HEAD = 40 };
 struct hull_ahead_answer {
 	size_t len;   /* of the reply in `bytes`; 0 = there is none from here */
 	bool forward; /* the request goes to the server */

@@ -3,7 +3,8 @@
  * not notified cannot be kept; and only when nothing changed on the host since the request that gives the occasion was
  * taken, as for every reply that may be cached (share_reply_cached).
  *
- *     LOOKUP             the directory's other entries: a few at the first, more when it goes on asking
+ *     LOOKUP             the directory's other entries: a few at the first, more when it goes on asking; with the first
+ *                        what READDIR gives, when those are all, as for READDIR below
  *     READDIR            when that was the last part: that there is no more, and the attributes, which the guest's
  *                        kernel takes for old because reading changes the time of access
  *     a name changes     the attributes of its directory
@@ -137,14 +138,19 @@ void share_ahead_end(struct share_req *r, struct share_inode *dir, uint64_t offs
 	send_ahead(r, a, sizeof a);
 }
 
-/* The record of (dir, name) at `out`; its length, 0 when it is not to be sent. */
-static size_t entry_record(struct share_req *r, struct share_inode *dir, int fd, const char *name, uint8_t *out)
+/* The record of (dir, name) at `out`; its length, 0 when it is not to be sent. *linked: because it has other names. */
+static size_t entry_record(struct share_req *r, struct share_inode *dir, int fd, const char *name, uint8_t *out,
+			   bool *linked)
 {
 	struct hull_share *sh = r->sh;
 	struct share_stat st;
 	struct hull_share_ahead a = {.type = HULL_SHARE_AHEAD_ENTRY, .node = dir->id};
-	if (share_identify(sh, fd, name, &st) < 0 || (!S_ISDIR(st.x.stx_mode) && st.x.stx_nlink > 1))
+	if (share_identify(sh, fd, name, &st) < 0)
 		return 0;
+	if (!S_ISDIR(st.x.stx_mode) && st.x.stx_nlink > 1) {
+		*linked = true;
+		return 0;
+	}
 	struct share_inode *known = share_inode_find(sh, &st);
 	share_inode_put(sh, known);
 	if (known || share_fill_entry(r, dir, name, &st, &a.entry) < 0)
@@ -170,6 +176,38 @@ static void forget_all(struct share_req *r, const uint8_t *p, size_t n)
 	}
 }
 
+/* What READDIR would give, when that is little: the records at `out`, their length; else 0. `entries` holds `got` bytes
+ * of the directory open at fd, from its beginning, and has room behind them. */
+static size_t list_record(struct share_req *r, struct share_inode *dir, int fd, uint8_t *entries, long got,
+			  uint8_t *out)
+{
+	struct hull_share_ahead attr, list = {.type = HULL_SHARE_AHEAD_LIST, .node = dir->id};
+	struct hull_share_ahead end = {.type = HULL_SHARE_AHEAD_END, .node = dir->id};
+	uint8_t *to = out + sizeof attr + sizeof list;
+	size_t n = 0;
+	/* All of it? */
+	if (syscall(SYS_getdents64, fd, entries + got, FIRST) != 0 || !directory_record(r, dir, &attr))
+		return 0;
+	for (long at = 0; at < got; at += share_reclen(entries + at)) {
+		const char *name = (const char *)entries + at + SHARE_DIRENT_NAME;
+		uint64_t ino;
+		memcpy(&ino, entries + at, sizeof ino);
+		memcpy(&end.offset, entries + at + SHARE_DIRENT_OFF, sizeof end.offset);
+		uint8_t type = entries[at + SHARE_DIRENT_TYPE];
+		if (type == 0)
+			return 0; /* only looking at each would tell */
+		n += share_put_dirent(to + n, share_guest_ino(r->sh, dir->key.dev, ino), end.offset, type, name,
+				      strlen(name));
+		if (n > HULL_SHARE_AHEAD_LIST_MAX)
+			return 0;
+	}
+	list.name_len = (uint32_t)n;
+	memcpy(out, &attr, sizeof attr);
+	memcpy(out + sizeof attr, &list, sizeof list);
+	memcpy(to + n, &end, sizeof end);
+	return (size_t)(to - out) + n + sizeof end;
+}
+
 void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const char *asked)
 {
 	if (!may(r, dir) || atomic_load(&r->sh->no_generations))
@@ -182,12 +220,16 @@ void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const ch
 	uint8_t *entries = r->scratch + HULL_SHARE_MAX_WRITE - MANY;
 	long got = fd < 0 ? 0 : syscall(SYS_getdents64, fd, entries, before ? MANY : FIRST);
 	size_t n = 0;
+	bool linked = false;
 	for (long at = 0; at < got;) {
 		const char *name = (const char *)entries + at + SHARE_DIRENT_NAME;
 		if (!share_dots(name) && strcmp(name, asked) != 0)
-			n += entry_record(r, dir, fd, name, r->scratch + n);
+			n += entry_record(r, dir, fd, name, r->scratch + n, &linked);
 		at += share_reclen(entries + at);
 	}
-	if (n > 0 && !send_ahead(r, r->scratch, n))
+	/* READDIR itself gives the attributes of all, for one answer: not to be had without those that were left out.
+	 */
+	size_t list = got > 0 && before == 0 && !linked ? list_record(r, dir, fd, entries, got, r->scratch + n) : 0;
+	if (n + list > 0 && !send_ahead(r, r->scratch, n + list))
 		forget_all(r, r->scratch, n);
 }

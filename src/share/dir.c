@@ -91,13 +91,14 @@ static int seek(struct share_handle *h, uint64_t offset)
 	return lseek(h->fd, (off_t)offset, SEEK_SET) < 0 ? -errno : 0;
 }
 
-static void put_dirent(uint8_t *to, uint64_t ino, const struct entry *e)
+size_t share_put_dirent(uint8_t *to, uint64_t ino, uint64_t next, uint8_t type, const char *name, size_t len)
 {
-	struct fuse_dirent d = {.ino = ino, .off = e->next, .namelen = e->len, .type = e->type};
+	struct fuse_dirent d = {.ino = ino, .off = next, .namelen = (uint32_t)len, .type = type};
 	size_t size = FUSE_DIRENT_SIZE(&d);
 	memcpy(to, &d, FUSE_NAME_OFFSET);
-	memcpy(to + FUSE_NAME_OFFSET, e->name, e->len);
-	memset(to + FUSE_NAME_OFFSET + e->len, 0, size - FUSE_NAME_OFFSET - e->len);
+	memcpy(to + FUSE_NAME_OFFSET, name, len);
+	memset(to + FUSE_NAME_OFFSET + len, 0, size - FUSE_NAME_OFFSET - len);
+	return size;
 }
 
 /* Fill r->scratch with at most `size` bytes of entries; the count, or -errno when not even one was got. Under h->dir.*/
@@ -132,7 +133,7 @@ static ssize_t fill(struct share_req *r, struct share_handle *h, size_t size, bo
 		}
 		if (plus)
 			memcpy(r->scratch + at, &entry, sizeof entry);
-		put_dirent(r->scratch + at + head, ino, &e);
+		share_put_dirent(r->scratch + at + head, ino, e.next, e.type, e.name, e.len);
 		at += need;
 		step(h, &e);
 	}

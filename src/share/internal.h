@@ -306,6 +306,11 @@ uint32_t share_absent(struct hull_share *sh, uint64_t dir, const char *name);
 void share_each_absent(struct hull_share *sh, void (*fn)(struct hull_share *sh, uint64_t dir, const char *name));
 enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool take);
 
+/* One entry as the guest's kernel reads it: at most SHARE_DIRENT_MAX bytes at `to`, 8-aligned; how many. */
+enum { SHARE_DIRENT_MAX = 24 + NAME_MAX + 7 };
+size_t share_put_dirent(uint8_t *to, uint64_t ino, uint64_t next, uint8_t type, const char *name,
+			size_t len); /* dir.c */
+
 /* --- ahead.c: each sends what may be asked next, before the reply to `r` --- */
 void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const char *asked);
 void share_ahead_attr(struct share_req *r, struct share_inode *dir);

@@ -66,11 +66,14 @@ enum {
 		1,               /* LOOKUP of the name in node: `entry`, a lookup that the relay must use or FORGET */
 	HULL_SHARE_AHEAD_ATTR,   /* GETATTR of node, a directory or a file with one name: `attr` */
 	HULL_SHARE_AHEAD_END,    /* READDIR, or READDIRPLUS, of node at `offset`: nothing */
+	HULL_SHARE_AHEAD_LIST,   /* READDIR of node from its beginning: all its entries, `name_len` bytes of fuse_dirent
+				  * where a name would be; for READDIRPLUS without attributes */
 	HULL_SHARE_AHEAD_EMPTY,  /* LOOKUP of any name in node, a directory: there is none but those the guest makes */
 	HULL_SHARE_AHEAD_HANDLE, /* OPEN of node for reading, once this one is done with: the handle `offset`, that of
 				  * the reply to the OPEN which gave the occasion */
 	HULL_SHARE_AHEAD_DATA,   /* READ of node, a file, from its beginning: `name_len` bytes where a name would be */
 };
+enum { HULL_SHARE_AHEAD_LIST_MAX = 1024 };
 struct hull_share_ahead {
 	uint32_t type, name_len;
 	uint64_t node, offset;

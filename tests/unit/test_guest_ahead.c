@@ -99,6 +99,78 @@ static void test_attributes_and_ends(void **state)
 	end(&f);
 }
 
+static uint64_t make_dir(struct fixture *f, uint64_t in, const char *name)
+{
+	const struct fuse_mkdir_in mk = {.mode = 0755};
+	struct fuse_entry_out out;
+	assert_int_equal(named(f, FUSE_MKDIR, in, &mk, sizeof mk, name), 0);
+	memcpy(&out, f->c.reply, sizeof out);
+	return out.nodeid;
+}
+
+/* Names and the cookie behind the last one, of what READDIRPLUS gives at `offset`. */
+static size_t read_dir(struct fixture *f, uint64_t dir, uint64_t offset, uint32_t size, uint64_t *last)
+{
+	const struct fuse_read_in in = {.offset = offset, .size = size};
+	size_t count = 0;
+	raw_begin(&f->c, FUSE_READDIRPLUS, dir);
+	raw_add(&f->c, &in, sizeof in);
+	assert_int_equal(go(f), 0);
+	for (size_t at = 0; at < f->c.reply_len; count++) {
+		struct fuse_direntplus d;
+		memcpy(&d, f->c.reply + at, FUSE_NAME_OFFSET_DIRENTPLUS);
+		*last = d.dirent.off;
+		at += FUSE_DIRENTPLUS_SIZE(&d);
+	}
+	return count;
+}
+
+static void test_listing(void **state)
+{
+	struct fixture f;
+	struct fuse_attr_out out = {0};
+	uint64_t last = 0, again = 0;
+	begin_watching(&f);
+	uint64_t sub = look(&f, FUSE_ROOT_ID, "sub");
+	assert_true(look(&f, sub, "x") != 0);
+	/* With the first name of a directory comes all that reading it would give, and what is asked behind that. */
+	unsigned asked = f.asked;
+	assert_int_equal(read_dir(&f, sub, 0, 4096, &last), 3);
+	assert_int_equal(read_dir(&f, sub, last, 4096, &again), 0);
+	assert_int_equal(attr(&f, sub, &out), 0);
+	assert_int_equal(f.asked, asked);
+	/* As the server has it. */
+	assert_int_equal(read_dir(&f, sub, 0, 4096, &again), 3);
+	assert_int_equal(f.asked, asked + 1);
+	assert_int_equal(again, last);
+	end(&f);
+	/* Not when there is too little room, not after a change, and not where reading brings attributes that did not
+	 * come. */
+	begin_watching(&f);
+	sub = look(&f, FUSE_ROOT_ID, "sub");
+	look(&f, sub, "x");
+	asked = f.asked;
+	read_dir(&f, sub, 0, 200, &last);
+	assert_int_equal(f.asked, asked + 1);
+	end(&f);
+	begin_watching(&f);
+	sub = look(&f, FUSE_ROOT_ID, "sub");
+	look(&f, sub, "x");
+	make_dir(&f, sub, "more");
+	asked = f.asked;
+	assert_int_equal(read_dir(&f, sub, 0, 4096, &last), 4);
+	assert_int_equal(f.asked, asked + 1);
+	end(&f);
+	begin_watching(&f);
+	sub = look(&f, FUSE_ROOT_ID, "sub");
+	assert_int_equal(linkat(f.fd, "a", f.fd, "sub/linked", 0), 0);
+	look(&f, sub, "x");
+	asked = f.asked;
+	assert_int_equal(read_dir(&f, sub, 0, 4096, &last), 4);
+	assert_int_equal(f.asked, asked + 1);
+	end(&f);
+}
+
 /* What was sent ahead while a change was on its way may be from before it or after: it is not taken. */
 static void test_changes_on_their_way(void **state)
 {
@@ -127,15 +199,6 @@ static void test_changes_on_their_way(void **state)
 	assert_int_equal(attr(&f, FUSE_ROOT_ID, &out), 0);
 	assert_int_equal(f.asked, asked);
 	end(&f);
-}
-
-static uint64_t make_dir(struct fixture *f, uint64_t in, const char *name)
-{
-	const struct fuse_mkdir_in mk = {.mode = 0755};
-	struct fuse_entry_out out;
-	assert_int_equal(named(f, FUSE_MKDIR, in, &mk, sizeof mk, name), 0);
-	memcpy(&out, f->c.reply, sizeof out);
-	return out.nodeid;
 }
 
 static uint64_t create(struct fixture *f, uint64_t in, const char *name, uint64_t *fh)
@@ -450,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_entries),
 		cmocka_unit_test(test_announcer_is_not_answered),
 		cmocka_unit_test(test_attributes_and_ends),
+		cmocka_unit_test(test_listing),
 		cmocka_unit_test(test_changes_on_their_way),
 		cmocka_unit_test(test_made_directory),
 		cmocka_unit_test(test_made_directory_of_both),
