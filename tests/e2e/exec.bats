@@ -258,6 +258,34 @@ teardown() { remove_own; }
 }
 footprint='echo $(ls /proc/1/fd | wc -l) $(awk "/^VmRSS:/ {print \$2}" /proc/1/status) $(find /sys/fs/cgroup/work/sessions -mindepth 1 -type d | wc -l)'
 
+# The processes that rehearse a first command, oldest first (docs/guest.md).
+rehearsing() { hull exec "$1" sh -c 'grep -lx hull-rehearse /proc/[0-9]*/comm | cut -d/ -f3 | sort -n | tr "\n" " "'; }
+
+@test "exec: the first command of a copy is rehearsed where the processor is emulated, and nobody depends on it" {
+	own_sandbox --no-docker --cpus 2 -m 1g
+	hull start -q "$name"
+	local copy=$name-copy stage waits
+	echo "$copy" >>"$BATS_TEST_TMPDIR/own"
+	if [[ $(sandbox_field "$name" engine) != *tcg* ]]; then
+		[ -z "$(rehearsing "$name")" ]
+		return
+	fi
+	eventually 30 two_rehearse "$name"
+	read -r stage waits <<<"$(rehearsing "$name")"
+	# In the copy the one that waited has gone its way, and another one waits.
+	hull fork -q "$name" "$copy"
+	eventually 30 two_rehearse "$copy"
+	[[ "$(rehearsing "$copy")" = "$stage "* ]]
+	[[ "$(rehearsing "$copy")" != *" $waits "* ]]
+	as_root "$copy" kill -KILL "$stage"
+	as_root "$copy" pkill -KILL -x hull-rehearse || true
+	[ -z "$(rehearsing "$copy")" ]
+	hull pause -q "$copy"
+	hull resume -q "$copy"
+	[ "$(hull exec "$copy" echo well)" = well ]
+}
+two_rehearse() { [ "$(rehearsing "$1" | wc -w)" = 2 ]; }
+
 @test "exec: orphans are reaped" {
 	hull exec shared sh -c '(sh -c "sleep 0.2; exit 3" & ) ; exit 0'
 	eventually 30 no_zombies shared
