@@ -331,9 +331,14 @@ static int copy_range(int from, int to, off_t at, off_t end, struct hull_error *
 	return 0;
 }
 
+bool hull_reflink_file(int from, int to)
+{
+	return ioctl(to, FICLONE, from) == 0;
+}
+
 int hull_clone_file(int from, int to, struct hull_error *err)
 {
-	if (ioctl(to, FICLONE, from) == 0)
+	if (hull_reflink_file(from, to))
 		return 0;
 	struct stat st;
 	if (fstat(from, &st) < 0)

@@ -36,5 +36,7 @@ int hull_remove_tree(int dirfd, const char *name, struct hull_error *err);
 /* Copy a file as cheaply as the file system allows: FICLONE where it can, else only the data between holes
  * (SEEK_DATA/SEEK_HOLE, copy_file_range). `to` is an empty writable file; it gets from's size. */
 int hull_clone_file(int from, int to, struct hull_error *err);
+/* The same by FICLONE alone: false where the file system cannot. */
+bool hull_reflink_file(int from, int to);
 
 #endif

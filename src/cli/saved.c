@@ -52,7 +52,8 @@ int saved_sandbox(const struct hull_paths *p, const char *rel, struct hull_sandb
 	if (replace(&s->image, snap.image) < 0 || replace(&s->restore, rel) < 0 ||
 	    replace(&s->restore_id, snap.digest) < 0 || replace(&s->state, "created") < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	return hull_sandbox_create(p, s, disk, err);
+	/* Of Hull's own templates alone: without them the image's disk does as well. */
+	return hull_sandbox_create(p, s, disk, hull_template_is_hulls(rel), err);
 }
 
 int saved_forget(struct cli *cli, const char *name, struct hull_error *err)

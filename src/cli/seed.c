@@ -86,7 +86,7 @@ static int make_sandbox(const struct hull_paths *p, const char *digest, const ch
 				 .paths = none,
 				 .created = (uint64_t)time(NULL),
 				 .state = (char *)"created"};
-	return hull_sandbox_create(p, &s, seed, err);
+	return hull_sandbox_create(p, &s, seed, false, err);
 }
 
 /* What is done in the seed, as root. What tells one machine from another is not to be in what all of them start from:

@@ -99,7 +99,7 @@ static int make_sandbox(const struct hull_paths *p, const struct hull_sandbox *l
 				 .ports = none,
 				 .state = (char *)"created",
 				 .created = (uint64_t)time(NULL)};
-	return hull_sandbox_create(p, &s, seed, err);
+	return hull_sandbox_create(p, &s, seed, false, err);
 }
 
 static int build_in(const struct hull_paths *p, const char *runtime_parent, const struct hull_sandbox *s,

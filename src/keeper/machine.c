@@ -29,11 +29,26 @@ static void stop_polls(struct machine *m)
 static void loaded(struct machine *m)
 {
 	struct hull_error err = {0};
+	m->loaded = true;
+	if (m->copy)
+		return; /* disk_made() comes back */
 	int r = keeper_consume(m->k, &err);
 	if (r == 0)
 		r = hull_engine_resume(m->engine, &err);
 	if (r < 0)
 		keeper_fault(m->k, "%s", err.msg);
+}
+
+static void disk_made(struct keeper *k, const struct hull_error *err)
+{
+	struct machine *m = k->machine;
+	m->copy = NULL;
+	if (!m->engine || k->ended)
+		return;
+	if (err)
+		keeper_fault(k, "%s", err->msg);
+	else if (m->loaded)
+		loaded(m);
 }
 
 static void on_state(void *ctx, enum hull_engine_state state)
@@ -223,7 +238,7 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	static const struct hull_engine_events events = {
 		.state = on_state, .trouble = on_trouble, .saved = on_saved, .kept = on_kept};
 	_cleanup_(hull_image_free) struct hull_image image = {0};
-	_cleanup_(restore_close) struct restore restore = {.memory_fd = -1, .device_fd = -1};
+	_cleanup_(restore_close) struct restore restore = {.memory_fd = -1, .device_fd = -1, .disk_fd = -1};
 	_cleanup_free_ char *init = NULL;
 	_cleanup_free_ char *initrd = NULL;
 	_cleanup_free_ char *jail = hull_runtime_path(&k->paths, k->sb.name, "jail");
@@ -249,6 +264,9 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	if (!restoring) {
 		free(k->restore);
 		k->restore = NULL;
+		r = disk_make(k, stage, err);
+		if (r < 0)
+			return r;
 		r = k->sb.restore ? keeper_consume(k, err) : 0;
 		if (r < 0)
 			return r;
@@ -265,7 +283,15 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	_cleanup_close_ int base = hull_image_open(&image, "base.erofs", err);
 	if (!kernel || base < 0)
 		return kernel ? base : hull_fail(err, -ENOMEM, "out of memory");
-	_cleanup_close_ int disk = open(disk_path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_close_ int disk = -1;
+	if (restore.disk_fd >= 0) {
+		r = disk_copy_open(k, restore.disk_fd, &m->copy, err);
+		disk = r < 0 ? -1 : fcntl(disk_copy_fd(m->copy), F_DUPFD_CLOEXEC, 3);
+	} else {
+		disk = open(disk_path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	}
+	if (r < 0)
+		return r;
 	if (disk < 0)
 		return hull_fail_errno(err, "cannot open the sandbox's disk %s", disk_path);
 	if (mkdir(jail, 0700) < 0 && errno != EEXIST)
@@ -300,9 +326,14 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	if (!restoring)
 		stage("starting the machine");
 	r = hull_engine_start(&config, &events, m, &m->engine, err);
+	if (r < 0) {
+		disk_copy_free(hull_steal_ptr(m->copy));
+		return r;
+	}
+	k->machine_ns = uv_hrtime();
+	r = m->copy ? disk_copy_start(m->copy, disk_made, err) : 0;
 	if (r < 0)
 		return r;
-	k->machine_ns = uv_hrtime();
 	m->memory = config.memory;
 	m->memory_fd = restoring ? hull_steal_fd(&restore.memory_fd) : -1;
 	const char *slash = initrd ? strrchr(initrd, '/') : NULL;

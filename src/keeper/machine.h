@@ -19,6 +19,8 @@ struct machine {
 	char *initramfs; /* file name of what it was booted with, before it was saved perhaps */
 	json_t *names;   /* that the saved machine knew synthetic addresses for; NULL = none */
 	struct save *save;
+	struct disk_copy *copy; /* its disk is being made; NULL = it is there */
+	bool loaded;            /* the engine has loaded the saved machine, and waits for that */
 };
 
 /* save.c; see machine_ops. */
@@ -33,6 +35,7 @@ void save_kept(struct keeper *k, const char *error);
  * it is a template that cannot be used, and booting the disk does as well; -errno when only this would do. */
 struct restore {
 	int memory_fd, device_fd;
+	int disk_fd; /* what the sandbox's disk is to be copied from; -1 = it has one */
 	char *shim;
 	char *initramfs;
 	json_t *names;
@@ -40,8 +43,19 @@ struct restore {
 int restore_open(struct keeper *k, const char *identity, const char *accel, void (*stage)(const char *text),
 		 struct restore *out, struct hull_error *err);
 void restore_close(struct restore *r);
-/* When the host went down before the sandbox had ever run, its disk, which nobody had flushed, may be a part of a copy:
- * copy it again. */
-int restore_disk(struct keeper *k, void (*stage)(const char *text), struct hull_error *err);
+/* disk.c. Has the sandbox no disk yet? */
+bool disk_missing(const struct keeper *k);
+/* Make the disk of a sandbox that has none, and make it again where it may not be whole: nobody had flushed it when the
+ * host went down. Takes as long as that. */
+int disk_make(struct keeper *k, void (*stage)(const char *text), struct hull_error *err);
+/* Or beside the engine, as a copy of `from` (borrowed): a file of the right size to start the engine with (*out is to be
+ * freed also on errors), then the copy. `done` comes in the loop when the disk is in its place, with NULL, or not; after
+ * it *out is gone. */
+struct disk_copy;
+int disk_copy_open(struct keeper *k, int from, struct disk_copy **out, struct hull_error *err);
+int disk_copy_fd(const struct disk_copy *c); /* borrowed */
+int disk_copy_start(struct disk_copy *c, void (*done)(struct keeper *k, const struct hull_error *err),
+		    struct hull_error *err);
+void disk_copy_free(struct disk_copy *c);
 
 #endif

@@ -160,7 +160,9 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 	k->begin_ns = begin_ns;
 	k->sb.started = (uint64_t)time(NULL);
 	drop_leftover(k);
-	r = restore_disk(k, stage, err);
+	/* That of a template is made with the machine, which is restored from the same. */
+	bool later = hull_template_is_hulls(k->sb.restore) && disk_missing(k);
+	r = later ? 0 : disk_make(k, stage, err);
 	if (r < 0)
 		return r;
 	/* What is to be restored stays in the file until the machine is about to run (keeper_consume). */

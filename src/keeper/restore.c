@@ -22,10 +22,11 @@ void restore_close(struct restore *r)
 {
 	hull_closep(&r->memory_fd);
 	hull_closep(&r->device_fd);
+	hull_closep(&r->disk_fd);
 	free(r->shim);
 	free(r->initramfs);
 	json_decref(r->names);
-	*r = (struct restore){.memory_fd = -1, .device_fd = -1};
+	*r = (struct restore){.memory_fd = -1, .device_fd = -1, .disk_fd = -1};
 }
 
 /* hull-qemu-shim.so lies beside this program, or where it is installed. */
@@ -78,6 +79,8 @@ static int open_all(struct keeper *k, const char *dir, const char *identity, con
 	out->device_fd = hull_snapshot_open(dir, &s, HULL_SNAPSHOT_DEVICE, stage, err);
 	if (out->device_fd < 0)
 		return out->device_fd;
+	if (disk_missing(k) && (out->disk_fd = hull_snapshot_open(dir, &s, HULL_SNAPSHOT_DISK, stage, err)) < 0)
+		return out->disk_fd;
 	out->names = json_incref(s.names);
 	out->initramfs = hull_steal_ptr(s.initramfs);
 	out->shim = find_shim(err);
@@ -102,66 +105,4 @@ int restore_open(struct keeper *k, const char *identity, const char *accel, void
 	hull_log("%s; booting instead", why.msg);
 	stage("the template cannot be used: booting");
 	return 1;
-}
-
-/* --- a disk that may not be whole --- */
-
-/* What the disk was copied from: the disk of the save that it has to be, or, where Hull's own template is gone, the
- * image's, which that one began with. */
-static int open_source(struct keeper *k, struct hull_error *err)
-{
-	struct hull_sandbox *sb = &k->sb;
-	struct hull_error why = {0};
-	if (sb->restore) {
-		_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
-		_cleanup_free_ char *dir = hull_fmt("%s/%s", k->paths.home, sb->restore);
-		int r = dir ? hull_snapshot_load(dir, &s, &why) : -ENOMEM;
-		int fd = r == 0 && hull_streq(s.digest, sb->restore_id)
-				 ? hull_snapshot_open(dir, &s, HULL_SNAPSHOT_DISK, NULL, &why)
-				 : -ENOENT;
-		if (fd >= 0)
-			return fd;
-		if (!hull_starts(sb->restore, "templates/") || !hull_template_is_key(strrchr(sb->restore, '/') + 1))
-			return hull_fail(
-				err, -EIO,
-				"the host went down before %s had run and before its disk was written, and %s, "
-				"of which that was a copy, is gone: `hull rm %s`, and make it again",
-				sb->name, sb->restore, sb->name);
-		free(sb->restore);
-		sb->restore = NULL;
-	}
-	_cleanup_(hull_image_free) struct hull_image image = {0};
-	int r = hull_image_find(&k->paths, sb->image, &image, err);
-	sb->fresh = false;
-	return r < 0 ? r : hull_image_open(&image, "seed.img", err);
-}
-
-int restore_disk(struct keeper *k, void (*stage)(const char *text), struct hull_error *err)
-{
-	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1};
-	_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
-	_cleanup_close_ int dir = home ? open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	char boot[37];
-	hull_boot_id(boot);
-	if (!k->sb.disk_boot || !strcmp(k->sb.disk_boot, boot))
-		return 0;
-	if (dir < 0)
-		return hull_fail_errno(err, "cannot open %s", k->sb.name);
-	stage("the host went down since it was made: copying its disk again");
-	_cleanup_close_ int from = open_source(k, err);
-	int r = from < 0 ? from : hull_scratch_make(home, &scratch, err);
-	if (r < 0)
-		return r;
-	_cleanup_close_ int to = openat(scratch.fd, "disk.img", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (to < 0)
-		return hull_fail_errno(err, "cannot make a disk in %s", home);
-	r = hull_clone_file(from, to, err);
-	if (r < 0)
-		return r;
-	if (ftruncate(to, (off_t)k->sb.disk) < 0 || fsync(to) < 0 ||
-	    renameat(scratch.fd, "disk.img", dir, "disk.img") < 0)
-		return hull_fail_errno(err, "cannot copy the disk of %s", k->sb.name);
-	free(k->sb.disk_boot);
-	k->sb.disk_boot = boot[0] ? strdup(boot) : NULL;
-	return 0;
 }

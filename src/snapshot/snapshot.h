@@ -131,6 +131,8 @@ struct hull_template_shape {
 /* key has HULL_KEY_HEX + 1 bytes. */
 int hull_template_key(const struct hull_template_shape *shape, char *key, struct hull_error *err);
 bool hull_template_is_key(const char *name);
+/* Is the saved machine in this directory (relative to home, may be NULL) one of Hull's own templates? */
+bool hull_template_is_hulls(const char *rel);
 /* A name that a person may give one. */
 int hull_template_name_check(const char *name, struct hull_error *err);
 /* "<home>/templates[/NAME]", owned by the caller. */

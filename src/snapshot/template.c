@@ -59,6 +59,12 @@ bool hull_template_is_key(const char *name)
 	return strlen(name) == HULL_KEY_HEX && strspn(name, "0123456789abcdef") == HULL_KEY_HEX;
 }
 
+bool hull_template_is_hulls(const char *rel)
+{
+	static const char dir[] = "templates/";
+	return rel && hull_starts(rel, dir) && hull_template_is_key(rel + sizeof(dir) - 1);
+}
+
 int hull_template_name_check(const char *name, struct hull_error *err)
 {
 	if (hull_template_is_key(name))

@@ -111,16 +111,29 @@ void hull_boot_id(char out[37])
 		snprintf(out, 37, "%.36s", (const char *)hull_buf_bytes(&b));
 }
 
-static int fill(int dir, const struct hull_sandbox *s, int seed_fd, struct hull_error *err)
+/* *made: it is there; else it is to be made at the first start. */
+static int make_disk(int dir, const struct hull_sandbox *s, int seed_fd, bool may_wait, bool *made,
+		     struct hull_error *err)
 {
 	_cleanup_close_ int disk = openat(dir, "disk.img", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (disk < 0)
 		return hull_fail_errno(err, "cannot make the disk");
-	int r = hull_clone_file(seed_fd, disk, err);
-	if (r < 0)
+	*made = !may_wait || hull_reflink_file(seed_fd, disk);
+	if (!*made)
+		return unlinkat(dir, "disk.img", 0) < 0 ? hull_fail_errno(err, "cannot make the disk") : 0;
+	if (!may_wait && hull_clone_file(seed_fd, disk, err) < 0)
 		return hull_wrap(err, "cannot make the disk");
 	if (ftruncate(disk, (off_t)s->disk) < 0)
 		return hull_fail_errno(err, "cannot grow the disk to %llu bytes", (unsigned long long)s->disk);
+	return 0;
+}
+
+static int fill(int dir, const struct hull_sandbox *s, int seed_fd, bool may_wait, struct hull_error *err)
+{
+	bool with_disk = false;
+	int r = make_disk(dir, s, seed_fd, may_wait, &with_disk, err);
+	if (r < 0)
+		return r;
 	_cleanup_close_ int lock = openat(dir, "lock", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (lock < 0)
 		return hull_fail_errno(err, "cannot make the lock");
@@ -132,7 +145,7 @@ static int fill(int dir, const struct hull_sandbox *s, int seed_fd, struct hull_
 	struct hull_sandbox made = *s;
 	char boot[37];
 	hull_boot_id(boot);
-	made.disk_boot = boot[0] ? boot : NULL;
+	made.disk_boot = boot[0] && with_disk ? boot : NULL;
 	return hull_sandbox_write(dir, &made, err);
 }
 
@@ -164,7 +177,8 @@ int hull_sandbox_name_new(const struct hull_paths *p, const char *name, struct h
 	return lstat(path, &st) == 0 ? taken(name, err) : 0;
 }
 
-int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s, int seed_fd, struct hull_error *err)
+int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s, int seed_fd, bool may_wait,
+			struct hull_error *err)
 {
 	int r = hull_sandbox_name_new(p, s->name, err);
 	if (r < 0)
@@ -186,7 +200,7 @@ int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s
 	_cleanup_close_ int dir = scratch_make(root, scratch, sizeof(scratch), err);
 	if (dir < 0)
 		return dir;
-	r = fill(dir, s, seed_fd, err);
+	r = fill(dir, s, seed_fd, may_wait, err);
 	if (r == 0 && rename_new(root, scratch, s->name) < 0) {
 		if (errno == EEXIST || errno == ENOTEMPTY)
 			r = taken(s->name, err);

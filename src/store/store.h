@@ -4,7 +4,7 @@
  *       images/DIGEST/...                       image/image.h
  *       sandboxes/NAME/sandbox.json             struct hull_sandbox, replaced atomically
  *       sandboxes/NAME/lock                     held exclusively by the keeper for as long as it lives
- *       sandboxes/NAME/disk.img                 sparse ext4
+ *       sandboxes/NAME/disk.img                 sparse ext4; perhaps not before the first start
  *       sandboxes/NAME/{snapshots/TAG,frozen}/  saved machines, and templates/NAME/: snapshot/snapshot.h
  *       sandboxes/NAME/{keeper,engine,serial,dockerd}.log, jobs/ID.log, jobs/ID.json
  *   $XDG_RUNTIME_DIR/hull (default /run/user/UID/hull when that exists, else /tmp/hull-UID, 0700 and ours)
@@ -84,8 +84,10 @@ int hull_sandbox_name_new(const struct hull_paths *p, const char *name, struct h
  * sandbox.json last. -EEXIST when the name is taken, -ENOSPC with the figures, -EINVAL when a member of s is out of
  * range or s->disk is smaller than the seed (the message has the minimum). All or nothing. The disk's data is not
  * fsynced: the first fsync of the guest flushes it, and until it runs disk_boot tells in which boot of the host it is
- * whole. */
-int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s, int seed_fd, struct hull_error *err);
+ * whole. With `may_wait` the disk is only made where a reflink is all it takes; else the first start makes it
+ * (keeper/disk.c), and there is no disk.img until then. */
+int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s, int seed_fd, bool may_wait,
+			struct hull_error *err);
 /* The boot of the host, "" when it cannot be told. */
 void hull_boot_id(char out[37]);
 /* Remove everything of a stopped sandbox: -EBUSY while its lock is held. Works on damaged ones too. */

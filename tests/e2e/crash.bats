@@ -84,12 +84,6 @@ kill_at_random() { # WHICH [ARGUMENT OF own_sandbox...]
 	kill_at_random cli --no-docker
 }
 
-# The keeper of NAME while it starts, when `ls` may not get an answer yet: whoever holds the lock.
-starting_keeper() { # NAME
-	local inode
-	inode=$(lock_inode "$1") || return 1
-	awk -v i=":$inode\$" '$2 == "FLOCK" && $6 ~ i { print $5; exit }' /proc/locks
-}
 starting_engine() { # NAME
 	local keeper p
 	keeper=$(starting_keeper "$1")

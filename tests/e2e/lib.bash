@@ -196,8 +196,17 @@ assert_stopped() { # NAME PID...
 	assert_silent "$name" || status=1
 	hull ls >/dev/null
 	if [ -e "$runtime/$name" ]; then echo "left: $(find "$runtime/$name")" >&2; status=1; fi
-	[ -e "$HULL_HOME/sandboxes/$name/disk.img" ] || { echo "its disk is gone" >&2; status=1; }
+	# One that has never run may have none yet.
+	[ -e "$HULL_HOME/sandboxes/$name/disk.img" ] || [ "$(jq .restore "$HULL_HOME/sandboxes/$name/sandbox.json")" != null ] ||
+		{ echo "its disk is gone" >&2; status=1; }
 	return $status
+}
+
+# The keeper of NAME while it starts, when `ls` may not get an answer yet: whoever holds the lock.
+starting_keeper() { # NAME
+	local inode
+	inode=$(lock_inode "$1") || return 1
+	awk -v i=":$inode\$" '$2 == "FLOCK" && $6 ~ i { print $5; exit }' /proc/locks
 }
 
 # The run before ended with this code, and its output is one line that has these words (a pattern for grep -E).

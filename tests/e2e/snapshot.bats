@@ -355,7 +355,10 @@ quick_template() { # BYTES
 	# What is left of one when the power fails: sandbox.json, and a disk of zeros.
 	lose() {
 		dir=$HULL_HOME/sandboxes/$name
-		[ "$(jq -r .disk_boot "$dir/sandbox.json")" = "$(cat /proc/sys/kernel/random/boot_id)" ]
+		# Without reflinks there is none before the first start, unless it is a person's template's.
+		if [ -e "$dir/disk.img" ]; then
+			[ "$(jq -r .disk_boot "$dir/sandbox.json")" = "$(cat /proc/sys/kernel/random/boot_id)" ]
+		fi
 		jq '.disk_boot = "11111111-2222-3333-4444-555555555555"' "$dir/sandbox.json" >lost.json
 		cat lost.json >"$dir/sandbox.json"
 		truncate -s 0 "$dir/disk.img"

@@ -214,6 +214,28 @@ boot_id() { hull exec "$1" cat /proc/sys/kernel/random/boot_id; }
 	eventually 10 swept "$dir"
 }
 
+@test "faults: a keeper killed while it makes the disk of a new sandbox: the next start makes it anew" {
+	local dir pid after killed=0
+	for after in 0 0.005 0.01 0.02 0.05; do
+		quick_sandbox
+		dir=$HULL_HOME/sandboxes/$name
+		[ ! -e "$dir/disk.img" ] || return 0 # a reflink has made it
+		timeout 300 "$HULL" start -q "$name" >/dev/null 2>&1 3>&- &
+		pid=$!
+		until compgen -G "$dir/.tmp-*/disk.img" >/dev/null || [ -e "$dir/disk.img" ]; do kill -0 "$pid"; done
+		sleep "$after"
+		kill -9 "$(starting_keeper "$name")"
+		wait "$pid" || killed=$((killed + 1))
+		eventually 10 not state_is "$name" starting
+		[ "$(hull exec "$name" hostname)" = "$name" ]
+		hull stop -q "$name"
+		e2fsck -fn "$dir/disk.img"
+		eventually 10 swept "$dir"
+		hull rm "$name"
+	done
+	[ "$killed" -gt 0 ]
+}
+
 # A HULL_HOME on a file system of its own, with the images of the other and a template; $small is free space in MiB.
 small_home() {
 	[ "$(id -u)" = 0 ] || skip "mounting takes root"
@@ -285,8 +307,20 @@ nothing_left() { [ -z "$(find small -name '.tmp-*' -o -name '*.partial' -o -name
 	leave 5
 	hull exec -d "$name" sh -c 'dd if=/dev/urandom of=/var/tmp/big bs=1M count=60 conv=fsync && touch /var/tmp/done'
 	eventually 60 grep -q 'disk is full' "$HULL_HOME/sandboxes/$name/keeper.log"
-	# With space again all of that works.
+	# So does a sandbox whose disk is made when it first starts, which then starts all the same.
 	rm small/filler
+	hull create -q --name late --cpus 1 -m 512m --no-docker shell
+	if [ ! -e small/sandboxes/late/disk.img ]; then
+		leave 2
+		run hull start -q late
+		assert_refused 125 "$full"
+		nothing_left
+		[ ! -e small/sandboxes/late/disk.img ]
+		rm small/filler
+	fi
+	[ "$(hull exec late hostname)" = late ]
+	hull rm -f late
+	# With space again all of that works.
 	run hull resume -q "$name"
 	[ "$status" = 0 ]
 	eventually 60 hull exec "$name" test -e /var/tmp/done

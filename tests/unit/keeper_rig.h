@@ -419,7 +419,7 @@ static int setup_with(void **state, bool no_docker, bool remove)
 	};
 	_cleanup_free_ char *seed = hull_fmt("%s/seed", w->dir);
 	_cleanup_close_ int fd = open(seed, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	assert_int_equal(hull_sandbox_create(&k->paths, &k->sb, fd, &err), 0);
+	assert_int_equal(hull_sandbox_create(&k->paths, &k->sb, fd, false, &err), 0);
 	k->machine_ops = &FAKE;
 	k->machine = (struct machine *)w;
 	assert_int_equal(keeper_init(k, &err), 0);

@@ -536,6 +536,9 @@ static void test_keys(void **state)
 	for (size_t i = 0; i < 9; i++) {
 		assert_int_equal(hull_template_key(&shapes[i], keys[i], NULL), 0);
 		assert_true(hull_template_is_key(keys[i]));
+		_cleanup_free_ char *rel = hull_fmt("templates/%s", keys[i]);
+		assert_true(hull_template_is_hulls(rel));
+		assert_false(hull_template_is_hulls(keys[i]));
 		assert_int_equal(hull_template_name_check(keys[i], NULL), -EINVAL);
 		for (size_t k = 0; k < i; k++)
 			assert_string_not_equal(keys[i], keys[k]);

@@ -86,7 +86,7 @@ static void create(struct world *w, const char *name)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = example(name);
 	struct hull_error err;
-	if (hull_sandbox_create(&w->paths, &s, w->seed, &err) < 0)
+	if (hull_sandbox_create(&w->paths, &s, w->seed, false, &err) < 0)
 		fail_msg("%s", err.msg);
 }
 
@@ -166,28 +166,48 @@ static void test_disk_is_clone_of_seed(void **state)
 	assert_memory_equal(got, "seed", 4);
 }
 
+/* One that may wait is there where a reflink does it, or left for the first start: never a part of it. */
+static void test_disk_may_wait(void **state)
+{
+	struct world *w = *state;
+	struct hull_error err;
+	_cleanup_(hull_sandbox_free) struct hull_sandbox s = example("one"), got = {0};
+	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, true, &err), 0);
+	assert_int_equal(hull_sandbox_load(&w->paths, "one", &got, &err), 0);
+	_cleanup_free_ char *probe = hull_fmt("%s/probe", w->paths.home);
+	_cleanup_free_ char *path = hull_sandbox_path(&w->paths, "one", "disk.img");
+	_cleanup_close_ int to = open(probe, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	bool cheap = hull_reflink_file(w->seed, to);
+	struct stat st;
+	assert_int_equal(stat(path, &st), cheap ? 0 : -1);
+	assert_int_equal(cheap, got.disk_boot != NULL);
+	if (cheap)
+		assert_int_equal(st.st_size, 64 << 20);
+	assert_int_equal(entries(w), 1);
+}
+
 static void test_create_refuses(void **state)
 {
 	struct world *w = *state;
 	create(w, "one");
 	struct hull_error err;
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = example("one");
-	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, &err), -EEXIST);
+	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, false, &err), -EEXIST);
 	free(s.name);
 	s.name = strdup("two");
 	s.disk = 4 << 20;
-	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, &err), -EINVAL);
+	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, false, &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "at least 8m"));
 	s.disk = 64ull << 20;
 	s.cpus = 0;
-	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, &err), -EINVAL);
+	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, false, &err), -EINVAL);
 	s.cpus = 1;
 	assert_int_equal(hull_strv_add(&s.env, "X=\xff"), 0);
-	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, &err), -EILSEQ);
+	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, false, &err), -EILSEQ);
 	assert_int_equal(entries(w), 1); /* no scratch left by any of them */
 	free(s.name);
 	s.name = strdup("../up");
-	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, &err), -EINVAL);
+	assert_int_equal(hull_sandbox_create(&w->paths, &s, w->seed, false, &err), -EINVAL);
 }
 
 static void test_leftovers_are_swept(void **state)
@@ -218,7 +238,7 @@ static void test_no_space(void **state)
 	}
 	struct hull_error err;
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = example("one");
-	int r = hull_sandbox_create(&w->paths, &s, w->seed, &err);
+	int r = hull_sandbox_create(&w->paths, &s, w->seed, false, &err);
 	size_t left = entries(w);
 	umount(dir);
 	assert_int_equal(r, -ENOSPC);
@@ -483,6 +503,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disk_is_clone_of_seed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_disk_may_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_create_refuses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_leftovers_are_swept, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_space, setup, teardown),

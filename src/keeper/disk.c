@@ -1,0 +1,179 @@
+/* The disk of a sandbox that has never run; see machine.h.
+ *
+ * It is a copy of its template's, or of the image's. Where the file system can make it by reflink it is there from the
+ * beginning. Where not, `create` leaves the copy of a template of Hull's own to the first start, which makes it while
+ * the engine loads the saved machine and has no use for a second processor:
+ *
+ *     disk_copy_open -> the engine starts on the new file -> disk_copy_start: a worker copies
+ *                       the engine has loaded, and the worker is done -> the file gets its name -> the machine runs
+ *
+ * Until it is whole it stands in a scratch directory of the sandbox, which the next start sweeps away. So there is
+ * either no disk.img, or a whole one; but nobody has flushed it yet when the host goes down, and therefore sandbox.json
+ * says in which boot of the host it was copied, until it runs. */
+#include "keeper/machine.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "image/image.h"
+#include "snapshot/snapshot.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool disk_missing(const struct keeper *k)
+{
+	_cleanup_free_ char *path = hull_sandbox_path(&k->paths, k->sb.name, "disk.img");
+	return path && access(path, F_OK) < 0 && errno == ENOENT;
+}
+
+/* What it is copied from: the disk of the save that it has to be, or, where Hull's own template is gone, the image's,
+ * which that one began with. */
+static int open_source(struct keeper *k, struct hull_error *err)
+{
+	struct hull_sandbox *sb = &k->sb;
+	struct hull_error why = {0};
+	if (sb->restore) {
+		_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
+		_cleanup_free_ char *dir = hull_fmt("%s/%s", k->paths.home, sb->restore);
+		int r = dir ? hull_snapshot_load(dir, &s, &why) : -ENOMEM;
+		int fd = r == 0 && hull_streq(s.digest, sb->restore_id)
+				 ? hull_snapshot_open(dir, &s, HULL_SNAPSHOT_DISK, NULL, &why)
+				 : -ENOENT;
+		if (fd >= 0)
+			return fd;
+		if (!hull_template_is_hulls(sb->restore))
+			return hull_fail(
+				err, -EIO,
+				"the host went down before %s had run and before its disk was written, and %s, "
+				"of which that was a copy, is gone: `hull rm %s`, and make it again",
+				sb->name, sb->restore, sb->name);
+		free(sb->restore);
+		sb->restore = NULL;
+	}
+	_cleanup_(hull_image_free) struct hull_image image = {0};
+	int r = hull_image_find(&k->paths, sb->image, &image, err);
+	sb->fresh = false;
+	return r < 0 ? r : hull_image_open(&image, "seed.img", err);
+}
+
+static int open_new(struct keeper *k, struct hull_scratch *scratch, struct hull_error *err)
+{
+	_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
+	int r = home ? hull_scratch_make(home, scratch, err) : hull_fail(err, -ENOMEM, "out of memory");
+	if (r < 0)
+		return r;
+	int fd = openat(scratch->fd, "disk.img", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return fd < 0 ? hull_fail_errno(err, "cannot make a disk in %s", home) : fd;
+}
+
+/* The whole copy gets its name. */
+static int place(struct keeper *k, const struct hull_scratch *scratch, struct hull_error *err)
+{
+	_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
+	_cleanup_close_ int dir = home ? open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	char boot[37];
+	if (dir < 0 || renameat(scratch->fd, "disk.img", dir, "disk.img") < 0)
+		return hull_fail_errno(err, "cannot give the disk of %s its place", k->sb.name);
+	hull_boot_id(boot);
+	free(k->sb.disk_boot);
+	k->sb.disk_boot = boot[0] ? strdup(boot) : NULL;
+	return 0;
+}
+
+int disk_make(struct keeper *k, void (*stage)(const char *text), struct hull_error *err)
+{
+	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1};
+	char boot[37];
+	bool missing = disk_missing(k);
+	hull_boot_id(boot);
+	if (!missing && (!k->sb.disk_boot || !strcmp(k->sb.disk_boot, boot)))
+		return 0;
+	stage(missing ? "copying its disk" : "the host went down since it was made: copying its disk again");
+	_cleanup_close_ int from = open_source(k, err);
+	if (from < 0)
+		return from;
+	_cleanup_close_ int to = open_new(k, &scratch, err);
+	if (to < 0)
+		return to;
+	int r = hull_clone_file(from, to, err);
+	if (r < 0)
+		return r;
+	if (ftruncate(to, (off_t)k->sb.disk) < 0 || fsync(to) < 0)
+		return hull_fail_errno(err, "cannot copy the disk of %s", k->sb.name);
+	return place(k, &scratch, err);
+}
+
+/* --- beside the engine --- */
+
+struct disk_copy {
+	struct keeper *k;
+	uv_work_t work;
+	struct hull_scratch scratch;
+	int from, to;
+	int result;
+	struct hull_error err;
+	void (*done)(struct keeper *k, const struct hull_error *err);
+};
+
+void disk_copy_free(struct disk_copy *c)
+{
+	if (!c)
+		return;
+	hull_closep(&c->from);
+	hull_closep(&c->to);
+	hull_scratch_drop(&c->scratch);
+	free(c);
+}
+
+int disk_copy_open(struct keeper *k, int from, struct disk_copy **out, struct hull_error *err)
+{
+	struct disk_copy *c = calloc(1, sizeof(*c));
+	*out = c;
+	if (!c)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	*c = (struct disk_copy){.k = k, .scratch = {.fd = -1}, .to = -1};
+	c->from = fcntl(from, F_DUPFD_CLOEXEC, 3);
+	c->to = c->from < 0 ? -1 : open_new(k, &c->scratch, err);
+	if (c->from < 0)
+		return hull_fail_errno(err, "cannot copy the disk of %s", k->sb.name);
+	if (c->to < 0)
+		return c->to;
+	/* The engine looks at its size when it starts. */
+	return ftruncate(c->to, (off_t)k->sb.disk) < 0 ? hull_fail_errno(err, "cannot make the disk of %s", k->sb.name)
+						       : 0;
+}
+
+int disk_copy_fd(const struct disk_copy *c)
+{
+	return c->to;
+}
+
+static void copy(uv_work_t *work)
+{
+	struct disk_copy *c = work->data;
+	c->result = hull_clone_file(c->from, c->to, &c->err);
+}
+
+static void copied(uv_work_t *work, int status)
+{
+	struct disk_copy *c = work->data;
+	struct keeper *k = c->k;
+	if (c->result == 0)
+		c->result = place(k, &c->scratch, &c->err);
+	if (c->result < 0)
+		hull_wrap(&c->err, "cannot make the disk of %s", k->sb.name);
+	c->done(k, c->result < 0 ? &c->err : NULL);
+	disk_copy_free(c);
+}
+
+int disk_copy_start(struct disk_copy *c, void (*done)(struct keeper *k, const struct hull_error *err),
+		    struct hull_error *err)
+{
+	c->done = done;
+	c->work.data = c;
+	int r = uv_queue_work(&c->k->loop, &c->work, copy, copied);
+	return r < 0 ? hull_fail(err, r, "cannot copy the disk of %s: %s", c->k->sb.name, uv_strerror(r)) : 0;
+}
