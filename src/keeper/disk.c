@@ -163,9 +163,11 @@ static void copied(uv_work_t *work, int status)
 	struct keeper *k = c->k;
 	if (c->result == 0)
 		c->result = place(k, &c->scratch, &c->err);
+	struct hull_error err = {0};
 	if (c->result < 0)
-		hull_wrap(&c->err, "cannot make the disk of %s", k->sb.name);
-	c->done(k, c->result < 0 ? &c->err : NULL);
+		hull_fail(&err, c->result, "cannot make the disk of %s: %.600s%s", k->sb.name, c->err.msg,
+			  c->result == -ENOSPC ? "; free some space, and start it again" : "");
+	c->done(k, c->result < 0 ? &err : NULL);
 	disk_copy_free(c);
 }
 
