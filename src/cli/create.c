@@ -404,7 +404,8 @@ static int make_named(struct cli *cli, const struct create_place *place, const c
 		s->name = flag_name ? strdup(flag_name) : default_name(place, n);
 		if (!s->name)
 			return hull_fail(err, -ENOMEM, "out of memory");
-		r = rel ? saved_sandbox(&cli->paths, rel, s, err) : hull_sandbox_create(&cli->paths, s, seed, false, err);
+		r = rel ? saved_sandbox(&cli->paths, rel, s, err)
+			: hull_sandbox_create(&cli->paths, s, seed, false, err);
 		if (r != -EEXIST || flag_name)
 			break;
 	}

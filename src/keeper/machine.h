@@ -48,9 +48,9 @@ bool disk_missing(const struct keeper *k);
 /* Make the disk of a sandbox that has none, and make it again where it may not be whole: nobody had flushed it when the
  * host went down. Takes as long as that. */
 int disk_make(struct keeper *k, void (*stage)(const char *text), struct hull_error *err);
-/* Or beside the engine, as a copy of `from` (borrowed): a file of the right size to start the engine with (*out is to be
- * freed also on errors), then the copy. `done` comes in the loop when the disk is in its place, with NULL, or not; after
- * it *out is gone. */
+/* Or beside the engine, as a copy of `from` (borrowed): a file of the right size to start the engine with (*out is to
+ * be freed also on errors), then the copy. `done` comes in the loop when the disk is in its place, with NULL, or not;
+ * after it *out is gone. */
 struct disk_copy;
 int disk_copy_open(struct keeper *k, int from, struct disk_copy **out, struct hull_error *err);
 int disk_copy_fd(const struct disk_copy *c); /* borrowed */
