@@ -79,7 +79,8 @@ static int boot(struct hull_error *err)
 		r = hull_children_init(err);
 	if (r == 0)
 		r = hull_modules_load("/modules.list", err);
-	start_processors();
+	if (r == 0)
+		start_processors();
 	if (r == 0)
 		r = hull_enter_root(&o, &have_disk, err);
 	if (r < 0)
