@@ -162,9 +162,9 @@ static bool starts_like(int fd, const char *text, size_t cap, ssize_t *got)
 }
 
 /* What is appended on the host to a file that the guest has open arrives whole, as for `tail -f`: what follows a new
- * size does not stay zeros. For a moment it may be: the guest's kernel takes a new size first and then drops the page at
- * the old end, and when another process (the announcer) has brought the size, who reads on another processor can come
- * between the two. The next read is after that moment. `by` is the name that the host writes to. */
+ * size does not stay zeros. For a moment it may be: the guest's kernel takes a new size first and then drops the page
+ * at the old end, and when another process (the announcer) has brought the size, who reads on another processor can
+ * come between the two. The next read is after that moment. `by` is the name that the host writes to. */
 static void follows(const char *name, const char *by)
 {
 	char text[16 * 40 + 1];
