@@ -257,6 +257,9 @@ struct share_handle *share_stream_take(struct hull_share *sh, const struct share
 void share_stream_keep(struct hull_share *sh, struct share_handle *h);
 void share_stream_end(struct hull_share *sh, struct share_handle *h);
 void share_handles_free(struct hull_share *sh);
+/* Files open by a handle that were last known by this name: their node ids, at most `max`; how many. */
+size_t share_handles_named(struct hull_share *sh, const struct share_inode *dir, const char *name, uint64_t *ids,
+			   size_t max);
 
 /* --- attr.c --- */
 void share_fill_attr(struct hull_share *sh, const struct share_stat *st, struct fuse_attr *out);

@@ -254,6 +254,10 @@ static void on_name(struct hull_share *sh, struct share_inode *dir, const char *
 	if (here)
 		drop_attr(sh, dir->id, false);
 	if (mask & NAMES) {
+		/* What had the name may be kept open, by a relay that keeps handles: it is to let go. */
+		uint64_t open[16];
+		for (size_t i = share_handles_named(sh, dir, name, open, sizeof open / sizeof *open); i-- > 0;)
+			drop_attr(sh, open[i], false);
 		if (mask & (FAN_DELETE | FAN_MOVED_FROM))
 			kept &= share_announce(sh, dir->id, name, false, directory);
 		if (e == 0 && mask & (FAN_CREATE | FAN_MOVED_TO))
