@@ -253,11 +253,13 @@ static void on_name(struct hull_share *sh, struct share_inode *dir, const char *
 	bool directory = mask & FAN_ONDIR, kept = true;
 	if (here)
 		drop_attr(sh, dir->id, false);
-	if (mask & NAMES) {
+	if (mask & (FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO)) {
 		/* What had the name may be kept open, by a relay that keeps handles: it is to let go. */
 		uint64_t open[16];
 		for (size_t i = share_handles_named(sh, dir, name, open, sizeof open / sizeof *open); i-- > 0;)
 			drop_attr(sh, open[i], false);
+	}
+	if (mask & NAMES) {
 		if (mask & (FAN_DELETE | FAN_MOVED_FROM))
 			kept &= share_announce(sh, dir->id, name, false, directory);
 		if (e == 0 && mask & (FAN_CREATE | FAN_MOVED_TO))
