@@ -572,7 +572,8 @@ void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_
 	bool change = changes(&h, p, n);
 	if (change)
 		drop_changed(a, &h, p, n);
-	else if (h.pid != a->announcer && (answer_held(a, &h, p, n, out) || opens_request(a, &h, p, n, out)))
+	else if (!(a->announcer && h.pid == a->announcer) &&
+		 (answer_held(a, &h, p, n, out) || opens_request(a, &h, p, n, out)))
 		return;
 	if (h.opcode == FUSE_SETATTR)
 		hull_opens_drop(a->opens, h.nodeid);

@@ -180,6 +180,7 @@ static void test_handle_used_again(void **state)
 	/* The guest forgets the file: then it is released. */
 	assert_int_equal(told_to_release(&f), 0);
 	const struct fuse_forget_in one = {.nlookup = 1};
+	f.c.pid = 0; /* as the kernel sends it */
 	raw_begin(&f.c, FUSE_FORGET, a);
 	raw_add(&f.c, &one, sizeof one);
 	go(&f);
