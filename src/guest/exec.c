@@ -426,7 +426,7 @@ int hull_exec_rehearse(void (*wait)(void), struct hull_error *err)
 	while (waitpid(child.pid, &status, 0) < 0 && errno == EINTR)
 		;
 	hull_child_forget(&child);
-	return WIFEXITED(status) ? 0 : hull_fail(err, -ECANCELED, "it was killed");
+	return status == 0 ? 0 : hull_fail(err, -ECANCELED, "it did not come to its end");
 }
 
 /* --- the stream's events --- */

@@ -50,15 +50,16 @@ mounted() { "$bin/share-mount" --uid 1000 "$@"; }
 	# shellcheck disable=SC2086
 	mounted --no-watch "$top/host" "$top/guest" $user "$bin/share-coherence" "$top/guest" "$top/host"
 }
-@test "a file that the guest has read and the host removes is not kept open" {
+@test "a file that the guest has read is not kept open once it is removed, on either side" {
 	head -c 3000000 /dev/zero >"$top/host/big"
 	echo small >"$top/host/small"
+	echo mine >"$top/host/mine"
 	chown 1000:1000 "$top/host"/*
 	open_still() { find /proc/[0-9]*/fd -lname "$top/host/*" -lname '*(deleted)' 2>/dev/null | grep -q .; }
 	read_and_remove() {
-		cat "$top/guest/big" "$top/guest/small" >/dev/null && cat "$top/guest/small" &&
-			[ "$(find /proc/[0-9]*/fd -lname "$top/host/*" 2>/dev/null | wc -l)" -ge 2 ] &&
-			rm "$top/host/big" && mv "$top/host/small" "$top/host/other" && rm "$top/host/other" || return
+		cat "$top/guest/big" "$top/guest/small" "$top/guest/mine" >/dev/null && cat "$top/guest/small" &&
+			[ "$(find /proc/[0-9]*/fd -lname "$top/host/*" 2>/dev/null | wc -l)" -ge 3 ] &&
+			rm "$top/host/big" "$top/guest/mine" && mv "$top/host/small" "$top/host/other" && rm "$top/host/other" || return
 		local end=$((SECONDS + 20))
 		while open_still; do [ "$SECONDS" -lt "$end" ] || return; done
 	}
