@@ -74,13 +74,21 @@ static int place(struct keeper *k, const struct hull_scratch *scratch, struct hu
 {
 	_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
 	_cleanup_close_ int dir = home ? open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	char boot[37];
 	if (dir < 0 || renameat(scratch->fd, "disk.img", dir, "disk.img") < 0)
 		return hull_fail_errno(err, "cannot give the disk of %s its place", k->sb.name);
+	return 0;
+}
+
+/* Nobody has flushed it: in which boot of the host it was copied stands in sandbox.json before it has its name. */
+static int place_unflushed(struct keeper *k, const struct hull_scratch *scratch, struct hull_error *err)
+{
+	char boot[37];
 	hull_boot_id(boot);
 	free(k->sb.disk_boot);
 	k->sb.disk_boot = boot[0] ? strdup(boot) : NULL;
-	return 0;
+	int r = keeper_save(k, k->sb.state, k->sb.last_error);
+	return r < 0 ? hull_fail(err, r, "cannot write down that it is there: %s", strerror(-r))
+		     : place(k, scratch, err);
 }
 
 int disk_make(struct keeper *k, void (*stage)(const char *text), struct hull_error *err)
@@ -103,6 +111,8 @@ int disk_make(struct keeper *k, void (*stage)(const char *text), struct hull_err
 		return r;
 	if (ftruncate(to, (off_t)k->sb.disk) < 0 || fsync(to) < 0)
 		return hull_fail_errno(err, "cannot copy the disk of %s", k->sb.name);
+	free(k->sb.disk_boot);
+	k->sb.disk_boot = boot[0] ? strdup(boot) : NULL;
 	return place(k, &scratch, err);
 }
 
@@ -162,7 +172,7 @@ static void copied(uv_work_t *work, int status)
 	struct disk_copy *c = work->data;
 	struct keeper *k = c->k;
 	if (c->result == 0)
-		c->result = place(k, &c->scratch, &c->err);
+		c->result = place_unflushed(k, &c->scratch, &c->err);
 	struct hull_error err = {0};
 	if (c->result < 0)
 		hull_fail(&err, c->result, "cannot make the disk of %s: %.600s%s", k->sb.name, c->err.msg,

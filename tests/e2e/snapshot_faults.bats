@@ -227,6 +227,10 @@ boot_id() { hull exec "$1" cat /proc/sys/kernel/random/boot_id; }
 		kill -9 "$(starting_keeper "$name")"
 		wait "$pid" || killed=$((killed + 1))
 		eventually 10 not state_is "$name" starting
+		# A disk that nobody has flushed is known as such.
+		if [ -e "$dir/disk.img" ] && [ "$(jq .restore "$dir/sandbox.json")" != null ]; then
+			[ "$(jq -r .disk_boot "$dir/sandbox.json")" = "$(cat /proc/sys/kernel/random/boot_id)" ]
+		fi
 		[ "$(hull exec "$name" hostname)" = "$name" ]
 		hull stop -q "$name"
 		e2fsck -fn "$dir/disk.img"
