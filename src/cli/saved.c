@@ -56,6 +56,22 @@ int saved_sandbox(const struct hull_paths *p, const char *rel, struct hull_sandb
 	return hull_sandbox_create(p, s, disk, hull_template_is_hulls(rel), err);
 }
 
+/* What it would be restored from goes, but the disk of that it is to have. Without it the keeper takes the image's,
+ * with which a template of Hull's own began. */
+static void make_disk(const struct hull_paths *p, const struct hull_sandbox *s)
+{
+	_cleanup_(hull_snapshot_free) struct hull_snapshot snap = {0};
+	_cleanup_free_ char *disk = hull_sandbox_path(p, s->name, "disk.img");
+	_cleanup_free_ char *dir = hull_fmt("%s/%s", p->home, s->restore);
+	struct hull_error err;
+	if (!disk || !dir || access(disk, F_OK) == 0 || hull_snapshot_load(dir, &snap, &err) < 0 ||
+	    !hull_streq(snap.digest, s->restore_id))
+		return;
+	_cleanup_close_ int from = hull_snapshot_open(dir, &snap, HULL_SNAPSHOT_DISK, NULL, &err);
+	if (from >= 0 && hull_sandbox_make_disk(p, s, from, &err) < 0)
+		cli_note("%s; it begins with the image's disk", err.msg);
+}
+
 int saved_forget(struct cli *cli, const char *name, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
@@ -65,6 +81,7 @@ int saved_forget(struct cli *cli, const char *name, struct hull_error *err)
 	int r = hull_sandbox_load(&cli->paths, name, &s, err);
 	if (r < 0 || !s.restore)
 		return r;
+	make_disk(&cli->paths, &s);
 	free(s.restore);
 	s.restore = NULL;
 	/* s.fresh stays: its disk may still be another sandbox's, and its identity is renewed when it boots. */

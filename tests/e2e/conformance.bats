@@ -108,7 +108,7 @@ as_owner() {
 
 # Clients that speak the protocol raw, against a server whose files a sandbox changes meanwhile.
 @test "conformance: the boundary holds under races, in a workspace" {
-	LIMIT=200 hull exec conform sh -ec 'mkdir race; share-race -s '"$seed"' -n '"$((200 * scale))"' race'
+	LIMIT=200 hull exec conform sh -ec 'mkdir race; share-race -s '"$seed"' -n '"$((500 * scale))"' race'
 }
 
 @test "conformance: directories swapped for symlinks to the outside while the guest works in them" {
