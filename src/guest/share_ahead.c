@@ -27,6 +27,7 @@
  * Memory: RECORDS_MAX records, the oldest dropped first. */
 #include "guest/share_ahead.h"
 
+#include "guest/share_hash.h"
 #include "guest/share_made.h"
 #include "guest/share_open.h"
 #include "share/share.h"
@@ -101,20 +102,12 @@ struct hull_ahead *hull_ahead_new(void)
 
 static struct record **node_bucket(struct hull_ahead *a, uint64_t node)
 {
-	return &a->nodes[(node * 0x9e3779b97f4a7c15U >> 40) % BUCKETS];
-}
-
-static uint64_t hash_name(uint64_t parent, const char *name, size_t n)
-{
-	uint64_t h = parent * 0x9e3779b97f4a7c15U;
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ (uint8_t)name[i]) * 0x100000001b3U;
-	return ((h ^ h >> 32) * 0x9e3779b97f4a7c15U) >> 32;
+	return &a->nodes[hull_hash_node(node) % BUCKETS];
 }
 
 static struct record **name_bucket(struct hull_ahead *a, uint64_t parent, const char *name, size_t n)
 {
-	return &a->names[hash_name(parent, name, n) % BUCKETS];
+	return &a->names[hull_hash_name(parent, name, n) % BUCKETS];
 }
 
 static struct ages *ages_of(struct hull_ahead *a, const struct record *r)

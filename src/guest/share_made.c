@@ -2,6 +2,8 @@
  * empty any more, and it begins again. A bit that another name has set costs a question, no more. */
 #include "guest/share_made.h"
 
+#include "guest/share_hash.h"
+
 #include <limits.h>
 #include <string.h>
 
@@ -9,15 +11,12 @@ enum { COUNT_MAX = HULL_MADE_BITS / 8 };
 
 static unsigned slot(uint64_t node)
 {
-	return (node * 0x9e3779b97f4a7c15U >> 40) % HULL_MADE_DIRS;
+	return hull_hash_node(node) % HULL_MADE_DIRS;
 }
 
 static uint64_t bit_of(uint64_t dir, const char *name, size_t n)
 {
-	uint64_t h = dir * 0x9e3779b97f4a7c15U;
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ (uint8_t)name[i]) * 0x100000001b3U;
-	return (((h ^ h >> 32) * 0x9e3779b97f4a7c15U) >> 32) % HULL_MADE_BITS;
+	return hull_hash_name(dir, name, n) % HULL_MADE_BITS;
 }
 
 /* Letters in lower case into `out`: file systems that do not tell cases apart take both for the same. False for a name

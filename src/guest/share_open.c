@@ -2,6 +2,8 @@
  * that nobody uses stand in a list by age, IDLE_MAX at most: each is an open file on the host. */
 #include "guest/share_open.h"
 
+#include "guest/share_hash.h"
+
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -35,15 +37,15 @@ struct hull_opens *hull_opens_new(void)
 	return calloc(1, sizeof(struct hull_opens));
 }
 
-static struct node **slot(const struct hull_opens *o, uint64_t id)
+static struct node **slot(struct hull_opens *o, uint64_t id)
 {
-	struct node *const *at = &o->buckets[(id * 0x9e3779b97f4a7c15U >> 40) % BUCKETS];
+	struct node **at = &o->buckets[hull_hash_node(id) % BUCKETS];
 	while (*at && (*at)->id != id)
 		at = &(*at)->next;
-	return (struct node **)(uintptr_t)at;
+	return at;
 }
 
-static struct node *find(const struct hull_opens *o, uint64_t id)
+static struct node *find(struct hull_opens *o, uint64_t id)
 {
 	return *slot(o, id);
 }
@@ -140,7 +142,7 @@ bool hull_opens_closed(struct hull_opens *o, uint64_t id, uint64_t fh)
 	return true;
 }
 
-bool hull_opens_any(const struct hull_opens *o, uint64_t id)
+bool hull_opens_any(struct hull_opens *o, uint64_t id)
 {
 	const struct node *n = find(o, id);
 	return n && n->open;

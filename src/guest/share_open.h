@@ -24,7 +24,7 @@ bool hull_opens_closed(struct hull_opens *o, uint64_t node, uint64_t fh);
 /* Keep no handle of it: there are locks on one, or the guest forgets it, or it was changed. */
 void hull_opens_drop(struct hull_opens *o, uint64_t node);
 /* Has anybody in the guest got it open? */
-bool hull_opens_any(const struct hull_opens *o, uint64_t node);
+bool hull_opens_any(struct hull_opens *o, uint64_t node);
 /* A handle that is kept no longer and is to be released. False when there is none. */
 bool hull_opens_release(struct hull_opens *o, uint64_t *node, uint64_t *fh);
 
