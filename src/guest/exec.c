@@ -393,42 +393,6 @@ static int session_start(struct session *s, const struct hull_request *r, const 
 	return 0;
 }
 
-/* --- a session for nobody --- */
-
-struct rehearsal {
-	struct launch launch;
-	void (*wait)(void);
-};
-
-static void rehearsal_run(void *ctx, int status_fd)
-{
-	const struct rehearsal *r = ctx;
-	r->wait();
-	run((void *)(uintptr_t)&r->launch, status_fd);
-}
-
-static int find_user(const char *spec, struct hull_user *u, struct hull_error *err);
-
-int hull_exec_rehearse(void (*wait)(void), struct hull_error *err)
-{
-	static char *argv[] = {"true", NULL}, *env[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", NULL};
-	struct hull_request request = {.program = argv[0], .argv = argv, .env = env};
-	_cleanup_(hull_user_free) struct hull_user user = {0};
-	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	struct rehearsal r = {.launch = {.request = &request, .user = &user, .fd = {null, null, null}}, .wait = wait};
-	struct hull_child child = {0};
-	int e = find_user("agent", &user, err);
-	if (e == 0)
-		e = hull_spawn(&child, -1, rehearsal_run, &r, NULL, NULL, err);
-	if (e < 0)
-		return e;
-	int status = 0;
-	while (waitpid(child.pid, &status, 0) < 0 && errno == EINTR)
-		;
-	hull_child_forget(&child);
-	return status == 0 ? 0 : hull_fail(err, -ECANCELED, "it did not come to its end");
-}
-
 /* --- the stream's events --- */
 
 static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
@@ -566,4 +530,38 @@ void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 		return;
 	}
 	hull_wire_set_user(hull_wire, stream, s);
+}
+
+/* --- a session for nobody --- */
+
+struct rehearsal {
+	struct launch launch;
+	void (*wait)(void);
+};
+
+static void rehearsal_run(void *ctx, int status_fd)
+{
+	const struct rehearsal *r = ctx;
+	r->wait();
+	run((void *)(uintptr_t)&r->launch, status_fd);
+}
+
+int hull_exec_rehearse(void (*wait)(void), struct hull_error *err)
+{
+	static char *argv[] = {"true", NULL}, *env[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", NULL};
+	struct hull_request request = {.program = argv[0], .argv = argv, .env = env};
+	_cleanup_(hull_user_free) struct hull_user user = {0};
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct rehearsal r = {.launch = {.request = &request, .user = &user, .fd = {null, null, null}}, .wait = wait};
+	struct hull_child child = {0};
+	int e = find_user("agent", &user, err);
+	if (e == 0)
+		e = hull_spawn(&child, -1, rehearsal_run, &r, NULL, NULL, err);
+	if (e < 0)
+		return e;
+	int status = 0;
+	while (waitpid(child.pid, &status, 0) < 0 && errno == EINTR)
+		;
+	hull_child_forget(&child);
+	return status == 0 ? 0 : hull_fail(err, -ECANCELED, "it did not come to its end");
 }

@@ -297,8 +297,10 @@ static bool tell_ahead(struct share *s)
 /* One request of the kernel's, in `scratch`. False when s is gone. */
 static bool pass_on(struct share *s, size_t n)
 {
-	struct hull_ahead_answer a = {.forward = true};
+	struct hull_ahead_answer a; /* pages long: not to be cleared for every request */
 	struct fuse_in_header h = {0};
+	a.len = 0;
+	a.forward = true;
 	if (n >= sizeof(h)) {
 		memcpy(&h, scratch, sizeof(h));
 		hull_ahead_request(s->ahead, scratch, n, &a);

@@ -327,6 +327,9 @@ static void drop_changed(struct hull_ahead *a, const struct fuse_in_header *h, c
 	size_t len = 0, more = 0;
 	drop_node(a, h->nodeid);
 	switch (h->opcode) {
+	case FUSE_SETATTR:
+		hull_opens_drop(a->opens, h->nodeid);
+		break;
 	case FUSE_MKNOD:
 		len = name_at(p, n, sizeof(struct fuse_mknod_in), &name);
 		break;
@@ -568,8 +571,6 @@ void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_
 	else if (!(a->announcer && h.pid == a->announcer) &&
 		 (answer_held(a, &h, p, n, out) || opens_request(a, &h, p, n, out)))
 		return;
-	if (h.opcode == FUSE_SETATTR)
-		hull_opens_drop(a->opens, h.nodeid);
 	if (h.opcode == FUSE_READ)
 		drop_attr(a, h.nodeid);
 	if (change || h.opcode == FUSE_LOOKUP || h.opcode == FUSE_READDIR || h.opcode == FUSE_READDIRPLUS ||
