@@ -74,13 +74,9 @@ void share_ahead_written(struct share_req *r, struct share_inode *file, int fd)
 	struct share_stat st;
 	if (atomic_load(&r->sh->ahead) && !r->announcer && file->type == S_IFREG && share_statx(fd, "", &st) == 0 &&
 	    st.x.stx_nlink == 1 && attr_record(r, file, &st, &a)) {
-		/* What it has written it has. (Not to be said where changes are not notified; see keep_pages.) */
-		if (a.attr.attr_valid_nsec == 0) {
-			pthread_mutex_lock(&r->sh->lock);
-			file->ctime_sec = st.x.stx_ctime.tv_sec;
-			file->ctime_nsec = st.x.stx_ctime.tv_nsec;
-			pthread_mutex_unlock(&r->sh->lock);
-		}
+		/* What it has written it has. (Not to be said where changes are not notified, see keep_pages; there is
+		 * no record there.) */
+		share_content_known(r->sh, file, &st);
 		send_ahead(r, &a, sizeof a);
 	}
 }

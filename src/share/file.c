@@ -35,6 +35,16 @@ static int access_flags(const struct hull_share *sh, uint32_t flags)
 	return sh->config.writeback && mode == O_WRONLY ? O_RDWR : mode;
 }
 
+bool share_content_known(struct hull_share *sh, struct share_inode *ino, const struct share_stat *st)
+{
+	pthread_mutex_lock(&sh->lock);
+	bool same = ino->ctime_sec == st->x.stx_ctime.tv_sec && ino->ctime_nsec == st->x.stx_ctime.tv_nsec;
+	ino->ctime_sec = st->x.stx_ctime.tv_sec;
+	ino->ctime_nsec = st->x.stx_ctime.tv_nsec;
+	pthread_mutex_unlock(&sh->lock);
+	return same;
+}
+
 /* May the guest keep the pages it has? Yes where changes are notified (`told`); else if the file did not change since
  * it was last opened (`same`). */
 struct keeping {
@@ -44,10 +54,8 @@ static struct keeping keep_pages(struct hull_share *sh, struct share_inode *ino,
 {
 	pthread_mutex_lock(&sh->lock);
 	bool told = ino->parent && ino->parent->watch && st->x.stx_nlink == 1;
-	bool same = ino->ctime_sec == st->x.stx_ctime.tv_sec && ino->ctime_nsec == st->x.stx_ctime.tv_nsec;
-	ino->ctime_sec = st->x.stx_ctime.tv_sec;
-	ino->ctime_nsec = st->x.stx_ctime.tv_nsec;
 	pthread_mutex_unlock(&sh->lock);
+	bool same = share_content_known(sh, ino, st);
 	return (struct keeping){.told = told, .same = same};
 }
 

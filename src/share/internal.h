@@ -309,8 +309,11 @@ uint32_t share_absent(struct hull_share *sh, uint64_t dir, const char *name);
 void share_each_absent(struct hull_share *sh, void (*fn)(struct hull_share *sh, uint64_t dir, const char *name));
 enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool take);
 
-/* One entry as the guest's kernel reads it: at most SHARE_DIRENT_MAX bytes at `to`, 8-aligned; how many. */
-enum { SHARE_DIRENT_MAX = 24 + NAME_MAX + 7 };
+/* --- file.c --- */
+/* The guest has, or is about to have, the content of this ctime. Was it that already? */
+bool share_content_known(struct hull_share *sh, struct share_inode *ino, const struct share_stat *st);
+
+/* One entry as the guest's kernel reads it at `to`, FUSE_DIRENT_SIZE bytes; how many. */
 size_t share_put_dirent(uint8_t *to, uint64_t ino, uint64_t next, uint8_t type, const char *name,
 			size_t len); /* dir.c */
 
