@@ -60,15 +60,15 @@ int saved_sandbox(const struct hull_paths *p, const char *rel, struct hull_sandb
  * with which a template of Hull's own began. */
 static void make_disk(const struct hull_paths *p, const struct hull_sandbox *s)
 {
-	_cleanup_(hull_snapshot_free) struct hull_snapshot snap = {0};
+	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1};
+	_cleanup_free_ char *home = hull_sandbox_path(p, s->name, NULL);
 	_cleanup_free_ char *disk = hull_sandbox_path(p, s->name, "disk.img");
-	_cleanup_free_ char *dir = hull_fmt("%s/%s", p->home, s->restore);
 	struct hull_error err;
-	if (!disk || !dir || access(disk, F_OK) == 0 || hull_snapshot_load(dir, &snap, &err) < 0 ||
-	    !hull_streq(snap.digest, s->restore_id))
+	if (!home || !disk || access(disk, F_OK) == 0)
 		return;
-	_cleanup_close_ int from = hull_snapshot_open(dir, &snap, HULL_SNAPSHOT_DISK, NULL, &err);
-	if (from >= 0 && hull_sandbox_make_disk(p, s, from, &err) < 0)
+	_cleanup_close_ int from = hull_disk_source(p, s, &err);
+	if (from >= 0 &&
+	    (hull_disk_clone(from, s->disk, home, &scratch, &err) < 0 || hull_disk_place(&scratch, home, &err) < 0))
 		cli_note("%s; it begins with the image's disk", err.msg);
 }
 

@@ -214,17 +214,7 @@ static int copy_disk(const char *dir, const struct hull_snapshot *snap, const ch
 		     struct hull_error *err)
 {
 	_cleanup_close_ int from = hull_snapshot_open(dir, snap, HULL_SNAPSHOT_DISK, NULL, err);
-	int r = from < 0 ? from : hull_scratch_make(home, scratch, err);
-	if (r < 0)
-		return r;
-	_cleanup_close_ int to = openat(scratch->fd, "disk.img", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-					0600);
-	if (to < 0)
-		return hull_fail_errno(err, "cannot make a disk in %s", scratch->path);
-	r = hull_clone_file(from, to, err);
-	if (r >= 0 && fsync(to) < 0)
-		r = hull_fail_errno(err, "cannot write a disk in %s", scratch->path);
-	return r;
+	return from < 0 ? from : hull_disk_clone(from, snap->disk, home, scratch, err);
 }
 
 static int set_restore(struct hull_sandbox *s, char *restore, const char *id, struct hull_error *err)

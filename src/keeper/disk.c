@@ -36,12 +36,7 @@ static int open_source(struct keeper *k, struct hull_error *err)
 	struct hull_sandbox *sb = &k->sb;
 	struct hull_error why = {0};
 	if (sb->restore) {
-		_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
-		_cleanup_free_ char *dir = hull_fmt("%s/%s", k->paths.home, sb->restore);
-		int r = dir ? hull_snapshot_load(dir, &s, &why) : -ENOMEM;
-		int fd = r == 0 && hull_streq(s.digest, sb->restore_id)
-				 ? hull_snapshot_open(dir, &s, HULL_SNAPSHOT_DISK, NULL, &why)
-				 : -ENOENT;
+		int fd = hull_disk_source(&k->paths, sb, &why);
 		if (fd >= 0)
 			return fd;
 		if (!hull_template_is_hulls(sb->restore))
@@ -59,61 +54,51 @@ static int open_source(struct keeper *k, struct hull_error *err)
 	return r < 0 ? r : hull_image_open(&image, "seed.img", err);
 }
 
-static int open_new(struct keeper *k, struct hull_scratch *scratch, struct hull_error *err)
-{
-	_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
-	int r = home ? hull_scratch_make(home, scratch, err) : hull_fail(err, -ENOMEM, "out of memory");
-	if (r < 0)
-		return r;
-	int fd = openat(scratch->fd, "disk.img", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	return fd < 0 ? hull_fail_errno(err, "cannot make a disk in %s", home) : fd;
-}
-
-/* The whole copy gets its name. */
-static int place(struct keeper *k, const struct hull_scratch *scratch, struct hull_error *err)
-{
-	_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
-	_cleanup_close_ int dir = home ? open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	if (dir < 0 || renameat(scratch->fd, "disk.img", dir, "disk.img") < 0)
-		return hull_fail_errno(err, "cannot give the disk of %s its place", k->sb.name);
-	return 0;
-}
-
 /* Nobody has flushed it: in which boot of the host it was copied stands in sandbox.json before it has its name. */
 static int place_unflushed(struct keeper *k, const struct hull_scratch *scratch, struct hull_error *err)
 {
+	_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
 	char boot[37];
 	hull_boot_id(boot);
 	free(k->sb.disk_boot);
 	k->sb.disk_boot = boot[0] ? strdup(boot) : NULL;
 	int r = keeper_save(k, k->sb.state, k->sb.last_error);
-	return r < 0 ? hull_fail(err, r, "cannot write down that it is there: %s", strerror(-r))
-		     : place(k, scratch, err);
+	if (r < 0 || !home)
+		return hull_fail(err, r < 0 ? r : -ENOMEM, "cannot write down that it is there: %s",
+				 strerror(r < 0 ? -r : ENOMEM));
+	return hull_disk_place(scratch, home, err);
+}
+
+static int failed(const struct keeper *k, int code, const struct hull_error *why, struct hull_error *err)
+{
+	return hull_fail(err, code, "cannot make the disk of %s: %.600s%s", k->sb.name, why->msg,
+			 code == -ENOSPC ? "; free some space, and start it again" : "");
 }
 
 int disk_make(struct keeper *k, void (*stage)(const char *text), struct hull_error *err)
 {
 	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1};
+	_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
+	struct hull_error why = {0};
 	char boot[37];
 	bool missing = disk_missing(k);
 	hull_boot_id(boot);
 	if (!missing && (!k->sb.disk_boot || !strcmp(k->sb.disk_boot, boot)))
 		return 0;
+	if (!home)
+		return hull_fail(err, -ENOMEM, "out of memory");
 	stage(missing ? "copying its disk" : "the host went down since it was made: copying its disk again");
 	_cleanup_close_ int from = open_source(k, err);
 	if (from < 0)
 		return from;
-	_cleanup_close_ int to = open_new(k, &scratch, err);
-	if (to < 0)
-		return to;
-	int r = hull_clone_file(from, to, err);
+	int r = hull_disk_clone(from, k->sb.disk, home, &scratch, &why);
+	if (r == 0)
+		r = hull_disk_place(&scratch, home, &why);
 	if (r < 0)
-		return r;
-	if (ftruncate(to, (off_t)k->sb.disk) < 0 || fsync(to) < 0)
-		return hull_fail_errno(err, "cannot copy the disk of %s", k->sb.name);
+		return failed(k, r, &why, err);
 	free(k->sb.disk_boot);
 	k->sb.disk_boot = boot[0] ? strdup(boot) : NULL;
-	return place(k, &scratch, err);
+	return 0;
 }
 
 /* --- beside the engine --- */
@@ -140,20 +125,21 @@ void disk_copy_free(struct disk_copy *c)
 
 int disk_copy_open(struct keeper *k, int from, struct disk_copy **out, struct hull_error *err)
 {
+	_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
 	struct disk_copy *c = calloc(1, sizeof(*c));
+	struct hull_error why = {0};
 	*out = c;
-	if (!c)
+	if (!c || !home)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	*c = (struct disk_copy){.k = k, .scratch = {.fd = -1}, .to = -1};
 	c->from = fcntl(from, F_DUPFD_CLOEXEC, 3);
-	c->to = c->from < 0 ? -1 : open_new(k, &c->scratch, err);
 	if (c->from < 0)
 		return hull_fail_errno(err, "cannot copy the disk of %s", k->sb.name);
-	if (c->to < 0)
-		return c->to;
+	c->to = hull_disk_new(home, &c->scratch, &why);
 	/* The engine looks at its size when it starts. */
-	return ftruncate(c->to, (off_t)k->sb.disk) < 0 ? hull_fail_errno(err, "cannot make the disk of %s", k->sb.name)
-						       : 0;
+	if (c->to >= 0 && ftruncate(c->to, (off_t)k->sb.disk) == 0)
+		return 0;
+	return c->to < 0 ? failed(k, c->to, &why, err) : hull_fail_errno(err, "cannot make the disk of %s", k->sb.name);
 }
 
 int disk_copy_fd(const struct disk_copy *c)
@@ -175,8 +161,7 @@ static void copied(uv_work_t *work, int status)
 		c->result = place_unflushed(k, &c->scratch, &c->err);
 	struct hull_error err = {0};
 	if (c->result < 0)
-		hull_fail(&err, c->result, "cannot make the disk of %s: %.600s%s", k->sb.name, c->err.msg,
-			  c->result == -ENOSPC ? "; free some space, and start it again" : "");
+		failed(k, c->result, &c->err, &err);
 	c->done(k, c->result < 0 ? &err : NULL);
 	disk_copy_free(c);
 }

@@ -290,8 +290,10 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	} else {
 		disk = open(disk_path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	}
-	if (r < 0)
+	if (r < 0) {
+		disk_copy_free(hull_steal_ptr(m->copy));
 		return r;
+	}
 	if (disk < 0)
 		return hull_fail_errno(err, "cannot open the sandbox's disk %s", disk_path);
 	if (mkdir(jail, 0700) < 0 && errno != EEXIST)

@@ -116,6 +116,18 @@ void hull_scratch_drop(struct hull_scratch *s);
 int hull_saved_remove(const char *parent, const char *name, struct hull_error *err);
 void hull_scratch_sweep(const char *parent);
 
+/* --- own_disk.c: the disk of a sandbox, whose directory is `home`, made as a copy --- */
+
+/* The disk of the save that s->restore names, when that is the one the sandbox is of: open for reading. -ENOENT when it
+ * is gone or another. */
+int hull_disk_source(const struct hull_paths *p, const struct hull_sandbox *s, struct hull_error *err);
+/* An empty disk in a scratch directory, open for reading and writing. */
+int hull_disk_new(const char *home, struct hull_scratch *scratch, struct hull_error *err);
+/* One with the content of `from` and this size, on stable storage. */
+int hull_disk_clone(int from, uint64_t size, const char *home, struct hull_scratch *scratch, struct hull_error *err);
+/* It becomes the sandbox's; the one that was there goes. */
+int hull_disk_place(const struct hull_scratch *scratch, const char *home, struct hull_error *err);
+
 /* --- template.c --- */
 
 /* What a template is made for; everything that shapes the machine's memory. Borrowed. */

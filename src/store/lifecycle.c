@@ -215,24 +215,6 @@ int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s
 	return 0;
 }
 
-int hull_sandbox_make_disk(const struct hull_paths *p, const struct hull_sandbox *s, int from, struct hull_error *err)
-{
-	_cleanup_free_ char *home = hull_sandbox_path(p, s->name, NULL);
-	_cleanup_close_ int dir = home ? open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	/* Without a name until it is whole. */
-	_cleanup_close_ int disk = dir < 0 ? -1 : openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	char self[32];
-	if (disk < 0)
-		return hull_fail_errno(err, "cannot make the disk of %s", s->name);
-	if (hull_clone_file(from, disk, err) < 0)
-		return hull_wrap(err, "cannot make the disk of %s", s->name);
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", disk);
-	if (ftruncate(disk, (off_t)s->disk) < 0 || fsync(disk) < 0 ||
-	    linkat(AT_FDCWD, self, dir, "disk.img", AT_SYMLINK_FOLLOW) < 0)
-		return hull_fail_errno(err, "cannot make the disk of %s", s->name);
-	return 0;
-}
-
 /* --- locks --- */
 
 int hull_sandbox_lock(const struct hull_paths *p, const char *name, struct hull_error *err)

@@ -88,8 +88,6 @@ int hull_sandbox_name_new(const struct hull_paths *p, const char *name, struct h
  * (keeper/disk.c), and there is no disk.img until then. */
 int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s, int seed_fd, bool may_wait,
 			struct hull_error *err);
-/* The disk that was left for the first start (may_wait), now: a copy of `from`, on stable storage. */
-int hull_sandbox_make_disk(const struct hull_paths *p, const struct hull_sandbox *s, int from, struct hull_error *err);
 /* The boot of the host, "" when it cannot be told. */
 void hull_boot_id(char out[37]);
 /* Remove everything of a stopped sandbox: -EBUSY while its lock is held. Works on damaged ones too. */

@@ -447,6 +447,48 @@ static void test_disk_of_a_moment(void **state)
 	free(got);
 }
 
+/* --- a sandbox's own disk --- */
+
+static void test_own_disk(void **state)
+{
+	_cleanup_free_ char *dir = make("saved");
+	_cleanup_free_ char *home = in(root, "sandbox");
+	_cleanup_free_ char *disk = in(home, "disk.img");
+	_cleanup_(hull_snapshot_free) struct hull_snapshot snap = {0};
+	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1}, again = {.fd = -1};
+	struct hull_paths paths = {.home = root};
+	struct hull_error err = {0};
+	struct stat st;
+	char got[4];
+	assert_int_equal(mkdir(home, 0700), 0);
+	assert_int_equal(hull_snapshot_load(dir, &snap, &err), 0);
+	struct hull_sandbox s = {.restore = (char *)"saved", .restore_id = snap.digest};
+	_cleanup_close_ int from = hull_disk_source(&paths, &s, &err);
+	assert_true(from >= 0);
+	/* It is there when it is whole, as long as was asked for, and holes stay holes. */
+	assert_int_equal(hull_disk_clone(from, 64 * MIB, home, &scratch, &err), 0);
+	assert_int_equal(access(disk, F_OK), -1);
+	assert_int_equal(hull_disk_place(&scratch, home, &err), 0);
+	assert_int_equal(stat(disk, &st), 0);
+	assert_int_equal(st.st_size, 64 * MIB);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_true(st.st_blocks * 512 < MIB);
+	_cleanup_close_ int fd = open(disk, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(pread(fd, got, 4, 3 * MIB), 4);
+	assert_memory_equal(got, "disk", 4);
+	/* Another one takes its place. */
+	_cleanup_close_ int fresh = hull_disk_new(home, &again, &err);
+	assert_true(fresh >= 0);
+	assert_int_equal(hull_disk_place(&again, home, &err), 0);
+	assert_int_equal(stat(disk, &st), 0);
+	assert_int_equal(st.st_size, 0);
+	/* Of another save than the sandbox is of, or of none, there is none to be had. */
+	s.restore_id = (char *)"another";
+	assert_int_equal(hull_disk_source(&paths, &s, &err), -ENOENT);
+	s.restore = (char *)"nowhere";
+	assert_int_equal(hull_disk_source(&paths, &s, &err), -ENOENT);
+}
+
 /* --- scratch directories --- */
 
 static void test_scratch(void **state)
@@ -667,6 +709,7 @@ int main(void)
 		cmocka_unit_test(test_memory_of_a_restored_machine),
 		cmocka_unit_test(test_memory_of_something_else),
 		cmocka_unit_test(test_disk_of_a_moment),
+		cmocka_unit_test(test_own_disk),
 		cmocka_unit_test(test_scratch),
 		cmocka_unit_test(test_build_locks),
 		cmocka_unit_test(test_keys),
