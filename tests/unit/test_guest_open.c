@@ -62,7 +62,7 @@ static ssize_t read_it(struct fixture *f, uint64_t node, uint64_t fh)
 	return go(f) ? -1 : (ssize_t)f->c.reply_len;
 }
 
-static void stop_watching(struct fixture *f, uint64_t node)
+static void changed_on_host(struct fixture *f, uint64_t node)
 {
 	const struct fuse_notify_inval_inode_out inval = {.ino = node};
 	notified(f, FUSE_NOTIFY_INVAL_INODE, &inval, sizeof inval, NULL);
@@ -99,7 +99,7 @@ static void test_content_comes_with_open(void **state)
 	assert_int_equal(f.store.size, 5);
 	close_it(&f, a, fh, 0);
 	/* The guest has it now. */
-	stop_watching(&f, a); /* so that the handle is not what answers */
+	changed_on_host(&f, a); /* so that the handle is not what answers */
 	assert_int_equal(told_to_release(&f), fh);
 	unsigned asked = f.asked;
 	fh = open_it(&f, a, O_RDONLY, NULL);
@@ -123,7 +123,7 @@ static void test_not_while_open(void **state)
 	close_it(&f, a, writing, 0);
 	/* Nor content of another length than the guest knows. */
 	on_host(&f, "a", "longer than it was");
-	stop_watching(&f, a);
+	changed_on_host(&f, a);
 	while (told_to_release(&f))
 		;
 	reading = open_it(&f, a, O_RDONLY, NULL);
@@ -132,23 +132,26 @@ static void test_not_while_open(void **state)
 	end(&f);
 }
 
+/* A change of the size of `node` is on its way: its reply has not come. */
+static void change_under_way(struct fixture *f, uint64_t node, uint64_t size)
+{
+	f->hold = true;
+	set_attr(f, node, size);
+	f->hold = false;
+}
+
 /* A change of the file on its way beside the OPEN, or on top of it: what was read may be from before it. */
 static void test_spoiled(void **state)
 {
 	struct fixture f;
 	uint64_t a = begin_with(&f, "hello");
-	f.hold = true;
-	set_attr(&f, a, 5);
-	f.hold = false;
+	change_under_way(&f, a, 5);
 	open_it(&f, a, O_RDONLY, NULL);
 	assert_int_equal(f.stored_len, 0);
 	end(&f);
 	/* That of another file does not matter. */
 	a = begin_with(&f, "hello");
-	uint64_t b = raw_lookup(&f.c, FUSE_ROOT_ID, "b");
-	f.hold = true;
-	set_attr(&f, b, 0);
-	f.hold = false;
+	change_under_way(&f, raw_lookup(&f.c, FUSE_ROOT_ID, "b"), 0);
 	open_it(&f, a, O_RDONLY, NULL);
 	assert_int_equal(f.stored_len, 5);
 	end(&f);
