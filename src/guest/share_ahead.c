@@ -627,7 +627,7 @@ static void take_records(struct hull_ahead *a, const uint8_t *p, size_t n, struc
 		else if (from.type == HULL_SHARE_AHEAD_EMPTY && from.node != 0 && !a->blind)
 			hull_made_empty(&a->made, from.node);
 		else if (from.type == HULL_SHARE_AHEAD_HANDLE && f && f->node == from.node)
-			hull_opens_offer(a->opens, from.node, from.offset);
+			hull_opens_offer(a->opens, from.node, from.offset, from.open_max);
 		else if (from.type == HULL_SHARE_AHEAD_DATA && f && f->node == from.node && !f->spoiled && !a->blind)
 			take_data(a, from.node, p + sizeof(from), from.name_len, store);
 		else if (entry)

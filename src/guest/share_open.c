@@ -1,5 +1,7 @@
 /* See share_open.h. A node is in the table while it is open or a handle of it is kept; of a node one handle is. Those
- * that nobody uses stand in a list by age, IDLE_MAX at most: each is an open file on the host. */
+ * that nobody uses are idle, IDLE_MAX at most: each is an open file on the host, and with those that are in use they are
+ * no more than the server lets the guest have. Which of them goes when there are too many is left to chance: who goes
+ * through more files than are kept, again and again (git through its objects), would find none of them if the oldest went. */
 #include "guest/share_open.h"
 
 #include "guest/share_hash.h"
@@ -7,17 +9,17 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-enum { BUCKETS = 4096, IDLE_MAX = 4096, RELEASES_MAX = 512 };
+enum { BUCKETS = 16384, IDLE_MAX = 16384 };
 
 struct node {
 	uint64_t id;
 	uint32_t open;
 	bool kept; /* fh may be given out again; in use unless idle */
 	bool idle;
-	uint64_t fh;
+	uint32_t at; /* where in the idle ones */
 	uint32_t flags;
-	struct node *next;          /* in the bucket */
-	struct node *older, *newer; /* idle */
+	uint64_t fh;
+	struct node *next; /* in the bucket */
 };
 
 struct release {
@@ -26,15 +28,20 @@ struct release {
 
 struct hull_opens {
 	struct node *buckets[BUCKETS];
-	struct node *oldest, *newest;
-	unsigned idle;
-	struct release releases[RELEASES_MAX];
-	unsigned release_count;
+	struct node *idle[IDLE_MAX];
+	uint32_t idle_count;
+	uint64_t open, most; /* files that are open; and at most with those that are kept */
+	uint64_t chance;
+	struct release releases[IDLE_MAX]; /* told to the server after every request and message, so there is room */
+	uint32_t release_count;
 };
 
 struct hull_opens *hull_opens_new(void)
 {
-	return calloc(1, sizeof(struct hull_opens));
+	struct hull_opens *o = calloc(1, sizeof(*o));
+	if (o)
+		o->chance = 1;
+	return o;
 }
 
 static struct node **slot(struct hull_opens *o, uint64_t id)
@@ -66,13 +73,12 @@ static void settle(struct hull_opens *o, struct node *n)
 	free(n);
 }
 
-static void leave_list(struct hull_opens *o, struct node *n)
+static void leave_idle(struct hull_opens *o, struct node *n)
 {
-	*(n->older ? &n->older->newer : &o->oldest) = n->newer;
-	*(n->newer ? &n->newer->older : &o->newest) = n->older;
-	n->older = n->newer = NULL;
+	struct node *last = o->idle[--o->idle_count];
+	o->idle[n->at] = last;
+	last->at = n->at;
 	n->idle = false;
-	o->idle--;
 }
 
 void hull_opens_drop(struct hull_opens *o, uint64_t id)
@@ -81,12 +87,23 @@ void hull_opens_drop(struct hull_opens *o, uint64_t id)
 	if (!n || !n->kept)
 		return;
 	if (n->idle) {
-		leave_list(o, n);
-		if (o->release_count < RELEASES_MAX) /* else the server has it open until it ends */
+		leave_idle(o, n);
+		if (o->release_count < IDLE_MAX) /* else the server has it open until it ends */
 			o->releases[o->release_count++] = (struct release){.node = id, .fh = n->fh};
 	}
 	n->kept = false;
 	settle(o, n);
+}
+
+/* Room for one more. (xorshift: any of them is as good as another, and nobody gains by knowing which.) */
+static void make_room(struct hull_opens *o)
+{
+	while (o->idle_count && (o->idle_count == IDLE_MAX || o->idle_count + o->open >= o->most)) {
+		o->chance ^= o->chance << 13;
+		o->chance ^= o->chance >> 7;
+		o->chance ^= o->chance << 17;
+		hull_opens_drop(o, o->idle[o->chance % o->idle_count]->id);
+	}
 }
 
 bool hull_opens_take(struct hull_opens *o, uint64_t id, uint64_t *fh, uint32_t *flags)
@@ -94,16 +111,18 @@ bool hull_opens_take(struct hull_opens *o, uint64_t id, uint64_t *fh, uint32_t *
 	struct node *n = find(o, id);
 	if (!n || !n->idle)
 		return false;
-	leave_list(o, n);
+	leave_idle(o, n);
 	n->open++;
+	o->open++;
 	*fh = n->fh;
 	*flags = n->flags;
 	return true;
 }
 
-void hull_opens_offer(struct hull_opens *o, uint64_t id, uint64_t fh)
+void hull_opens_offer(struct hull_opens *o, uint64_t id, uint64_t fh, uint64_t most)
 {
 	struct node *n = find_or_make(o, id);
+	o->most = most;
 	if (!n || n->kept)
 		return;
 	n->kept = true;
@@ -113,10 +132,12 @@ void hull_opens_offer(struct hull_opens *o, uint64_t id, uint64_t fh)
 
 bool hull_opens_opened(struct hull_opens *o, uint64_t id, uint64_t fh, uint32_t flags)
 {
+	make_room(o);
 	struct node *n = find_or_make(o, id);
 	if (!n)
 		return false;
 	n->open++;
+	o->open++;
 	if (n->kept && !n->idle && n->fh == fh)
 		n->flags = flags;
 	return true;
@@ -127,18 +148,18 @@ bool hull_opens_closed(struct hull_opens *o, uint64_t id, uint64_t fh)
 	struct node *n = find(o, id);
 	if (!n)
 		return false;
-	if (n->open)
+	if (n->open) {
 		n->open--;
+		o->open--;
+	}
 	if (!n->kept || n->idle || n->fh != fh) {
 		settle(o, n);
 		return false;
 	}
+	make_room(o);
 	n->idle = true;
-	n->older = o->newest;
-	*(o->newest ? &o->newest->newer : &o->oldest) = n;
-	o->newest = n;
-	if (++o->idle > IDLE_MAX)
-		hull_opens_drop(o, o->oldest->id);
+	n->at = o->idle_count;
+	o->idle[o->idle_count++] = n;
 	return true;
 }
 
@@ -165,8 +186,8 @@ void hull_opens_reset(struct hull_opens *o)
 			o->buckets[i] = n->next;
 			free(n);
 		}
-	o->oldest = o->newest = NULL;
-	o->idle = o->release_count = 0;
+	o->idle_count = o->release_count = 0;
+	o->open = 0;
 }
 
 void hull_opens_free(struct hull_opens *o)

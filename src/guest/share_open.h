@@ -15,8 +15,8 @@ void hull_opens_reset(struct hull_opens *o); /* there is another server */
 
 /* It is opened for reading: true with a handle that is kept, and the flags of the reply that it came with. */
 bool hull_opens_take(struct hull_opens *o, uint64_t node, uint64_t *fh, uint32_t *flags);
-/* The server says that this handle may be kept. */
-void hull_opens_offer(struct hull_opens *o, uint64_t node, uint64_t fh);
+/* The server says that this handle may be kept, so long as no more than `most` are, with those that are open. */
+void hull_opens_offer(struct hull_opens *o, uint64_t node, uint64_t fh, uint64_t most);
 /* The server has opened it. False when out of memory: then no more is known about the node. */
 bool hull_opens_opened(struct hull_opens *o, uint64_t node, uint64_t fh, uint32_t flags);
 /* It is closed. True when the handle is kept: the server is not to hear of it. */

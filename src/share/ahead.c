@@ -22,7 +22,7 @@
 
 /* How much of a directory is read: at the first LOOKUP in it, and when so many more have come. */
 enum { FIRST = 4 * 1024, MANY = 32 * 1024, MANY_AT = 4 };
-enum { CONTENT_MAX = 32 * 1024, KEPT_PART = 4 /* of all handles, for files that nobody has open */ };
+enum { CONTENT_MAX = 32 * 1024 };
 
 static bool may(const struct share_req *r, const struct share_inode *dir)
 {
@@ -85,20 +85,20 @@ void share_ahead_opened(struct share_req *r, struct share_inode *file, const str
 			const struct share_stat *st, bool fresh)
 {
 	struct hull_share *sh = r->sh;
-	struct hull_share_ahead handle = {.type = HULL_SHARE_AHEAD_HANDLE, .node = file->id, .offset = h->id};
+	/* What is kept leaves a quarter of all handles to what is opened next. */
+	struct hull_share_ahead handle = {.type = HULL_SHARE_AHEAD_HANDLE,
+					  .node = file->id,
+					  .offset = h->id,
+					  .open_max = sh->handles.max / 4 * 3};
 	struct hull_share_ahead data = {.type = HULL_SHARE_AHEAD_DATA, .node = file->id};
-	size_t n = 0;
+	size_t n = sizeof handle;
 	if (!atomic_load(&sh->ahead) || r->announcer)
 		return;
+	memcpy(r->scratch, &handle, sizeof handle);
 	/* The guest's kernel takes it for what its idea of the size says, which must be this one. */
 	pthread_mutex_lock(&sh->lock);
-	bool spare = sh->handles.live < sh->handles.max / KEPT_PART;
 	bool whole = fresh && st->x.stx_size > 0 && st->x.stx_size <= CONTENT_MAX && file->told_size == st->x.stx_size;
 	pthread_mutex_unlock(&sh->lock);
-	if (spare) {
-		memcpy(r->scratch, &handle, sizeof handle);
-		n = sizeof handle;
-	}
 	if (whole && pread(h->fd, r->scratch + n + sizeof data, st->x.stx_size, 0) == (ssize_t)st->x.stx_size) {
 		data.name_len = (uint32_t)st->x.stx_size;
 		memcpy(r->scratch + n, &data, sizeof data);
@@ -106,8 +106,7 @@ void share_ahead_opened(struct share_req *r, struct share_inode *file, const str
 		while (n % 8)
 			r->scratch[n++] = 0;
 	}
-	if (n)
-		send_ahead(r, r->scratch, n);
+	send_ahead(r, r->scratch, n);
 }
 
 void share_ahead_empty(struct share_req *r, struct share_inode *dir)

@@ -70,7 +70,8 @@ enum {
 				  * where a name would be; for READDIRPLUS without attributes */
 	HULL_SHARE_AHEAD_EMPTY,  /* LOOKUP of any name in node, a directory: there is none but those the guest makes */
 	HULL_SHARE_AHEAD_HANDLE, /* OPEN of node for reading, once this one is done with: the handle `offset`, that of
-				  * the reply to the OPEN which gave the occasion */
+				  * the reply to the OPEN which gave the occasion. `open_max` files may be kept
+				  * so, with those that are open */
 	HULL_SHARE_AHEAD_DATA,   /* READ of node, a file, from its beginning: `name_len` bytes where a name would be */
 };
 enum { HULL_SHARE_AHEAD_LIST_MAX = 1024 };
@@ -80,6 +81,7 @@ struct hull_share_ahead {
 	union {
 		struct fuse_entry_out entry;
 		struct fuse_attr_out attr;
+		uint64_t open_max;
 	};
 };
 

@@ -225,36 +225,82 @@ static void test_locked_handles(void **state)
 	end(&f);
 }
 
-/* So many and no more: the oldest goes first. */
+static void keep(struct hull_opens *o, uint64_t node, uint64_t most)
+{
+	assert_true(hull_opens_opened(o, node, 100000 + node, 1));
+	hull_opens_offer(o, node, 100000 + node, most);
+	assert_true(hull_opens_any(o, node));
+	assert_true(hull_opens_closed(o, node, 100000 + node));
+	assert_false(hull_opens_any(o, node));
+}
+
+/* The handles that went, each of a node in 1..n that was kept, and none twice; how many. */
+static unsigned gone(struct hull_opens *o, bool *was, uint64_t n)
+{
+	uint64_t node, fh;
+	unsigned count = 0;
+	for (; hull_opens_release(o, &node, &fh); count++) {
+		assert_in_range(node, 1, n);
+		assert_int_equal(fh, 100000 + node);
+		assert_false(was[node]);
+		was[node] = true;
+	}
+	return count;
+}
+
+/* So many and no more, with those that are open: some other goes, and he who goes through more than that, again and
+ * again, still finds some. */
 static void test_not_too_many(void **state)
 {
+	enum { MOST = 300, ALL = 400 };
 	struct hull_opens *o = hull_opens_new();
-	uint64_t node, fh;
+	bool was[ALL + 1] = {false};
+	uint64_t fh;
 	uint32_t flags;
 	assert_non_null(o);
-	for (uint64_t i = 1; i <= 5000; i++) {
-		hull_opens_offer(o, i, 10000 + i);
-		assert_true(hull_opens_opened(o, i, 10000 + i, 1));
-		assert_true(hull_opens_any(o, i));
-		assert_true(hull_opens_closed(o, i, 10000 + i));
-		assert_false(hull_opens_any(o, i));
-		if (i <= 4096) {
-			assert_false(hull_opens_release(o, &node, &fh));
-		} else {
-			assert_true(hull_opens_release(o, &node, &fh));
-			assert_int_equal(node, i - 4096);
-			assert_int_equal(fh, 10000 + node);
-		}
+	for (uint64_t i = 1; i <= MOST; i++)
+		keep(o, i, MOST);
+	assert_int_equal(gone(o, was, ALL), 0);
+	for (uint64_t i = MOST + 1; i <= ALL; i++)
+		keep(o, i, MOST);
+	assert_int_equal(gone(o, was, ALL), ALL - MOST);
+	unsigned found = 0, first = 0;
+	for (uint64_t i = 1; i <= ALL; i++) {
+		bool there = hull_opens_take(o, i, &fh, &flags);
+		assert_int_equal(there, !was[i]);
+		if (!there)
+			continue;
+		assert_int_equal(fh, 100000 + i);
+		assert_int_equal(flags, 0);
+		/* In use it is nobody else's. */
+		assert_false(hull_opens_take(o, i, &fh, &flags));
+		assert_true(hull_opens_closed(o, i, fh));
+		found++;
+		first += i <= ALL / 2;
 	}
-	assert_false(hull_opens_take(o, 1, &fh, &flags));
-	assert_true(hull_opens_take(o, 5000, &fh, &flags));
-	assert_int_equal(fh, 15000);
-	assert_int_equal(flags, 1);
-	/* In use it is nobody else's. */
-	assert_false(hull_opens_take(o, 5000, &fh, &flags));
-	hull_opens_drop(o, 5000);
-	assert_false(hull_opens_release(o, &node, &fh));
-	assert_false(hull_opens_closed(o, 5000, 15000));
+	assert_int_equal(found, MOST);
+	assert_in_range(first, 1, ALL / 2 - 1);
+	/* Each that is open for good takes the place of one that is kept. */
+	for (uint64_t i = 1; i <= 50; i++)
+		assert_true(hull_opens_opened(o, ALL + i, i, 0));
+	assert_int_equal(gone(o, was, ALL), 50);
+	for (uint64_t i = 1; i <= MOST; i++)
+		assert_true(hull_opens_opened(o, 2 * ALL + i, i, 0));
+	assert_int_equal(gone(o, was, ALL), MOST - 50);
+	/* One that must not be kept is let go of when it is closed. */
+	hull_opens_reset(o);
+	keep(o, 1, MOST);
+	assert_true(hull_opens_take(o, 1, &fh, &flags));
+	hull_opens_drop(o, 1);
+	assert_false(hull_opens_closed(o, 1, fh));
+	memset(was, 0, sizeof was);
+	assert_int_equal(gone(o, was, ALL), 0);
+	/* All at once. */
+	for (uint64_t i = 1; i <= ALL; i++)
+		keep(o, i, UINT64_MAX);
+	for (uint64_t i = 1; i <= ALL; i++)
+		hull_opens_drop(o, i);
+	assert_int_equal(gone(o, was, ALL), ALL);
 	hull_opens_free(o);
 }
 
