@@ -1,8 +1,9 @@
 /* Answers of a workspace that are in the guest already.
  *
  * Known without asking: an extended attribute that is not `user.*` (the server keeps no other; the kernel asks for
- * security.capability at the first write to each file), and that a RELEASE is done (nobody waits; the server is told,
- * and sends no reply to a request whose number is 0).
+ * security.capability at the first write to each file); that no file takes an ioctl (Python asks each whether it is a
+ * terminal); and that a RELEASE is done (nobody waits; the server is told, and sends no reply to a request whose number
+ * is 0).
  *
  * Sent ahead by the server, each to be given out once:
  *   entry    (parent, name) -> what LOOKUP answers. The server has counted one lookup for it, which passes to the
@@ -12,6 +13,8 @@
  *   end      (node, offset) -> READDIR there gives nothing.
  *   handle   what the reply to this OPEN has may be given out again once it is released (share_open.h)
  *   data     the beginning of a file, for the kernel's page cache, when nobody else has the file open
+ *   flush    FLUSH of the node has nothing to report, while it is open and nobody has locked it
+ *   changed  nothing more is known of the node
  * And for as long as it holds:
  *   empty    node -> LOOKUP of a name finds nothing there, but for the names made in it since, which all pass here.
  *
@@ -20,9 +23,9 @@
  * request: what it concerns is dropped as it goes out; and since the server works on several requests at once, records
  * are only taken from a reply to a request beside which no change was on its way; attributes of a file only when no
  * READ was either, since that changes the time of access. Files that are sent have one name, so a change by another is
- * not overlooked; whatever removes or moves a name drops all attributes. A directory that the guest has made is known
- * to nobody in the guest before that request's reply, so that it is empty holds beside any change. Data are spoiled by
- * a change of that very file alone.
+ * not overlooked; which node lost or got a name by a change the server says (changed). A directory that the guest has
+ * made is known to nobody in the guest before that request's reply, so that it is empty holds beside any change. Data
+ * are spoiled by a change of that very file alone.
  *
  * Memory: RECORDS_MAX records, the oldest dropped first. */
 #include "guest/share_ahead.h"
@@ -187,12 +190,6 @@ static void drop_attr(struct hull_ahead *a, uint64_t node)
 		drop(a, r);
 }
 
-static void drop_attrs(struct hull_ahead *a)
-{
-	while (a->others.oldest)
-		drop(a, a->others.oldest);
-}
-
 static void add(struct hull_ahead *a, const struct hull_share_ahead *from, const char *name)
 {
 	struct record *r = from->type == HULL_SHARE_AHEAD_ENTRY ? find_name(a, from->node, name, from->name_len)
@@ -345,7 +342,6 @@ static void drop_changed(struct hull_ahead *a, const struct fuse_in_header *h, c
 	case FUSE_UNLINK:
 	case FUSE_RMDIR:
 		len = name_at(p, n, 0, &name);
-		drop_attrs(a);
 		break;
 	case FUSE_LINK:
 		len = name_at(p, n, sizeof(struct fuse_link_in), &name);
@@ -358,7 +354,6 @@ static void drop_changed(struct hull_ahead *a, const struct fuse_in_header *h, c
 		break;
 	case FUSE_RENAME:
 	case FUSE_RENAME2:
-		drop_attrs(a);
 		more = h->opcode == FUSE_RENAME ? sizeof(struct fuse_rename_in) : sizeof(struct fuse_rename2_in);
 		len = name_at(p, n, more, &name);
 		more = len ? name_at(p, n, more + len + 1, &second) : 0;
@@ -519,8 +514,15 @@ static bool opens_request(struct hull_ahead *a, const struct fuse_in_header *h, 
 			return false;
 		answer(out, h, 0, &opened, sizeof(opened));
 		return true;
+	case FUSE_FLUSH:
+		if (!hull_opens_flush(a->opens, h->nodeid))
+			return false;
+		answer(out, h, 0, NULL, 0);
+		return true;
 	case FUSE_SETLK:
 	case FUSE_SETLKW:
+		hull_opens_locked(a->opens, h->nodeid);
+		return false;
 	case FUSE_FORGET:
 		hull_opens_drop(a->opens, h->nodeid);
 		return false;
@@ -563,6 +565,10 @@ void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_
 	}
 	if (h.opcode == FUSE_GETXATTR && foreign_xattr(p, n)) {
 		answer(out, &h, -EOPNOTSUPP, NULL, 0);
+		return;
+	}
+	if (h.opcode == FUSE_IOCTL) {
+		answer(out, &h, -ENOTTY, NULL, 0);
 		return;
 	}
 	bool change = changes(&h, p, n);
@@ -622,12 +628,16 @@ static void take_records(struct hull_ahead *a, const uint8_t *p, size_t n, struc
 		bool entry = from.type == HULL_SHARE_AHEAD_ENTRY;
 		bool attr = from.type == HULL_SHARE_AHEAD_ATTR && (S_ISDIR(from.attr.attr.mode) || unread);
 		bool read = from.type == HULL_SHARE_AHEAD_LIST || from.type == HULL_SHARE_AHEAD_END;
-		if (good && (entry || attr || read))
+		if (from.type == HULL_SHARE_AHEAD_CHANGED)
+			drop_node(a, from.node);
+		else if (good && (entry || attr || read))
 			add(a, &from, (const char *)p + sizeof(from));
 		else if (from.type == HULL_SHARE_AHEAD_EMPTY && from.node != 0 && !a->blind)
 			hull_made_empty(&a->made, from.node);
 		else if (from.type == HULL_SHARE_AHEAD_HANDLE && f && f->node == from.node)
 			hull_opens_offer(a->opens, from.node, from.offset, from.open_max);
+		else if (from.type == HULL_SHARE_AHEAD_FLUSH)
+			hull_opens_quiet(a->opens, from.node);
 		else if (from.type == HULL_SHARE_AHEAD_DATA && f && f->node == from.node && !f->spoiled && !a->blind)
 			take_data(a, from.node, p + sizeof(from), from.name_len, store);
 		else if (entry)

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HULL_MADE_DIRS = 4096, HULL_MADE_BITS = 1 << 20 };
+enum { HULL_MADE_DIRS = 16384, HULL_MADE_BITS = 1 << 20 };
 struct hull_made {
 	uint64_t empty[HULL_MADE_DIRS];    /* nodes, by hash; one takes the place of another */
 	uint8_t names[HULL_MADE_BITS / 8]; /* hashes of (directory, name) */

@@ -1,7 +1,8 @@
 /* See share_open.h. A node is in the table while it is open or a handle of it is kept; of a node one handle is. Those
- * that nobody uses are idle, IDLE_MAX at most: each is an open file on the host, and with those that are in use they are
- * no more than the server lets the guest have. Which of them goes when there are too many is left to chance: who goes
- * through more files than are kept, again and again (git through its objects), would find none of them if the oldest went. */
+ * that nobody uses are idle, IDLE_MAX at most: each is an open file on the host, and with those that are in use they
+ * are no more than the server lets the guest have. Which of them goes when there are too many is left to chance: who
+ * goes through more files than are kept, again and again (git through its objects), would find none of them if the
+ * oldest went. */
 #include "guest/share_open.h"
 
 #include "guest/share_hash.h"
@@ -16,7 +17,8 @@ struct node {
 	uint32_t open;
 	bool kept; /* fh may be given out again; in use unless idle */
 	bool idle;
-	uint32_t at; /* where in the idle ones */
+	bool quiet, locked; /* while it is open */
+	uint32_t at;        /* where in the idle ones */
 	uint32_t flags;
 	uint64_t fh;
 	struct node *next; /* in the bucket */
@@ -143,6 +145,27 @@ bool hull_opens_opened(struct hull_opens *o, uint64_t id, uint64_t fh, uint32_t 
 	return true;
 }
 
+void hull_opens_quiet(struct hull_opens *o, uint64_t id)
+{
+	struct node *n = find_or_make(o, id);
+	if (n)
+		n->quiet = true;
+}
+
+void hull_opens_locked(struct hull_opens *o, uint64_t id)
+{
+	struct node *n = find(o, id);
+	if (n && n->open)
+		n->locked = true;
+	hull_opens_drop(o, id);
+}
+
+bool hull_opens_flush(struct hull_opens *o, uint64_t id)
+{
+	const struct node *n = find(o, id);
+	return n && n->open && n->quiet && !n->locked;
+}
+
 bool hull_opens_closed(struct hull_opens *o, uint64_t id, uint64_t fh)
 {
 	struct node *n = find(o, id);
@@ -152,6 +175,8 @@ bool hull_opens_closed(struct hull_opens *o, uint64_t id, uint64_t fh)
 		n->open--;
 		o->open--;
 	}
+	if (!n->open)
+		n->quiet = n->locked = false;
 	if (!n->kept || n->idle || n->fh != fh) {
 		settle(o, n);
 		return false;

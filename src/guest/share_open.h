@@ -19,9 +19,15 @@ bool hull_opens_take(struct hull_opens *o, uint64_t node, uint64_t *fh, uint32_t
 void hull_opens_offer(struct hull_opens *o, uint64_t node, uint64_t fh, uint64_t most);
 /* The server has opened it. False when out of memory: then no more is known about the node. */
 bool hull_opens_opened(struct hull_opens *o, uint64_t node, uint64_t fh, uint32_t flags);
+/* Nobody has to hear of its closing, but for locks that are dropped then. */
+void hull_opens_quiet(struct hull_opens *o, uint64_t node);
+/* Somebody takes a lock on it: no handle of it is kept, and each closing is to be told. */
+void hull_opens_locked(struct hull_opens *o, uint64_t node);
+/* One of its descriptors is closed, perhaps not the last one. True when the server is not to hear of it. */
+bool hull_opens_flush(struct hull_opens *o, uint64_t node);
 /* It is closed. True when the handle is kept: the server is not to hear of it. */
 bool hull_opens_closed(struct hull_opens *o, uint64_t node, uint64_t fh);
-/* Keep no handle of it: there are locks on one, or the guest forgets it, or it was changed. */
+/* Keep no handle of it: the guest forgets it, or it was changed. */
 void hull_opens_drop(struct hull_opens *o, uint64_t node);
 /* Has anybody in the guest got it open? */
 bool hull_opens_any(struct hull_opens *o, uint64_t node);

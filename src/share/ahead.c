@@ -7,10 +7,12 @@
  *                        what READDIR gives, when those are all, as for READDIR below
  *     READDIR            when that was the last part: that there is no more, and the attributes, which the guest's
  *                        kernel takes for old because reading changes the time of access
- *     a name changes     the attributes of its directory
+ *     a name changes     the attributes of its directory; that those of what had the name are old, and the new ones
  *     MKDIR              that the new directory is empty, so that no name has to be asked for in it
- *     WRITE              the attributes of the file
+ *     WRITE              the attributes of the file; READ of a whole file too
+ *     OPEN, CREATE       that the FLUSH before it is closed has nothing to report, where that is so
  *     OPEN for reading   that the handle may be used again; and the content, when that is little and not there yet
+ *                        (what the guest has written itself counts as there, but for parts of pages)
  *
  * An entry counts as one lookup, which the relay passes on or gives back. Not sent: files with several names, of which
  * a change by another name would go unnoticed; what the guest knows already. */
@@ -29,10 +31,8 @@ static bool may(const struct share_req *r, const struct share_inode *dir)
 	return atomic_load(&r->sh->ahead) && !r->announcer && dir->type == S_IFDIR && share_watched(r->sh, dir);
 }
 
-/* False when it was not sent. */
-static bool send_ahead(struct share_req *r, const void *p, size_t n)
+static bool send_records(struct share_req *r, const void *p, size_t n)
 {
-	struct hull_share *sh = r->sh;
 	uint64_t unique = r->h->unique;
 	struct fuse_out_header h = {.len = (uint32_t)(sizeof h + sizeof unique + n), .error = HULL_SHARE_AHEAD};
 	struct iovec iov[3] = {
@@ -40,8 +40,15 @@ static bool send_ahead(struct share_req *r, const void *p, size_t n)
 		{.iov_base = &unique, .iov_len = sizeof unique},
 		{.iov_base = (void *)(uintptr_t)p, .iov_len = n},
 	};
+	return r->t->send(r->t->ctx, iov, 3) == 0;
+}
+
+/* False when it was not sent. */
+static bool send_ahead(struct share_req *r, const void *p, size_t n)
+{
+	struct hull_share *sh = r->sh;
 	pthread_rwlock_rdlock(&sh->order);
-	bool good = atomic_load(&sh->changes) == r->changes && r->t->send(r->t->ctx, iov, 3) == 0;
+	bool good = atomic_load(&sh->changes) == r->changes && send_records(r, p, n);
 	pthread_rwlock_unlock(&sh->order);
 	return good;
 }
@@ -68,17 +75,60 @@ void share_ahead_attr(struct share_req *r, struct share_inode *dir)
 		send_ahead(r, &a, sizeof a);
 }
 
+/* Those of a file with several names, and of one that is gone, are left to be asked for. */
+static bool inode_record(struct share_req *r, struct share_inode *ino, struct hull_share_ahead *out)
+{
+	struct share_stat st;
+	if (ino->type == S_IFDIR)
+		return directory_record(r, ino, out);
+	return !r->announcer && share_stat_inode(r->sh, ino, &st) == 0 && st.x.stx_nlink == 1 &&
+	       attr_record(r, ino, &st, out);
+}
+
+void share_ahead_names(struct share_req *r, struct share_inode *const dirs[2], struct share_inode *const inodes[2])
+{
+	struct hull_share_ahead a[6];
+	size_t n = 0;
+	if (!atomic_load(&r->sh->ahead))
+		return;
+	for (int i = 0; i < 2; i++)
+		if (inodes[i])
+			a[n++] = (struct hull_share_ahead){.type = HULL_SHARE_AHEAD_CHANGED, .node = inodes[i]->id};
+	size_t changed = n;
+	for (int i = 0; i < 2; i++)
+		n += inodes[i] && inode_record(r, inodes[i], &a[n]);
+	for (int i = 0; i < 2; i++)
+		n += dirs[i] && directory_record(r, dirs[i], &a[n]);
+	/* What is not known any more has to be said, whatever the host does meanwhile. */
+	if (n > 0 && !send_ahead(r, a, n * sizeof *a) && changed > 0)
+		send_records(r, a, changed * sizeof *a);
+}
+
+/* False where changes are not notified, or it has several names. */
+static bool file_record(struct share_req *r, struct share_inode *file, int fd, struct share_stat *st,
+			struct hull_share_ahead *out)
+{
+	return atomic_load(&r->sh->ahead) && !r->announcer && file->type == S_IFREG && share_statx(fd, "", st) == 0 &&
+	       st->x.stx_nlink == 1 && attr_record(r, file, st, out);
+}
+
 void share_ahead_written(struct share_req *r, struct share_inode *file, int fd)
 {
 	struct hull_share_ahead a;
 	struct share_stat st;
-	if (atomic_load(&r->sh->ahead) && !r->announcer && file->type == S_IFREG && share_statx(fd, "", &st) == 0 &&
-	    st.x.stx_nlink == 1 && attr_record(r, file, &st, &a)) {
-		/* What it has written it has. (Not to be said where changes are not notified, see keep_pages; there is
-		 * no record there.) */
-		share_content_known(r->sh, file, &st);
+	if (!file_record(r, file, fd, &st, &a))
+		return;
+	/* What it has written it has. (Not to be said where changes are not notified, see keep_pages.) */
+	share_content_known(r->sh, file, &st);
+	send_ahead(r, &a, sizeof a);
+}
+
+void share_ahead_read(struct share_req *r, struct share_inode *file, int fd)
+{
+	struct hull_share_ahead a;
+	struct share_stat st;
+	if (file_record(r, file, fd, &st, &a))
 		send_ahead(r, &a, sizeof a);
-	}
 }
 
 void share_ahead_opened(struct share_req *r, struct share_inode *file, const struct share_handle *h,
@@ -97,7 +147,9 @@ void share_ahead_opened(struct share_req *r, struct share_inode *file, const str
 	memcpy(r->scratch, &handle, sizeof handle);
 	/* The guest's kernel takes it for what its idea of the size says, which must be this one. */
 	pthread_mutex_lock(&sh->lock);
-	bool whole = fresh && st->x.stx_size > 0 && st->x.stx_size <= CONTENT_MAX && file->told_size == st->x.stx_size;
+	bool whole = (fresh || file->partial) && st->x.stx_size > 0 && st->x.stx_size <= CONTENT_MAX &&
+		     file->told_size == st->x.stx_size;
+	file->partial = false;
 	pthread_mutex_unlock(&sh->lock);
 	if (whole && pread(h->fd, r->scratch + n + sizeof data, st->x.stx_size, 0) == (ssize_t)st->x.stx_size) {
 		data.name_len = (uint32_t)st->x.stx_size;
@@ -107,6 +159,13 @@ void share_ahead_opened(struct share_req *r, struct share_inode *file, const str
 			r->scratch[n++] = 0;
 	}
 	send_ahead(r, r->scratch, n);
+}
+
+void share_ahead_flush(struct share_req *r, const struct share_inode *file)
+{
+	const struct hull_share_ahead a = {.type = HULL_SHARE_AHEAD_FLUSH, .node = file->id};
+	if (atomic_load(&r->sh->ahead))
+		send_records(r, &a, sizeof a);
 }
 
 void share_ahead_empty(struct share_req *r, struct share_inode *dir)

@@ -14,7 +14,7 @@
 #include <sys/vfs.h>
 
 /* A copy runs as one request; the guest asks again for the rest. */
-enum { COPY_MAX = 256 * 1024 * 1024 };
+enum { COPY_MAX = 256 * 1024 * 1024, PAGE = 4096 /* the guest's */ };
 
 static struct share_handle *file_handle(struct share_req *r, struct share_inode *ino, uint64_t fh)
 {
@@ -67,24 +67,28 @@ static int kill_setid(const struct hull_share *sh, int fd)
 	return fchmod(fd, st.st_mode & 01777) < 0 ? -errno : 0;
 }
 
-/* Has closing nothing to report? Of what was only read never, of what was only written not where a write that fails
- * says so at once; that saves a round trip a file. What can be mapped to be written is flushed: pages may be dirty. The
- * fcntl locks taken by such a handle are dropped when it is released. */
-static bool quiet_close(struct hull_share *sh, struct share_handle *h)
+/* Does a write that fails say so at once, so that closing has nothing to report? */
+static bool fails_at_once(int fd)
 {
 	struct statfs fs;
-	if (sh->config.writeback)
+	return fstatfs(fd, &fs) == 0 &&
+	       (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC || fs.f_type == BTRFS_SUPER_MAGIC ||
+		fs.f_type == TMPFS_MAGIC || fs.f_type == OVERLAYFS_SUPER_MAGIC);
+}
+
+/* Need the guest not tell of closing it? Not of what was only read, nor of what was only written where closing has
+ * nothing to report; that saves a round trip a file, and the fcntl locks taken by such a handle are dropped when it is
+ * released. What can be mapped to be written is flushed: pages may be dirty. A relay may answer that, where there is
+ * nothing to report. */
+static bool quiet_close(struct share_req *r, struct share_handle *h)
+{
+	if (r->sh->config.writeback)
 		return false;
-	if (h->writable) {
-		int mode = fcntl(h->fd, F_GETFL);
-		if (mode < 0 || (mode & O_ACCMODE) != O_WRONLY || fstatfs(h->fd, &fs) < 0)
-			return false;
-		h->quiet = fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC ||
-			   fs.f_type == BTRFS_SUPER_MAGIC || fs.f_type == TMPFS_MAGIC ||
-			   fs.f_type == OVERLAYFS_SUPER_MAGIC;
-	} else {
-		h->quiet = true;
-	}
+	int mode = h->writable ? fcntl(h->fd, F_GETFL) : O_RDONLY;
+	bool reports = h->writable && (mode < 0 || !fails_at_once(h->fd));
+	h->quiet = !reports && (mode & O_ACCMODE) != O_RDWR;
+	if (!reports && !h->quiet)
+		share_ahead_flush(r, h->inode);
 	return h->quiet;
 }
 
@@ -121,7 +125,7 @@ void share_op_open(struct share_req *r, struct share_inode *ino)
 	struct keeping keep = keep_pages(sh, ino, &st);
 	if (keep.told || keep.same)
 		out.open_flags |= FOPEN_KEEP_CACHE;
-	if (quiet_close(sh, h))
+	if (quiet_close(r, h))
 		out.open_flags |= FOPEN_NOFLUSH;
 	if (keep.told && h->quiet && !h->writable)
 		share_ahead_opened(r, ino, h, &st, !keep.same);
@@ -157,7 +161,7 @@ static void reply_created(struct share_req *r, struct share_inode *dir, const ch
 		close(fd);
 	} else if (ino) {
 		h = share_handle_new(sh, ino, fd, true, false);
-		quiet = h && quiet_close(sh, h);
+		quiet = h && quiet_close(r, h);
 		keep_pages(sh, ino, &st);
 	} else {
 		close(fd);
@@ -233,8 +237,21 @@ void share_op_read(struct share_req *r, struct share_inode *ino)
 	if (!h)
 		return;
 	ssize_t n = pread(h->fd, r->scratch, in->size, (off_t)in->offset);
-	share_reply(r, n < 0 ? -errno : 0, r->scratch, n < 0 ? 0 : (size_t)n);
+	int e = n < 0 ? -errno : 0;
+	if (e == 0 && in->offset == 0 && (size_t)n < in->size)
+		share_ahead_read(r, ino, h->fd);
+	share_reply(r, e, r->scratch, e ? 0 : (size_t)n);
 	share_handle_put(r->sh, h);
+}
+
+static void written(struct share_req *r, struct share_inode *ino, int fd, uint64_t ends)
+{
+	if (ends % PAGE) {
+		pthread_mutex_lock(&r->sh->lock);
+		ino->partial = true;
+		pthread_mutex_unlock(&r->sh->lock);
+	}
+	share_ahead_written(r, ino, fd);
 }
 
 void share_op_write(struct share_req *r, struct share_inode *ino)
@@ -264,7 +281,7 @@ void share_op_write(struct share_req *r, struct share_inode *ino)
 			share_notify_content(sh, ino->id);
 	}
 	if (e == 0)
-		share_ahead_written(r, ino, h->fd);
+		written(r, ino, h->fd, in->offset | (in->offset + (uint64_t)n));
 	struct fuse_write_out out = {.size = e ? 0 : (uint32_t)n};
 	share_reply(r, e, &out, e ? 0 : sizeof out);
 	share_handle_put(sh, h);

@@ -376,14 +376,10 @@ struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode 
 	return ino;
 }
 
-void share_inode_gone(struct hull_share *sh, const struct share_stat *st)
+void share_inode_gone(struct hull_share *sh, struct share_inode *ino)
 {
-	struct share_key key;
-	share_key_of(st, &key);
 	pthread_mutex_lock(&sh->lock);
-	struct share_inode *ino = find_key(sh, &key);
-	if (ino)
-		hash_remove(sh, ino);
+	hash_remove(sh, ino);
 	pthread_mutex_unlock(&sh->lock);
 }
 

@@ -66,6 +66,7 @@ struct share_inode {
 	int64_t ctime_sec; /* of the content the guest's page cache may hold, from its last OPEN */
 	uint32_t ctime_nsec;
 	uint64_t told_size; /* files: what the guest was last told */
+	bool partial;       /* files: the guest wrote a part of a page, which its kernel then has to read to show it */
 };
 
 struct share_handle {
@@ -222,7 +223,7 @@ struct share_inode *share_inode_phantom(struct hull_share *sh, struct share_inod
 struct share_inode *share_inode_find(struct hull_share *sh, const struct share_stat *st);
 void share_inode_forget(struct hull_share *sh, uint64_t id, uint64_t n);
 /* The last name of an inode on a file system without generations is gone: its number means another file from now on. */
-void share_inode_gone(struct hull_share *sh, const struct share_stat *st);
+void share_inode_gone(struct hull_share *sh, struct share_inode *ino);
 void share_inode_moved(struct hull_share *sh, struct share_inode *ino, struct share_inode *parent, const char *name);
 /* A descriptor of the inode that stays open until unpinned; -errno. */
 int share_pin(struct hull_share *sh, struct share_inode *ino);
@@ -320,11 +321,17 @@ size_t share_put_dirent(uint8_t *to, uint64_t ino, uint64_t next, uint8_t type, 
 /* --- ahead.c: each sends what may be asked next, before the reply to `r` --- */
 void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const char *asked);
 void share_ahead_attr(struct share_req *r, struct share_inode *dir);
+/* Names changed in these two directories (the second may be NULL), and these two inodes got or lost one (either may be
+ * NULL). */
+void share_ahead_names(struct share_req *r, struct share_inode *const dirs[2], struct share_inode *const inodes[2]);
 void share_ahead_written(struct share_req *r, struct share_inode *file, int fd); /* open at fd */
+void share_ahead_read(struct share_req *r, struct share_inode *file, int fd);    /* as a whole */
 void share_ahead_empty(struct share_req *r, struct share_inode *dir);            /* it was just made */
-/* It was opened for reading; `fresh`: the guest has none of its content yet. Uses r->scratch. */
+/* It was opened for reading; `fresh`: the guest has not all of its content yet. Uses r->scratch. */
 void share_ahead_opened(struct share_req *r, struct share_inode *file, const struct share_handle *h,
 			const struct share_stat *st, bool fresh);
+/* Closing it never fails. */
+void share_ahead_flush(struct share_req *r, const struct share_inode *file);
 void share_ahead_end(struct share_req *r, struct share_inode *dir, uint64_t offset);
 
 /* --- lock.c --- */

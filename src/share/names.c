@@ -229,20 +229,31 @@ void share_op_link(struct share_req *r, struct share_inode *dir)
 	share_inode_put(r->sh, from);
 }
 
+/* The inode under a name that goes, NULL when the guest knows none; whether its number means nothing any more then. */
+struct loss {
+	struct share_inode *ino; /* ref'd */
+	bool last;
+};
+
 /* Before (fd, name) goes: what it names may have other names, by which the guest keeps using the inode, while this is
- * the one it would be found by. True when it is the last one, on a file system where the inode's number then means
- * nothing any more. */
-static bool prepare_loss(struct hull_share *sh, int fd, const char *name, struct share_stat *st)
+ * the one it would be found by. */
+static struct loss prepare_loss(struct hull_share *sh, int fd, const char *name)
 {
-	if (share_identify(sh, fd, name, st) < 0)
-		return false;
-	if (S_ISDIR(st->x.stx_mode) || st->x.stx_nlink == 1)
-		return atomic_load(&sh->no_generations);
-	struct share_inode *ino = share_inode_find(sh, st);
-	if (ino && share_pin(sh, ino) >= 0)
-		share_unpin(sh, ino); /* it has a descriptor now, until others need theirs more */
-	share_inode_put(sh, ino);
-	return false;
+	struct share_stat st;
+	struct loss l = {0};
+	if (share_identify(sh, fd, name, &st) < 0 || !(l.ino = share_inode_find(sh, &st)))
+		return l;
+	if (S_ISDIR(st.x.stx_mode) || st.x.stx_nlink == 1)
+		l.last = atomic_load(&sh->no_generations);
+	else if (share_pin(sh, l.ino) >= 0)
+		share_unpin(sh, l.ino); /* it has a descriptor now, until others need theirs more */
+	return l;
+}
+
+static void lose(struct hull_share *sh, const struct loss *l)
+{
+	if (l->last)
+		share_inode_gone(sh, l->ino);
 }
 
 /* The announcer removes what is gone, for the guest's watchers. When something of that name is here again, the guest
@@ -264,7 +275,6 @@ static int announce_removal(struct share_req *r, struct share_inode *dir, const 
 static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
 {
 	int e = 0;
-	struct share_stat st;
 	const char *name = share_name(r, &e);
 	if (!name)
 		return share_reply(r, e, NULL, 0);
@@ -273,13 +283,14 @@ static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
 	int fd = pin_for_change(r, dir, name);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
-	bool last = prepare_loss(r->sh, fd, name, &st);
+	struct loss loss = prepare_loss(r->sh, fd, name);
 	e = unlinkat(fd, name, flags) < 0 ? -errno : 0;
-	if (e == 0 && last)
-		share_inode_gone(r->sh, &st);
+	if (e == 0)
+		lose(r->sh, &loss);
 	share_unpin(r->sh, dir);
 	if (e == 0)
-		share_ahead_attr(r, dir);
+		share_ahead_names(r, (struct share_inode *[2]){dir}, (struct share_inode *[2]){loss.ino});
+	share_inode_put(r->sh, loss.ino);
 	share_reply(r, e, NULL, 0);
 }
 
@@ -293,17 +304,14 @@ void share_op_rmdir(struct share_req *r, struct share_inode *dir)
 	remove_name(r, dir, AT_REMOVEDIR);
 }
 
-/* Tell the table where an inode the guest knows has gone. */
-static void moved(struct hull_share *sh, int fd, struct share_inode *dir, const char *name)
+/* Tell the table where an inode the guest knows has gone: that one (ref'd), or NULL. */
+static struct share_inode *moved(struct hull_share *sh, int fd, struct share_inode *dir, const char *name)
 {
 	struct share_stat st;
-	if (share_identify(sh, fd, name, &st) < 0)
-		return;
-	struct share_inode *ino = share_inode_find(sh, &st);
-	if (!ino)
-		return;
-	share_inode_moved(sh, ino, dir, name);
-	share_inode_put(sh, ino);
+	struct share_inode *ino = share_identify(sh, fd, name, &st) < 0 ? NULL : share_inode_find(sh, &st);
+	if (ino)
+		share_inode_moved(sh, ino, dir, name);
+	return ino;
 }
 
 static void do_rename(struct share_req *r, struct share_inode *from, uint64_t to_id, uint32_t flags)
@@ -324,19 +332,19 @@ static void do_rename(struct share_req *r, struct share_inode *from, uint64_t to
 	if (b < 0) {
 		e = b;
 	} else {
-		struct share_stat st;
-		bool last = !(flags & RENAME_EXCHANGE) && prepare_loss(sh, b, to_name, &st);
+		bool exchange = flags & RENAME_EXCHANGE;
+		struct loss loss = exchange ? (struct loss){0} : prepare_loss(sh, b, to_name);
 		e = renameat2(a, name, b, to_name, flags) < 0 ? -errno : 0;
 		if (e == 0) {
-			if (last)
-				share_inode_gone(sh, &st);
-			moved(sh, b, to, to_name);
-			if (flags & RENAME_EXCHANGE)
-				moved(sh, a, from, name);
-			share_ahead_attr(r, from);
-			if (to != from)
-				share_ahead_attr(r, to);
+			lose(sh, &loss);
+			struct share_inode *there = moved(sh, b, to, to_name);
+			struct share_inode *back = exchange ? moved(sh, a, from, name) : NULL;
+			share_ahead_names(r, (struct share_inode *[2]){from, to != from ? to : NULL},
+					  (struct share_inode *[2]){there, exchange ? back : loss.ino});
+			share_inode_put(sh, there);
+			share_inode_put(sh, back);
 		}
+		share_inode_put(sh, loss.ino);
 	}
 	if (b >= 0)
 		share_unpin(sh, to);

@@ -246,6 +246,8 @@ void hull_share_handle(struct hull_share *sh, const struct hull_share_transport 
 	case HULL_SHARE_RELAY_AHEAD:
 		return atomic_store(&sh->ahead, true);
 	}
+	if (h->opcode == FUSE_IOCTL)
+		return share_reply(&r, -ENOTTY, NULL, 0); /* none of the host's is the guest's to call */
 	share_op *op = h->opcode < sizeof ops / sizeof *ops ? ops[h->opcode] : NULL;
 	if (!op)
 		return share_reply(&r, -ENOSYS, NULL, 0);

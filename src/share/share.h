@@ -73,6 +73,10 @@ enum {
 				  * the reply to the OPEN which gave the occasion. `open_max` files may be kept
 				  * so, with those that are open */
 	HULL_SHARE_AHEAD_DATA,   /* READ of node, a file, from its beginning: `name_len` bytes where a name would be */
+	HULL_SHARE_AHEAD_FLUSH,  /* FLUSH of node, while it is open and has no locks: there is nothing to report */
+	HULL_SHARE_AHEAD_CHANGED, /* what was sent ahead of node is not true any more. Holds whatever is on its way, and
+				   * comes with every change by which a node that is not named in it gets or loses a
+				   * name */
 };
 enum { HULL_SHARE_AHEAD_LIST_MAX = 1024 };
 struct hull_share_ahead {

@@ -109,6 +109,12 @@ static uint64_t make_dir(struct fixture *f, uint64_t in, const char *name)
 	return out.nodeid;
 }
 
+static void make_dir_unanswered(struct fixture *f, const char *name)
+{
+	const struct fuse_mkdir_in mk = {.mode = 0755};
+	named(f, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, name);
+}
+
 static void test_listing(void **state)
 {
 	struct fixture f;
@@ -163,7 +169,7 @@ static void test_changes_on_their_way(void **state)
 	struct fuse_mkdir_in mk = {.mode = 0755};
 	begin_watching(&f);
 	f.hold = true; /* the reply is not there yet */
-	named(&f, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, "one");
+	make_dir_unanswered(&f, "one");
 	f.hold = false;
 	assert_int_equal(named(&f, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, "two"), 0);
 	unsigned asked = f.asked;
@@ -383,12 +389,17 @@ static void test_written_attributes(void **state)
 		}
 		asked = f.asked;
 		assert_int_equal(attr(&f, file, &out), 0);
-		assert_int_equal(f.asked, asked + 1);
+		assert_int_equal(f.asked, asked + (i > 0)); /* read to its end, they come with it */
 		assert_int_equal(out.attr.nlink, i < 3 ? 1 : 2);
 	}
-	/* A name less, of a file that nobody can tell from here. */
+	/* A name less, of a file that nobody can tell from here; it is told from others. */
 	assert_int_equal(put(&f, other, other_fh, "y"), 0);
+	uint64_t third = create(&f, FUSE_ROOT_ID, "third", &fh);
+	assert_int_equal(put(&f, third, fh, "z"), 0);
 	assert_int_equal(named(&f, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "other"), 0);
+	asked = f.asked;
+	assert_int_equal(attr(&f, third, &out), 0);
+	assert_int_equal(f.asked, asked);
 	const struct fuse_getattr_in by_handle = {.getattr_flags = FUSE_GETATTR_FH, .fh = other_fh};
 	raw_begin(&f.c, FUSE_GETATTR, other);
 	raw_add(&f.c, &by_handle, sizeof by_handle);
@@ -397,6 +408,72 @@ static void test_written_attributes(void **state)
 	assert_int_equal(f.asked, asked + 1);
 	memcpy(&out, f.c.reply, sizeof out);
 	assert_int_equal(out.attr.nlink, 0);
+	end(&f);
+}
+
+static void assert_fresh_here(struct fixture *f, uint64_t node)
+{
+	struct fuse_attr_out out = {0}, fresh = {0};
+	unsigned asked = f->asked;
+	assert_int_equal(attr(f, node, &out), 0);
+	assert_int_equal(f->asked, asked);
+	assert_int_equal(attr(f, node, &fresh), 0);
+	assert_int_equal(f->asked, asked + 1);
+	assert_memory_equal(&out, &fresh, sizeof out);
+}
+
+static int rename_it(struct fixture *f, const char *from, const char *to, uint32_t flags)
+{
+	const struct fuse_rename2_in in = {.newdir = FUSE_ROOT_ID, .flags = flags};
+	raw_begin(&f->c, FUSE_RENAME2, FUSE_ROOT_ID);
+	raw_add(&f->c, &in, sizeof in);
+	raw_name(&f->c, from);
+	raw_name(&f->c, to);
+	return go(f);
+}
+
+/* What gets or loses a name comes with that: made as git makes its objects, moved, put in another's place. */
+static void test_attributes_with_names(void **state)
+{
+	struct fixture f;
+	struct fuse_attr_out out = {0};
+	uint64_t fh;
+	begin_watching(&f);
+	uint64_t object = create(&f, FUSE_ROOT_ID, "tmp", &fh);
+	const struct fuse_link_in hard = {.oldnodeid = object};
+	assert_int_equal(named(&f, FUSE_LINK, FUSE_ROOT_ID, &hard, sizeof hard, "object"), 0);
+	assert_int_equal(named(&f, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "tmp"), 0);
+	assert_fresh_here(&f, object);
+	assert_int_equal(rename_it(&f, "object", "moved", 0), 0);
+	assert_fresh_here(&f, object);
+	assert_fresh_here(&f, FUSE_ROOT_ID);
+	uint64_t a = look(&f, FUSE_ROOT_ID, "a");
+	assert_int_equal(put(&f, object, fh, "one"), 0);
+	assert_int_equal(rename_it(&f, "moved", "a", RENAME_EXCHANGE), 0);
+	assert_fresh_here(&f, object);
+	assert_fresh_here(&f, a);
+	/* One that is replaced has none that hold. */
+	assert_int_equal(put(&f, object, fh, "two"), 0);
+	assert_int_equal(rename_it(&f, "moved", "a", 0), 0);
+	assert_fresh_here(&f, a);
+	const struct fuse_getattr_in by_handle = {.getattr_flags = FUSE_GETATTR_FH, .fh = fh};
+	raw_begin(&f.c, FUSE_GETATTR, object);
+	raw_add(&f.c, &by_handle, sizeof by_handle);
+	unsigned asked = f.asked;
+	assert_int_equal(go(&f), 0);
+	assert_int_equal(f.asked, asked + 1);
+	memcpy(&out, f.c.reply, sizeof out);
+	assert_int_equal(out.attr.nlink, 0);
+	/* That they do not hold is heeded beside a change that is on its way, when nothing else is. */
+	uint64_t b = create(&f, FUSE_ROOT_ID, "new", &fh);
+	assert_int_equal(put(&f, b, fh, "x"), 0);
+	f.hold = true;
+	make_dir_unanswered(&f, "dir");
+	f.hold = false;
+	assert_int_equal(rename_it(&f, "new", "newer", 0), 0);
+	asked = f.asked;
+	assert_int_equal(attr(&f, b, &out), 0);
+	assert_int_equal(f.asked, asked + 1);
 	end(&f);
 }
 
@@ -438,6 +515,12 @@ static void test_answered_without_asking(void **state)
 	assert_int_equal(f.asked, 1);
 	assert_int_equal(named(&f, FUSE_GETXATTR, a, &get, sizeof get, "user.x"), -ENODATA);
 	assert_int_equal(f.asked, 2);
+	const struct fuse_ioctl_in terminal = {.cmd = 0x5401 /* TCGETS */};
+	raw_begin(&f.c, FUSE_IOCTL, a);
+	raw_add(&f.c, &terminal, sizeof terminal);
+	assert_int_equal(go(&f), -ENOTTY);
+	assert_int_equal(f.asked, 2);
+	assert_int_equal(raw_go(&f.c), -ENOTTY); /* as the server says */
 	/* A release is done at once, and done by the server as well. */
 	assert_int_equal(raw_open(&f.c, a, FUSE_OPEN, O_RDONLY, &fh), 0);
 	const struct fuse_release_in release = {.fh = fh};
@@ -503,6 +586,7 @@ int main(void)
 		cmocka_unit_test(test_made_directory_of_both),
 		cmocka_unit_test(test_made_many),
 		cmocka_unit_test(test_written_attributes),
+		cmocka_unit_test(test_attributes_with_names),
 		cmocka_unit_test(test_written_beside_a_read),
 		cmocka_unit_test(test_answered_without_asking),
 		cmocka_unit_test(test_nonsense),

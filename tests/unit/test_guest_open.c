@@ -109,6 +109,38 @@ static void test_content_comes_with_open(void **state)
 	end(&f);
 }
 
+/* What the guest has written it has, but for a part of a page, which its kernel reads before it shows it. */
+static void test_content_that_was_written(void **state)
+{
+	struct fixture f;
+	char page[4096];
+	uint64_t a = begin_with(&f, "hello");
+	memset(page, 'x', sizeof page);
+	for (unsigned n = 4090; n <= sizeof page; n += 6) {
+		const struct fuse_write_in in = {.size = n};
+		struct fuse_write_in to = in;
+		to.fh = open_it(&f, a, O_WRONLY, NULL);
+		raw_begin(&f.c, FUSE_WRITE, a);
+		raw_add(&f.c, &to, sizeof to);
+		raw_add(&f.c, page, n);
+		assert_int_equal(go(&f), 0);
+		close_it(&f, a, to.fh, 0);
+		uint64_t fh = open_it(&f, a, O_RDONLY, NULL);
+		assert_int_equal(f.stored_len, n < sizeof page ? n : 0);
+		close_it(&f, a, fh, 0);
+		changed_on_host(&f, a); /* so that the handle is not what answers next */
+		while (told_to_release(&f))
+			;
+		fh = open_it(&f, a, O_RDONLY, NULL); /* once */
+		assert_int_equal(f.stored_len, 0);
+		close_it(&f, a, fh, 0);
+		set_attr(&f, a, n);
+		while (told_to_release(&f))
+			;
+	}
+	end(&f);
+}
+
 /* Pages of a file that somebody has open may be locked by who waits for an answer: then nothing is put there. */
 static void test_not_while_open(void **state)
 {
@@ -193,16 +225,58 @@ static void test_handle_used_again(void **state)
 	end(&f);
 }
 
+static int lock_it(struct fixture *f, uint64_t node, uint64_t fh, uint32_t type)
+{
+	const struct fuse_lk_in lock = {.fh = fh, .owner = 1, .lk = {.end = 9, .type = type}};
+	raw_begin(&f->c, FUSE_SETLK, node);
+	raw_add(&f->c, &lock, sizeof lock);
+	return go(f);
+}
+
+static bool flush_is_answered_here(struct fixture *f, uint64_t node, uint64_t fh)
+{
+	const struct fuse_flush_in in = {.fh = fh, .lock_owner = 1};
+	unsigned asked = f->asked;
+	raw_begin(&f->c, FUSE_FLUSH, node);
+	raw_add(&f->c, &in, sizeof in);
+	assert_int_equal(go(f), 0);
+	return f->asked == asked;
+}
+
+/* A descriptor that reads and writes is flushed: only the server drops its locks, and only a file system that may fail
+ * then has something to say. */
+static void test_flush(void **state)
+{
+	struct fixture f;
+	uint32_t how;
+	uint64_t a = begin_with(&f, "hello");
+	close_it(&f, a, open_it(&f, a, O_WRONLY, &how), 0);
+	bool fails_at_once = how & FOPEN_NOFLUSH;
+	uint64_t fh = open_it(&f, a, O_RDWR, &how);
+	assert_false(how & FOPEN_NOFLUSH);
+	assert_int_equal(flush_is_answered_here(&f, a, fh), fails_at_once);
+	assert_int_equal(flush_is_answered_here(&f, a, fh), fails_at_once);
+	/* With a lock, which is gone then. */
+	assert_int_equal(lock_it(&f, a, fh, F_WRLCK), 0);
+	assert_false(flush_is_answered_here(&f, a, fh));
+	int fd = openat(f.fd, "a", O_RDWR | O_CLOEXEC);
+	struct flock mine = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 9};
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &mine), 0);
+	close(fd);
+	close_it(&f, a, fh, 0);
+	/* The lock went with the descriptor. */
+	fh = open_it(&f, a, O_RDWR, NULL);
+	assert_int_equal(flush_is_answered_here(&f, a, fh), fails_at_once);
+	end(&f);
+}
+
 /* Closing gives locks back: such a handle is not kept. */
 static void test_locked_handles(void **state)
 {
 	struct fixture f;
 	uint64_t a = begin_with(&f, "hello");
 	uint64_t fh = open_it(&f, a, O_RDONLY, NULL);
-	const struct fuse_lk_in lock = {.fh = fh, .owner = 1, .lk = {.end = 9, .type = F_RDLCK}};
-	raw_begin(&f.c, FUSE_SETLK, a);
-	raw_add(&f.c, &lock, sizeof lock);
-	assert_int_equal(go(&f), 0);
+	assert_int_equal(lock_it(&f, a, fh, F_RDLCK), 0);
 	unsigned asked = f.asked;
 	close_it(&f, a, fh, 0);
 	assert_int_equal(f.asked, asked + 1);
@@ -307,12 +381,10 @@ static void test_not_too_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_content_comes_with_open),
-		cmocka_unit_test(test_not_while_open),
-		cmocka_unit_test(test_spoiled),
-		cmocka_unit_test(test_handle_used_again),
-		cmocka_unit_test(test_locked_handles),
-		cmocka_unit_test(test_not_too_many),
+		cmocka_unit_test(test_content_comes_with_open), cmocka_unit_test(test_content_that_was_written),
+		cmocka_unit_test(test_not_while_open),          cmocka_unit_test(test_spoiled),
+		cmocka_unit_test(test_handle_used_again),       cmocka_unit_test(test_flush),
+		cmocka_unit_test(test_locked_handles),          cmocka_unit_test(test_not_too_many),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
