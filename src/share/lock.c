@@ -221,14 +221,17 @@ static void *wait_thread(void *arg)
 	sigset_t set;
 	sigemptyset(&set);
 	sigaddset(&set, wake_signal());
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	for (;;) {
 		pthread_mutex_lock(&sh->waits);
 		bool stop = w->interrupted;
 		pthread_mutex_unlock(&sh->waits);
 		if (stop)
 			break;
+		/* Only here: where interrupts come without a pause, it would never get past the mutex. */
+		pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 		e = try_lock(w, true);
+		pthread_sigmask(SIG_BLOCK, &set, NULL);
 		if (e != -EINTR)
 			break;
 	}
