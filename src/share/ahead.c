@@ -8,11 +8,11 @@
  *     READDIR            when that was the last part: that there is no more, and the attributes, which the guest's
  *                        kernel takes for old because reading changes the time of access
  *     a name changes     the attributes of its directory; that those of what had the name are old, and the new ones
- *     MKDIR              that the new directory is empty, so that no name has to be asked for in it
- *     WRITE              the attributes of the file; READ of a whole file too
- *     OPEN, CREATE       that the FLUSH before it is closed has nothing to report, where that is so
- *     OPEN for reading   that the handle may be used again; and the content, when that is little and not there yet
- *                        (what the guest has written itself counts as there, but for parts of pages)
+ *     MKDIR              that the new directory is empty, so that no name has to be asked for in it; and that it is
+ * there LOOKUP again       of a directory, that it is there: mkdir makes the kernel ask even when it knows WRITE the
+ * attributes of the file; READ of a whole file too OPEN, CREATE       that the FLUSH before it is closed has nothing to
+ * report, where that is so OPEN for reading   that the handle may be used again; and the content, when that is little
+ * and not there yet (what the guest has written itself counts as there, but for parts of pages)
  *
  * An entry counts as one lookup, which the relay passes on or gives back. Not sent: files with several names, of which
  * a change by another name would go unnoticed; what the guest knows already. */
@@ -51,6 +51,17 @@ static bool send_ahead(struct share_req *r, const void *p, size_t n)
 	bool good = atomic_load(&sh->changes) == r->changes && send_records(r, p, n);
 	pthread_rwlock_unlock(&sh->order);
 	return good;
+}
+
+/* A record with its name behind it; how many bytes. */
+static size_t put_named(struct hull_share_ahead *a, const char *name, uint8_t *out)
+{
+	size_t n = strlen(name);
+	a->name_len = (uint32_t)n;
+	memcpy(out, a, sizeof *a);
+	memset(out + sizeof *a, 0, (n + 7) & ~(size_t)7);
+	memcpy(out + sizeof *a, name, n);
+	return (sizeof *a + n + 7) & ~(size_t)7;
 }
 
 static bool attr_record(struct share_req *r, struct share_inode *ino, const struct share_stat *st,
@@ -168,19 +179,56 @@ void share_ahead_flush(struct share_req *r, const struct share_inode *file)
 		send_records(r, &a, sizeof a);
 }
 
-void share_ahead_empty(struct share_req *r, struct share_inode *dir)
+/* That the guest knows it, in n bytes at `out`. */
+static size_t known_record(const struct share_inode *dir, const char *name, const struct fuse_entry_out *entry,
+			   uint8_t *out)
 {
-	if (!may(r, dir))
+	struct hull_share_ahead a = {.type = HULL_SHARE_AHEAD_KNOWN, .node = dir->id, .entry = *entry};
+	a.entry.attr_valid = a.entry.attr_valid_nsec = 0;
+	return put_named(&a, name, out);
+}
+
+void share_ahead_known(struct share_req *r, struct share_inode *dir, const char *name, const struct share_stat *st)
+{
+	struct fuse_entry_out entry = {0};
+	uint8_t out[sizeof(struct hull_share_ahead) + NAME_MAX + 8];
+	if (!S_ISDIR(st->x.stx_mode) || !may(r, dir))
+		return;
+	struct share_inode *ino = share_inode_find(r->sh, st);
+	if (!ino)
+		return;
+	entry.nodeid = ino->id;
+	share_entry_valid(r->sh, dir, &entry.entry_valid, &entry.entry_valid_nsec);
+	share_fill_attr(r->sh, st, &entry.attr);
+	share_inode_put(r->sh, ino);
+	send_ahead(r, out, known_record(dir, name, &entry, out));
+}
+
+/* It is empty, and known by its name. */
+void share_ahead_made(struct share_req *r, struct share_inode *dir, const char *name,
+		      const struct fuse_entry_out *entry)
+{
+	struct hull_share *sh = r->sh;
+	struct share_inode *made = share_inode_get(sh, entry->nodeid);
+	if (!made)
 		return;
 	/* It is watched by now: what the host puts into it after this look is notified. */
-	_cleanup_close_ int fd = share_open_inode(r->sh, dir, O_RDONLY | O_DIRECTORY, NULL);
+	_cleanup_close_ int fd = may(r, made) ? share_open_inode(sh, made, O_RDONLY | O_DIRECTORY, NULL) : -1;
 	long got = fd < 0 ? -1 : syscall(SYS_getdents64, fd, r->scratch, FIRST);
+	bool empty = got >= 0;
 	for (long at = 0; at < got; at += share_reclen(r->scratch + at))
-		if (!share_dots((const char *)r->scratch + at + SHARE_DIRENT_NAME))
-			return;
-	const struct hull_share_ahead a = {.type = HULL_SHARE_AHEAD_EMPTY, .node = dir->id};
-	if (got >= 0)
-		send_ahead(r, &a, sizeof a);
+		empty = empty && share_dots((const char *)r->scratch + at + SHARE_DIRENT_NAME);
+	share_inode_put(sh, made);
+	const struct hull_share_ahead a = {.type = HULL_SHARE_AHEAD_EMPTY, .node = entry->nodeid};
+	size_t n = 0;
+	if (empty) {
+		memcpy(r->scratch, &a, sizeof a);
+		n = sizeof a;
+	}
+	if (may(r, dir))
+		n += known_record(dir, name, entry, r->scratch + n);
+	if (n)
+		send_ahead(r, r->scratch, n);
 }
 
 void share_ahead_end(struct share_req *r, struct share_inode *dir, uint64_t offset)
@@ -213,12 +261,7 @@ static size_t entry_record(struct share_req *r, struct share_inode *dir, int fd,
 		share_inode_forget(sh, a.entry.nodeid, 1);
 		return 0;
 	}
-	size_t n = strlen(name);
-	a.name_len = (uint32_t)n;
-	memcpy(out, &a, sizeof a);
-	memset(out + sizeof a, 0, (n + 7) & ~(size_t)7);
-	memcpy(out + sizeof a, name, n);
-	return (sizeof a + n + 7) & ~(size_t)7;
+	return put_named(&a, name, out);
 }
 
 static void forget_all(struct share_req *r, const uint8_t *p, size_t n)

@@ -261,6 +261,15 @@ void share_inode_put(struct hull_share *sh, struct share_inode *ino)
 	free_chain(sh, dead);
 }
 
+void share_inode_looked(struct hull_share *sh, uint64_t id, uint64_t n)
+{
+	pthread_mutex_lock(&sh->lock);
+	struct share_inode *ino = id == FUSE_ROOT_ID ? NULL : share_table_get(&sh->inodes, id);
+	if (ino && __builtin_add_overflow(ino->lookups, n, &ino->lookups))
+		ino->lookups = UINT64_MAX;
+	pthread_mutex_unlock(&sh->lock);
+}
+
 void share_inode_forget(struct hull_share *sh, uint64_t id, uint64_t n)
 {
 	if (id == FUSE_ROOT_ID)

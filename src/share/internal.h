@@ -222,6 +222,7 @@ struct share_inode *share_inode_phantom(struct hull_share *sh, struct share_inod
 /* The inode st describes if the guest knows it (ref'd), else NULL. */
 struct share_inode *share_inode_find(struct hull_share *sh, const struct share_stat *st);
 void share_inode_forget(struct hull_share *sh, uint64_t id, uint64_t n);
+void share_inode_looked(struct hull_share *sh, uint64_t id, uint64_t n); /* the opposite */
 /* The last name of an inode on a file system without generations is gone: its number means another file from now on. */
 void share_inode_gone(struct hull_share *sh, struct share_inode *ino);
 void share_inode_moved(struct hull_share *sh, struct share_inode *ino, struct share_inode *parent, const char *name);
@@ -326,7 +327,11 @@ void share_ahead_attr(struct share_req *r, struct share_inode *dir);
 void share_ahead_names(struct share_req *r, struct share_inode *const dirs[2], struct share_inode *const inodes[2]);
 void share_ahead_written(struct share_req *r, struct share_inode *file, int fd); /* open at fd */
 void share_ahead_read(struct share_req *r, struct share_inode *file, int fd);    /* as a whole */
-void share_ahead_empty(struct share_req *r, struct share_inode *dir);            /* it was just made */
+/* The directory `entry` was just made under that name. */
+void share_ahead_made(struct share_req *r, struct share_inode *dir, const char *name,
+		      const struct fuse_entry_out *entry);
+/* The guest asks for a name again that it knows already. */
+void share_ahead_known(struct share_req *r, struct share_inode *dir, const char *name, const struct share_stat *st);
 /* It was opened for reading; `fresh`: the guest has not all of its content yet. Uses r->scratch. */
 void share_ahead_opened(struct share_req *r, struct share_inode *file, const struct share_handle *h,
 			const struct share_stat *st, bool fresh);

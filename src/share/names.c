@@ -109,8 +109,10 @@ void share_op_lookup(struct share_req *r, struct share_inode *dir)
 	share_ahead_siblings(r, dir, name);
 	e = share_identify(r->sh, fd, name, &st);
 	share_unpin(r->sh, dir);
-	if (e == 0)
+	if (e == 0) {
+		share_ahead_known(r, dir, name, &st);
 		return share_reply_entry(r, dir, name, &st);
+	}
 	if (e == -ENOENT) {
 		struct fuse_entry_out none = {0};
 		share_entry_valid(r->sh, dir, &none.entry_valid, &none.entry_valid_nsec);
@@ -168,10 +170,8 @@ static void make(struct share_req *r, struct share_inode *dir, const char *name,
 	e = share_fill_entry(r, dir, name, &st, &out);
 	if (e < 0)
 		return share_reply(r, e, NULL, 0);
-	struct share_inode *made = S_ISDIR(m->mode) && !exists ? share_inode_get(r->sh, out.nodeid) : NULL;
-	if (made)
-		share_ahead_empty(r, made);
-	share_inode_put(r->sh, made);
+	if (S_ISDIR(m->mode) && !exists)
+		share_ahead_made(r, dir, name, &out);
 	reply_filled(r, &out);
 }
 

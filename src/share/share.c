@@ -171,6 +171,13 @@ static void op_announcer(struct share_req *r)
 		hull_share_set_announcer(r->sh, pid);
 }
 
+static void op_looked(struct share_req *r)
+{
+	struct hull_share_looked in = {.node = hull_cur_le64(&r->in), .count = hull_cur_le64(&r->in)};
+	if (!r->in.bad)
+		share_inode_looked(r->sh, in.node, in.count);
+}
+
 /* --- dispatch --- */
 
 static share_op *const ops[] = {
@@ -243,6 +250,8 @@ void hull_share_handle(struct hull_share *sh, const struct hull_share_transport 
 		return share_notify_more(sh);
 	case HULL_SHARE_RELAY_ANNOUNCER:
 		return op_announcer(&r);
+	case HULL_SHARE_RELAY_LOOKED:
+		return op_looked(&r);
 	case HULL_SHARE_RELAY_AHEAD:
 		return atomic_store(&sh->ahead, true);
 	}

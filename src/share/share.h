@@ -73,12 +73,15 @@ enum {
 				  * the reply to the OPEN which gave the occasion. `open_max` files may be kept
 				  * so, with those that are open */
 	HULL_SHARE_AHEAD_DATA,   /* READ of node, a file, from its beginning: `name_len` bytes where a name would be */
+	HULL_SHARE_AHEAD_KNOWN,  /* LOOKUP of the name in node, which the guest knows already, a directory: `entry`, as
+				  * often  as it is asked for; each counts (HULL_SHARE_RELAY_LOOKED). The attributes are
+				  * old */
 	HULL_SHARE_AHEAD_FLUSH,  /* FLUSH of node, while it is open and has no locks: there is nothing to report */
 	HULL_SHARE_AHEAD_CHANGED, /* what was sent ahead of node is not true any more. Holds whatever is on its way, and
 				   * comes with every change by which a node that is not named in it gets or loses a
 				   * name */
 };
-enum { HULL_SHARE_AHEAD_LIST_MAX = 1024 };
+enum { HULL_SHARE_AHEAD_LIST_MAX = 6 * 1024 };
 struct hull_share_ahead {
 	uint32_t type, name_len;
 	uint64_t node, offset;
@@ -95,6 +98,10 @@ enum {
 	HULL_SHARE_RELAY_GO,                /* after HULL_SHARE_MORE: go on */
 	HULL_SHARE_RELAY_ANNOUNCER,         /* u32: the announcer's process from now on, 0 = there is none */
 	HULL_SHARE_RELAY_AHEAD,             /* it keeps HULL_SHARE_AHEAD */
+	HULL_SHARE_RELAY_LOOKED,            /* struct hull_share_looked: answers to LOOKUP that it gave by itself */
+};
+struct hull_share_looked {
+	uint64_t node, count;
 };
 /* A request whose number (`unique`) is 0 gets no reply: a relay may answer RELEASE itself. */
 

@@ -23,6 +23,7 @@ struct fixture {
 	struct raw c;
 	unsigned asked; /* requests that reached the server */
 	bool hold;      /* do not let the reply pass yet */
+	bool tells;     /* tell the server what there is to tell after every request, as hull-init does */
 	uint8_t held[4096];
 	size_t held_len;
 	char stored[40000]; /* what was put into the kernel's page cache last */
@@ -108,6 +109,11 @@ static inline int go(struct fixture *f)
 	if (a.forward) {
 		f->asked++;
 		hull_share_handle(f->sh, &f->c.t, f->c.request, f->c.n, f->c.scratch);
+	}
+	if (f->tells) {
+		_Alignas(8) uint8_t own[HULL_AHEAD_REQUEST_MAX];
+		for (size_t n; (n = hull_ahead_tell(f->ahead, own)) > 0;)
+			hull_share_handle(f->sh, &f->c.t, own, n, f->c.scratch);
 	}
 	if (a.len) {
 		memcpy(&h, a.bytes, sizeof h);

@@ -115,6 +115,13 @@ static void make_dir_unanswered(struct fixture *f, const char *name)
 	named(f, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, name);
 }
 
+static void host_makes(struct fixture *f, const char *path)
+{
+	int fd = openat(f->fd, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
 static void test_listing(void **state)
 {
 	struct fixture f;
@@ -134,13 +141,42 @@ static void test_listing(void **state)
 	assert_int_equal(f.asked, asked + 1);
 	assert_int_equal(again, last);
 	end(&f);
-	/* Not when there is too little room, not after a change, and not where reading brings attributes that did not
+	/* In parts, with what is known of the entries; that is not known twice. Out of turn it is asked for. */
+	begin_watching(&f);
+	sub = look(&f, FUSE_ROOT_ID, "sub");
+	host_makes(&f, "sub/y");
+	look(&f, sub, "x");
+	asked = f.asked;
+	last = 0;
+	bool with_attributes = false;
+	for (unsigned i = 0; i < 4; i++) {
+		struct fuse_direntplus d;
+		assert_int_equal(read_dir(&f, sub, last, 200, &last), 1);
+		memcpy(&d, f.c.reply, FUSE_NAME_OFFSET_DIRENTPLUS);
+		with_attributes = with_attributes ||
+				  (f.c.reply[FUSE_NAME_OFFSET_DIRENTPLUS] == 'y' && d.entry_out.nodeid);
+	}
+	assert_true(with_attributes);
+	assert_int_equal(read_dir(&f, sub, last, 200, &again), 0);
+	assert_int_equal(f.asked, asked);
+	assert_true(look(&f, sub, "y") != 0);
+	assert_int_equal(f.asked, asked + 1);
+	end(&f);
+	begin_watching(&f);
+	sub = look(&f, FUSE_ROOT_ID, "sub");
+	look(&f, sub, "x");
+	asked = f.asked;
+	assert_int_equal(read_dir(&f, sub, 0, 200, &last), 1);
+	assert_int_equal(read_dir(&f, sub, 0, 4096, &again), 3);
+	assert_int_equal(f.asked, asked + 1);
+	end(&f);
+	/* Not when there is room for none, not after a change, and not where reading brings attributes that did not
 	 * come. */
 	begin_watching(&f);
 	sub = look(&f, FUSE_ROOT_ID, "sub");
 	look(&f, sub, "x");
 	asked = f.asked;
-	read_dir(&f, sub, 0, 200, &last);
+	read_dir(&f, sub, 0, 100, &last);
 	assert_int_equal(f.asked, asked + 1);
 	end(&f);
 	begin_watching(&f);
@@ -158,6 +194,88 @@ static void test_listing(void **state)
 	asked = f.asked;
 	assert_int_equal(read_dir(&f, sub, 0, 4096, &last), 4);
 	assert_int_equal(f.asked, asked + 1);
+	end(&f);
+}
+
+static int rename_it(struct fixture *f, const char *from, const char *to, uint32_t flags)
+{
+	const struct fuse_rename2_in in = {.newdir = FUSE_ROOT_ID, .flags = flags};
+	raw_begin(&f->c, FUSE_RENAME2, FUSE_ROOT_ID);
+	raw_add(&f->c, &in, sizeof in);
+	raw_name(&f->c, from);
+	raw_name(&f->c, to);
+	return go(f);
+}
+
+static struct fuse_entry_out look_entry(struct fixture *f, uint64_t dir, const char *name)
+{
+	struct fuse_entry_out out = {0};
+	if (look(f, dir, name))
+		memcpy(&out, f->c.reply, sizeof out);
+	return out;
+}
+
+static void forget(struct fixture *f, uint64_t node, uint64_t n)
+{
+	const struct fuse_forget_in in = {.nlookup = n};
+	raw_begin(&f->c, FUSE_FORGET, node);
+	raw_add(&f->c, &in, sizeof in);
+	go(f);
+}
+
+/* mkdir -p asks for directories that the kernel knows: that they are still there is known here, as long as they are. */
+static void test_known_directory(void **state)
+{
+	struct fixture f;
+	struct fuse_attr_out attrs = {0};
+	begin_watching(&f);
+	f.tells = true;
+	uint64_t dir = make_dir(&f, FUSE_ROOT_ID, "dir");
+	unsigned asked = f.asked;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(look(&f, FUSE_ROOT_ID, "dir"), dir);
+	assert_int_equal(f.asked, asked);
+	/* With attributes as they are, or none that hold. */
+	uint64_t below = make_dir(&f, dir, "below");
+	struct fuse_entry_out entry = look_entry(&f, FUSE_ROOT_ID, "dir");
+	assert_int_equal(attr(&f, dir, &attrs), 0);
+	assert_true(entry.attr_valid > 0);
+	assert_memory_equal(&entry.attr, &attrs.attr, sizeof attrs.attr);
+	const struct fuse_notify_inval_inode_out inval = {.ino = dir};
+	notified(&f, FUSE_NOTIFY_INVAL_INODE, &inval, sizeof inval, NULL);
+	entry = look_entry(&f, FUSE_ROOT_ID, "dir");
+	assert_int_equal(entry.nodeid, dir);
+	assert_int_equal(entry.attr_valid, 0);
+	/* One that was there before, from the second time on. */
+	uint64_t sub = look(&f, FUSE_ROOT_ID, "sub");
+	asked = f.asked;
+	assert_int_equal(look(&f, FUSE_ROOT_ID, "sub"), sub);
+	assert_int_equal(look(&f, FUSE_ROOT_ID, "sub"), sub);
+	assert_int_equal(f.asked, asked + 1);
+	/* The kernel forgets as often as it was told; the server has counted 1 of dir. */
+	forget(&f, below, 1);
+	forget(&f, dir, 4);
+	assert_int_equal(attr(&f, dir, &attrs), 0);
+	forget(&f, dir, 2);
+	assert_int_equal(attr(&f, dir, &attrs), -ESTALE);
+	/* A rename, its own removal, or the host, and it is asked for. */
+	assert_int_equal(look(&f, FUSE_ROOT_ID, "sub"), sub);
+	assert_int_equal(rename_it(&f, "sub", "moved", 0), 0);
+	assert_int_equal(look(&f, FUSE_ROOT_ID, "sub"), 0);
+	assert_int_equal(look(&f, FUSE_ROOT_ID, "moved"), sub);
+	asked = f.asked;
+	assert_int_equal(look(&f, FUSE_ROOT_ID, "moved"), sub);
+	assert_int_equal(f.asked, asked);
+	const struct fuse_notify_inval_entry_out gone = {.parent = FUSE_ROOT_ID, .namelen = 5};
+	assert_int_equal(renameat(f.fd, "moved", f.fd, "elsewhere"), 0);
+	notified(&f, FUSE_NOTIFY_INVAL_ENTRY, &gone, sizeof gone, "moved");
+	assert_int_equal(look(&f, FUSE_ROOT_ID, "moved"), 0);
+	assert_int_equal(look(&f, FUSE_ROOT_ID, "elsewhere"), sub);
+	/* The kernel was told of it 7 times, and the server knows that. */
+	forget(&f, sub, 6);
+	assert_int_equal(attr(&f, sub, &attrs), 0);
+	forget(&f, sub, 1);
+	assert_int_equal(attr(&f, sub, &attrs), -ESTALE);
 	end(&f);
 }
 
@@ -221,13 +339,6 @@ static bool answered_here(struct fixture *f, uint64_t dir, const char *name, boo
 	return f->asked == asked;
 }
 
-static void host_makes(struct fixture *f, const char *path)
-{
-	int fd = openat(f->fd, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-	assert_true(fd >= 0);
-	close(fd);
-}
-
 /* In a directory that the guest has made no name is asked for but those it has made there. */
 static void test_made_directory(void **state)
 {
@@ -243,8 +354,12 @@ static void test_made_directory(void **state)
 	const struct fuse_mknod_in node = {.mode = S_IFREG | 0644};
 	assert_int_equal(named(&f, FUSE_MKNOD, dir, &node, sizeof node, "node"), 0);
 	assert_false(answered_here(&f, dir, "node", true));
-	make_dir(&f, dir, "dir");
-	assert_false(answered_here(&f, dir, "dir", true));
+	const struct fuse_setattr_in mode = {.valid = FATTR_MODE, .mode = S_IFDIR | 0700};
+	uint64_t below = make_dir(&f, dir, "dir");
+	raw_begin(&f.c, FUSE_SETATTR, below);
+	raw_add(&f.c, &mode, sizeof mode);
+	assert_int_equal(go(&f), 0);
+	assert_true(answered_here(&f, dir, "dir", true)); /* as what it was made, see test_known_directory */
 	raw_begin(&f.c, FUSE_SYMLINK, dir);
 	raw_name(&f.c, "link");
 	raw_name(&f.c, "target");
@@ -422,16 +537,6 @@ static void assert_fresh_here(struct fixture *f, uint64_t node)
 	assert_memory_equal(&out, &fresh, sizeof out);
 }
 
-static int rename_it(struct fixture *f, const char *from, const char *to, uint32_t flags)
-{
-	const struct fuse_rename2_in in = {.newdir = FUSE_ROOT_ID, .flags = flags};
-	raw_begin(&f->c, FUSE_RENAME2, FUSE_ROOT_ID);
-	raw_add(&f->c, &in, sizeof in);
-	raw_name(&f->c, from);
-	raw_name(&f->c, to);
-	return go(f);
-}
-
 /* What gets or loses a name comes with that: made as git makes its objects, moved, put in another's place. */
 static void test_attributes_with_names(void **state)
 {
@@ -468,7 +573,7 @@ static void test_attributes_with_names(void **state)
 	uint64_t b = create(&f, FUSE_ROOT_ID, "new", &fh);
 	assert_int_equal(put(&f, b, fh, "x"), 0);
 	f.hold = true;
-	make_dir_unanswered(&f, "dir");
+	rename_it(&f, "c", "cc", 0);
 	f.hold = false;
 	assert_int_equal(rename_it(&f, "new", "newer", 0), 0);
 	asked = f.asked;
@@ -581,6 +686,7 @@ int main(void)
 		cmocka_unit_test(test_announcer_is_not_answered),
 		cmocka_unit_test(test_attributes_and_ends),
 		cmocka_unit_test(test_listing),
+		cmocka_unit_test(test_known_directory),
 		cmocka_unit_test(test_changes_on_their_way),
 		cmocka_unit_test(test_made_directory),
 		cmocka_unit_test(test_made_directory_of_both),

@@ -1,0 +1,56 @@
+/* The answers that a workspace's relay (share_ahead.c) keeps until they are asked for, found by node and by name; and
+ * what its server has to hear of them. No descriptors, no clock. */
+#ifndef HULL_GUEST_SHARE_RECORD_H
+#define HULL_GUEST_SHARE_RECORD_H
+
+#include "share/share.h"
+
+#include <linux/fuse.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Of these, HULL_SHARE_AHEAD_ENTRY, KNOWN, ATTR, LIST and END are kept. */
+struct hull_record {
+	uint32_t type;   /* HULL_SHARE_AHEAD_* */
+	uint32_t given;  /* known: how often it was given out, which the server has not counted */
+	uint64_t node;   /* of an entry: its own */
+	uint64_t parent; /* of an entry */
+	uint64_t offset; /* end, list: where it is asked for */
+	uint32_t at;     /* list: which byte of `more` that is */
+	uint32_t len;    /* of what is behind it: an entry's name, a list */
+	union {
+		struct fuse_entry_out entry;
+		struct fuse_attr_out attr;
+	};
+	struct hull_record *by_node, *by_name; /* next in the bucket */
+	struct hull_record *older, *newer;
+	char more[];
+};
+
+struct hull_records;
+
+struct hull_records *hull_records_new(void); /* NULL when out of memory */
+void hull_records_free(struct hull_records *r);
+void hull_records_reset(struct hull_records *r); /* there is another server, which knows of none */
+
+/* One more, in the place of what was known of the same; `more` is what was behind it. When there are too many the
+ * oldest goes. */
+void hull_records_add(struct hull_records *r, const struct hull_share_ahead *from, const void *more);
+/* One that may not hold is not kept. */
+void hull_records_refuse(struct hull_records *r, const struct hull_share_ahead *from);
+/* An entry or a known one by its name; any other by its node. NULL when there is none. */
+struct hull_record *hull_records_named(struct hull_records *r, uint64_t parent, const char *name, size_t n);
+struct hull_record *hull_records_of(struct hull_records *r, uint64_t node, uint32_t type);
+
+/* It was given out: an entry's lookup is the kernel's now. */
+void hull_records_used(struct hull_records *r, struct hull_record *one);
+/* It does not hold any more (NULL: nothing). */
+void hull_records_drop(struct hull_records *r, struct hull_record *one);
+/* Nothing that may change with the node's names or content does; that it is there, as what it was, still holds. */
+void hull_records_changed(struct hull_records *r, uint64_t node);
+
+/* A request for the server, of at most `cap` bytes, at least 4096: lookups to be given back, or counted. Its length; 0
+ * when there is none. */
+size_t hull_records_tell(struct hull_records *r, uint8_t *out);
+
+#endif
