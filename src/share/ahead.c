@@ -4,15 +4,17 @@
  * taken, as for every reply that may be cached (share_reply_cached).
  *
  *     LOOKUP             the directory's other entries: a few at the first, more when it goes on asking; with the first
- *                        what READDIR gives, when those are all, as for READDIR below
+ *                        what READDIR gives, when those are all, as for READDIR below (ahead_dir.c)
+ *     LOOKUP, READDIR    of a guest that goes through a tree: the same of the directories beside it
+ *     LOOKUP again       of a directory: that it is there. mkdir makes the kernel ask even when it knows
  *     READDIR            when that was the last part: that there is no more, and the attributes, which the guest's
  *                        kernel takes for old because reading changes the time of access
  *     a name changes     the attributes of its directory; that those of what had the name are old, and the new ones
- *     MKDIR              that the new directory is empty, so that no name has to be asked for in it; and that it is
- * there LOOKUP again       of a directory, that it is there: mkdir makes the kernel ask even when it knows WRITE the
- * attributes of the file; READ of a whole file too OPEN, CREATE       that the FLUSH before it is closed has nothing to
- * report, where that is so OPEN for reading   that the handle may be used again; and the content, when that is little
- * and not there yet (what the guest has written itself counts as there, but for parts of pages)
+ *     MKDIR              that the new directory is empty, so that no name is asked for in it; and that it is there
+ *     WRITE              the attributes of the file; READ of a whole file too
+ *     OPEN, CREATE       that the FLUSH before it is closed has nothing to report, where that is so
+ *     OPEN for reading   that the handle may be used again; and the content, when that is little and not there yet
+ *                        (what the guest has written itself counts as there, but for parts of pages)
  *
  * An entry counts as one lookup, which the relay passes on or gives back. Not sent: files with several names, of which
  * a change by another name would go unnoticed; what the guest knows already. */
@@ -22,11 +24,9 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-/* How much of a directory is read: at the first LOOKUP in it, and when so many more have come. */
-enum { FIRST = 4 * 1024, MANY = 32 * 1024, MANY_AT = 4 };
-enum { CONTENT_MAX = 32 * 1024 };
+enum { CONTENT_MAX = 32 * 1024, LOOK = 1024 /* bytes of a directory that was just made */ };
 
-static bool may(const struct share_req *r, const struct share_inode *dir)
+bool share_ahead_may(const struct share_req *r, const struct share_inode *dir)
 {
 	return atomic_load(&r->sh->ahead) && !r->announcer && dir->type == S_IFDIR && share_watched(r->sh, dir);
 }
@@ -43,8 +43,7 @@ static bool send_records(struct share_req *r, const void *p, size_t n)
 	return r->t->send(r->t->ctx, iov, 3) == 0;
 }
 
-/* False when it was not sent. */
-static bool send_ahead(struct share_req *r, const void *p, size_t n)
+bool share_ahead_send(struct share_req *r, const void *p, size_t n)
 {
 	struct hull_share *sh = r->sh;
 	pthread_rwlock_rdlock(&sh->order);
@@ -53,8 +52,7 @@ static bool send_ahead(struct share_req *r, const void *p, size_t n)
 	return good;
 }
 
-/* A record with its name behind it; how many bytes. */
-static size_t put_named(struct hull_share_ahead *a, const char *name, uint8_t *out)
+size_t share_ahead_named(struct hull_share_ahead *a, const char *name, uint8_t *out)
 {
 	size_t n = strlen(name);
 	a->name_len = (uint32_t)n;
@@ -73,17 +71,17 @@ static bool attr_record(struct share_req *r, struct share_inode *ino, const stru
 	return out->attr.attr_valid > 0;
 }
 
-static bool directory_record(struct share_req *r, struct share_inode *dir, struct hull_share_ahead *out)
+bool share_ahead_directory(struct share_req *r, struct share_inode *dir, struct hull_share_ahead *out)
 {
 	struct share_stat st;
-	return may(r, dir) && share_stat_inode(r->sh, dir, &st) == 0 && attr_record(r, dir, &st, out);
+	return share_ahead_may(r, dir) && share_stat_inode(r->sh, dir, &st) == 0 && attr_record(r, dir, &st, out);
 }
 
 void share_ahead_attr(struct share_req *r, struct share_inode *dir)
 {
 	struct hull_share_ahead a;
-	if (directory_record(r, dir, &a))
-		send_ahead(r, &a, sizeof a);
+	if (share_ahead_directory(r, dir, &a))
+		share_ahead_send(r, &a, sizeof a);
 }
 
 /* Those of a file with several names, and of one that is gone, are left to be asked for. */
@@ -91,7 +89,7 @@ static bool inode_record(struct share_req *r, struct share_inode *ino, struct hu
 {
 	struct share_stat st;
 	if (ino->type == S_IFDIR)
-		return directory_record(r, ino, out);
+		return share_ahead_directory(r, ino, out);
 	return !r->announcer && share_stat_inode(r->sh, ino, &st) == 0 && st.x.stx_nlink == 1 &&
 	       attr_record(r, ino, &st, out);
 }
@@ -109,9 +107,9 @@ void share_ahead_names(struct share_req *r, struct share_inode *const dirs[2], s
 	for (int i = 0; i < 2; i++)
 		n += inodes[i] && inode_record(r, inodes[i], &a[n]);
 	for (int i = 0; i < 2; i++)
-		n += dirs[i] && directory_record(r, dirs[i], &a[n]);
+		n += dirs[i] && share_ahead_directory(r, dirs[i], &a[n]);
 	/* What is not known any more has to be said, whatever the host does meanwhile. */
-	if (n > 0 && !send_ahead(r, a, n * sizeof *a) && changed > 0)
+	if (n > 0 && !share_ahead_send(r, a, n * sizeof *a) && changed > 0)
 		send_records(r, a, changed * sizeof *a);
 }
 
@@ -131,7 +129,7 @@ void share_ahead_written(struct share_req *r, struct share_inode *file, int fd)
 		return;
 	/* What it has written it has. (Not to be said where changes are not notified, see keep_pages.) */
 	share_content_known(r->sh, file, &st);
-	send_ahead(r, &a, sizeof a);
+	share_ahead_send(r, &a, sizeof a);
 }
 
 void share_ahead_read(struct share_req *r, struct share_inode *file, int fd)
@@ -139,7 +137,7 @@ void share_ahead_read(struct share_req *r, struct share_inode *file, int fd)
 	struct hull_share_ahead a;
 	struct share_stat st;
 	if (file_record(r, file, fd, &st, &a))
-		send_ahead(r, &a, sizeof a);
+		share_ahead_send(r, &a, sizeof a);
 }
 
 void share_ahead_opened(struct share_req *r, struct share_inode *file, const struct share_handle *h,
@@ -169,7 +167,7 @@ void share_ahead_opened(struct share_req *r, struct share_inode *file, const str
 		while (n % 8)
 			r->scratch[n++] = 0;
 	}
-	send_ahead(r, r->scratch, n);
+	share_ahead_send(r, r->scratch, n);
 }
 
 void share_ahead_flush(struct share_req *r, const struct share_inode *file)
@@ -185,14 +183,14 @@ static size_t known_record(const struct share_inode *dir, const char *name, cons
 {
 	struct hull_share_ahead a = {.type = HULL_SHARE_AHEAD_KNOWN, .node = dir->id, .entry = *entry};
 	a.entry.attr_valid = a.entry.attr_valid_nsec = 0;
-	return put_named(&a, name, out);
+	return share_ahead_named(&a, name, out);
 }
 
 void share_ahead_known(struct share_req *r, struct share_inode *dir, const char *name, const struct share_stat *st)
 {
 	struct fuse_entry_out entry = {0};
 	uint8_t out[sizeof(struct hull_share_ahead) + NAME_MAX + 8];
-	if (!S_ISDIR(st->x.stx_mode) || !may(r, dir))
+	if (!S_ISDIR(st->x.stx_mode) || !share_ahead_may(r, dir))
 		return;
 	struct share_inode *ino = share_inode_find(r->sh, st);
 	if (!ino)
@@ -201,7 +199,7 @@ void share_ahead_known(struct share_req *r, struct share_inode *dir, const char 
 	share_entry_valid(r->sh, dir, &entry.entry_valid, &entry.entry_valid_nsec);
 	share_fill_attr(r->sh, st, &entry.attr);
 	share_inode_put(r->sh, ino);
-	send_ahead(r, out, known_record(dir, name, &entry, out));
+	share_ahead_send(r, out, known_record(dir, name, &entry, out));
 }
 
 /* It is empty, and known by its name. */
@@ -213,8 +211,9 @@ void share_ahead_made(struct share_req *r, struct share_inode *dir, const char *
 	if (!made)
 		return;
 	/* It is watched by now: what the host puts into it after this look is notified. */
-	_cleanup_close_ int fd = may(r, made) ? share_open_inode(sh, made, O_RDONLY | O_DIRECTORY, NULL) : -1;
-	long got = fd < 0 ? -1 : syscall(SYS_getdents64, fd, r->scratch, FIRST);
+	_cleanup_close_ int fd = share_ahead_may(r, made) ? share_open_inode(sh, made, O_RDONLY | O_DIRECTORY, NULL)
+							  : -1;
+	long got = fd < 0 ? -1 : syscall(SYS_getdents64, fd, r->scratch, LOOK);
 	bool empty = got >= 0;
 	for (long at = 0; at < got; at += share_reclen(r->scratch + at))
 		empty = empty && share_dots((const char *)r->scratch + at + SHARE_DIRENT_NAME);
@@ -225,108 +224,17 @@ void share_ahead_made(struct share_req *r, struct share_inode *dir, const char *
 		memcpy(r->scratch, &a, sizeof a);
 		n = sizeof a;
 	}
-	if (may(r, dir))
+	if (share_ahead_may(r, dir))
 		n += known_record(dir, name, entry, r->scratch + n);
 	if (n)
-		send_ahead(r, r->scratch, n);
+		share_ahead_send(r, r->scratch, n);
 }
 
 void share_ahead_end(struct share_req *r, struct share_inode *dir, uint64_t offset)
 {
 	struct hull_share_ahead a[2];
-	if (!directory_record(r, dir, &a[0]))
+	if (!share_ahead_directory(r, dir, &a[0]))
 		return;
 	a[1] = (struct hull_share_ahead){.type = HULL_SHARE_AHEAD_END, .node = dir->id, .offset = offset};
-	send_ahead(r, a, sizeof a);
-}
-
-/* The record of (dir, name) at `out`; its length, 0 when it is not to be sent. *linked: because it has other names. */
-static size_t entry_record(struct share_req *r, struct share_inode *dir, int fd, const char *name, uint8_t *out,
-			   bool *linked)
-{
-	struct hull_share *sh = r->sh;
-	struct share_stat st;
-	struct hull_share_ahead a = {.type = HULL_SHARE_AHEAD_ENTRY, .node = dir->id};
-	if (share_identify(sh, fd, name, &st) < 0)
-		return 0;
-	if (!S_ISDIR(st.x.stx_mode) && st.x.stx_nlink > 1) {
-		*linked = true;
-		return 0;
-	}
-	struct share_inode *known = share_inode_find(sh, &st);
-	share_inode_put(sh, known);
-	if (known || share_fill_entry(r, dir, name, &st, &a.entry) < 0)
-		return 0;
-	if (a.entry.attr_valid == 0) {
-		share_inode_forget(sh, a.entry.nodeid, 1);
-		return 0;
-	}
-	return put_named(&a, name, out);
-}
-
-static void forget_all(struct share_req *r, const uint8_t *p, size_t n)
-{
-	struct hull_share_ahead a;
-	for (size_t at = 0; at < n; at += (sizeof a + a.name_len + 7) & ~(size_t)7) {
-		memcpy(&a, p + at, sizeof a);
-		share_inode_forget(r->sh, a.entry.nodeid, 1);
-	}
-}
-
-/* What READDIR would give, when that is little: the records at `out`, their length; else 0. `entries` holds `got` bytes
- * of the directory open at fd, from its beginning, and has room behind them. */
-static size_t list_record(struct share_req *r, struct share_inode *dir, int fd, uint8_t *entries, long got,
-			  uint8_t *out)
-{
-	struct hull_share_ahead attr, list = {.type = HULL_SHARE_AHEAD_LIST, .node = dir->id};
-	struct hull_share_ahead end = {.type = HULL_SHARE_AHEAD_END, .node = dir->id};
-	uint8_t *to = out + sizeof attr + sizeof list;
-	size_t n = 0;
-	/* All of it? */
-	if (syscall(SYS_getdents64, fd, entries + got, FIRST) != 0 || !directory_record(r, dir, &attr))
-		return 0;
-	for (long at = 0; at < got; at += share_reclen(entries + at)) {
-		const char *name = (const char *)entries + at + SHARE_DIRENT_NAME;
-		uint64_t ino;
-		memcpy(&ino, entries + at, sizeof ino);
-		memcpy(&end.offset, entries + at + SHARE_DIRENT_OFF, sizeof end.offset);
-		uint8_t type = entries[at + SHARE_DIRENT_TYPE];
-		if (type == 0)
-			return 0; /* only looking at each would tell */
-		n += share_put_dirent(to + n, share_guest_ino(r->sh, dir->key.dev, ino), end.offset, type, name,
-				      strlen(name));
-		if (n > HULL_SHARE_AHEAD_LIST_MAX)
-			return 0;
-	}
-	list.name_len = (uint32_t)n;
-	memcpy(out, &attr, sizeof attr);
-	memcpy(out + sizeof attr, &list, sizeof list);
-	memcpy(to + n, &end, sizeof end);
-	return (size_t)(to - out) + n + sizeof end;
-}
-
-void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const char *asked)
-{
-	if (!may(r, dir) || atomic_load(&r->sh->no_generations))
-		return;
-	uint32_t before = __atomic_fetch_add(&dir->asked, 1, __ATOMIC_RELAXED);
-	if (before != 0 && before != MANY_AT)
-		return;
-	_cleanup_close_ int fd = share_open_inode(r->sh, dir, O_RDONLY, NULL);
-	/* The records first, the entries at the end of the room for replies. */
-	uint8_t *entries = r->scratch + HULL_SHARE_MAX_WRITE - MANY;
-	long got = fd < 0 ? 0 : syscall(SYS_getdents64, fd, entries, before ? MANY : FIRST);
-	size_t n = 0;
-	bool linked = false;
-	for (long at = 0; at < got;) {
-		const char *name = (const char *)entries + at + SHARE_DIRENT_NAME;
-		if (!share_dots(name) && strcmp(name, asked) != 0)
-			n += entry_record(r, dir, fd, name, r->scratch + n, &linked);
-		at += share_reclen(entries + at);
-	}
-	/* READDIR itself gives the attributes of all, for one answer: not to be had without those that were left out.
-	 */
-	size_t list = got > 0 && before == 0 && !linked ? list_record(r, dir, fd, entries, got, r->scratch + n) : 0;
-	if (n + list > 0 && !send_ahead(r, r->scratch, n + list))
-		forget_all(r, r->scratch, n);
+	share_ahead_send(r, a, sizeof a);
 }

@@ -175,6 +175,8 @@ static void read_entries(struct share_req *r, struct share_inode *ino, bool plus
 	struct share_handle *h = stream ? stream_at(r, ino, in->offset) : dir_handle(r, ino, in->fh);
 	if (!h)
 		return;
+	if (stream && in->offset == 0)
+		share_ahead_walk(r, ino);
 	size_t size = in->size < HULL_SHARE_MAX_WRITE ? in->size : HULL_SHARE_MAX_WRITE;
 	pthread_mutex_lock(&h->dir);
 	int e = seek(h, in->offset);

@@ -62,7 +62,12 @@ struct share_inode {
 	struct share_owner *owners;   /* its fcntl lock owners */
 	struct share_watch *watch;    /* directories: being watched */
 	bool watch_failed;
-	uint32_t asked;    /* directories: LOOKUPs in it */
+	uint32_t asked; /* directories: LOOKUPs in it */
+	/* Directories, of ahead_dir.c: the guest has looked into it, or what is in it was sent ahead; somebody sends
+	 * what is in those below it, how many of them at a time, and how far that is; how many in those below. */
+	bool looked, walking;
+	uint32_t window, below;
+	uint64_t walked;
 	int64_t ctime_sec; /* of the content the guest's page cache may hold, from its last OPEN */
 	uint32_t ctime_nsec;
 	uint64_t told_size; /* files: what the guest was last told */
@@ -319,8 +324,15 @@ bool share_content_known(struct hull_share *sh, struct share_inode *ino, const s
 size_t share_put_dirent(uint8_t *to, uint64_t ino, uint64_t next, uint8_t type, const char *name,
 			size_t len); /* dir.c */
 
-/* --- ahead.c: each sends what may be asked next, before the reply to `r` --- */
-void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const char *asked);
+/* --- ahead_dir.c and ahead.c: each sends what may be asked next, before the reply to `r` --- */
+void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const char *asked); /* uses r->scratch */
+void share_ahead_walk(struct share_req *r, struct share_inode *dir); /* it is looked into; uses r->scratch */
+/* May anything in dir be sent ahead? Send n bytes of records; false when they do not hold any more. Put a record's name
+ * behind it, at `out`: how many bytes. The attributes of a directory; false when they may not be kept. */
+bool share_ahead_may(const struct share_req *r, const struct share_inode *dir);
+bool share_ahead_send(struct share_req *r, const void *p, size_t n);
+size_t share_ahead_named(struct hull_share_ahead *a, const char *name, uint8_t *out);
+bool share_ahead_directory(struct share_req *r, struct share_inode *dir, struct hull_share_ahead *out);
 void share_ahead_attr(struct share_req *r, struct share_inode *dir);
 /* Names changed in these two directories (the second may be NULL), and these two inodes got or lost one (either may be
  * NULL). */

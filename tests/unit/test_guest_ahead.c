@@ -197,6 +197,74 @@ static void test_listing(void **state)
 	end(&f);
 }
 
+/* Who goes through directories side by side is told of the next ones too, in twos and fours, and of none twice. */
+static void test_walk(void **state)
+{
+	enum { DIRS = 40 };
+	struct fixture f;
+	char name[32];
+	uint64_t last = 0, again, dirs[DIRS];
+	unsigned questions = 0;
+	begin(&f);
+	assert_int_equal(mkdirat(f.fd, "tree", 0755), 0);
+	for (unsigned i = 0; i < DIRS; i++) {
+		snprintf(name, sizeof name, "tree/d%u", i);
+		assert_int_equal(mkdirat(f.fd, name, 0755), 0);
+		for (char c = 'x'; c <= 'z'; c++) {
+			snprintf(name, sizeof name, "tree/d%u/%c", i, c);
+			host_makes(&f, name);
+		}
+	}
+	if (!watching(&f)) {
+		end(&f);
+		skip();
+	}
+	uint64_t tree = look(&f, FUSE_ROOT_ID, "tree");
+	for (unsigned i = 0; i < DIRS; i++) {
+		snprintf(name, sizeof name, "d%u", i);
+		dirs[i] = look(&f, tree, name);
+		assert_true(dirs[i] != 0);
+	}
+	for (unsigned i = 0; i < DIRS; i++) {
+		unsigned asked = f.asked;
+		assert_int_equal(read_dir(&f, dirs[i], 0, 4096, &last), 5);
+		assert_int_equal(read_dir(&f, dirs[i], last, 4096, &again), 0);
+		questions += f.asked - asked;
+	}
+	assert_in_range(questions, 2, 10);
+	/* Once each: after a change on the host it is asked for, and only it. */
+	for (unsigned i = 0; i < DIRS; i++) {
+		const struct fuse_notify_inval_inode_out inval = {.ino = dirs[i]};
+		notified(&f, FUSE_NOTIFY_INVAL_INODE, &inval, sizeof inval, NULL);
+		unsigned asked = f.asked;
+		assert_int_equal(read_dir(&f, dirs[i], 0, 4096, &last), 5);
+		assert_int_equal(f.asked, asked + 1);
+	}
+	end(&f);
+	/* Not of what changed while it was looked at, and not beside a change. */
+	begin(&f);
+	assert_int_equal(mkdirat(f.fd, "tree", 0755), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(name, sizeof name, "tree/d%u", i);
+		assert_int_equal(mkdirat(f.fd, name, 0755), 0);
+	}
+	tree = look(&f, FUSE_ROOT_ID, "tree");
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(name, sizeof name, "d%u", i);
+		dirs[i] = look(&f, tree, name);
+	}
+	read_dir(&f, dirs[0], 0, 4096, &last);
+	f.hold = true;
+	make_dir_unanswered(&f, "beside"); /* in another directory: does not matter */
+	named(&f, FUSE_MKDIR, dirs[2], &(struct fuse_mkdir_in){.mode = 0755}, sizeof(struct fuse_mkdir_in), "new");
+	f.hold = false;
+	read_dir(&f, dirs[1], 0, 4096, &last);
+	unsigned asked = f.asked;
+	assert_int_equal(read_dir(&f, dirs[2], 0, 4096, &last), 3);
+	assert_int_equal(f.asked, asked + 1);
+	end(&f);
+}
+
 static int rename_it(struct fixture *f, const char *from, const char *to, uint32_t flags)
 {
 	const struct fuse_rename2_in in = {.newdir = FUSE_ROOT_ID, .flags = flags};
@@ -686,6 +754,7 @@ int main(void)
 		cmocka_unit_test(test_announcer_is_not_answered),
 		cmocka_unit_test(test_attributes_and_ends),
 		cmocka_unit_test(test_listing),
+		cmocka_unit_test(test_walk),
 		cmocka_unit_test(test_known_directory),
 		cmocka_unit_test(test_changes_on_their_way),
 		cmocka_unit_test(test_made_directory),
