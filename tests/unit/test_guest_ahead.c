@@ -210,7 +210,7 @@ static void test_walk(void **state)
 	for (unsigned i = 0; i < DIRS; i++) {
 		snprintf(name, sizeof name, "tree/d%u", i);
 		assert_int_equal(mkdirat(f.fd, name, 0755), 0);
-		for (char c = 'x'; c <= 'z'; c++) {
+		for (int c = 'x'; c <= 'z'; c++) {
 			snprintf(name, sizeof name, "tree/d%u/%c", i, c);
 			host_makes(&f, name);
 		}
