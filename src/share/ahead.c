@@ -182,7 +182,6 @@ static size_t known_record(const struct share_inode *dir, const char *name, cons
 			   uint8_t *out)
 {
 	struct hull_share_ahead a = {.type = HULL_SHARE_AHEAD_KNOWN, .node = dir->id, .entry = *entry};
-	a.entry.attr_valid = a.entry.attr_valid_nsec = 0;
 	return share_ahead_named(&a, name, out);
 }
 
@@ -198,6 +197,12 @@ void share_ahead_known(struct share_req *r, struct share_inode *dir, const char 
 	entry.nodeid = ino->id;
 	share_entry_valid(r->sh, dir, &entry.entry_valid, &entry.entry_valid_nsec);
 	share_fill_attr(r->sh, st, &entry.attr);
+	/* First watched, then looked at, as in share_fill_entry. */
+	struct share_stat now;
+	if (share_watched(r->sh, ino) && share_stat_inode(r->sh, ino, &now) == 0) {
+		share_fill_attr(r->sh, &now, &entry.attr);
+		share_attr_valid(r->sh, ino, &now, &entry.attr_valid, &entry.attr_valid_nsec);
+	}
 	share_inode_put(r->sh, ino);
 	share_ahead_send(r, out, known_record(dir, name, &entry, out));
 }

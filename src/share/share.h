@@ -74,8 +74,8 @@ enum {
 				  * so, with those that are open */
 	HULL_SHARE_AHEAD_DATA,   /* READ of node, a file, from its beginning: `name_len` bytes where a name would be */
 	HULL_SHARE_AHEAD_KNOWN,  /* LOOKUP of the name in node, which the guest knows already, a directory: `entry`, as
-				  * often  as it is asked for; each counts (HULL_SHARE_RELAY_LOOKED). The attributes are
-				  * old */
+				  * often as it is asked for; each counts (HULL_SHARE_RELAY_LOOKED). The name holds
+				  * beside  all changes but of names that go, the attributes like those of ATTR */
 	HULL_SHARE_AHEAD_FLUSH,  /* FLUSH of node, while it is open and has no locks: there is nothing to report */
 	HULL_SHARE_AHEAD_CHANGED, /* what was sent ahead of node is not true any more. Holds whatever is on its way, and
 				   * comes with every change by which a node that is not named in it gets or loses a

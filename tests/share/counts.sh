@@ -85,6 +85,18 @@ measure()
 	show "$1, again" "$top/second"
 }
 
+# measure_after NAME SETUP COMMAND: what the command adds, in a mount where the setup was run before it.
+measure_after()
+{
+	[ "$wanted" = "  " ] || [[ $wanted = *" $1 "* ]] || return 0
+	counted "$top/once" "$2"
+	rm -rf "${top:?}/host/new"
+	counted "$top/twice" "$2; $3"
+	rm -rf "${top:?}/host/new"
+	minus "$top/once" "$top/twice" >"$top/second"
+	show "$1" "$top/second"
+}
+
 repository
 measure status warm 'git -C repo status'
 measure find warm 'find repo'
@@ -98,4 +110,9 @@ measure copy cold 'cp -a repo/d1 copy'
 rm -rf "$top/host/copy"
 measure clone cold 'git clone -q --no-hardlinks repo clone'
 rm -rf "$top/host/clone"
+files='mkdir new && cd new && for i in {0..999}; do mkdir -p d$((i % 100)); echo "content $i" >d$((i % 100))/f$i; done; git init -q'
+commit='git add . && git commit -qm one'
+measure_after commit "$files" "$commit"
+measure_after loose "$files; $commit" 'git clone -q --no-local . clone'
+measure_after mkdir 'mkdir -p new/{0..9}/{0..9}' 'for i in {0..9}; do mkdir -p new/$i/{0..9}; done'
 measure build cold 'cd c; for i in {0..19}; do gcc -O0 -c f$i.c; done; cd ..'

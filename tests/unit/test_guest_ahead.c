@@ -109,10 +109,15 @@ static uint64_t make_dir(struct fixture *f, uint64_t in, const char *name)
 	return out.nodeid;
 }
 
-static void make_dir_unanswered(struct fixture *f, const char *name)
+static void make_dir_unanswered_in(struct fixture *f, uint64_t dir, const char *name)
 {
 	const struct fuse_mkdir_in mk = {.mode = 0755};
-	named(f, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, name);
+	named(f, FUSE_MKDIR, dir, &mk, sizeof mk, name);
+}
+
+static void make_dir_unanswered(struct fixture *f, const char *name)
+{
+	make_dir_unanswered_in(f, FUSE_ROOT_ID, name);
 }
 
 static void host_makes(struct fixture *f, const char *path)
@@ -256,7 +261,7 @@ static void test_walk(void **state)
 	read_dir(&f, dirs[0], 0, 4096, &last);
 	f.hold = true;
 	make_dir_unanswered(&f, "beside"); /* in another directory: does not matter */
-	named(&f, FUSE_MKDIR, dirs[2], &(struct fuse_mkdir_in){.mode = 0755}, sizeof(struct fuse_mkdir_in), "new");
+	make_dir_unanswered_in(&f, dirs[2], "new");
 	f.hold = false;
 	read_dir(&f, dirs[1], 0, 4096, &last);
 	unsigned asked = f.asked;
@@ -302,6 +307,7 @@ static void test_known_directory(void **state)
 	unsigned asked = f.asked;
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(look(&f, FUSE_ROOT_ID, "dir"), dir);
+	assert_true(look_entry(&f, FUSE_ROOT_ID, "dir").attr_valid > 0);
 	assert_int_equal(f.asked, asked);
 	/* With attributes as they are, or none that hold. */
 	uint64_t below = make_dir(&f, dir, "below");
@@ -320,11 +326,27 @@ static void test_known_directory(void **state)
 	assert_int_equal(look(&f, FUSE_ROOT_ID, "sub"), sub);
 	assert_int_equal(look(&f, FUSE_ROOT_ID, "sub"), sub);
 	assert_int_equal(f.asked, asked + 1);
+	/* Beside a change of it the name holds, its attributes do not. */
+	const struct fuse_setattr_in mode = {.valid = FATTR_MODE, .mode = S_IFDIR | 0700};
+	f.hold = true;
+	raw_begin(&f.c, FUSE_SETATTR, sub);
+	raw_add(&f.c, &mode, sizeof mode);
+	go(&f);
+	f.hold = false;
+	const struct fuse_notify_inval_entry_out again = {.parent = FUSE_ROOT_ID, .namelen = 3};
+	notified(&f, FUSE_NOTIFY_INVAL_ENTRY, &again, sizeof again, "sub");
+	assert_int_equal(look(&f, FUSE_ROOT_ID, "sub"), sub);
+	asked = f.asked;
+	entry = look_entry(&f, FUSE_ROOT_ID, "sub");
+	assert_int_equal(f.asked, asked);
+	assert_int_equal(entry.nodeid, sub);
+	assert_int_equal(entry.attr_valid, 0);
+	assert_false(hull_ahead_message(f.ahead, f.held, f.held_len, &(struct hull_ahead_store){0}));
 	/* The kernel forgets as often as it was told; the server has counted 1 of dir. */
 	forget(&f, below, 1);
 	forget(&f, dir, 4);
 	assert_int_equal(attr(&f, dir, &attrs), 0);
-	forget(&f, dir, 2);
+	forget(&f, dir, 3);
 	assert_int_equal(attr(&f, dir, &attrs), -ESTALE);
 	/* A rename, its own removal, or the host, and it is asked for. */
 	assert_int_equal(look(&f, FUSE_ROOT_ID, "sub"), sub);
@@ -339,8 +361,8 @@ static void test_known_directory(void **state)
 	notified(&f, FUSE_NOTIFY_INVAL_ENTRY, &gone, sizeof gone, "moved");
 	assert_int_equal(look(&f, FUSE_ROOT_ID, "moved"), 0);
 	assert_int_equal(look(&f, FUSE_ROOT_ID, "elsewhere"), sub);
-	/* The kernel was told of it 7 times, and the server knows that. */
-	forget(&f, sub, 6);
+	/* The kernel was told of it 9 times, and the server knows that. */
+	forget(&f, sub, 8);
 	assert_int_equal(attr(&f, sub, &attrs), 0);
 	forget(&f, sub, 1);
 	assert_int_equal(attr(&f, sub, &attrs), -ESTALE);
