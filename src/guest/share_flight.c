@@ -32,6 +32,9 @@ void hull_flights_reset(struct hull_flights *f)
 
 static void note(struct hull_flight_beside *b, uint64_t node)
 {
+	for (unsigned i = 0; i < b->count; i++)
+		if (b->nodes[i] == node)
+			return;
 	if (node == 0)
 		return;
 	if (b->count == sizeof(b->nodes) / sizeof(*b->nodes))

@@ -173,9 +173,10 @@ static void op_announcer(struct share_req *r)
 
 static void op_looked(struct share_req *r)
 {
-	struct hull_share_looked in = {.node = hull_cur_le64(&r->in), .count = hull_cur_le64(&r->in)};
+	uint64_t node = hull_cur_le64(&r->in);
+	uint64_t count = hull_cur_le64(&r->in);
 	if (!r->in.bad)
-		share_inode_looked(r->sh, in.node, in.count);
+		share_inode_looked(r->sh, node, count);
 }
 
 /* --- dispatch --- */
