@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -370,13 +371,26 @@ __attribute__((unused)) static void step(struct world *w)
 		peer_step(&w->clients[i]);
 }
 
-#define until(w, condition)                                                          \
-	do {                                                                         \
-		bool so_ = false;                                                    \
-		for (int left_ = 200000; left_ > 0 && !(so_ = (condition)); left_--) \
-			step(w);                                                     \
-		if (!so_)                                                            \
-			fail_msg("never so: %s", #condition);                        \
+/* Something is wrong when it is not so by then; it is so far sooner. (Counting steps would say how fast the machine is:
+ * some conditions wait for a timer of the keeper's.) */
+enum { UNTIL_S = 60 };
+__attribute__((unused)) static time_t seconds(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+#define until(w, condition)                                                      \
+	do {                                                                     \
+		bool so_ = false;                                                \
+		for (time_t end_ = seconds() + UNTIL_S; !(so_ = (condition));) { \
+			if (seconds() > end_)                                    \
+				break;                                           \
+			step(w);                                                 \
+		}                                                                \
+		if (!so_)                                                        \
+			fail_msg("never so: %s", #condition);                    \
 	} while (0)
 
 __attribute__((unused)) static void settle(struct world *w)
