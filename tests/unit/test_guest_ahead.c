@@ -546,6 +546,20 @@ static void test_made_many(void **state)
 	end(&f);
 }
 
+/* It has no name any more, which the server is asked for. */
+static void assert_nameless(struct fixture *f, uint64_t node, uint64_t fh)
+{
+	const struct fuse_getattr_in by_handle = {.getattr_flags = FUSE_GETATTR_FH, .fh = fh};
+	struct fuse_attr_out out = {0};
+	unsigned asked = f->asked;
+	raw_begin(&f->c, FUSE_GETATTR, node);
+	raw_add(&f->c, &by_handle, sizeof by_handle);
+	assert_int_equal(go(f), 0);
+	assert_int_equal(f->asked, asked + 1);
+	memcpy(&out, f->c.reply, sizeof out);
+	assert_int_equal(out.attr.nlink, 0);
+}
+
 /* The attributes of a file come with what is written, and hold until something touches it. */
 static void test_written_attributes(void **state)
 {
@@ -605,14 +619,7 @@ static void test_written_attributes(void **state)
 	asked = f.asked;
 	assert_int_equal(attr(&f, third, &out), 0);
 	assert_int_equal(f.asked, asked);
-	const struct fuse_getattr_in by_handle = {.getattr_flags = FUSE_GETATTR_FH, .fh = other_fh};
-	raw_begin(&f.c, FUSE_GETATTR, other);
-	raw_add(&f.c, &by_handle, sizeof by_handle);
-	asked = f.asked;
-	assert_int_equal(go(&f), 0);
-	assert_int_equal(f.asked, asked + 1);
-	memcpy(&out, f.c.reply, sizeof out);
-	assert_int_equal(out.attr.nlink, 0);
+	assert_nameless(&f, other, other_fh);
 	end(&f);
 }
 
@@ -651,14 +658,8 @@ static void test_attributes_with_names(void **state)
 	assert_int_equal(put(&f, object, fh, "two"), 0);
 	assert_int_equal(rename_it(&f, "moved", "a", 0), 0);
 	assert_fresh_here(&f, a);
-	const struct fuse_getattr_in by_handle = {.getattr_flags = FUSE_GETATTR_FH, .fh = fh};
-	raw_begin(&f.c, FUSE_GETATTR, object);
-	raw_add(&f.c, &by_handle, sizeof by_handle);
-	unsigned asked = f.asked;
-	assert_int_equal(go(&f), 0);
-	assert_int_equal(f.asked, asked + 1);
-	memcpy(&out, f.c.reply, sizeof out);
-	assert_int_equal(out.attr.nlink, 0);
+	unsigned asked;
+	assert_nameless(&f, object, fh);
 	/* That they do not hold is heeded beside a change that is on its way, when nothing else is. */
 	uint64_t b = create(&f, FUSE_ROOT_ID, "new", &fh);
 	assert_int_equal(put(&f, b, fh, "x"), 0);
