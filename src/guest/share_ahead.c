@@ -492,10 +492,10 @@ static void take_record(struct hull_ahead *a, const struct hull_flight *f, const
 	case HULL_SHARE_AHEAD_END:
 		if (holds(f, r))
 			hull_records_add(a->records, r, more);
-		if (f && r->type == HULL_SHARE_AHEAD_KNOWN && !hull_flight_alone(f, r->entry.nodeid))
-			hull_records_changed(a->records, r->entry.nodeid); /* its attributes do not */
 		else
 			hull_records_refuse(a->records, r);
+		if (f && r->type == HULL_SHARE_AHEAD_KNOWN && !hull_flight_alone(f, r->entry.nodeid))
+			hull_records_changed(a->records, r->entry.nodeid); /* its attributes do not */
 		break;
 	case HULL_SHARE_AHEAD_EMPTY:
 		if (r->node != 0 && f)
