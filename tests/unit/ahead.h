@@ -190,4 +190,71 @@ static inline void begin_watching(struct fixture *f)
 	}
 }
 
+/* Names and the cookie behind the last one, of what READDIRPLUS gives at `offset`. */
+static inline size_t read_dir(struct fixture *f, uint64_t dir, uint64_t offset, uint32_t size, uint64_t *last)
+{
+	const struct fuse_read_in in = {.offset = offset, .size = size};
+	size_t count = 0;
+	raw_begin(&f->c, FUSE_READDIRPLUS, dir);
+	raw_add(&f->c, &in, sizeof in);
+	assert_int_equal(go(f), 0);
+	for (size_t at = 0; at < f->c.reply_len; count++) {
+		struct fuse_direntplus d;
+		memcpy(&d, f->c.reply + at, FUSE_NAME_OFFSET_DIRENTPLUS);
+		*last = d.dirent.off;
+		at += FUSE_DIRENTPLUS_SIZE(&d);
+	}
+	return count;
+}
+
+static inline uint64_t make_dir(struct fixture *f, uint64_t in, const char *name)
+{
+	const struct fuse_mkdir_in mk = {.mode = 0755};
+	struct fuse_entry_out out;
+	assert_int_equal(named(f, FUSE_MKDIR, in, &mk, sizeof mk, name), 0);
+	memcpy(&out, f->c.reply, sizeof out);
+	return out.nodeid;
+}
+
+static inline void make_dir_unanswered_in(struct fixture *f, uint64_t dir, const char *name)
+{
+	const struct fuse_mkdir_in mk = {.mode = 0755};
+	named(f, FUSE_MKDIR, dir, &mk, sizeof mk, name);
+}
+
+static inline void make_dir_unanswered(struct fixture *f, const char *name)
+{
+	make_dir_unanswered_in(f, FUSE_ROOT_ID, name);
+}
+
+static inline void host_makes(struct fixture *f, const char *path)
+{
+	int fd = openat(f->fd, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+static inline int rename_it(struct fixture *f, const char *from, const char *to, uint32_t flags)
+{
+	const struct fuse_rename2_in in = {.newdir = FUSE_ROOT_ID, .flags = flags};
+	raw_begin(&f->c, FUSE_RENAME2, FUSE_ROOT_ID);
+	raw_add(&f->c, &in, sizeof in);
+	raw_name(&f->c, from);
+	raw_name(&f->c, to);
+	return go(f);
+}
+
+static inline uint64_t create(struct fixture *f, uint64_t in, const char *name, uint64_t *fh)
+{
+	const struct fuse_create_in how = {.flags = O_RDWR | O_CREAT | O_EXCL, .mode = 0644};
+	struct {
+		struct fuse_entry_out entry;
+		struct fuse_open_out open;
+	} out;
+	assert_int_equal(named(f, FUSE_CREATE, in, &how, sizeof how, name), 0);
+	memcpy(&out, f->c.reply, sizeof out);
+	*fh = out.open.fh;
+	return out.entry.nodeid;
+}
+
 #endif
