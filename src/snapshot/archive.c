@@ -7,14 +7,16 @@
  *     u8 'E'                                      the end, and nothing behind it
  *
  * snapshot.json carries the SHA-256 of every file and its own; an import is only what it should be when all of those
- * agree. Until then nothing that is read is believed further than the limits it states: names are known ones, extents
- * lie inside the file, and no more bytes are written than it says are stored. */
+ * agree. Until then nothing that is read is believed further than the limits it states: names are known ones and come
+ * once, extents lie inside the file, and no more bytes are written than it says are stored. There has to be room for
+ * those before the first is written, and zeros are not written at all: a few bytes of archive cannot fill a disk. */
 #include "snapshot/internal.h"
 
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/space.h"
 #include "base/text.h"
 
 #include <fcntl.h>
@@ -260,6 +262,8 @@ static int get_extent(struct reader *r, int fd, uint64_t size, uint64_t *next, u
 	*next = at + n;
 	*left -= n;
 	rc = get(r, chunk, n);
+	if (rc == 0 && hull_all_zero(chunk, n))
+		return 0; /* the file is all holes yet */
 	for (size_t done = 0; rc == 0 && done < n;) {
 		ssize_t w = pwrite(fd, chunk + done, n - done, (off_t)(at + done));
 		if (w < 0 && errno != EINTR)
@@ -269,11 +273,21 @@ static int get_extent(struct reader *r, int fd, uint64_t size, uint64_t *next, u
 	return rc;
 }
 
+/* Which of the known files it is; -1 = none. */
+static int file_number(const char *name)
+{
+	for (int i = 0; hull_snapshot_files[i]; i++)
+		if (strcmp(hull_snapshot_files[i], name) == 0)
+			return i;
+	return -1;
+}
+
 static int get_files(struct reader *r, const char *dir, const struct hull_snapshot *s)
 {
 	_cleanup_free_ uint8_t *chunk = malloc(CHUNK);
 	_cleanup_close_ int fd = -1;
 	uint64_t size = 0, next = 0, left = 0;
+	unsigned seen = 0;
 	if (!chunk)
 		return hull_fail(r->err, -ENOMEM, "out of memory");
 	for (;;) {
@@ -297,8 +311,12 @@ static int get_files(struct reader *r, const char *dir, const struct hull_snapsh
 			size = hull_cur_le64(&cur);
 			if (rc == 0 && (!f || size != (uint64_t)json_integer_value(json_object_get(f, "size"))))
 				rc = damaged(r, "a file is not the one described");
+			int number = rc == 0 ? file_number(name) : -1;
+			if (rc == 0 && (number < 0 || (seen & 1U << number)))
+				rc = damaged(r, "a file comes twice");
 			if (rc < 0)
 				return rc;
+			seen |= 1U << number;
 			left = (uint64_t)json_integer_value(json_object_get(f, "stored"));
 			next = 0;
 			_cleanup_free_ char *path = hull_fmt("%s/%s", dir, name);
@@ -314,12 +332,30 @@ static int get_files(struct reader *r, const char *dir, const struct hull_snapsh
 	}
 }
 
+/* Is there room for all that it says is stored? */
+static int ask_for_space(const char *dir, const struct hull_snapshot *s, struct hull_error *err)
+{
+	uint64_t total = 0;
+	for (size_t i = 0; hull_snapshot_files[i]; i++) {
+		const json_t *f = json_object_get(s->files, hull_snapshot_files[i]);
+		json_int_t stored = json_integer_value(json_object_get(f, "stored"));
+		if (stored < 0 || __builtin_add_overflow(total, (uint64_t)stored, &total))
+			return hull_fail(err, -EBADMSG, "the archive is damaged: its description is none");
+	}
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return hull_fail_errno(err, "%s", dir);
+	return hull_space_check(fd, total, 0, err) < 0 ? hull_wrap(err, "no room for what it holds") : 0;
+}
+
 int hull_archive_import(int from, const char *dir, struct hull_error *err)
 {
 	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
 	struct reader r = {.ctx = ZSTD_createDCtx(), .fd = from, .cap = ZSTD_DStreamInSize(), .err = err};
 	r.raw = malloc(r.cap);
 	int rc = r.ctx && r.raw ? get_header(&r, dir, &s) : hull_fail(err, -ENOMEM, "out of memory");
+	if (rc == 0)
+		rc = ask_for_space(dir, &s, err);
 	if (rc == 0)
 		rc = get_files(&r, dir, &s);
 	ZSTD_freeDCtx(r.ctx);
