@@ -617,6 +617,8 @@ static bool still_allowed(struct conn *c)
 	if ((c->mode == MODE_HTTP || c->mode == MODE_SWITCH || c->judged) && c->method && c->path &&
 	    hull_policy_request(&g->policy, &c->target, c->method, c->path).verdict != HULL_ALLOW)
 		return false;
+	if (c->unseen && hull_policy_vetoes(&g->policy, c->target.port, c->target.proto))
+		return false;
 	if (c->said && conn_veto(c, c->said, c->mode == MODE_PASS && !c->judged ? NULL : c->method, c->path))
 		return false;
 	c->verdict = a.verdict;

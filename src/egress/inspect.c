@@ -127,12 +127,18 @@ static bool give_absolute(struct conn *c)
 	       give(c, b + rest, line - rest) && give(c, auth, strlen(auth)) && give(c, b + line, h->head.len - line);
 }
 
+/* Is what answers at the address, or the port of this host, allowed by whatever name it is called? */
+static bool any_name(const struct conn *c)
+{
+	return c->literal || (c->own && c->verdict == HULL_ALLOW);
+}
+
 /* Does a Host or the authority of a target mean what was connected to? */
 static bool means_target(const struct conn *c, const char *said)
 {
 	if (!said)
 		return true;
-	if (!c->literal)
+	if (!any_name(c))
 		return http_authority_is(said, c->host, c->target.port);
 	/* A server at an address may go by many names, but an upstream proxy would go where the name leads. */
 	return !c->absolute || http_authority_is_addr(said, &c->target.addr, c->target.port);
@@ -150,9 +156,10 @@ const struct hull_rule *conn_veto(const struct conn *c, const char *host, const 
 	return hull_policy_veto(&c->g->policy, &t, method, path);
 }
 
-/* A rule that denies a name does so however the server is reached: by an address, its Host tells. What is no authority
- * at all, so that servers may find another name in it, is not let through. False when c is gone, or ending. */
-static bool named_to_literal(struct conn *c)
+/* A rule that denies a name does so however the server is reached: by an address or a port of this host, Host tells.
+ * What is no authority at all, so that servers may find another name in it, is not let through. False when c is gone,
+ * or ending. */
+static bool named_to_any(struct conn *c)
 {
 	struct http *h = c->http;
 	const char *said[] = {h->authority, h->host};
@@ -186,9 +193,9 @@ static bool request(struct conn *c)
 		return no_request(c, NULL, "the Host of the request is not the name that was connected to");
 	if (!means_target(c, h->authority))
 		return no_request(c, NULL, "the target of the request is not the name that was connected to");
-	if (h->connect && (!c->literal || c->absolute))
+	if (h->connect && (!any_name(c) || c->absolute))
 		return no_request(c, NULL, "CONNECT would reach what no rule can see");
-	if (c->literal && !named_to_literal(c))
+	if (any_name(c) && !named_to_any(c))
 		return false;
 	struct hull_answer a = hull_policy_request(&c->g->policy, &c->target, h->method, h->path);
 	if (a.verdict != HULL_ALLOW)
@@ -279,9 +286,9 @@ static bool first_tls(struct conn *c)
 	case SNI_MORE:
 		return c->in.len < SNI_INPUT_MAX && !c->guest_eof ? true : deny(c, "this is not a TLS handshake");
 	case SNI_NAME:
-		if (!c->literal && strcmp(name, c->host) != 0 && !(c->own && hull_host_is_host(name)))
+		if (!any_name(c) && strcmp(name, c->host) != 0 && !(c->own && hull_host_is_host(name)))
 			return deny(c, "the TLS server name is not the name that was connected to");
-		if (c->literal) {
+		if (any_name(c)) {
 			struct hull_answer a = {.verdict = HULL_DENY, .rule = conn_veto(c, name, NULL, NULL)};
 			if (a.rule) {
 				conn_deny(c, &a, "a rule denies the TLS server name", false);
@@ -304,6 +311,10 @@ static bool first_tls(struct conn *c)
 
 static bool first(struct conn *c)
 {
+	if (conn_whole(c)) {
+		conn_note(c);
+		return pass(c);
+	}
 	const uint8_t *p = hull_buf_bytes(&c->in);
 	size_t n = c->in.len;
 	if (p[0] == 0x16 && (n < 2 || p[1] == 3))

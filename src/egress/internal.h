@@ -6,6 +6,7 @@
  *   resolve.c  RESOLVE streams
  *   dial.c     connecting to the first of several addresses that answers; proxies
  *   connect.c  CONNECT streams: their life;  inspect.c  their first bytes, and HTTP requests
+ *   whole.c    what passes without a look
  *   refuse.c   saying no, and what helps
  *   datagram.c DATAGRAM streams
  *   ports.c    published ports
@@ -291,6 +292,7 @@ struct conn {
 	size_t ahead;  /* bytes of `in` that may be a request line and went out already */
 	bool judged;   /* MODE_PASS after a request that was allowed (WebSocket) */
 	bool answered; /* the peer said something since the last request */
+	bool unseen;   /* MODE_PASS without a look, and a rule that denies could be for what it says */
 	/* for the log */
 	uint64_t begin_ms, sent, received, sent_before, received_before;
 	char *rule, *method, *path;
@@ -318,6 +320,13 @@ void conn_await_http(struct conn *c);
 /* An address that the target's name resolved to, or that was asked for: the policy's word on it, and whether it is one
  * of this host's own. */
 struct hull_answer judge_address(const struct egress *g, const struct hull_target *target, const struct hull_addr *a);
+
+/* --- whole.c --- */
+
+/* Does a rule allow what is behind this connection whole, whatever is said on it? */
+bool conn_whole(const struct conn *c);
+/* For the log, before such a connection passes: what its first bytes, in c->in, are for. */
+void conn_note(struct conn *c);
 
 /* --- refuse.c --- */
 

@@ -194,6 +194,14 @@ const struct hull_rule *hull_policy_veto(const struct hull_policy *p, const stru
 	return NULL;
 }
 
+bool hull_policy_vetoes(const struct hull_policy *p, uint16_t port, uint8_t proto)
+{
+	for (size_t i = 0; i < p->count; i++)
+		if (!p->rules[i].allow && (p->rules[i].protos & proto) && port_in(&p->rules[i], port))
+			return true;
+	return false;
+}
+
 struct hull_answer hull_policy_request(const struct hull_policy *p, const struct hull_target *t, const char *method,
 				       const char *path)
 {

@@ -136,6 +136,8 @@ struct hull_answer hull_policy_request(const struct hull_policy *p, const struct
  * requests denies, too. */
 const struct hull_rule *hull_policy_veto(const struct hull_policy *p, const struct hull_target *t, const char *method,
 					 const char *path);
+/* Could a rule deny by what is said on a connection to this port: is there any that denies for it at all? */
+bool hull_policy_vetoes(const struct hull_policy *p, uint16_t port, uint8_t proto);
 /* Does any allow rule name this host, on whatever port? So that a single-label name of a container is not answered. */
 bool hull_policy_names(const struct hull_policy *p, const char *name);
 
