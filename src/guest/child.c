@@ -42,6 +42,21 @@ void hull_child_forget(struct hull_child *c)
 	c->pid = 0;
 }
 
+static void add_child(struct hull_child *c, pid_t pid, void (*ended)(struct hull_child *c, int status))
+{
+	c->pid = pid;
+	c->ended = ended;
+	c->next = *slot(pid);
+	*slot(pid) = c;
+}
+
+void hull_child_move(struct hull_child *from, struct hull_child *to, void (*ended)(struct hull_child *c, int status))
+{
+	pid_t pid = from->pid;
+	hull_child_forget(from);
+	add_child(to, pid, ended);
+}
+
 static void reap(void)
 {
 	int status;
@@ -166,10 +181,7 @@ int hull_spawn(struct hull_child *c, int cgroup, void (*run)(void *ctx, int stat
 		run(ctx, status_write);
 		_exit(127);
 	}
-	c->pid = pid;
-	c->ended = ended;
-	c->next = *slot(pid);
-	*slot(pid) = c;
+	add_child(c, pid, ended);
 	if (status_fd)
 		*status_fd = hull_steal_fd(&status_read);
 	return 0;

@@ -44,6 +44,8 @@ _Noreturn void hull_spawn_fail(int status_fd, int stage);
  * NULL) gets the read end of the pipe: end of file = the program runs (or died), else a hull_spawn_failure. */
 int hull_spawn(struct hull_child *c, int cgroup, void (*run)(void *ctx, int status_fd), void *ctx, int *status_fd,
 	       void (*ended)(struct hull_child *c, int status), struct hull_error *err);
+/* `to` is the child from now on, and this is called at its end. */
+void hull_child_move(struct hull_child *from, struct hull_child *to, void (*ended)(struct hull_child *c, int status));
 /* Forget a child: it is still reaped, `ended` is not called. */
 void hull_child_forget(struct hull_child *c);
 /* 0..255 as a shell reports it: 128+n for signal n; *sig gets n. */

@@ -258,7 +258,7 @@ static void announcer_drained(struct hull_helper *h, bool lost)
 {
 	struct share *s = hull_container_of(h, struct share, announcer);
 	if (h->fd < 0)
-		tell(s, HULL_SHARE_RELAY_ANNOUNCER, 0); /* its number may become another process's */
+		tell(s, HULL_SHARE_RELAY_ANNOUNCER, 0);
 }
 
 static uint32_t announcer_start(struct share *s)
@@ -267,7 +267,6 @@ static uint32_t announcer_start(struct share *s)
 	if (hull_announcer_start(&s->announcer, s->path) < 0)
 		return 0;
 	s->announcer.drained = announcer_drained;
-	hull_ahead_announcer(s->ahead, (uint32_t)s->announcer.child.pid);
 	return (uint32_t)s->announcer.child.pid;
 }
 
@@ -303,6 +302,8 @@ static bool pass_on(struct share *s, size_t n)
 	a.forward = true;
 	if (n >= sizeof(h)) {
 		memcpy(&h, scratch, sizeof(h));
+		if (hull_announcer_is(h.pid))
+			hull_share_mark(scratch);
 		hull_ahead_request(s->ahead, scratch, n, &a);
 	}
 	/* It fails when nobody waits any more. */

@@ -52,7 +52,6 @@ struct hull_ahead {
 	struct hull_flights *flights;
 	struct hull_opens *opens;
 	bool blind; /* out of memory once, in which an open file got lost: put nothing into the page cache any more */
-	uint32_t announcer;
 	struct hull_made made;
 };
 
@@ -87,11 +86,6 @@ void hull_ahead_reset(struct hull_ahead *a)
 	hull_opens_reset(a->opens);
 	hull_made_reset(&a->made);
 	a->blind = false;
-}
-
-void hull_ahead_announcer(struct hull_ahead *a, uint32_t pid)
-{
-	a->announcer = pid;
 }
 
 /* --- requests --- */
@@ -440,8 +434,7 @@ void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_
 		forgotten(a, &h, p, n);
 	else if (change)
 		drop_changed(a, &h, p, n, &what);
-	else if (!(a->announcer && h.pid == a->announcer) &&
-		 (answer_held(a, &h, p, n, out) || opens_request(a, &h, p, n, out)))
+	else if (!hull_share_marked(&h) && (answer_held(a, &h, p, n, out) || opens_request(a, &h, p, n, out)))
 		return;
 	if (h.opcode == FUSE_READ) {
 		hull_records_drop(a->records, hull_records_of(a->records, h.nodeid, HULL_SHARE_AHEAD_ATTR));

@@ -27,11 +27,10 @@ struct hull_ahead_store {
 
 struct hull_ahead *hull_ahead_new(void); /* NULL when out of memory */
 void hull_ahead_free(struct hull_ahead *a);
-/* A process whose requests are never answered here, 0 = none. */
-void hull_ahead_announcer(struct hull_ahead *a, uint32_t pid);
 /* There is another server: nothing of what the last one sent holds. */
 void hull_ahead_reset(struct hull_ahead *a);
-/* A request of the kernel's, n >= its header. May change it before it is forwarded. */
+/* A request of the kernel's, n >= its header. May change it before it is forwarded. One of the announcer's, marked
+ * (share/share.h), is never answered here. */
 void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_ahead_answer *out);
 /* A message of the server's, n >= its header. True when it was meant for here, and goes no further; what is in `store`
  * then goes to the kernel before anything else does. */

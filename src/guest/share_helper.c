@@ -6,12 +6,12 @@
  * therefore not be the one that waits.
  *
  * The announcer makes file watchers in the guest fire for what was changed on the host: it repeats each change as an
- * operation in the mount. The server knows it by its process id and changes nothing on the host for it (docs/
- * workspace.md, "Watchers"). When it has ended the server is told so at once: another process's unlink(2) is a real
- * one. The next is told to the server before it is told of any change. It works by relative paths from the mount's own
- * root, and enters no other mount, so whatever is at the path later is out of its reach. A program on the host that
- * writes a large file piece by piece raises an event for each; what is announced takes round trips. So all that waits
- * is looked through first, and a change that is to be announced already is left out. */
+ * operation in the mount. hull-init marks its requests, and the server changes nothing on the host for what is marked
+ * (docs/workspace.md, "Watchers"). One that was told to end may still have a request on its way, so its id stays known
+ * until the process has been reaped; before that no other process can have it. It works by relative paths from the
+ * mount's own root, and enters no other mount, so whatever is at the path later is out of its reach. A program on the
+ * host that writes a large file piece by piece raises an event for each; what is announced takes round trips. So all
+ * that waits is looked through first, and a change that is to be announced already is left out. */
 #include "guest/share_helper.h"
 
 #include "base/cleanup.h"
@@ -207,9 +207,42 @@ static void announcer_run(void *ctx, int status_fd)
 	}
 }
 
+/* An announcer that may have a request on its way. */
+struct hull_announcer {
+	struct hull_child leaving; /* once it was told to end */
+	pid_t pid;
+	struct hull_announcer *next;
+};
+static struct hull_announcer *announcers;
+
+static void announcer_gone(struct hull_announcer *a)
+{
+	struct hull_announcer **p = &announcers;
+	if (!a)
+		return;
+	while (*p != a)
+		p = &(*p)->next;
+	*p = a->next;
+	free(a);
+}
+
+static void announcer_left(struct hull_child *c, int status)
+{
+	announcer_gone(hull_container_of(c, struct hull_announcer, leaving));
+}
+
+bool hull_announcer_is(uint32_t pid)
+{
+	const struct hull_announcer *a = announcers;
+	while (a && (uint32_t)a->pid != pid)
+		a = a->next;
+	return a;
+}
+
 static void ended(struct hull_child *c, int status)
 {
 	struct hull_helper *h = hull_container_of(c, struct hull_helper, child);
+	announcer_gone(hull_steal_ptr(h->announcer));
 	hull_helper_stop(h);
 	if (h->drained)
 		h->drained(h, true);
@@ -241,7 +274,16 @@ int hull_notifier_start(struct hull_helper *h, int device)
 int hull_announcer_start(struct hull_helper *h, const char *path)
 {
 	struct start s = {.device = -1, .path = path};
-	return start(h, announcer_run, &s, CHANGES_MAX);
+	struct hull_announcer *a = calloc(1, sizeof(*a));
+	int r = a ? start(h, announcer_run, &s, CHANGES_MAX) : -ENOMEM;
+	if (r < 0) {
+		free(a);
+		return r;
+	}
+	a->pid = h->child.pid;
+	a->next = announcers;
+	announcers = h->announcer = a;
+	return 0;
 }
 
 /* True when it was taken, or never can be. */
@@ -293,6 +335,9 @@ void hull_helper_stop(struct hull_helper *h)
 {
 	if (h->child.pid > 0)
 		kill(h->child.pid, SIGKILL);
+	struct hull_announcer *a = hull_steal_ptr(h->announcer);
+	if (a && h->child.pid > 0)
+		hull_child_move(&h->child, &a->leaving, announcer_left);
 	hull_child_forget(&h->child);
 	hull_watch_del(&h->watch);
 	if (h->fd >= 0)

@@ -17,12 +17,15 @@ struct hull_helper {
 	/* All that waited is passed on (lost: not all), or the process has ended (lost; there is none now). May be
 	 * NULL. */
 	void (*drained)(struct hull_helper *h, bool lost);
+	struct hull_announcer *announcer; /* of an announcer that runs */
 };
 /* Writes the server's notifications to the device. */
 int hull_notifier_start(struct hull_helper *h, int device);
 /* Makes file watchers fire. It waits for its first message before it goes to `path`, which is mounted by then. Messages
  * are {u8 event, u8 directory, path}, see share/share.h. */
 int hull_announcer_start(struct hull_helper *h, const char *path);
+/* Is, or was, this process an announcer, of any mount, from which a request can still come? */
+bool hull_announcer_is(uint32_t pid);
 /* Queue a message. False when it had to be dropped: there is no process, or too much waits already. */
 bool hull_helper_send(struct hull_helper *h, const void *p, size_t n);
 void hull_helper_stop(struct hull_helper *h);

@@ -7,11 +7,9 @@
 #include "share/internal.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 
 /* A copy runs as one request; the guest asks again for the rest. */
 enum { COPY_MAX = 256 * 1024 * 1024, PAGE = 4096 /* the guest's */ };
@@ -67,15 +65,6 @@ static int kill_setid(const struct hull_share *sh, int fd)
 	return fchmod(fd, st.st_mode & 01777) < 0 ? -errno : 0;
 }
 
-/* Does a write that fails say so at once, so that closing has nothing to report? */
-static bool fails_at_once(int fd)
-{
-	struct statfs fs;
-	return fstatfs(fd, &fs) == 0 &&
-	       (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC || fs.f_type == BTRFS_SUPER_MAGIC ||
-		fs.f_type == TMPFS_MAGIC || fs.f_type == OVERLAYFS_SUPER_MAGIC);
-}
-
 /* Need the guest not tell of closing it? Not of what was only read, nor of what was only written where closing has
  * nothing to report; that saves a round trip a file, and the fcntl locks taken by such a handle are dropped when it is
  * released. What can be mapped to be written is flushed: pages may be dirty. A relay may answer that, where there is
@@ -85,7 +74,7 @@ static bool quiet_close(struct share_req *r, struct share_handle *h)
 	if (r->sh->config.writeback)
 		return false;
 	int mode = h->writable ? fcntl(h->fd, F_GETFL) : O_RDONLY;
-	bool reports = h->writable && (mode < 0 || !fails_at_once(h->fd));
+	bool reports = h->writable && (mode < 0 || !share_fs_reports(r->sh, h->fd));
 	h->quiet = !reports && (mode & O_ACCMODE) != O_RDWR;
 	if (!reports && !h->quiet)
 		share_ahead_flush(r, h->inode);

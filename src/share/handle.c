@@ -103,20 +103,6 @@ void share_handle_drop(struct hull_share *sh, uint64_t id)
 	handle_free(h);
 }
 
-size_t share_handles_named(struct hull_share *sh, const struct share_inode *dir, const char *name, uint64_t *ids,
-			   size_t max)
-{
-	size_t n = 0;
-	pthread_mutex_lock(&sh->lock);
-	for (uint32_t i = 0; i < sh->handles.used && n < max; i++) {
-		const struct share_handle *h = sh->handles.slots[i].p;
-		if (h && !h->directory && h->inode->parent == dir && !strcmp(h->inode->name, name))
-			ids[n++] = h->inode->id;
-	}
-	pthread_mutex_unlock(&sh->lock);
-	return n;
-}
-
 /* --- directories read without having been opened --- */
 
 struct share_handle *share_stream_new(struct hull_share *sh, struct share_inode *dir, int fd)

@@ -201,15 +201,26 @@ void share_inodes_free(struct hull_share *sh)
 	}
 	share_table_free(&sh->inodes);
 	free(sh->buckets);
+	free(sh->name_buckets);
 }
 
-/* Take ino, and every ancestor that only it kept, out of the tables; returns them chained by `next`. */
+/* Take ino, and every ancestor that only it kept, out of the tables; returns them chained by `next`. A directory whose
+ * descriptor was closed has a mark that takes a descriptor to be removed, and left alone would stay and keep the host's
+ * inode in memory: it goes to `reap` instead, still in the tables. */
 static struct share_inode *detach_unused(struct hull_share *sh, struct share_inode *ino)
 {
 	struct share_inode *dead = NULL;
 	while (ino && ino != sh->root && ino->refs == 0 && ino->lookups == 0) {
 		struct share_inode *parent = ino->parent;
+		if (ino->watch && ino->fd < 0 && !ino->reaping) {
+			ino->reaping = true;
+			ino->refs++;
+			ino->reap_next = sh->reap;
+			__atomic_store_n(&sh->reap, ino, __ATOMIC_RELAXED);
+			break;
+		}
 		hash_remove(sh, ino);
+		share_byname_remove(sh, ino);
 		share_table_remove(&sh->inodes, ino->id);
 		if (ino->lru_next) {
 			lru_remove(ino);
@@ -225,13 +236,47 @@ static struct share_inode *detach_unused(struct hull_share *sh, struct share_ino
 	return dead;
 }
 
+static int find_again(struct hull_share *sh, struct share_inode *ino, unsigned depth);
+
+/* Open what detach_unused() left in `reap`, so that it can go; returns what has. What the guest has asked for meanwhile
+ * stays, and what cannot be found any more goes without: with the directory itself, if it was removed, its mark has. */
+static struct share_inode *reap_one(struct hull_share *sh)
+{
+	pthread_mutex_lock(&sh->lock);
+	struct share_inode *ino = sh->reap;
+	if (ino)
+		__atomic_store_n(&sh->reap, ino->reap_next, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&sh->lock);
+	if (!ino)
+		return NULL;
+	int fd = find_again(sh, ino, 0);
+	pthread_mutex_lock(&sh->lock);
+	ino->refs--;
+	bool unused = ino->refs == 0 && ino->lookups == 0;
+	if (unused && ino->fd < 0) {
+		ino->fd = fd < 0 ? -1 : fd;
+		fd = -1;
+	}
+	struct share_inode *dead = detach_unused(sh, ino);
+	if (!unused)
+		ino->reaping = false;
+	pthread_mutex_unlock(&sh->lock);
+	if (fd >= 0)
+		close(fd);
+	return dead;
+}
+
 static void free_chain(struct hull_share *sh, struct share_inode *dead)
 {
-	for (struct share_inode *next; dead; dead = next) {
-		next = dead->next;
-		share_watch_drop(sh, dead->watch, dead->fd);
-		inode_free(dead);
-	}
+	do {
+		for (struct share_inode *next; dead; dead = next) {
+			next = dead->next;
+			share_watch_drop(sh, dead->watch, dead->fd);
+			inode_free(dead);
+		}
+		if (__atomic_load_n(&sh->reap, __ATOMIC_RELAXED))
+			dead = reap_one(sh);
+	} while (dead || __atomic_load_n(&sh->reap, __ATOMIC_RELAXED));
 }
 
 static struct share_inode *get_locked(struct hull_share *sh, uint64_t id)
@@ -298,11 +343,13 @@ static struct share_inode *move_locked(struct hull_share *sh, struct share_inode
 	char *copy = strdup(name);
 	if (!copy)
 		return NULL; /* the old place stays; at worst a later use is ESTALE and looks it up again */
+	share_byname_remove(sh, ino);
 	free(ino->name);
 	ino->name = copy;
 	struct share_inode *old = ino->parent;
 	parent->refs++;
 	ino->parent = parent;
+	share_byname_add(sh, ino);
 	if (!old)
 		return NULL;
 	old->refs--;
@@ -333,6 +380,7 @@ static struct share_inode *add_locked(struct hull_share *sh, struct share_inode 
 	ino->name = copy;
 	ino->parent = parent;
 	parent->refs++;
+	share_byname_add(sh, ino);
 	return ino;
 }
 

@@ -47,16 +47,20 @@ struct share_watch;
 struct share_inode {
 	uint64_t id; /* the guest's node id */
 	struct share_key key;
-	uint32_t type;              /* S_IFMT bits */
-	atomic_bool ro;             /* guarded itself or below something guarded */
-	bool hashed;                /* found by its key; not once the number was seen reused */
-	uint64_t lookups;           /* what the guest has to forget */
-	uint32_t refs;              /* requests, handles, waits and children using it */
-	uint32_t pins;              /* uses of fd right now */
-	int fd;                     /* O_PATH, directories mostly; -1 = find it by parent and name */
-	struct share_inode *parent; /* ref'd; NULL for the root */
-	char *name;                 /* last known, in parent */
-	struct share_inode *next;   /* same hash bucket */
+	uint32_t type;                 /* S_IFMT bits */
+	atomic_bool ro;                /* guarded itself or below something guarded */
+	bool hashed;                   /* found by its key; not once the number was seen reused */
+	uint64_t lookups;              /* what the guest has to forget */
+	uint32_t refs;                 /* requests, handles, waits and children using it */
+	uint32_t pins;                 /* uses of fd right now */
+	int fd;                        /* O_PATH, directories mostly; -1 = find it by parent and name */
+	struct share_inode *parent;    /* ref'd; NULL for the root */
+	char *name;                    /* last known, in parent */
+	struct share_inode *next;      /* same hash bucket */
+	struct share_inode *name_next; /* the same of byname.c */
+	bool named;                    /* in that one */
+	bool reaping;                  /* unused, and about to be opened once more so that its mark can go */
+	struct share_inode *reap_next;
 	struct share_inode *lru_prev, *lru_next;
 	struct share_handle *handles; /* its open files */
 	struct share_owner *owners;   /* its fcntl lock owners */
@@ -133,6 +137,9 @@ struct hull_share {
 	struct share_inode *root;
 	struct share_inode **buckets;
 	uint32_t bucket_count, hashed;
+	struct share_inode **name_buckets;
+	uint32_t name_bucket_count, named;
+	struct share_inode *reap;     /* see free_chain() */
 	bool no_opendir;              /* the guest reads directories without opening them */
 	struct share_handle *streams; /* half-read directories, in no table */
 	struct share_inode lru;       /* ring; lru.lru_next is the most recently used */
@@ -249,6 +256,13 @@ bool share_path(struct hull_share *sh, struct share_inode *dir, const char *name
 uint32_t share_each_inode(struct hull_share *sh, uint32_t at, uint32_t max,
 			  void (*fn)(void *ctx, struct share_inode *ino), void *ctx);
 
+/* --- byname.c: add and remove under the lock --- */
+void share_byname_add(struct hull_share *sh, struct share_inode *ino);
+void share_byname_remove(struct hull_share *sh, struct share_inode *ino); /* before its parent or name changes */
+/* The inodes last known by this name, ref'd, at most `max`; how many. */
+size_t share_byname(struct hull_share *sh, const struct share_inode *dir, const char *name, struct share_inode **out,
+		    size_t max);
+
 /* --- handle.c --- */
 struct share_handle *share_handle_new(struct hull_share *sh, struct share_inode *ino, int fd, bool writable,
 				      bool directory); /* takes fd over; NULL when full (fd closed) */
@@ -264,9 +278,6 @@ struct share_handle *share_stream_take(struct hull_share *sh, const struct share
 void share_stream_keep(struct hull_share *sh, struct share_handle *h);
 void share_stream_end(struct hull_share *sh, struct share_handle *h);
 void share_handles_free(struct hull_share *sh);
-/* Files open by a handle that were last known by this name: their node ids, at most `max`; how many. */
-size_t share_handles_named(struct hull_share *sh, const struct share_inode *dir, const char *name, uint64_t *ids,
-			   size_t max);
 
 /* --- attr.c --- */
 void share_fill_attr(struct hull_share *sh, const struct share_stat *st, struct fuse_attr *out);
@@ -276,6 +287,11 @@ void share_attr_valid(struct hull_share *sh, struct share_inode *ino, const stru
 void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, uint64_t *sec, uint32_t *nsec);
 bool share_is_ro(const struct hull_share *sh, const struct share_inode *ino);
 uint64_t share_guest_ino(const struct hull_share *sh, uint64_t dev, uint64_t ino);
+
+/* --- fstype.c --- */
+/* Is a file system of this magic number (statfs) one that tells of every change? Is the one that fd is on? */
+bool share_fs_local(uint32_t magic);
+bool share_fs_reports(const struct hull_share *sh, int fd);
 
 /* --- guard.c --- */
 /* 0; -EROFS when the name is guarded itself, -EBUSY when something below it is. */

@@ -222,6 +222,27 @@ static share_op *const ops[] = {
 	[FUSE_SYNCFS] = share_op_syncfs,
 };
 
+/* What the announcer has no use for, and would change something: the rest look at `announcer` themselves. */
+static bool refused_to_announcer(uint32_t opcode)
+{
+	switch (opcode) {
+	case FUSE_SYMLINK:
+	case FUSE_LINK:
+	case FUSE_RENAME:
+	case FUSE_RENAME2:
+	case FUSE_CREATE:
+	case FUSE_TMPFILE:
+	case FUSE_WRITE:
+	case FUSE_FALLOCATE:
+	case FUSE_COPY_FILE_RANGE:
+	case FUSE_SETXATTR:
+	case FUSE_REMOVEXATTR:
+		return true;
+	default:
+		return false;
+	}
+}
+
 void hull_share_handle(struct hull_share *sh, const struct hull_share_transport *t, const void *request, size_t n,
 		       void *scratch)
 {
@@ -232,8 +253,7 @@ void hull_share_handle(struct hull_share *sh, const struct hull_share_transport 
 	if (h->len != n)
 		return share_reply(&r, -EIO, NULL, 0);
 	r.changes = atomic_load(&sh->changes);
-	uint32_t announcer = atomic_load(&sh->announcer);
-	r.announcer = announcer && h->pid == announcer;
+	r.announcer = hull_share_marked(h);
 	switch (h->opcode) {
 	case FUSE_INIT:
 		return op_init(&r);
@@ -263,6 +283,8 @@ void hull_share_handle(struct hull_share *sh, const struct hull_share_transport 
 		return share_reply(&r, -ENOSYS, NULL, 0);
 	if (atomic_load(&sh->minor) == 0)
 		return share_reply(&r, -EIO, NULL, 0);
+	if (r.announcer && refused_to_announcer(h->opcode))
+		return share_reply(&r, -EPERM, NULL, 0);
 	struct share_inode *ino = share_inode_get(sh, h->nodeid);
 	if (!ino)
 		return share_reply(&r, -ESTALE, NULL, 0);

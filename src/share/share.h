@@ -29,6 +29,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -103,7 +104,20 @@ enum {
 struct hull_share_looked {
 	uint64_t node, count;
 };
-/* A request whose number (`unique`) is 0 gets no reply: a relay may answer RELEASE itself. */
+/* A request whose number (`unique`) is 0 gets no reply: a relay may answer RELEASE itself.
+ *
+ * The relay marks the announcer's requests in the last two bytes of the header, which the guest's kernel leaves 0. It
+ * owns that process and knows its id for as long as anything can come of it; here, where one server follows another, a
+ * process id says nothing. What is marked never changes anything on the host, whoever's announcer it was. */
+enum { HULL_SHARE_MARK_AT = 38 };
+static inline void hull_share_mark(void *request)
+{
+	memset((uint8_t *)request + HULL_SHARE_MARK_AT, 'A', 2);
+}
+static inline bool hull_share_marked(const void *request)
+{
+	return memcmp((const uint8_t *)request + HULL_SHARE_MARK_AT, "AA", 2) == 0;
+}
 
 struct hull_share_change {
 	enum hull_share_event event;
@@ -121,6 +135,7 @@ struct hull_share_config {
 	size_t guarded_count;
 	uint32_t guest_uid, guest_gid; /* what the process's own user and groups appear as */
 	bool no_watch;                 /* do not watch the host: everything is revalidated after 100 ms */
+	uint32_t fs_magic;             /* for tests: take all file systems for this one (statfs); 0 = ask */
 	/* Another share served by this same process covers some of the same files, so that changes made by this
 	 * process are news to this guest mount as well. */
 	bool overlapping;
@@ -177,8 +192,8 @@ void hull_share_stop(struct hull_share *share);
 
 /* Notifications did not get there: tell the guest of everything again, from the watching thread. */
 void hull_share_lost(struct hull_share *share);
-/* The guest's process (as its /dev/fuse shows it) that makes file watchers fire: its operations change nothing on the
- * host (docs/workspace.md, "Watchers"). 0 = none. */
+/* The guest's process that makes file watchers fire (docs/workspace.md, "Watchers"): another one, or none (0). Which
+ * requests are its own the relay says (hull_share_mark). */
 void hull_share_set_announcer(struct hull_share *share, uint32_t pid);
 
 /* --- transports --- */

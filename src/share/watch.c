@@ -3,7 +3,8 @@
  * Every directory the guest has looked into is marked in one unprivileged fanotify group that reports (directory
  * handle, name). The kernel tells which events this process made itself; those are the guest's own operations and need
  * no notification, however they interleave with the host's. A directory that cannot be marked (limit reached, file
- * system without handles) is simply not `watched`, and the guest is told to revalidate after 100 ms.
+ * system without handles), or whose file system does not tell of every change (fstype.c), is simply not `watched`, and
+ * the guest is told to revalidate after 100 ms.
  *
  * The thread first counts `changes` up (see internal.h), then notifies: names expire, attributes and pages are dropped.
  * When events were lost, everything the guest is known to hold is.
@@ -64,7 +65,7 @@ void share_watch_init(struct hull_share *sh)
 	pthread_mutex_init(&n->lock, NULL);
 	n->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	n->fan = -1;
-	if (!sh->config.no_watch)
+	if (!sh->config.no_watch && share_fs_reports(sh, sh->config.root_fd))
 		n->fan = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_DFID_NAME,
 				       O_RDONLY | O_CLOEXEC);
 }
@@ -136,7 +137,7 @@ void share_watch_dir(struct hull_share *sh, struct share_inode *dir, int fd)
 	uint8_t key[KEY_MAX];
 	if (n->fan < 0 || share_watched(sh, dir) || __atomic_load_n(&dir->watch_failed, __ATOMIC_RELAXED))
 		return;
-	uint32_t len = key_of(fd, key);
+	uint32_t len = share_fs_reports(sh, fd) ? key_of(fd, key) : 0;
 	struct share_watch *w = len ? malloc(sizeof *w + len) : NULL;
 	bool added = false;
 	pthread_mutex_lock(&n->lock);
@@ -255,9 +256,12 @@ static void on_name(struct hull_share *sh, struct share_inode *dir, const char *
 		drop_attr(sh, dir->id, false);
 	if (mask & (FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO)) {
 		/* What had the name may be kept open, by a relay that keeps handles: it is to let go. */
-		uint64_t open[16];
-		for (size_t i = share_handles_named(sh, dir, name, open, sizeof open / sizeof *open); i-- > 0;)
-			drop_attr(sh, open[i], false);
+		struct share_inode *known[16];
+		for (size_t i = share_byname(sh, dir, name, known, sizeof known / sizeof *known); i-- > 0;) {
+			if (__atomic_load_n(&known[i]->handles, __ATOMIC_RELAXED))
+				drop_attr(sh, known[i]->id, false);
+			share_inode_put(sh, known[i]);
+		}
 	}
 	if (mask & NAMES) {
 		if (mask & (FAN_DELETE | FAN_MOVED_FROM))

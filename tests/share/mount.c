@@ -220,6 +220,7 @@ enum { OPCODES = 64, NOTIFY = OPCODES, REPLY, COUNTERS };
 
 struct counted {
 	struct hull_share_transport under;
+	uint32_t announcer; /* whose requests are marked, as a relay does it */
 	atomic_ulong counts[COUNTERS];
 };
 
@@ -231,6 +232,8 @@ static ssize_t count_receive(void *ctx, void *buf, size_t cap)
 	if (n >= (ssize_t)sizeof h) {
 		memcpy(&h, buf, sizeof h);
 		atomic_fetch_add(&c->counts[h.opcode < OPCODES ? h.opcode : 0], 1);
+		if (c->announcer && h.pid == c->announcer)
+			hull_share_mark(buf);
 	}
 	return n;
 }
@@ -318,9 +321,10 @@ static int run_server(struct options *o, int device, int stream, pid_t announcer
 		s = hull_share_stream_new(stream, stream);
 		t = hull_share_stream_transport(s);
 	}
-	struct counted counted = {.under = t};
-	if (count)
-		t = (struct hull_share_transport){.receive = count_receive, .send = count_send, .ctx = &counted};
+	struct counted counted = {.under = t, .announcer = (uint32_t)announcer};
+	if (count || announcer)
+		t = (struct hull_share_transport){
+			.receive = count_receive, .send = count_send, .ctx = &counted, .paced = t.paced};
 	int e = hull_share_serve(sh, &t, o->threads, &err);
 	if (count)
 		print_counts(&counted, count);

@@ -17,6 +17,7 @@ struct raw {
 	int error;           /* of the reply; 1 = there was none */
 	uint64_t unique;
 	uint32_t pid;
+	bool marked; /* as the announcer's */
 	struct hull_share_transport t;
 };
 
@@ -60,6 +61,8 @@ static inline void raw_begin(struct raw *c, uint32_t opcode, uint64_t node)
 	struct fuse_in_header h = {.opcode = opcode, .nodeid = node, .pid = c->pid, .unique = c->unique += 2};
 	memcpy(c->request, &h, sizeof h);
 	c->n = sizeof h;
+	if (c->marked)
+		hull_share_mark(c->request);
 }
 
 static inline void raw_add(struct raw *c, const void *p, size_t n)

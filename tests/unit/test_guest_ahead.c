@@ -41,7 +41,7 @@ static void test_announcer_is_not_answered(void **state)
 {
 	struct fixture f;
 	begin_watching(&f);
-	hull_ahead_announcer(f.ahead, f.c.pid);
+	f.c.marked = true;
 	assert_true(look(&f, FUSE_ROOT_ID, "b") != 0);
 	assert_int_equal(f.asked, 2);
 	end(&f);

@@ -1,0 +1,78 @@
+/* Which inodes the guest knows by a name in a directory: what the host's changes are told by. Several can have been
+ * known by the same one, when the host replaced what was there and the guest still has the old file open. A hash of
+ * chains, under sh->lock. Renaming a directory changes nothing here: what is in it is found by the directory, not by a
+ * path. */
+#include "share/internal.h"
+
+#include <string.h>
+
+enum { FIRST_COUNT = 1024 };
+
+static struct share_inode **bucket(struct share_inode **buckets, uint32_t count, const struct share_inode *dir,
+				   const char *name)
+{
+	uint64_t h = dir->id * 0x9e3779b97f4a7c15u;
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 0x100000001b3u;
+	return &buckets[(h >> 24) & (count - 1)];
+}
+
+static void grow(struct hull_share *sh)
+{
+	uint32_t count = sh->name_buckets ? 2 * sh->name_bucket_count : FIRST_COUNT;
+	struct share_inode **grown = calloc(count, sizeof *grown);
+	if (!grown)
+		return; /* the chains only get longer */
+	for (uint32_t b = 0; sh->name_buckets && b < sh->name_bucket_count; b++)
+		for (struct share_inode *i = sh->name_buckets[b], *next; i; i = next) {
+			next = i->name_next;
+			struct share_inode **head = bucket(grown, count, i->parent, i->name);
+			i->name_next = *head;
+			*head = i;
+		}
+	free(sh->name_buckets);
+	sh->name_buckets = grown;
+	sh->name_bucket_count = count;
+}
+
+void share_byname_add(struct hull_share *sh, struct share_inode *ino)
+{
+	if (!sh->name_buckets || sh->named >= sh->name_bucket_count)
+		grow(sh);
+	if (!sh->name_buckets || !ino->parent)
+		return;
+	struct share_inode **head = bucket(sh->name_buckets, sh->name_bucket_count, ino->parent, ino->name);
+	ino->name_next = *head;
+	*head = ino;
+	ino->named = true;
+	sh->named++;
+}
+
+void share_byname_remove(struct hull_share *sh, struct share_inode *ino)
+{
+	if (!ino->named)
+		return;
+	struct share_inode **at = bucket(sh->name_buckets, sh->name_bucket_count, ino->parent, ino->name);
+	while (*at != ino)
+		at = &(*at)->name_next;
+	*at = ino->name_next;
+	ino->named = false;
+	sh->named--;
+}
+
+size_t share_byname(struct hull_share *sh, const struct share_inode *dir, const char *name, struct share_inode **out,
+		    size_t max)
+{
+	size_t n = 0;
+	pthread_mutex_lock(&sh->lock);
+	struct share_inode *i = NULL;
+	if (sh->name_buckets)
+		i = *bucket(sh->name_buckets, sh->name_bucket_count, dir, name);
+	for (; i && n < max; i = i->name_next)
+		if (i->parent == dir && !strcmp(i->name, name)) {
+			i->refs++;
+			out[n++] = i;
+		}
+	pthread_mutex_unlock(&sh->lock);
+	return n;
+}

@@ -1,0 +1,238 @@
+/* The share server and changes on the host: what is watched, what is told, and what the announcer may do. */
+#include "../share/raw.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+struct fixture {
+	char dir[64];
+	int fd;
+	struct hull_share *sh;
+	struct raw c;
+};
+
+static void put(int dir, const char *name, const char *text)
+{
+	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void begin(struct fixture *f, struct hull_share_config config)
+{
+	struct hull_error err = {0};
+	snprintf(f->dir, sizeof f->dir, "/tmp/hull-share-test-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	put(f->fd, "file", "content");
+	assert_int_equal(mkdirat(f->fd, "dir", 0755), 0);
+	put(f->fd, "dir/inner", "inner");
+	config.root_fd = f->fd;
+	config.guest_uid = config.guest_gid = 1000;
+	assert_int_equal(hull_share_new(&config, &f->sh, &err), 0);
+	assert_true(raw_init(&f->c, f->sh));
+	assert_int_equal(raw_hello(&f->c), 0);
+}
+
+static void end(struct fixture *f)
+{
+	char command[160];
+	raw_free(&f->c);
+	hull_share_free(f->sh);
+	close(f->fd);
+	snprintf(command, sizeof command, "chmod -R u+rwx %s && rm -rf %s", f->dir, f->dir);
+	assert_int_equal(system(command), 0);
+}
+
+/* For how long the guest may keep what it was told of a file. */
+static uint64_t lifetime(struct fixture *f, uint64_t *attr)
+{
+	struct fuse_entry_out out;
+	assert_true(raw_lookup(&f->c, FUSE_ROOT_ID, "file") != 0);
+	memcpy(&out, f->c.reply, sizeof out);
+	*attr = out.attr_valid;
+	return out.entry_valid;
+}
+
+static bool can_watch(void)
+{
+	struct fixture f;
+	uint64_t attr;
+	begin(&f, (struct hull_share_config){.fs_magic = EXT4_SUPER_MAGIC});
+	bool can = lifetime(&f, &attr) > 0;
+	end(&f);
+	return can;
+}
+
+/* A mark can be set on file systems that others change too, and then says nothing of that. */
+static void test_file_systems_that_tell(void **state)
+{
+	static const uint32_t yes[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC,
+				       0xF2F52010,       0x2FC12FC1,      0xCA451A4E,        OVERLAYFS_SUPER_MAGIC};
+	static const uint32_t no[] = {NFS_SUPER_MAGIC,
+				      FUSE_SUPER_MAGIC,
+				      V9FS_MAGIC,
+				      0xFF534D42 /* cifs */,
+				      0xFE534D42 /* smb2 */,
+				      0x00C36400 /* ceph */,
+				      0x517B /* smb */,
+				      AFS_SUPER_MAGIC,
+				      0x0BD00BD0 /* lustre */,
+				      0x786F4256 /* vboxsf */,
+				      1};
+	struct fixture f;
+	uint64_t attr;
+	bool can = can_watch();
+	for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
+		begin(&f, (struct hull_share_config){.fs_magic = yes[i]});
+		assert_int_equal(lifetime(&f, &attr), can ? 365 * 86400 : 0);
+		assert_int_equal(attr, can ? 365 * 86400 : 0);
+		end(&f);
+	}
+	for (size_t i = 0; i < sizeof no / sizeof *no; i++) {
+		begin(&f, (struct hull_share_config){.fs_magic = no[i]});
+		assert_int_equal(lifetime(&f, &attr), 0);
+		assert_int_equal(attr, 0);
+		end(&f);
+	}
+}
+
+/* Marks of this process's fanotify groups. */
+static int marks(void)
+{
+	int n = 0;
+	char path[300], line[512];
+	DIR *d = opendir("/proc/self/fdinfo");
+	assert_non_null(d);
+	for (struct dirent *e; (e = readdir(d));) {
+		snprintf(path, sizeof path, "/proc/self/fdinfo/%s", e->d_name);
+		FILE *file = fopen(path, "re");
+		while (file && fgets(line, sizeof line, file))
+			n += strncmp(line, "fanotify ino:", 13) == 0;
+		if (file)
+			fclose(file);
+	}
+	closedir(d);
+	return n;
+}
+
+static void forget(struct fixture *f, uint64_t node)
+{
+	const struct fuse_forget_in in = {.nlookup = UINT64_MAX};
+	raw_begin(&f->c, FUSE_FORGET, node);
+	raw_add(&f->c, &in, sizeof in);
+	assert_int_equal(raw_go(&f->c), 1);
+}
+
+/* A directory that the guest forgets loses its mark, also when its descriptor was closed to make room for others, and
+ * when it was moved or removed. */
+static void test_marks_go(void **state)
+{
+	enum { DIRS = 40 };
+	struct fixture f;
+	char name[32];
+	uint64_t node[DIRS];
+	begin(&f, (struct hull_share_config){.max_dirs = 4});
+	for (int i = 0; i < DIRS; i++) {
+		snprintf(name, sizeof name, "dir/d%d", i);
+		assert_int_equal(mkdirat(f.fd, name, 0755), 0);
+	}
+	uint64_t dir = raw_lookup(&f.c, FUSE_ROOT_ID, "dir");
+	int before = marks();
+	for (int i = 0; i < DIRS; i++) {
+		snprintf(name, sizeof name, "d%d", i);
+		node[i] = raw_lookup(&f.c, dir, name);
+		assert_true(node[i] != 0);
+		raw_lookup(&f.c, node[i], "x");
+	}
+	if (can_watch())
+		assert_int_equal(marks(), before + DIRS);
+	assert_int_equal(renameat(f.fd, "dir/d0", f.fd, "dir/other"), 0);
+	assert_true(raw_lookup(&f.c, dir, "other") == node[0]);
+	assert_int_equal(unlinkat(f.fd, "dir/d1", AT_REMOVEDIR), 0);
+	for (int i = 0; i < DIRS; i++)
+		forget(&f, node[i]);
+	assert_int_equal(marks(), before);
+	/* And is watched again when it is used again. */
+	uint64_t again = raw_lookup(&f.c, dir, "d7");
+	assert_true(again != 0 && again != node[7]);
+	raw_lookup(&f.c, again, "x");
+	if (can_watch())
+		assert_int_equal(marks(), before + 1);
+	end(&f);
+}
+
+/* --- the announcer --- */
+
+/* A request of a former announcer's, read by the relay for a server that knows of none, changes nothing. */
+static void test_marked_changes_nothing(void **state)
+{
+	struct fixture f;
+	uint64_t fh = 0, rw = 0;
+	struct stat st;
+	begin(&f, (struct hull_share_config){0});
+	uint64_t file = raw_lookup(&f.c, FUSE_ROOT_ID, "file");
+	uint64_t dir = raw_lookup(&f.c, FUSE_ROOT_ID, "dir");
+	assert_int_equal(raw_open(&f.c, file, FUSE_OPEN, O_RDWR, &rw), 0);
+	f.c.marked = true;
+	const struct fuse_mkdir_in mk = {.mode = 0755};
+	const struct fuse_mknod_in nod = {.mode = S_IFREG | 0644};
+	const struct fuse_create_in create = {.flags = O_RDWR, .mode = 0644};
+	const struct fuse_rename_in to = {.newdir = FUSE_ROOT_ID};
+	const struct fuse_rename2_in to2 = {.newdir = FUSE_ROOT_ID};
+	const struct fuse_link_in from = {.oldnodeid = file};
+	assert_true(raw_named(&f.c, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "file", NULL) < 0);
+	assert_true(raw_named(&f.c, FUSE_UNLINK, dir, NULL, 0, "inner", NULL) < 0);
+	assert_true(raw_named(&f.c, FUSE_RMDIR, FUSE_ROOT_ID, NULL, 0, "dir", NULL) < 0);
+	assert_true(raw_named(&f.c, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, "new", NULL) < 0);
+	assert_true(raw_named(&f.c, FUSE_MKNOD, FUSE_ROOT_ID, &nod, sizeof nod, "new", NULL) < 0);
+	assert_true(raw_named(&f.c, FUSE_CREATE, FUSE_ROOT_ID, &create, sizeof create, "new", NULL) < 0);
+	assert_true(raw_named(&f.c, FUSE_SYMLINK, FUSE_ROOT_ID, NULL, 0, "new", "target") < 0);
+	assert_true(raw_named(&f.c, FUSE_LINK, FUSE_ROOT_ID, &from, sizeof from, "new", NULL) < 0);
+	assert_true(raw_named(&f.c, FUSE_RENAME, FUSE_ROOT_ID, &to, sizeof to, "file", "new") < 0);
+	assert_true(raw_named(&f.c, FUSE_RENAME2, FUSE_ROOT_ID, &to2, sizeof to2, "file", "new") < 0);
+	assert_true(raw_write(&f.c, file, rw, "XXXX") < 0);
+	assert_int_equal(raw_open(&f.c, file, FUSE_OPEN, O_WRONLY | O_TRUNC, &fh), 0);
+	assert_true(raw_write(&f.c, file, fh, "XXXX") < 0);
+	const struct fuse_setattr_in set = {
+		.valid = FATTR_MODE | FATTR_SIZE | FATTR_MTIME, .mode = 0777, .size = 0, .mtime = 1};
+	raw_begin(&f.c, FUSE_SETATTR, file);
+	raw_add(&f.c, &set, sizeof set);
+	raw_go(&f.c);
+	const struct fuse_fallocate_in room = {.fh = rw, .length = 4096};
+	raw_begin(&f.c, FUSE_FALLOCATE, file);
+	raw_add(&f.c, &room, sizeof room);
+	assert_true(raw_go(&f.c) < 0);
+	assert_int_equal(fstatat(f.fd, "file", &st, 0), 0);
+	assert_int_equal(st.st_size, 7);
+	assert_int_equal(st.st_mode & 0777, 0644);
+	assert_true(st.st_mtime > 1);
+	assert_int_equal(faccessat(f.fd, "dir/inner", F_OK, 0), 0);
+	assert_int_equal(faccessat(f.fd, "new", F_OK, 0), -1);
+	f.c.marked = false;
+	/* And a process that happens to have the number is nobody special. */
+	hull_share_set_announcer(f.sh, f.c.pid);
+	assert_int_equal(raw_named(&f.c, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "file", NULL), 0);
+	assert_int_equal(faccessat(f.fd, "file", F_OK, 0), -1);
+	end(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_file_systems_that_tell),
+		cmocka_unit_test(test_marks_go),
+		cmocka_unit_test(test_marked_changes_nothing),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
