@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "guest/child.h"
+#include "guest/clock.h"
 #include "guest/setup.h"
 #include "wire/args.h"
 #include "wire/service.h"
@@ -16,7 +17,6 @@
 #include <sys/ioctl.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <linux/random.h>
 
 enum { ENTROPY_MAX = 512, GRACE_DEFAULT_MS = 10000, LOG_TEXT_MAX = 1024 };
@@ -151,11 +151,7 @@ static void configure(struct hull_cur *cur)
 	struct hull_error err = {0};
 	while (hull_args_next(cur, &a)) {
 		if (a.tag == HULL_TAG_TIME_NS && hull_arg_u64(&a) > 0) {
-			uint64_t ns = hull_arg_u64(&a);
-			struct timespec t = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
-			/* By the system call: musl's time_t may differ from the kernel's old one, this one does not. */
-			if (clock_settime(CLOCK_REALTIME, &t) < 0)
-				hull_say("cannot set the clock: %s", strerror(errno));
+			hull_clock_set((int64_t)hull_arg_u64(&a));
 		} else if (a.tag == HULL_TAG_HOSTNAME) {
 			_cleanup_free_ char *name = hull_arg_str(&a);
 			if (name && hull_set_hostname(name, &err) < 0)
@@ -174,6 +170,24 @@ static void configure(struct hull_cur *cur)
 		return;
 	}
 	renewed();
+}
+
+static void time_told(struct hull_cur *cur)
+{
+	_cleanup_(hull_buf_free) struct hull_buf m = {0};
+	struct hull_arg a;
+	uint64_t host = 0, offset = 0;
+	while (hull_args_next(cur, &a)) {
+		if (a.tag == HULL_TAG_TIME_NS)
+			host = hull_arg_u64(&a);
+		else if (a.tag == HULL_TAG_OFFSET_NS)
+			offset = hull_arg_u64(&a);
+	}
+	hull_clock_tell((int64_t)host, (int64_t)offset);
+	start(&m, HULL_MSG_CLOCK);
+	hull_args_put_u64(&m, HULL_TAG_TIME_NS, host);
+	hull_args_put_u64(&m, HULL_TAG_GUEST_NS, (uint64_t)hull_clock_now());
+	send(&m);
 }
 
 /* "MemAvailable:   12345 kB" -> bytes */
@@ -217,6 +231,9 @@ static void on_message(void *user, const uint8_t *p, size_t n)
 			if (a.tag == HULL_TAG_GRACE_MS)
 				grace = hull_arg_u32(&a);
 		hull_shutdown("asked for by the host", grace);
+		break;
+	case HULL_MSG_TIME:
+		time_told(&cur);
 		break;
 	case HULL_MSG_STATS_ASK:
 		stats();

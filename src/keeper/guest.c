@@ -147,6 +147,9 @@ static void control_message(struct stream *s, const uint8_t *p, size_t n)
 			k->machine_ops->synced(k);
 		}
 		break;
+	case HULL_MSG_CLOCK:
+		clock_answered(k, &cur);
+		break;
 	case HULL_MSG_STOPPING:
 		if (!g->stopping)
 			keeper_log_guest(k, "the guest is shutting down");
@@ -183,6 +186,7 @@ void guest_ready(struct keeper *k)
 	k->guest.configured = true;
 	k->guest.configured_ms = keeper_ms(k);
 	keeper_configured(k);
+	clock_tell(k);
 }
 
 /* --- what it opens --- */
@@ -268,8 +272,10 @@ int guest_freeze(struct keeper *k, bool rest)
 void guest_thaw(struct keeper *k)
 {
 	k->guest.freezing = false;
-	if (k->guest.open)
-		link_release(&k->guest.link);
+	if (!k->guest.open)
+		return;
+	link_release(&k->guest.link);
+	clock_tell(k);
 }
 
 /* --- the wire itself --- */
@@ -296,6 +302,7 @@ int guest_open(struct keeper *k, int fd, struct hull_error *err)
 	g->link.hello = guest_hello;
 	g->link.resync = k->restore != NULL;
 	g->link.opened = guest_opened;
+	g->link.active = clock_active;
 	int r = link_open(k, &g->link, fd, false, HULL_WIRE_HOST, GUEST_STREAMS_MAX, err);
 	if (r < 0)
 		return r;

@@ -68,7 +68,7 @@ int keeper_init(struct keeper *k, struct hull_error *err)
 				&k->waiters,     &k->docker_conns, &k->jobs,   &k->mounts};
 	for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++)
 		list_init(heads[i]);
-	k->lock_fd = k->runtime_fd = -1;
+	k->lock_fd = k->runtime_fd = k->clock.fd = -1;
 	k->control.fd = k->docker.fd = -1;
 	k->keeper_log.fd = k->docker_log.fd = -1;
 	k->started_ms = uv_hrtime() / 1000000;
@@ -83,6 +83,7 @@ int keeper_init(struct keeper *k, struct hull_error *err)
 	uv_prepare_start(&k->prepare, on_prepare);
 	uv_signal_start(&k->sigterm, on_sigterm, SIGTERM);
 	deadline(k, on_boot_timeout, BOOT_TIMEOUT_MS);
+	clock_open(k);
 	return 0;
 }
 
@@ -160,6 +161,7 @@ void keeper_machine_runs(struct keeper *k)
 {
 	if (!k->runs_ns)
 		k->runs_ns = uv_hrtime();
+	clock_tell(k);
 	report(k, NULL);
 }
 
@@ -308,6 +310,7 @@ static void finish(struct keeper *k)
 	going_down(k, k->end_reason[0] ? k->end_reason : "the sandbox has stopped");
 	k->phase = PHASE_ENDED;
 	listener_close(&k->control);
+	clock_close(k);
 	docker_close(k);
 	jobs_close(k);
 	guest_close(k);

@@ -120,7 +120,8 @@ struct link {
 	void (*gone)(struct link *l, int code, const char *why);
 	void (*opened)(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len);
 	void (*hello)(struct link *l, uint64_t epoch);
-	void (*freed)(struct link *l); /* the loop has let go of it: free the memory */
+	void (*active)(struct keeper *k); /* something was received; may be NULL */
+	void (*freed)(struct link *l);    /* the loop has let go of it: free the memory */
 };
 /* Takes the fd when owns_fd. The callbacks are set by the caller before. */
 int link_open(struct keeper *k, struct link *l, int fd, bool owns_fd, enum hull_wire_side side, uint32_t max_inbound,
@@ -174,6 +175,26 @@ bool guest_docker_hopeless(const struct keeper *k);
  * then, and nothing is sent to it until guest_thaw(). -ENOTCONN when it is not up. */
 int guest_freeze(struct keeper *k, bool rest);
 void guest_thaw(struct keeper *k);
+
+/* --- clock.c: the guest's clock --- */
+
+struct clock {
+	uv_poll_t poll;
+	int fd; /* tells when the host's clock is set; -1 = none */
+	bool watching;
+	int64_t asked_ns;  /* the TIME that is not answered yet; 0 = none */
+	uint64_t asked_hr; /* uv_hrtime of it */
+	uint64_t last_ms;
+	unsigned rounds;
+};
+void clock_open(struct keeper *k);
+void clock_close(struct keeper *k);
+/* It may be wrong: tell the guest the time. Nothing while it is not up. */
+void clock_tell(struct keeper *k);
+/* The guest is at work: tell it the time unless that was done lately. */
+void clock_active(struct keeper *k);
+/* The guest answered CLOCK. */
+void clock_answered(struct keeper *k, struct hull_cur *cur);
 
 /* --- machine.c: the engine and what it starts from --- */
 
@@ -399,6 +420,7 @@ struct keeper {
 	const struct machine_ops *machine_ops;
 	struct machine *machine;
 	struct guest guest;
+	struct clock clock;
 	/* Start hull-egress with its end of the wire. Set by main(); NULL = there is none. */
 	int (*gateway_start)(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct hull_error *err);
 	struct gateway *gateway; /* NULL = no network */

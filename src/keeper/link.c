@@ -130,6 +130,8 @@ static bool take(struct link *l)
 	}
 	struct hull_error err = {0};
 	int r = hull_wire_feed(l->wire, k->scratch, (size_t)n, &err);
+	if (r >= 0 && l->fd >= 0 && l->active)
+		l->active(k);
 	if (r < 0 && l->fd >= 0)
 		l->gone(l, r, err.msg);
 	return r >= 0 && l->fd >= 0;

@@ -265,6 +265,7 @@ static void start(struct relay *r)
 	list_del(&r->in_list);
 	list_add(&k->relays, &r->in_list);
 	r->pending = false;
+	clock_active(k);
 	int e = stream_open(&r->guest, &k->guest.link, r->service, &r->args);
 	if (e < 0) {
 		hull_wire_refuse(r->client.wire, r->client.id, -e,

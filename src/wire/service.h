@@ -65,6 +65,8 @@ enum hull_tag {
 	HULL_TAG_WORKDIR = 43,    /* exec: str; where to start when CWD is not given; the user's home if that fails */
 	HULL_TAG_FORCE = 42,      /* unmount: u32 1 = also while it is in use */
 	HULL_TAG_REST = 44,       /* sync: u32 1 = stop dockerd until somebody wants it */
+	HULL_TAG_OFFSET_NS = 50,  /* time: u64, two's complement: so much is the guest's clock behind */
+	HULL_TAG_GUEST_NS = 51,   /* clock: u64 what the guest's clock says */
 };
 
 /* Messages, by first byte. */
@@ -73,7 +75,8 @@ enum hull_msg {
 	HULL_MSG_CONFIGURE = 1, /* TIME_NS, HOSTNAME, ENTROPY: sent once per epoch before anything else */
 	HULL_MSG_SHUTDOWN = 2,  /* GRACE_MS: TERM everyone, wait, KILL, unmount, power off */
 	HULL_MSG_STATS_ASK = 3,
-	HULL_MSG_SYNC = 4, /* REST: sync(2); answered with SYNCED */
+	HULL_MSG_SYNC = 4,  /* REST: sync(2); answered with SYNCED */
+	HULL_MSG_TIME = 10, /* TIME_NS, OFFSET_NS: what the clock should say; answered with CLOCK */
 	/* PATH, READONLY, MODE: open a SHARE stream and mount what it serves at PATH; answered with MOUNTED */
 	HULL_MSG_MOUNT = 8,
 	/* PATH, FORCE: answered with UNMOUNTED. Without a PATH: whatever has no SHARE stream, without an answer. */
@@ -87,6 +90,7 @@ enum hull_msg {
 	HULL_MSG_STOPPING = 21,  /* shutdown has begun (also when the guest itself asked for it) */
 	HULL_MSG_MOUNTED = 24,   /* PATH, ERRNO (0 = it is there), TEXT */
 	HULL_MSG_UNMOUNTED = 25, /* PATH, ERRNO, TEXT */
+	HULL_MSG_CLOCK = 26,     /* TIME_NS as it came with TIME, GUEST_NS */
 	/* exec, host to guest */
 	HULL_MSG_RESIZE = 32, /* ROWS, COLS */
 	HULL_MSG_SIGNAL = 33, /* SIGNAL: to the session's process group (foreground group on a terminal) */

@@ -64,6 +64,9 @@ struct world {
 	bool configured_seen, shutdown_seen, killed, over;
 	uint32_t grace;
 	struct hull_buf configure;
+	unsigned times;      /* TIMEs that came */
+	int64_t clock_error; /* what the guest's clock says too little */
+	bool clock_stuck;    /* it answers, always that it is a day behind */
 	uint32_t control;
 };
 
@@ -209,6 +212,26 @@ __attribute__((unused)) static void on_message(void *ctx, uint32_t id, void *use
 		hull_buf_add(&w->configure, m + 1, n - 1);
 		if (!w->hold_configured)
 			say(p, id, HULL_MSG_CONFIGURED, 0, NULL);
+	}
+	if (m[0] == HULL_MSG_TIME) {
+		struct timespec now;
+		uint64_t told = 0;
+		w->times++;
+		while (hull_args_next(&cur, &a)) {
+			if (a.tag == HULL_TAG_TIME_NS)
+				told = hull_arg_u64(&a);
+			else if (a.tag == HULL_TAG_OFFSET_NS)
+				w->clock_error -= (int64_t)hull_arg_u64(&a);
+		}
+		clock_gettime(CLOCK_REALTIME, &now);
+		now.tv_sec -= w->clock_stuck ? 24 * 3600 : 0;
+		_cleanup_(hull_buf_free) struct hull_buf b = {0};
+		uint8_t kind = HULL_MSG_CLOCK;
+		hull_buf_add(&b, &kind, 1);
+		hull_args_put_u64(&b, HULL_TAG_TIME_NS, told);
+		hull_args_put_u64(&b, HULL_TAG_GUEST_NS,
+				  (uint64_t)((int64_t)now.tv_sec * 1000000000 + now.tv_nsec - w->clock_error));
+		hull_wire_message(p->wire, id, hull_buf_bytes(&b), b.len);
 	}
 	if (m[0] == HULL_MSG_SHUTDOWN) {
 		w->shutdown_seen = true;
@@ -477,6 +500,7 @@ static int teardown(void **state)
 	listener_close(&k->control);
 	jobs_close(k);
 	guest_close(k);
+	clock_close(k);
 	uv_walk(&k->loop, close_handle, NULL);
 	uv_run(&k->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&k->loop), 0);

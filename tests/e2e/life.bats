@@ -1,0 +1,38 @@
+#!/usr/bin/env bats
+# What a sandbox goes through in a day: it is paused and copied while things run in it, its runtime directory goes
+# away, it is started twice at once.
+
+setup() {
+	load lib
+	export LIMIT=300
+}
+teardown() { remove_own; }
+
+# How far the sandbox's clock is behind the host's, in ms, give or take half a round trip.
+behind() { # NAME
+	local before after there
+	before=$(date +%s%N)
+	there=$(hull exec "$1" date +%s%N)
+	after=$(date +%s%N)
+	echo $((((before + after) / 2 - there) / 1000000))
+}
+
+@test "life: the clock is right after snapshots, and after a pause" {
+	own_sandbox
+	hull start -q "$name"
+	hull exec "$name" sh -c 'head -c 100M /dev/zero | tr "\0" x >/dev/shm/x'
+	local before after
+	before=$(behind "$name")
+	# Set behind by a stop of its own, as the kernel of a host that slept would leave it.
+	as_root "$name" date -s '10 seconds ago'
+	hull snapshot create -q -f "$name@t"
+	after=$(behind "$name")
+	echo "$before ms, then $after ms"
+	[ $((after - before)) -lt 300 ]
+	[ $((after - before)) -gt -300 ]
+	hull pause -q "$name"
+	hull resume -q "$name"
+	after=$(behind "$name")
+	[ $((after - before)) -lt 300 ]
+	[ $((after - before)) -gt -300 ]
+}
