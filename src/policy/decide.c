@@ -3,9 +3,9 @@
  * Everything is a walk over all rules: first for one that denies, then for one that allows. A rule with methods or
  * paths can only be judged request by request, so before that an allow of that kind means "HTTP only", and so does a
  * deny of that kind in front of any allow: what cannot be looked into (TLS) is then refused rather than let through. */
+#include "policy/path.h"
 #include "policy/policy.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -145,50 +145,23 @@ static bool listed(char *const *list, const char *s)
 	return false;
 }
 
-static bool globbed(char *const *globs, const char *s)
-{
-	for (; *globs; globs++)
-		if (hull_glob(*globs, s))
-			return true;
-	return false;
-}
-
-/* As servers that know parameters of segments (/a;x=y/b) see a path. Fits where the path fits. */
-static void without_parameters(const char *path, char *out)
-{
-	while (*path) {
-		if (*path == ';')
-			path += strcspn(path, "/");
-		else
-			*out++ = *path++;
-	}
-	*out = '\0';
-}
-
-/* Does a rule that denies speak of this request? Some servers read methods in any case. A path that hides what it is
- * may be the denied one. */
-static bool denies(const struct hull_rule *r, const char *method, const char *path, const char *normal, bool plain)
+/* Does a rule that denies speak of this request? Some servers read methods in any case. */
+static bool denies(const struct hull_rule *r, const char *method, const struct hull_path *path)
 {
 	bool method_fits = !r->methods;
 	for (char **m = r->methods; m && *m; m++)
 		method_fits = method_fits || strcasecmp(*m, method) == 0;
-	if (!method_fits)
-		return false;
-	if (!r->paths || !plain || globbed(r->paths, normal) || globbed(r->paths, path))
-		return true;
-	char bare[8192], again[8192];
-	without_parameters(normal, bare);
-	return !hull_path_normal(bare, strlen(bare), again, sizeof(again)) || globbed(r->paths, again);
+	return method_fits && (!r->paths || hull_path_may_match(path, r->paths));
 }
 
 const struct hull_rule *hull_policy_veto(const struct hull_policy *p, const struct hull_target *t, const char *method,
 					 const char *path)
 {
-	char normal[8192];
-	bool plain = path && hull_path_normal(path, strlen(path), normal, sizeof(normal));
+	struct hull_path read;
+	hull_path_read(path ? path : "", &read);
 	for (size_t i = 0; i < p->count; i++) {
 		const struct hull_rule *r = &p->rules[i];
-		if (!r->allow && matches(r, t) && (!method || !path || denies(r, method, path, normal, plain)))
+		if (!r->allow && matches(r, t) && (!method || !path || denies(r, method, &read)))
 			return r;
 	}
 	return NULL;
@@ -205,26 +178,33 @@ bool hull_policy_vetoes(const struct hull_policy *p, uint16_t port, uint8_t prot
 struct hull_answer hull_policy_request(const struct hull_policy *p, const struct hull_target *t, const char *method,
 				       const char *path)
 {
-	char normal[8192];
-	bool plain = hull_path_normal(path, strlen(path), normal, sizeof(normal));
+	struct hull_path read;
+	hull_path_read(path, &read);
 	const struct hull_rule *yes = NULL;
+	bool doubtful = false;
 	for (size_t i = 0; i < p->count; i++) {
 		const struct hull_rule *r = &p->rules[i];
 		if (!matches(r, t))
 			continue;
 		if (!r->allow) {
-			if (denies(r, method, path, normal, plain))
+			if (denies(r, method, &read))
 				return say(HULL_DENY, r, "a rule denies the request");
 			continue;
 		}
 		if (r->methods && !listed(r->methods, method))
 			continue;
-		if (reaches(r, t) && (!r->paths || (plain && globbed(r->paths, normal))))
+		if (!reaches(r, t))
+			continue;
+		if (!r->paths || hull_path_must_match(&read, r->paths))
 			yes = yes ? yes : r;
+		else
+			doubtful = doubtful || hull_path_may_match(&read, r->paths);
 	}
 	if (yes)
 		return say(HULL_ALLOW, yes, "a rule allows it");
-	return say(HULL_DENY, NULL, "no rule allows this method and path");
+	return say(HULL_DENY, NULL,
+		   doubtful ? "servers may read the path in a way that no rule allows"
+			    : "no rule allows this method and path");
 }
 
 bool hull_policy_names(const struct hull_policy *p, const char *name)
@@ -235,111 +215,4 @@ bool hull_policy_names(const struct hull_policy *p, const char *name)
 			return true;
 	}
 	return false;
-}
-
-/* --- paths --- */
-
-static int hex(char c)
-{
-	return isdigit((unsigned char)c) ? c - '0'
-	       : c >= 'a' && c <= 'f'    ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F'    ? c - 'A' + 10
-					 : -1;
-}
-
-/* "..;x" and ".;x": dot segments to servers that know parameters of segments, and names to others. */
-static bool dots_with_parameters(const char *s, size_t n)
-{
-	size_t dots = 0;
-	while (dots < n && dots < 3 && s[dots] == '.')
-		dots++;
-	return (dots == 1 || dots == 2) && dots < n && s[dots] == ';';
-}
-
-/* Close the segment that begins at `start`: ".." takes the one before with it, "." and an empty one go. */
-static size_t close_segment(char *out, size_t start, size_t o, bool last)
-{
-	size_t n = o - start;
-	if (n == 0 && !last)
-		return start;
-	if (n == 1 && out[start] == '.')
-		return start;
-	if (n == 2 && out[start] == '.' && out[start + 1] == '.') {
-		size_t back = start > 1 ? start - 1 : start;
-		while (back > 1 && out[back - 1] != '/')
-			back--;
-		return start > 1 ? back : start;
-	}
-	if (!last)
-		out[o++] = '/';
-	return o;
-}
-
-bool hull_path_normal(const char *path, size_t n, char *out, size_t cap)
-{
-	if (n == 0 || path[0] != '/' || n + 2 > cap)
-		return false;
-	size_t o = 0, start = 1;
-	out[o++] = '/';
-	for (size_t i = 1; i <= n; i++) {
-		if ((i == n || path[i] == '/') && dots_with_parameters(out + start, o - start))
-			return false;
-		if (i == n) {
-			o = close_segment(out, start, o, true);
-			break;
-		}
-		char c = path[i];
-		if (c == '/') {
-			o = start = close_segment(out, start, o, false);
-			continue;
-		}
-		if (c == '%') {
-			int hi = i + 2 < n ? hex(path[i + 1]) : -1;
-			int lo = i + 2 < n ? hex(path[i + 2]) : -1;
-			if (hi < 0 || lo < 0)
-				return false;
-			c = (char)(hi * 16 + lo);
-			if (c == '/' || c == '%')
-				return false;
-			i += 2;
-		}
-		if ((unsigned char)c < 0x20 || c == 0x7f || c == '\\')
-			return false;
-		out[o++] = c;
-	}
-	out[o] = '\0';
-	return true;
-}
-
-/* Two places to come back to: the last `**`, and the last `*` behind it. Linear in the length of both, times the number
- * of stars at most. */
-bool hull_glob(const char *glob, const char *s)
-{
-	const char *deep = NULL, *deep_s = NULL, *star = NULL, *star_s = NULL;
-	while (*s) {
-		if (glob[0] == '*' && glob[1] == '*') {
-			glob += 2;
-			deep = glob;
-			deep_s = s;
-			star = NULL;
-		} else if (*glob == '*') {
-			star = ++glob;
-			star_s = s;
-		} else if (*glob == *s) {
-			glob++;
-			s++;
-		} else if (star && *star_s != '/') {
-			glob = star;
-			s = ++star_s;
-		} else if (deep) {
-			glob = deep;
-			s = ++deep_s;
-			star = NULL;
-		} else {
-			return false;
-		}
-	}
-	while (*glob == '*')
-		glob++;
-	return !*glob;
 }

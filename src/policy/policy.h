@@ -141,12 +141,6 @@ bool hull_policy_vetoes(const struct hull_policy *p, uint16_t port, uint8_t prot
 /* Does any allow rule name this host, on whatever port? So that a single-label name of a container is not answered. */
 bool hull_policy_names(const struct hull_policy *p, const char *name);
 
-/* A path as servers see it: %XX of plain characters decoded, dot segments resolved, slashes joined. False when it is
- * not a path or hides something (an encoded slash, backslash, NUL or control byte). */
-bool hull_path_normal(const char *path, size_t n, char *out, size_t cap);
-/* `*` within a segment, `**` anything. */
-bool hull_glob(const char *glob, const char *s);
-
 /* --- editing files (edit.c) --- */
 
 /* The file's text with the rule added under allow: or deny:, comments and order kept where the file is in block style.

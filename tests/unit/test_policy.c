@@ -409,7 +409,7 @@ static void requests(void **state)
 		{"api.com", "GET", "/v1/../v2/x", false},
 		{"api.com", "GET", "/v1/%2e%2e/v2/x", false},
 		{"api.com", "GET", "/v1/%2fx", false},
-		{"api.com", "GET", "/v2/../v1/x", true},
+		{"api.com", "GET", "/v2/../v1/x", false},
 		{"api.com", "GET", "*", false},
 		{"api.com", "GET", "/v1/a%20b", true},
 		{"api.com", "GET", "/v1\\..\\x", false},
@@ -446,36 +446,6 @@ static void requests(void **state)
 		if ((hull_policy_request(&p, &q, t[i].method, t[i].path).verdict == HULL_ALLOW) != t[i].want)
 			fail_msg("%s %s%s", t[i].method, t[i].host, t[i].path);
 	}
-}
-
-static void globs(void **state)
-{
-	static const struct {
-		const char *glob, *s;
-		bool want;
-	} t[] = {
-		{"/", "/", true},
-		{"/a", "/b", false},
-		{"/*", "/a", true},
-		{"/*", "/a/b", false},
-		{"/**", "/a/b", true},
-		{"/**", "/", true},
-		{"/a/*/c", "/a/b/c", true},
-		{"/a/*/c", "/a/b/d/c", false},
-		{"/a/**/c", "/a/b/d/c", true},
-		{"/*.git", "/x.git", true},
-		{"/*.git", "/x.gitx", false},
-		{"/**.git/*", "/a/b.git/info", true},
-		{"/**.git/*", "/a/b.git/info/refs", false},
-		{"", "", true},
-		{"", "/", false},
-		{"/a*b*c", "/aXbXbXc", true},
-		{"/**/x/**", "/a/x/x/b", true},
-		{"/a*", "/a", true},
-	};
-	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++)
-		if (hull_glob(t[i].glob, t[i].s) != t[i].want)
-			fail_msg("%s on %s", t[i].glob, t[i].s);
 }
 
 static void bad_files(void **state)
@@ -672,9 +642,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_rules), cmocka_unit_test(bad_rules), cmocka_unit_test(special_addresses),
 		cmocka_unit_test(names),      cmocka_unit_test(connects),  cmocka_unit_test(rebinding),
-		cmocka_unit_test(disguises),  cmocka_unit_test(requests),  cmocka_unit_test(globs),
-		cmocka_unit_test(bad_files),  cmocka_unit_test(presets),   cmocka_unit_test(sources),
-		cmocka_unit_test(edits),      cmocka_unit_test(files),
+		cmocka_unit_test(disguises),  cmocka_unit_test(requests),  cmocka_unit_test(bad_files),
+		cmocka_unit_test(presets),    cmocka_unit_test(sources),   cmocka_unit_test(edits),
+		cmocka_unit_test(files),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
