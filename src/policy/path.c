@@ -174,6 +174,20 @@ static void without_parameters(const char *path, char *out)
 	*out = '\0';
 }
 
+/* The end of a text without dots and blanks at the end of its last segment. One of dots keeps those: it is another
+ * directory. */
+static char *trim(const char *begin, char *end)
+{
+	char *e = end;
+	while (e > begin && (e[-1] == ' ' || e[-1] == '.'))
+		e--;
+	if (e > begin && e[-1] != '/')
+		return e;
+	while (end > begin && end[-1] == ' ')
+		end--;
+	return end;
+}
+
 /* As who folds characters, decodes before it looks for the query, and cuts dots and blanks off a name. */
 static void loosely(const char *path, char *out)
 {
@@ -184,8 +198,7 @@ static void loosely(const char *path, char *out)
 		char as = lookalike(c);
 		bool ends = c == 0 || c == '?' || c == '#' || as == '?' || as == '#';
 		if (ends || c == '/')
-			while (out > begin && out[-1] != '/' && (out[-1] == ' ' || out[-1] == '.'))
-				out--;
+			out = trim(begin, out);
 		if (ends)
 			break;
 		if (as)
