@@ -488,6 +488,21 @@ int create_session_env(char ***out, struct hull_error *err)
 
 /* --- again --- */
 
+int create_turn(struct cli *cli, const struct create_place *place, struct hull_error *err)
+{
+	int r = cli_paths(cli, err);
+	if (r < 0)
+		return r;
+	char **about = hull_strv_copy(flag_name ? NULL : place->paths);
+	if (about && hull_strv_add(&about, flag_name ? flag_name : place->agent) == 0 &&
+	    (!place->workdir || flag_name || hull_strv_add(&about, place->workdir) == 0))
+		r = hull_turn_take(&cli->paths, about, err);
+	else
+		r = hull_fail(err, -ENOMEM, "out of memory");
+	hull_strv_free(about);
+	return r;
+}
+
 static bool same_place(const struct hull_sandbox *s, const struct create_place *place)
 {
 	size_t n = hull_strv_count(place->paths);

@@ -21,6 +21,9 @@ void create_place_free(struct create_place *p);
 
 /* Make one from the flags; its name, owned by the caller, in *name. `remove` = --rm. */
 int create_make(struct cli *cli, const struct create_place *place, bool remove, char **name, struct hull_error *err);
+/* Wait until no other command looks for, or makes, what these words stand for: a descriptor that keeps others off while
+ * it is open. Signals are to be caught only later, so that they end the wait. */
+int create_turn(struct cli *cli, const struct create_place *place, struct hull_error *err);
 /* Find the one that the same words made before: its name in *name, or NULL when there is none. Flags that it was not
  * made with are an error. */
 int create_again(struct cli *cli, const struct create_place *place, char **name, struct hull_error *err);

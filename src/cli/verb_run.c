@@ -76,12 +76,18 @@ static int run(struct cli *cli, struct hull_error *err)
 	int r = create_place(cli, &place, err);
 	if (r >= 0)
 		r = create_session_env(&env, err);
+	/* Two at once in a new directory are to share one sandbox. */
+	_cleanup_close_ int turn = r >= 0 && !remove_after ? create_turn(cli, &place, err) : -1;
+	if (r >= 0 && !remove_after && turn < 0)
+		r = turn;
 	if (r >= 0 && cli_signals_catch() < 0)
 		r = hull_fail(err, -EIO, "catching signals: %s", strerror(errno));
 	if (r >= 0 && !remove_after)
 		r = create_again(cli, &place, &name, err);
 	if (r >= 0 && !name)
 		r = create_make(cli, &place, remove_after, &name, err);
+	hull_closep(&turn);
+	turn = -1;
 	if (r >= 0) {
 		struct cli_progress progress;
 		cli_progress_begin(&progress, create_quiet(), false, name);

@@ -95,6 +95,10 @@ int hull_sandbox_remove(const struct hull_paths *p, const char *name, struct hul
 /* Names, sorted; *names NULL-terminated, free with hull_strv_free(). */
 int hull_sandbox_list(const struct hull_paths *p, char ***names, struct hull_error *err);
 
+/* Wait until nobody else has the turn about these strings (a list that ends with NULL), and take it: the descriptor
+ * (close-on-exec) that holds it. */
+int hull_turn_take(const struct hull_paths *p, char *const *about, struct hull_error *err);
+
 /* Take the sandbox's lock for the keeper: the descriptor (close-on-exec) that holds it, or -EBUSY when running. */
 int hull_sandbox_lock(const struct hull_paths *p, const char *name, struct hull_error *err);
 /* Is the lock held (is it running)? Takes nothing. */

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -414,6 +415,39 @@ static void test_runtime(void **state)
 	assert_int_equal(access(w->paths.home, F_OK), 0);
 }
 
+/* Turns about one thing come one after the other, about two beside each other, and end with their holder. */
+static void test_turns(void **state)
+{
+	struct world *w = *state;
+	struct hull_error err;
+	char *one[] = {(char *)"shell", (char *)"/src/one", NULL}, *two[] = {(char *)"shell", (char *)"/src/two", NULL};
+	int held = hull_turn_take(&w->paths, one, &err);
+	_cleanup_close_ int other = hull_turn_take(&w->paths, two, &err);
+	assert_true(held >= 0 && other >= 0);
+	int fds[2];
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(held);
+		bool got = write(fds[1], "w", 1) == 1 && hull_turn_take(&w->paths, one, &err) >= 0;
+		_exit(got && write(fds[1], "g", 1) == 1 ? 0 : 1);
+	}
+	char c = 0;
+	assert_int_equal(read(fds[0], &c, 1), 1);
+	struct pollfd p = {.fd = fds[0], .events = POLLIN};
+	assert_int_equal(poll(&p, 1, 200), 0);
+	close(held);
+	assert_int_equal(read(fds[0], &c, 1), 1);
+	assert_int_equal(c, 'g');
+	int status = 1;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	_cleanup_close_ int again = hull_turn_take(&w->paths, one, &err);
+	assert_true(again >= 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void test_names(void **state)
 {
 	struct hull_error err;
@@ -513,6 +547,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_missing_parts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_runtime, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test_setup_teardown(test_truth_and_ids, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_runtime_dir_of_another, setup, teardown),

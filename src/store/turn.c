@@ -1,0 +1,32 @@
+/* Whose turn it is: commands that look for something and make it when it is not there do so one after the other.
+ *
+ * A turn is a lock on one byte of sandboxes/.turns, whose offset is a hash of what the turn is about: there is one
+ * file, empty, however many things there are, and two of them hardly ever wait for each other. It ends when its
+ * descriptor is closed, so with the process at the latest. */
+#include "store/store.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+
+int hull_turn_take(const struct hull_paths *p, char *const *about, struct hull_error *err)
+{
+	/* FNV-1a over the strings, each with its end. */
+	uint64_t h = 0xcbf29ce484222325ull;
+	for (; *about; about++)
+		for (const char *c = *about;; c++) {
+			h = (h ^ (uint8_t)*c) * 0x100000001b3ull;
+			if (!*c)
+				break;
+		}
+	_cleanup_free_ char *path = hull_fmt("%s/sandboxes/.turns", p->home);
+	_cleanup_close_ int fd = path ? open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
+	if (fd < 0)
+		return path ? hull_fail_errno(err, "cannot open %s", path) : hull_fail(err, -ENOMEM, "out of memory");
+	struct flock one = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)(h >> 2), .l_len = 1};
+	while (fcntl(fd, F_OFD_SETLKW, &one) < 0)
+		if (errno != EINTR)
+			return hull_fail_errno(err, "cannot lock %s", path);
+	return hull_steal_fd(&fd);
+}
