@@ -37,6 +37,7 @@ enum cli_complete {
 	CLI_AGENT, /* or the directory that may stand in its place */
 	CLI_LOG,
 	CLI_SHELL,
+	CLI_JOB,      /* of the sandbox before it */
 	CLI_WAIT,     /* what start --wait takes */
 	CLI_WAIT_FOR, /* what wait --for takes */
 };

@@ -20,6 +20,8 @@ static const char *bash_words(enum cli_complete what)
 		return "$(hull image ls 2>/dev/null | awk 'NR > 1 {print $1}')";
 	case CLI_TEMPLATE:
 		return "$(hull template ls 2>/dev/null | awk 'NR > 1 {print $1}')";
+	case CLI_JOB:
+		return "$(hull logs \"$prev\" --jobs 2>/dev/null | awk '$2 == \"running\" {print $1}')";
 	case CLI_VERB:
 		return "$_hull_verbs";
 	case CLI_ENGINE:
@@ -210,6 +212,8 @@ static const char *zsh_action(enum cli_complete what)
 		return "_hull_images";
 	case CLI_TEMPLATE:
 		return "_hull_templates";
+	case CLI_JOB:
+		return "_hull_jobs";
 	case CLI_VERB:
 		return "_hull_verbs";
 	case CLI_ENGINE:
@@ -300,7 +304,9 @@ static void zsh(void)
 	       "_hull_images() { local -a l=(${(f)\"$(hull image ls 2>/dev/null | awk 'NR > 1 {print $1}')\"}); "
 	       "compadd -a l }\n"
 	       "_hull_templates() { local -a l=(${(f)\"$(hull template ls 2>/dev/null | awk 'NR > 1 {print $1}')\"}); "
-	       "compadd -a l }\n");
+	       "compadd -a l }\n"
+	       "_hull_jobs() { local -a l=(${(f)\"$(hull logs ${words[CURRENT-1]} --jobs 2>/dev/null | awk '$2 == "
+	       "\"running\" {print $1}')\"}); compadd -a l }\n");
 	zsh_list("_hull_verbs", cli_verbs);
 	for (const struct cli_verb *const *v = cli_verbs; *v; v++) {
 		char function[64], list[64], prefix[64];

@@ -25,7 +25,7 @@ int job_begin(const struct hull_paths *p, const char *name, const struct job_spe
 	int r = client_ask(p, name, json_pack("{s:s, s:s}", "do", "wait", "for", "exec"), -1, progress, NULL, err);
 	if (r < 0)
 		return r;
-	json_t *request = json_pack("{s:s, s:b}", "do", "job", "tty", job->tty);
+	json_t *request = json_pack("{s:s, s:b, s:b}", "do", "job", "tty", job->tty, "stdin", job->input);
 	r = strings(request, "argv", job->argv, err);
 	if (r >= 0)
 		r = strings(request, "env", job->env, err);

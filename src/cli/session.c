@@ -26,6 +26,8 @@
 #include <sys/stat.h>
 
 enum { PIECE = 4096, READ_SIZE = 32 * 1024, GIVE_UP_AFTER = 3 };
+/* As docker has them: Ctrl-P Ctrl-Q on a terminal leaves a job. */
+enum { DETACH_FIRST = 'P' & 0x1f, DETACH_THEN = 'Q' & 0x1f };
 
 struct output {
 	int fd;
@@ -41,6 +43,8 @@ struct session {
 	struct hull_buf in;   /* read and not taken by the wire yet */
 	bool in_open;
 	bool accepted, raw, over;
+	bool detach_next; /* the first of the detach keys has come, and was held back */
+	bool detached;
 	bool broken_pipe; /* the reader of our stdout has gone */
 	int status;       /* exit code, -1 = not told yet */
 	int code;         /* how the stream ended otherwise: positive errno of the guest or keeper */
@@ -143,24 +147,47 @@ static void push_input(struct session *s)
 static void end_input(struct session *s)
 {
 	s->in_open = false;
-	if (!s->in.len && !s->over)
+	if (!s->in.len && !s->over && !s->spec->keep_input)
 		send_message(s, HULL_MSG_STDIN_EOF, 0, 0, 0, 0);
+}
+
+/* What was typed, without the detach keys. */
+static void take_keys(struct session *s, const uint8_t *p, size_t n)
+{
+	static const uint8_t first = DETACH_FIRST;
+	for (size_t i = 0; i < n && !s->detached; i++) {
+		if (s->detach_next && p[i] == DETACH_THEN) {
+			s->detached = true;
+			break;
+		}
+		if (s->detach_next)
+			hull_buf_add(&s->in, &first, 1);
+		s->detach_next = p[i] == DETACH_FIRST;
+		if (!s->detach_next)
+			hull_buf_add(&s->in, &p[i], 1);
+	}
 }
 
 static void read_input(struct session *s)
 {
 	size_t room = hull_wire_writable(s->client.wire, s->stream);
-	uint8_t *at = hull_buf_room(&s->in, READ_SIZE);
+	uint8_t keys[256];
+	bool typed = s->raw && s->spec->job;
+	uint8_t *at = typed ? keys : hull_buf_room(&s->in, READ_SIZE);
+	size_t most = typed ? sizeof keys : READ_SIZE;
 	if (!room || !at)
 		return;
-	ssize_t n = read(s->spec->in_fd, at, room < READ_SIZE ? room : READ_SIZE);
+	ssize_t n = read(s->spec->in_fd, at, room < most ? room : most);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	if (n <= 0) { /* a terminal that is gone (EIO) has ended too */
 		end_input(s);
 		return;
 	}
-	hull_buf_added(&s->in, (size_t)n);
+	if (typed)
+		take_keys(s, keys, (size_t)n);
+	else
+		hull_buf_added(&s->in, (size_t)n);
 	push_input(s);
 }
 
@@ -223,11 +250,13 @@ static int take_signals(struct session *s)
 		}
 		/* Nothing runs yet, or our terminal is the session's (its Ctrl-C comes as a byte, so this signal is for
 		 * us): leave. The keeper hangs the command up when the stream goes. */
-		if (!s->accepted || s->raw)
+		if (!s->accepted || s->raw || s->spec->no_signals)
 			return 128 + n;
 		send_message(s, HULL_MSG_SIGNAL, HULL_TAG_SIGNAL, (uint32_t)n, 0, 0);
 		if ((n == SIGINT || n == SIGTERM) && ++s->nudges >= GIVE_UP_AFTER) {
-			cli_note("the command did not end on %u signals: left it behind and hung it up", s->nudges);
+			cli_note(s->spec->job ? "the job did not end on %u signals: left it, and it goes on"
+					      : "the command did not end on %u signals: left it behind and hung it up",
+				 s->nudges);
 			return 128 + n;
 		}
 	}
@@ -241,6 +270,13 @@ static int open_stream(struct session *s, struct hull_error *err)
 	const struct session_spec *spec = s->spec;
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	int r = 0;
+	if (spec->job) {
+		r = hull_args_put_str(&b, HULL_TAG_NAME, spec->job);
+		if (!r)
+			r = hull_wire_open(s->client.wire, HULL_SVC_ATTACH, hull_buf_bytes(&b), b.len, NULL,
+					   &s->stream);
+		return r < 0 ? hull_fail(err, r, "attaching to the job: %s", strerror(-r)) : 0;
+	}
 	for (char *const *v = spec->argv; v && *v && !r; v++)
 		r = hull_args_put_str(&b, HULL_TAG_ARGV, *v);
 	for (char *const *v = spec->env; v && *v && !r; v++)
@@ -410,16 +446,18 @@ int session_run(int fd, const struct session_spec *spec, struct cli_progress *pr
 	if (r < 0)
 		return r;
 	r = open_stream(&s, err);
-	while (r == 0 && !(s.over && !s.out[0].buf.len && !s.out[1].buf.len))
+	while (r == 0 && !s.detached && !(s.over && !s.out[0].buf.len && !s.out[1].buf.len))
 		r = turn(&s, progress, err);
 	terminal_restore();
 	if (progress)
 		cli_progress_end(progress);
-	if (r > 0 && !s.over) { /* say goodbye: the guest hangs the command up */
+	if (s.detached)
+		cli_note("left job %s, which goes on", spec->job);
+	if ((r > 0 || s.detached) && !s.over) { /* say goodbye: the guest hangs the command up */
 		hull_wire_reset(s.client.wire, s.stream, ECANCELED, "the client left");
 		client_io(&s.client, 0, NULL);
 	}
-	if (r == 0)
+	if (r == 0 && !s.detached)
 		r = outcome(&s, err);
 	s.over = true; /* what closing the wire has to say is no news */
 	client_close(&s.client);

@@ -10,6 +10,9 @@ struct session_spec {
 	char *const *env;  /* "K=V"; may be NULL */
 	const char *cwd;   /* NULL = home */
 	const char *user;  /* NULL = "agent" */
+	const char *job;   /* attach to this job instead: none of the above but name counts */
+	bool no_signals;   /* with a job: signals end us, not it */
+	bool keep_input;   /* with a job: its stdin stays open when ours ends */
 	bool input;        /* pass stdin on; else the command finds it empty */
 	bool tty;          /* on a terminal of its own; with input, ours becomes raw */
 	int in_fd, out_fd, err_fd;

@@ -15,7 +15,9 @@ static const char *user, *cwd;
 static bool privileged; /* without effect */
 
 static const struct cli_opt options[] = {
-	{'i', "interactive", NULL, "pass stdin on; without it the command finds stdin empty", .flag = &interactive},
+	{'i', "interactive", NULL,
+	 "pass stdin on; without it the command finds stdin empty. With -d: keep it open for hull attach",
+	 .flag = &interactive},
 	{'t', "tty", NULL, "give the command a terminal", .flag = &tty},
 	{'d', "detach", NULL, "start it as a job that goes on by itself, and print the job's id", .flag = &detach},
 	{'e', "env", "K[=V]", "set a variable; K alone takes the value it has here", .list = &env_pairs},
@@ -40,7 +42,8 @@ static int job(struct cli *cli, const char *name, char *const *env, struct cli_p
 		r = life_start(&cli->paths, name, NULL, progress, err);
 	if (r < 0)
 		return r;
-	struct job_spec spec = {.argv = cli->command, .env = env, .cwd = cwd, .user = user, .tty = tty};
+	struct job_spec spec = {
+		.argv = cli->command, .env = env, .cwd = cwd, .user = user, .tty = tty, .input = interactive};
 	r = job_begin(&cli->paths, name, &spec, progress, &id, err);
 	cli_progress_end(progress);
 	if (r < 0 && session_cannot(-r)) {
@@ -82,9 +85,7 @@ static int run(struct cli *cli, struct hull_error *err)
 		return hull_fail(err, -EINVAL,
 				 "exec: which command? hull exec %s COMMAND, or `hull exec -it %s bash` for a shell",
 				 name, name);
-	if (detach && interactive)
-		return hull_fail(err, -EINVAL, "exec: -d and -i exclude each other: a job's stdin is empty");
-	if (tty && interactive && !isatty(STDIN_FILENO))
+	if (tty && interactive && !detach && !isatty(STDIN_FILENO))
 		return hull_fail(err, -EINVAL, "exec: stdin is not a terminal: leave out -t, or use -i alone");
 	char **env = NULL;
 	int r = create_env(env_files, env_pairs, &env, err);
@@ -111,7 +112,7 @@ const struct cli_verb verb_exec = {
 		 "127 when there is none, 125 when hull itself failed. Without -t, signals sent to hull go to the "
 		 "command. "
 		 "With -i or -t and no COMMAND it is the user's login shell.",
-	.aka = "ssh attach",
+	.aka = "ssh",
 	.options = options,
 	.min_words = 1,
 	.max_words = 1,

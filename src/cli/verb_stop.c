@@ -62,7 +62,7 @@ const struct cli_verb verb_stop = {
 	.about = "Its processes get TERM, and KILL when the time is over; then its disk is unmounted and the machine "
 		 "switched "
 		 "off. Prints the name of each one that is stopped then.",
-	.aka = "halt shutdown kill down",
+	.aka = "halt shutdown down",
 	.options = options,
 	.max_words = CLI_WORDS_ANY,
 	.complete = CLI_SANDBOX,

@@ -190,6 +190,26 @@ static void end_cgroup(int dir, const char *name)
 	}
 }
 
+void hull_cgroup_signal(uint32_t number, int sig)
+{
+	_cleanup_(hull_buf_free) struct hull_buf procs = {0};
+	char path[64];
+	char *save = NULL;
+	if (number == 0 || sessions_dir < 0)
+		return;
+	if (sig == SIGKILL) {
+		snprintf(path, sizeof(path), HULL_CG_ROOT "/work/sessions/%u/cgroup.kill", number);
+		hull_put(path, "1");
+		return;
+	}
+	snprintf(path, sizeof(path), "%u/cgroup.procs", number);
+	if (hull_read_file(sessions_dir, path, PROCS_MAX, &procs, NULL) < 0 || procs.len == 0)
+		return;
+	for (char *l = strtok_r((char *)hull_buf_bytes(&procs), "\n", &save); l; l = strtok_r(NULL, "\n", &save))
+		if (atoi(l) > 1)
+			kill(atoi(l), sig);
+}
+
 void hull_cgroup_end_sessions(void)
 {
 	_cleanup_closedir_ DIR *d = opendir(HULL_CG_ROOT "/work/sessions");

@@ -12,6 +12,7 @@
 #include "wire/wire.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -217,6 +218,20 @@ static void stats(void)
 	send(&m);
 }
 
+static void kill_session(struct hull_cur *cur)
+{
+	struct hull_arg a;
+	uint32_t session = 0, sig = 0;
+	while (hull_args_next(cur, &a)) {
+		if (a.tag == HULL_TAG_SESSION)
+			session = hull_arg_u32(&a);
+		else if (a.tag == HULL_TAG_SIGNAL)
+			sig = hull_arg_u32(&a);
+	}
+	if (sig > 0 && sig < (uint32_t)NSIG)
+		hull_cgroup_signal(session, (int)sig);
+}
+
 static void on_message(void *user, const uint8_t *p, size_t n)
 {
 	struct hull_cur cur = hull_cur_make(p, n);
@@ -243,6 +258,9 @@ static void on_message(void *user, const uint8_t *p, size_t n)
 			if (a.tag == HULL_TAG_REST && hull_arg_u32(&a) != 0)
 				hull_docker_rest();
 		begin_sync();
+		break;
+	case HULL_MSG_KILL:
+		kill_session(&cur);
 		break;
 	case HULL_MSG_MOUNT:
 	case HULL_MSG_UNMOUNT:

@@ -284,6 +284,8 @@ static void take_status(struct session *s)
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	if (!s->failure.stage)
 		hull_args_put_u32(&b, HULL_TAG_PID, (uint32_t)s->pid);
+	if (!s->failure.stage && s->cgroup)
+		hull_args_put_u32(&b, HULL_TAG_SESSION, s->cgroup);
 	hull_wire_accept(hull_wire, s->stream.id, hull_buf_bytes(&b), b.len);
 	hull_out_resume(&s->out[0]);
 	hull_out_resume(&s->out[1]);

@@ -54,6 +54,8 @@ extern int hull_cg_dockerd; /* directory descriptor, for hull_spawn(); -1 withou
  * number to drop it by (0 = none). */
 int hull_cgroup_make(uint32_t *number);
 void hull_cgroup_drop(uint32_t number);
+/* A signal to every process of this session; KILL reaches those too that are being born. */
+void hull_cgroup_signal(uint32_t number, int sig);
 /* TERM to every process of every session; HUP to those that ignore TERM. */
 void hull_cgroup_end_sessions(void);
 

@@ -12,12 +12,15 @@
  *   wait      {"for": "exec" | "docker"}: answers when that is so, or with an error when it can not come to be
  *   stop      {"grace_ms": n}: answers when the machine is off and everything of it is gone but the files
  *   kill      as stop without asking the guest
- *   job       {"argv": [...], "env": [...], "cwd": , "user": , "tty": false}: start a detached job; {"id": "..."} once
+ *   job       {"argv": [...], "env": [...], "cwd": , "user": , "tty": false, "stdin": false}: start a
+ *             detached job, whose stdin is empty, or with "stdin" what attached clients send; {"id": "..."} once
  *             its command runs; code ENOENT: no such command, ENOTDIR, EACCES, ESRCH...: it cannot be executed
+ *   signal    {"job": ID, "signal": n}: to every process of a job; {"state": its state}. Of one that has ended it
+ *             reaches what it left behind
  *   ports     {"ports": [{"spec": "8080:80/tcp", "bound": ["127.0.0.1:8080", ...], "host": n} or with "error"]}
  *   publish   {"port": "[[IP:]HOST:]PORT[/proto]"}: answers as one of ports, or with an error; kept for the next start
  *   unpublish {"port": ...}
- *   jobs      {"jobs": [{id, argv, state, exit, started}]}
+ *   jobs      {"jobs": [{id, argv, tty, stdin, session, state, exit, started}]}
  *   mount     {"path": PATH, "readonly": false}: mount it at the same path; answers {"path"} when it is there
  *   unmount   {"path": PATH, "force": false}
  *   save      {"dir": PATH, "end": false}: save the running machine (snapshot/snapshot.h) into this directory, which
@@ -26,6 +29,8 @@
  *   resume    let a machine go on that stands still because the host's disk was full; {}
  *   lease     never answered: when the connection it came on closes, the machine is killed. For whoever starts one that
  *             must not outlive them
+ * The service ATTACH (NAME: the id of a running job) is the job's stream from now on, as EXEC has it; any number of
+ * clients may have it, and the job waits for the slowest of them. Closing it leaves the job as it is.
  * Any failure: {"error": "one line", "code": positive errno}.
  *
  * Start: `hull-keeper NAME` with descriptor 3 a pipe. It takes the sandbox's lock, writes JSON lines to the pipe:

@@ -127,6 +127,9 @@ static void client_opened(struct link *l, uint32_t stream, uint8_t service, cons
 	case HULL_SVC_TAR_OUT:
 		relay_open(l->k, l, stream, service, args, len);
 		return;
+	case HULL_SVC_ATTACH:
+		job_attach(l->k, l, stream, args, len);
+		return;
 	default:
 		hull_wire_refuse(l->wire, stream, ENOSYS, "no such service");
 	}

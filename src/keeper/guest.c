@@ -248,6 +248,19 @@ void guest_ask_stats(struct keeper *k)
 	stream_message(&k->guest.control, &kind, 1);
 }
 
+int guest_kill_session(struct keeper *k, uint32_t session, uint32_t sig)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	uint8_t kind = HULL_MSG_KILL;
+	if (!k->guest.configured || !k->guest.control.id)
+		return -ENOTCONN;
+	if (hull_buf_add(&b, &kind, 1) < 0 || hull_args_put_u32(&b, HULL_TAG_SESSION, session) < 0 ||
+	    hull_args_put_u32(&b, HULL_TAG_SIGNAL, sig) < 0)
+		return -ENOMEM;
+	stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
+	return 0;
+}
+
 int guest_freeze(struct keeper *k, bool rest)
 {
 	struct guest *g = &k->guest;

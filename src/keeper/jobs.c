@@ -5,10 +5,10 @@
  * that goes away meanwhile changes neither.
  *
  * A job is an exec stream of the keeper's own. Its output goes to jobs/ID.log (capped), what it is and how it ended to
- * jobs/ID.json, replaced atomically: {id, argv, state, exit, started, ended, error}. States: "running"; "exited" (with
- * its code); "failed" (the guest broke it off); "stopped" (the machine went off first, or its shutdown ended the job).
- * The files are all there is of a job that has ended, so `jobs` and `logs --job` work on a stopped sandbox as well.
- * Finished jobs are kept up to JOBS_MAX, the oldest go first. */
+ * jobs/ID.json, replaced atomically: {id, argv, tty, stdin, session, state, exit, started, ended, error}. States:
+ * "running"; "exited" (with its code); "failed" (the guest broke it off); "stopped" (the machine went off first, or its
+ * shutdown ended the job). The files are all there is of a job that has ended, so `jobs` and `logs --job` work on a
+ * stopped sandbox as well. Finished jobs are kept up to JOBS_MAX, the oldest go first. */
 #include "keeper/keeper.h"
 
 #include "base/cleanup.h"
@@ -36,9 +36,10 @@ struct job {
 	char id[ID_LEN + 1];
 	json_t *about; /* what jobs/ID.json says */
 	struct logfile log;
-	bool running; /* or has been: whoever asked for it has been told */
-	bool exited;  /* EXIT came */
-	int error;    /* it could not be executed: a positive errno, and why */
+	struct audience audience; /* the clients attached to it */
+	bool running;             /* or has been: whoever asked for it has been told */
+	bool exited;              /* EXIT came */
+	int error;                /* it could not be executed: a positive errno, and why */
 	char why[1024];
 };
 
@@ -86,8 +87,9 @@ static void set_end(json_t *about, const char *state)
 
 static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
-	logfile_write(&container_of(s, struct job, stream)->log, p, n);
-	stream_grant(s, n);
+	struct job *j = container_of(s, struct job, stream);
+	logfile_write(&j->log, p, n);
+	audience_data(&j->audience, channel, p, n);
 }
 
 /* Its command runs, or ran. */
@@ -101,11 +103,22 @@ static void begun(struct job *j)
 
 static void on_accepted(struct stream *s, const uint8_t *args, size_t len)
 {
+	struct job *j = container_of(s, struct job, stream);
 	struct hull_cur cur = hull_cur_make(args, len);
 	struct hull_arg a;
-	while (hull_args_next(&cur, &a))
-		if (a.tag == HULL_TAG_PID)
-			begun(container_of(s, struct job, stream));
+	bool runs = false;
+	while (hull_args_next(&cur, &a)) {
+		runs = runs || a.tag == HULL_TAG_PID;
+		if (a.tag == HULL_TAG_SESSION)
+			json_object_set_new(j->about, "session", json_integer(hull_arg_u32(&a)));
+	}
+	if (runs)
+		begun(j);
+}
+
+static void on_writable(struct stream *s)
+{
+	audience_writable(&container_of(s, struct job, stream)->audience);
 }
 
 /* Did the shutdown end it? A command that takes TERM as a reason to finish, and does, has exited by itself. */
@@ -133,6 +146,7 @@ static void on_message(struct stream *s, const uint8_t *p, size_t n)
 			text = hull_printable((const char *)a.p, a.n);
 	}
 	j->exited = true;
+	audience_message(&j->audience, p, n);
 	if (error) {
 		j->error = error <= 4095 ? (int)error : EIO;
 		snprintf(j->why, sizeof(j->why), "%s", text && *text ? text : strerror(j->error));
@@ -181,6 +195,7 @@ static void on_closed(struct stream *s, int code, const char *message)
 			 : text && *text ? text
 					 : strerror(j->error));
 	}
+	audience_close(&j->audience, j->exited ? 0 : j->error, j->why);
 	list_del(&j->in_list);
 	k->job_count--;
 	k->sessions--;
@@ -196,7 +211,13 @@ static void on_closed(struct stream *s, int code, const char *message)
 }
 
 static const struct stream_ops OPS = {
-	.accepted = on_accepted, .data = on_data, .message = on_message, .eof = on_eof, .closed = on_closed};
+	.accepted = on_accepted,
+	.data = on_data,
+	.message = on_message,
+	.writable = on_writable,
+	.eof = on_eof,
+	.closed = on_closed,
+};
 
 /* --- starting --- */
 
@@ -323,6 +344,9 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 	j->k = k;
 	j->log.fd = -1;
 	j->stream.ops = &OPS;
+	bool tty = json_is_true(json_object_get(request, "tty")),
+	     input = json_is_true(json_object_get(request, "stdin"));
+	audience_init(&j->audience, &j->stream, input);
 	_cleanup_free_ char *dir = hull_sandbox_path(&k->paths, k->sb.name, "jobs");
 	_cleanup_free_ char *log = NULL;
 	do {
@@ -333,8 +357,9 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 		free(log);
 		log = job_path(k, j->id, ".log");
 	} while (log && access(log, F_OK) == 0);
-	j->about = json_pack("{s:s,s:O,s:s,s:n,s:I,s:n}", "id", j->id, "argv", json_object_get(request, "argv"),
-			     "state", "running", "exit", "started", (json_int_t)time(NULL), "ended");
+	j->about = json_pack("{s:s,s:O,s:b,s:b,s:s,s:n,s:I,s:n}", "id", j->id, "argv", json_object_get(request, "argv"),
+			     "tty", tty, "stdin", input, "state", "running", "exit", "started", (json_int_t)time(NULL),
+			     "ended");
 	if (!dir || !log || !j->about)
 		r = hull_fail(err, -ENOMEM, "out of memory");
 	if (r == 0)
@@ -355,12 +380,55 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 		free(j);
 		return r;
 	}
+	/* Without -i it finds stdin empty. A terminal has no end of its own: whoever reads it waits. */
+	uint8_t no_input = HULL_MSG_STDIN_EOF;
+	if (!input && !tty)
+		stream_message(&j->stream, &no_input, 1);
 	save(k, j->id, j->about);
 	list_add(&k->jobs, &j->in_list);
 	k->job_count++;
 	k->sessions++;
 	memcpy(out, j->id, sizeof(j->id));
 	return 0;
+}
+
+/* --- by its id --- */
+
+int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **state, struct hull_error *err)
+{
+	struct job *j = strlen(id) == ID_LEN && strspn(id, "0123456789abcdef") == ID_LEN ? running(k, id) : NULL;
+	_cleanup_(free_json)
+		json_t *about = j ? json_incref(j->about)
+				  : (strspn(id, "0123456789abcdef") == ID_LEN && !id[ID_LEN] ? load(k, id) : NULL);
+	if (!about)
+		return hull_fail(err, -ENOENT, "%s has no such job: `hull logs %s --jobs` lists them", k->sb.name,
+				 k->sb.name);
+	static const char *const states[] = {"running", "exited", "failed", "stopped"};
+	*state = "ended";
+	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
+		if (hull_streq(json_string_value(json_object_get(about, "state")), states[i]))
+			*state = states[i];
+	/* The numbers of sessions are those of one boot of the guest. */
+	json_int_t session = json_integer_value(json_object_get(about, "session"));
+	if (!j && json_integer_value(json_object_get(about, "started")) < (json_int_t)k->sb.started)
+		session = 0;
+	int r = session > 0 && session <= UINT32_MAX ? guest_kill_session(k, (uint32_t)session, sig) : 0;
+	return r < 0 ? hull_fail(err, r, "the guest cannot be told: %s", strerror(-r)) : 0;
+}
+
+void job_attach(struct keeper *k, struct link *client, uint32_t stream, const uint8_t *args, size_t len)
+{
+	struct hull_cur cur = hull_cur_make(args, len);
+	struct hull_arg a;
+	_cleanup_free_ char *id = NULL;
+	while (hull_args_next(&cur, &a))
+		if (a.tag == HULL_TAG_NAME && !id)
+			id = hull_arg_str(&a);
+	struct job *j = id ? running(k, id) : NULL;
+	if (!j || !j->running || j->exited)
+		hull_wire_refuse(client->wire, stream, ECHILD, "no such job runs");
+	else
+		audience_add(&j->audience, client, stream);
 }
 
 /* --- listing, recovering --- */

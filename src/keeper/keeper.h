@@ -169,6 +169,8 @@ void guest_close(struct keeper *k);
 void guest_ready(struct keeper *k);
 void guest_shutdown(struct keeper *k, uint32_t grace_ms);
 void guest_ask_stats(struct keeper *k);
+/* A signal to every process of a session; -ENOTCONN when the guest is not up. */
+int guest_kill_session(struct keeper *k, uint32_t session, uint32_t sig);
 /* Docker is not up and will not be: there is none, or it failed too often. */
 bool guest_docker_hopeless(const struct keeper *k);
 /* Have the guest write its disk, and make sure that it has read all that was sent: keeper_guest_synced() is called
@@ -358,6 +360,28 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 /* Start a job; its id in out[9]. service_job() tells whether its command runs. */
 int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_error *err);
 json_t *jobs_list(struct keeper *k);
+/* A signal to all processes of a job, also of one that has ended in this run of the machine and left some behind; its
+ * state in *state. -ENOENT when there is no such job. */
+int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **state, struct hull_error *err);
+
+/* --- attach.c: clients that follow a job and feed it --- */
+
+struct audience {
+	struct node list;
+	struct stream *job;
+	bool input;  /* its stdin takes what they send */
+	size_t owed; /* passed on to them and not granted to the job yet */
+};
+void audience_init(struct audience *a, struct stream *job, bool input);
+void audience_add(struct audience *a, struct link *client, uint32_t stream);
+/* The job wrote this: it is granted once everybody has taken it. */
+void audience_data(struct audience *a, unsigned channel, const uint8_t *p, size_t n);
+void audience_writable(struct audience *a); /* the job's stdin takes more */
+void audience_message(struct audience *a, const uint8_t *p, size_t n);
+/* The job has ended (code 0), or was cut off. */
+void audience_close(struct audience *a, int code, const char *message);
+/* A client opened ATTACH (jobs.c). */
+void job_attach(struct keeper *k, struct link *client, uint32_t stream, const uint8_t *args, size_t len);
 /* At start: jobs that a crash left "running" are not. At the end: those still running have been stopped. */
 void jobs_recover(struct keeper *k);
 void jobs_close(struct keeper *k);

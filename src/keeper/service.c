@@ -401,6 +401,22 @@ void service_job(struct keeper *k, const char *id, int code, const char *error)
 	}
 }
 
+static void do_signal(struct request *q, const json_t *j)
+{
+	struct hull_error err = {0};
+	const char *id = json_string_value(json_object_get(j, "job")), *state = NULL;
+	json_int_t sig = json_integer_value(json_object_get(j, "signal"));
+	if (!id || sig < 1 || sig > 64) {
+		answer_error(q, EINVAL, "signal: \"job\" or \"signal\" is missing");
+		return;
+	}
+	int r = job_signal(q->k, id, (uint32_t)sig, &state, &err);
+	if (r < 0)
+		answer_error(q, r, err.msg);
+	else
+		answer(q, json_pack("{s:s}", "state", state));
+}
+
 void service_mounted(struct keeper *k, const char *path, int code, const char *error)
 {
 	list_each(n, &k->waiters)
@@ -474,6 +490,8 @@ static void handle(struct request *q, const char *text, size_t n, bool spare)
 		do_resume(q);
 	else if (strcmp(what, "job") == 0)
 		do_job(q, j);
+	else if (strcmp(what, "signal") == 0)
+		do_signal(q, j);
 	else if (strcmp(what, "mount") == 0 || strcmp(what, "unmount") == 0)
 		do_mount(q, j, what[0] == 'm');
 	else if (strcmp(what, "ports") == 0)

@@ -19,6 +19,9 @@ enum hull_service {
 	HULL_SVC_KEEPER = 32, /* request: JSON in HULL_TAG_JSON; the answer is JSON as DATA, then EOF */
 	/* opened by hull-keeper on its wire to hull-egress, the first thing on it; see egress/egress.h */
 	HULL_SVC_EGRESS = 33,
+	/* answered by hull-keeper itself on control.sock: NAME, the id of a job. DATA and messages are those of an
+	 * EXEC, the job's from now on; closing it leaves the job as it is. */
+	HULL_SVC_ATTACH = 34,
 };
 
 /* Tags of args fields; each is used by the services named. str = UTF-8 or raw bytes without NUL. */
@@ -67,6 +70,7 @@ enum hull_tag {
 	HULL_TAG_REST = 44,       /* sync: u32 1 = stop dockerd until somebody wants it */
 	HULL_TAG_OFFSET_NS = 50,  /* time: u64, two's complement: so much is the guest's clock behind */
 	HULL_TAG_GUEST_NS = 51,   /* clock: u64 what the guest's clock says */
+	HULL_TAG_SESSION = 60,    /* exec ACCEPT, kill: u32, the number of the session's cgroup in this guest */
 };
 
 /* Messages, by first byte. */
@@ -81,6 +85,8 @@ enum hull_msg {
 	HULL_MSG_MOUNT = 8,
 	/* PATH, FORCE: answered with UNMOUNTED. Without a PATH: whatever has no SHARE stream, without an answer. */
 	HULL_MSG_UNMOUNT = 9,
+	/* SESSION, SIGNAL: to every process of this session, also once its first one has ended */
+	HULL_MSG_KILL = 12,
 	/* control, guest to host */
 	HULL_MSG_CONFIGURED = 16, /* the guest answers exec from now on; UPTIME_MS */
 	HULL_MSG_SERVICE = 17,    /* SERVICE, STATE, UPTIME_MS, TEXT: dockerd changed state; "resting" is ready, too */

@@ -120,6 +120,63 @@ stopped_and_exited() {
 	assert_refused 125 'job'
 }
 
+@test "job: kill reaches all of it, setsid children included, and ps tells whose a process is" {
+	local id
+	id=$(hull exec -d shared sh -c 'setsid sleep 7777 & exec sleep 8888')
+	eventually 30 ps_has "$id" 'sleep 7777'
+	ps_has "$id" 'sleep 8888'
+	hull_json top shared --json -- --arg id "$id" 'map(select(.job == $id)) | length == 2 and all(.memory > 0)'
+	[ "$(hull kill shared "$id")" = "$id" ]
+	eventually 30 not hull exec shared pgrep -f 'sleep (7777|8888)'
+	eventually 30 job_state "$id" exited
+	hull_json logs shared --jobs --json -- --arg id "$id" '.[] | select(.id == $id) | .exit == 143'
+	# TERM is not heeded: KILL. What an ended job left behind is reached too.
+	id=$(hull exec -d shared sh -c 'trap "" TERM; setsid sleep 7777 & while :; do sleep 1; done')
+	eventually 30 ps_has "$id" 'sleep 7777'
+	hull kill -s KILL shared "$id"
+	eventually 30 not hull exec shared pgrep -f 'sleep 7777'
+	id=$(hull exec -d shared sh -c 'setsid sleep 7777 >/dev/null 2>&1 &')
+	eventually 30 job_state "$id" exited
+	run hull kill shared "$id"
+	assert_says 0 'has ended'
+	eventually 30 not hull exec shared pgrep -f 'sleep 7777'
+}
+ps_has() { hull_json ps shared --json -- --arg id "$1" --arg c "$2" 'any(.[]; .job == $id and (.command | endswith($c)))' >/dev/null; }
+job_state() { hull_json logs shared --jobs --json -- --arg id "$1" --arg s "$2" '.[] | select(.id == $id) | .state == $s' >/dev/null; }
+
+@test "job: attach shows what it prints, feeds its stdin, and ends with its code" {
+	local id
+	id=$(hull exec -d -i shared sh -c 'read a; echo "got $a"; cat; exit 4')
+	run hull attach shared "$id" <<<$'one\ntwo'
+	[ "$status" = 4 ]
+	[ "$output" = $'got one\ntwo' ]
+	[ "$(hull logs shared --job "$id")" = $'got one\ntwo' ]
+	# Left open for the next; stdin that nobody asked for is empty.
+	id=$(hull exec -d -i shared cat)
+	LIMIT=5 hull attach --keep-stdin --sig-proxy=false shared "$id" <<<first || true
+	[ "$(hull attach shared "$id" <<<second)" = second ]
+	[ "$(hull logs shared --job "$id")" = $'first\nsecond' ]
+	id=$(hull exec -d shared cat)
+	eventually 30 job_state "$id" exited
+	run hull attach shared "$id"
+	assert_refused 125 'has ended'
+}
+
+@test "kill: without a job the sandbox goes off; signals and ids that are none are refused" {
+	run hull kill shared -s HUP
+	assert_refused 125 'KILL only'
+	run hull kill shared -s NOPE 00000000
+	assert_refused 125 'no signal'
+	run hull kill shared 00000000
+	assert_refused 125 'no such job'
+	run hull ps no-such-sandbox
+	assert_refused 125 'no-such-sandbox'
+	own_sandbox --no-docker
+	hull start "$name"
+	[ "$(hull kill "$name")" = "$name" ]
+	state_is "$name" stopped
+}
+
 @test "logs: keeper and serial console have theirs" {
 	hull logs shared | grep -q .
 	as_root shared sh -c 'echo said on the console >/dev/console'

@@ -12,6 +12,8 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "cli/ps.h"
+#include "cli/signal_name.h"
 #include "cli/cli.h"
 #include "cli/create.h"
 #include "cli/filter.h"
@@ -167,7 +169,7 @@ static void test_verbs(void **state)
 	assert_string_equal(cli_find_verb(cli_verbs, "", "exec", &err)->name, "exec");
 	assert_null(cli_find_verb(cli_verbs, "", "strat", &err));
 	assert_non_null(strstr(err.msg, "hull start"));
-	assert_null(cli_find_verb(cli_verbs, "", "ps", &err));
+	assert_null(cli_find_verb(cli_verbs, "", "list", &err));
 	assert_non_null(strstr(err.msg, "hull ls"));
 	assert_null(cli_find_verb(cli_verbs, "", "", &err));
 	assert_null(cli_find_verb(cli_verbs, "", "\033[2J", &err));
@@ -499,6 +501,48 @@ static void test_table_output(void **state)
 	assert_string_equal(out, "NAME      X     END\na\\x1b[2J  gr\xc3\xbcn  last\n");
 }
 
+static void test_ps(void **state)
+{
+	static const char said[] =
+		"      2       0 root                             S     0.0      0  10 0::/ [kthreadd]\n"
+		"     40       1 root                             S     0.0   1000  10 0::/init hull-notify\n"
+		"    125       1 root                             Ssl   4.9  91000  95 0::/dockerd dockerd -H fd://\n"
+		"    487     485 agent                            Ss    6.2   1900   3 0::/work/sessions/7 sleep  "
+		"7777\n"
+		"    490       1 agent                            R    99.9     20   0 0::/work/sessions/8 ps -eww\n"
+		"    500       1 999                              Ss    0.0    100 200 "
+		"0::/work/docker/0123456789abcdef0123456789abcdef postgres \033[2J\n"
+		"not a line of ps\n"
+		"1 2 u S 1.0 99999999999999999999999 1 0::/work/sessions/7 x\n"
+		"1 2 u S inf 1 1 0::/work/sessions/7 x\n"
+		"   600  1 u S 1.0 1 1 0::/work/sessions/9 no line end";
+	json_t *jobs = json_pack("[{s:s, s:i}]", "id", "007d73f4", "session", 7);
+	json_t *found = ps_read(said, sizeof said - 1, 490, jobs);
+	assert_int_equal(json_array_size(found), 4);
+	const json_t *j = json_array_get(found, 1);
+	assert_int_equal(json_integer_value(json_object_get(j, "pid")), 487);
+	assert_int_equal(json_integer_value(json_object_get(j, "memory")), 1900 * 1024);
+	assert_string_equal(json_string_value(json_object_get(j, "job")), "007d73f4");
+	assert_string_equal(json_string_value(json_object_get(j, "command")), "sleep  7777");
+	assert_true(json_is_null(json_object_get(j, "container")));
+	j = json_array_get(found, 2);
+	assert_string_equal(json_string_value(json_object_get(j, "container")), "0123456789ab");
+	assert_string_equal(json_string_value(json_object_get(j, "command")), "postgres \\x1b[2J");
+	assert_true(json_is_null(json_object_get(j, "job")));
+	json_decref(found);
+	json_decref(jobs);
+}
+
+static void test_signal_names(void **state)
+{
+	assert_int_equal(signal_number("TERM", &err), 15);
+	assert_int_equal(signal_number("sigkill", &err), 9);
+	assert_int_equal(signal_number("64", &err), 64);
+	const char *const bad[] = {"", "0", "65", "-9", "SIG", "NOPE", "TREM", "9x"};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_int_equal(signal_number(bad[i], &err), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -514,6 +558,8 @@ int main(void)
 		cmocka_unit_test(test_env),
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_table_output),
+		cmocka_unit_test(test_ps),
+		cmocka_unit_test(test_signal_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
