@@ -42,6 +42,7 @@ static void conn_free(struct conn *c)
 	if (c->http)
 		http_free(c->http);
 	free(c->http);
+	free(c->tls);
 	free(c->host);
 	free(c->rule);
 	free(c->method);
@@ -343,6 +344,8 @@ static bool peer_said(struct conn *c)
 		hull_wire_write(g->wire, c->stream.id, 0, g->scratch, (size_t)n);
 	if (c->mode == MODE_SWITCH)
 		return conn_switched(c, g->scratch, (size_t)n);
+	if (c->mode == MODE_TLS)
+		return conn_tls_heard(c, g->scratch, (size_t)n);
 	watch(c);
 	return true;
 }
@@ -612,7 +615,7 @@ static bool still_allowed(struct conn *c)
 	if (a.verdict == HULL_DENY)
 		return false;
 	/* What has not been looked into cannot be from here on. */
-	if (a.verdict == HULL_ALLOW_HTTP && c->mode == MODE_PASS && !c->judged)
+	if (a.verdict == HULL_ALLOW_HTTP && (c->mode == MODE_PASS || c->mode == MODE_TLS) && !c->judged)
 		return false;
 	if ((c->mode == MODE_HTTP || c->mode == MODE_SWITCH || c->judged) && c->method && c->path &&
 	    hull_policy_request(&g->policy, &c->target, c->method, c->path).verdict != HULL_ALLOW)

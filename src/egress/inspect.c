@@ -1,14 +1,16 @@
 /* What the guest says on a connection, looked at before it goes out; see internal.h.
  *
- * The first bytes tell what it is. TLS: the server name must be the name that was asked for; then everything passes,
- * untouched. Plain HTTP: every request on the connection is found, its Host must be the name, and the policy is asked
- * about method and path. Anything else passes when no rule wants to look at requests. Nothing waits that need not: who
- * speaks neither TLS nor HTTP is known by the first bytes that could not be either, and bytes that may yet become a
- * request line go out at once (a server does nothing with half a line) but are remembered. */
+ * The first bytes tell what it is. TLS: the server name must be the name that was asked for, also in a second
+ * ClientHello (tls.c); then everything passes, untouched. Plain HTTP: every request on the connection is found, its
+ * Host must be the name, and the policy is asked about method and path. Anything else passes when no rule wants to look
+ * at requests. Nothing waits that need not: who speaks neither TLS nor HTTP is known by the first bytes that could not
+ * be either, and bytes that may yet become a request line go out at once (a server does nothing with half a line) but
+ * are remembered. */
 #include "egress/internal.h"
 
 #include "egress/http.h"
 #include "egress/sni.h"
+#include "egress/tls.h"
 
 #include <string.h>
 
@@ -279,10 +281,43 @@ static bool deny_unseen(struct conn *c, const char *why)
 	return false;
 }
 
+/* Behind the first ClientHello. */
+static bool handshake(struct conn *c)
+{
+	while (c->in.len && c->mode == MODE_TLS) {
+		size_t used;
+		const char *why;
+		const uint8_t *p = hull_buf_bytes(&c->in);
+		switch (tls_said(c->tls, p, c->in.len, &used, &why)) {
+		case TLS_REST:
+			return pass(c);
+		case TLS_WRONG:
+			return deny(c, why);
+		case TLS_MORE:
+			return true;
+		case TLS_PASS:
+			if (!give(c, p, used))
+				return false;
+			hull_buf_drain(&c->in, used);
+		}
+	}
+	return true;
+}
+
+bool conn_tls_heard(struct conn *c, const uint8_t *p, size_t n)
+{
+	tls_heard(c->tls, p, n);
+	if (c->tls->answer == TLS_DONE)
+		return pass(c) && conn_flush(c);
+	return handshake(c) && conn_flush(c);
+}
+
 static bool first_tls(struct conn *c)
 {
-	char name[HULL_HOST_MAX + 1];
-	switch (sni_parse(hull_buf_bytes(&c->in), c->in.len, name)) {
+	char name[HULL_HOST_MAX + 1] = "";
+	size_t used;
+	enum sni_result found = sni_parse(hull_buf_bytes(&c->in), c->in.len, name, &used);
+	switch (found) {
 	case SNI_MORE:
 		return c->in.len < SNI_INPUT_MAX && !c->guest_eof ? true : deny(c, "this is not a TLS handshake");
 	case SNI_NAME:
@@ -306,7 +341,16 @@ static bool first_tls(struct conn *c)
 		return deny_unseen(c, "a rule looks at methods or paths, which TLS hides");
 	if (c->absolute)
 		return deny(c, "the upstream proxy takes only HTTP on port 80");
-	return pass(c);
+	c->tls = calloc(1, sizeof(*c->tls));
+	if (!c->tls)
+		return deny(c, "out of memory");
+	c->tls->first = found;
+	memcpy(c->tls->name, name, sizeof(name));
+	c->mode = MODE_TLS;
+	if (!give(c, hull_buf_bytes(&c->in), used))
+		return false;
+	hull_buf_drain(&c->in, used);
+	return handshake(c);
 }
 
 static bool first(struct conn *c)
@@ -319,7 +363,10 @@ static bool first(struct conn *c)
 	size_t n = c->in.len;
 	if (p[0] == 0x16 && (n < 2 || p[1] == 3))
 		return n < 2 && !c->guest_eof ? true : first_tls(c);
-	enum http_look look = http_look(p, n);
+	enum tls_look malformed = tls_malformed(p, n);
+	if (malformed == TLS_YES)
+		return deny(c, "this is not a TLS handshake");
+	enum http_look look = malformed == TLS_MAYBE && !c->guest_eof ? HTTP_MAYBE : http_look(p, n);
 	bool strict = c->verdict == HULL_ALLOW_HTTP || c->absolute || (c->target.port == 80 && !c->literal && !c->own);
 	if (look == HTTP_MAYBE && !c->guest_eof) {
 		size_t skip = c->ahead;
@@ -359,5 +406,7 @@ bool conn_inspect(struct conn *c)
 		return first(c);
 	if (c->mode == MODE_HTTP)
 		return requests(c);
+	if (c->mode == MODE_TLS)
+		return handshake(c);
 	return c->mode == MODE_PASS ? pass(c) : true;
 }

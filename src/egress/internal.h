@@ -251,6 +251,7 @@ enum conn_state {
 enum conn_mode {
 	MODE_FIRST,  /* the first bytes decide */
 	MODE_PASS,   /* pass everything */
+	MODE_TLS,    /* behind a ClientHello: another may follow */
 	MODE_HTTP,   /* look at each request */
 	MODE_SWITCH, /* a request asked for another protocol: wait for the answer */
 };
@@ -289,10 +290,11 @@ struct conn {
 	struct hull_buf heard; /* from a proxy, before the connection is open */
 	size_t owed;           /* bytes received from the guest and not granted */
 	struct http *http;
-	size_t ahead;  /* bytes of `in` that may be a request line and went out already */
-	bool judged;   /* MODE_PASS after a request that was allowed (WebSocket) */
-	bool answered; /* the peer said something since the last request */
-	bool unseen;   /* MODE_PASS without a look, and a rule that denies could be for what it says */
+	struct tls_watch *tls; /* of MODE_TLS */
+	size_t ahead;          /* bytes of `in` that may be a request line and went out already */
+	bool judged;           /* MODE_PASS after a request that was allowed (WebSocket) */
+	bool answered;         /* the peer said something since the last request */
+	bool unseen;           /* MODE_PASS without a look, and a rule that denies could be for what it says */
 	/* for the log */
 	uint64_t begin_ms, sent, received, sent_before, received_before;
 	char *rule, *method, *path;
@@ -306,6 +308,8 @@ struct conn {
 bool conn_inspect(struct conn *c);
 /* The peer said something while a request waits for another protocol. False when c is gone, or ending. */
 bool conn_switched(struct conn *c, const uint8_t *p, size_t n);
+/* The same behind a ClientHello. */
+bool conn_tls_heard(struct conn *c, const uint8_t *p, size_t n);
 /* The rule that denies what was said to a literal address; see hull_policy_veto(). */
 const struct hull_rule *conn_veto(const struct conn *c, const char *host, const char *method, const char *path);
 void conn_set_rule(struct conn *c, const struct hull_rule *r);

@@ -74,7 +74,7 @@ static enum sni_result client_hello(struct hull_cur c, char name[HULL_HOST_MAX +
 	return found;
 }
 
-enum sni_result sni_parse(const uint8_t *p, size_t n, char name[HULL_HOST_MAX + 1])
+enum sni_result sni_parse(const uint8_t *p, size_t n, char name[HULL_HOST_MAX + 1], size_t *used)
 {
 	_cleanup_(hull_buf_free) struct hull_buf hello = {0};
 	if (n == 0)
@@ -97,7 +97,13 @@ enum sni_result sni_parse(const uint8_t *p, size_t n, char name[HULL_HOST_MAX + 
 			size_t want = (size_t)h[1] << 16 | (size_t)h[2] << 8 | h[3];
 			if (want > HELLO_MAX)
 				return SNI_BROKEN;
-			if (hello.len - 4 >= want)
+			/* It ends where its record ends: what is behind it could be another one. */
+			bool whole = hello.len - 4 >= want;
+			if (whole && (hello.len - 4 > want || have < len))
+				return SNI_BROKEN;
+			if (whole && used)
+				*used = at + RECORD_HEADER + len;
+			if (whole)
 				return client_hello(hull_cur_make(h + 4, want), name);
 		}
 		if (have < len)

@@ -13,7 +13,8 @@ enum sni_result {
 };
 enum { SNI_INPUT_MAX = 64 * 1024 };
 
-/* Look at the first n bytes of a connection. */
-enum sni_result sni_parse(const uint8_t *p, size_t n, char name[HULL_HOST_MAX + 1]);
+/* Look at the first n bytes of a connection. A ClientHello is broken unless it ends with a record; *used says
+ * where (may be NULL). */
+enum sni_result sni_parse(const uint8_t *p, size_t n, char name[HULL_HOST_MAX + 1], size_t *used);
 
 #endif

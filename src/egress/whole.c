@@ -51,7 +51,7 @@ void conn_note(struct conn *c)
 			note_request(c, p, n);
 		return;
 	}
-	switch (sni_parse(p, n, name)) {
+	switch (sni_parse(p, n, name, NULL)) {
 	case SNI_NAME:
 		c->said = strdup(name);
 		break;
