@@ -85,6 +85,8 @@ put /home/agent/.npmrc 0644 <<'END'
 prefix=/home/agent/.local
 END
 mkdir -p "$root/home/agent/.local/bin"
+# profile.d/hull.sh adds that directory; Debian's .profile would put it in front of a PATH that was given with -e, too.
+sed -i '/^# set PATH so it includes/,/^fi$/d' "$root/etc/skel/.profile" "$root/home/agent/.profile"
 inside chown -R 1000:1000 /home/agent
 
 # Made by package scripts, of no use in a sandbox.

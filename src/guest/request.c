@@ -1,5 +1,8 @@
 /* See request.h. The environment is the defaults of a login, overridden by what the request gives; of several entries
- * with one name the last wins, and entries that are no "K=V" are refused. */
+ * with one name the last wins, and entries that are no "K=V" are refused.
+ *
+ * A PATH that was asked for comes as HULL_PATH, too: a login shell sets its own in /etc/profile, and the file that
+ * setup.c puts into /etc/profile.d takes it from there. */
 #include "guest/request.h"
 
 #include "base/cleanup.h"
@@ -170,6 +173,9 @@ static int env_unique(struct hull_request *r)
 int hull_request_complete(struct hull_request *r, const struct hull_user *u, struct hull_error *err)
 {
 	int e = env_unique(r);
+	const char *path = env_value(r, "PATH");
+	if (e == 0 && path)
+		e = env_default(r, "HULL_PATH", path);
 	const struct {
 		const char *name, *value;
 	} defaults[] = {

@@ -193,8 +193,19 @@ void hull_machine_id(bool anew)
 	replace_file("/etc/machine-id", text, 33, 0444, NULL);
 }
 
+/* /etc/profile sets PATH, whatever it was; request.c says what the host asked for. Last in the order of names. */
+static void login_path(void)
+{
+	static const char path[] = "/etc/profile.d/zz-hull.sh";
+	static const char text[] = "# Made by Hull: a PATH that was given with -e holds in a login shell as well.\n"
+				   "[ -z \"${HULL_PATH:-}\" ] || PATH=$HULL_PATH\n";
+	if (access("/etc/profile.d", F_OK) == 0 && access(path, F_OK) < 0)
+		replace_file(path, text, sizeof(text) - 1, 0644, NULL);
+}
+
 void hull_setup(void)
 {
+	login_path();
 	links();
 	sysctls();
 	loopback_up();

@@ -308,3 +308,14 @@ while True: c, _ = s.accept(); c.sendall(b"hello"); c.close()' "$ws/sock"
 	[ "$output" = "No such file or directory" ]
 	hull exec "$name" true
 }
+
+# An image made before its ~/.profile left PATH alone puts ~/.local/bin in front.
+@test "environment: what -e gives holds in login shells as well" {
+	local path=/opt/tool/bin:/usr/bin:/bin
+	run hull exec -e PATH=$path -e LANG=de_DE.UTF-8 -e FOO='a b' shared bash -lc 'echo "$PATH|$LANG|$FOO"'
+	[ "$status" = 0 ]
+	[ "${output#/home/agent/.local/bin:}" = "$path|de_DE.UTF-8|a b" ]
+	run hull exec -i -e PATH=$path shared <<<'echo "$PATH"'
+	[ "${output#/home/agent/.local/bin:}" = "$path" ]
+	[ "$(hull exec shared bash -lc 'echo "${HULL_PATH-none}"')" = none ]
+}

@@ -78,6 +78,7 @@ static void test_command(void **state)
 	assert_string_equal(get(&r, "A"), "");
 	assert_string_equal(get(&r, "AB"), "x");
 	assert_string_equal(get(&r, "PATH"), "/opt/bin");
+	assert_string_equal(get(&r, "HULL_PATH"), "/opt/bin"); /* for login shells */
 	assert_string_equal(get(&r, "HOME"), "/home/agent");
 	assert_string_equal(get(&r, "USER"), "agent");
 	assert_string_equal(get(&r, "LOGNAME"), "agent");
@@ -97,6 +98,7 @@ static void test_login_shell(void **state)
 	hull_args_put_u32(&b, HULL_TAG_LOGIN, 1);
 	assert_int_equal(read_it(&b, &r), 0);
 	assert_int_equal(hull_request_complete(&r, &u, NULL), 0);
+	assert_null(get(&r, "HULL_PATH"));
 	assert_int_equal(r.argc, 1);
 	assert_string_equal(r.argv[0], "-zsh");
 	assert_string_equal(r.program, "/usr/bin/zsh");
