@@ -68,7 +68,7 @@ static bool attr_record(struct share_req *r, struct share_inode *ino, const stru
 	*out = (struct hull_share_ahead){.type = HULL_SHARE_AHEAD_ATTR, .node = ino->id};
 	share_fill_attr(r->sh, st, &out->attr.attr);
 	share_attr_valid(r->sh, ino, st, &out->attr.attr_valid, &out->attr.attr_valid_nsec);
-	return out->attr.attr_valid > 0;
+	return out->attr.attr_valid > 0 && !(ino->loose && !ino->marked);
 }
 
 bool share_ahead_directory(struct share_req *r, struct share_inode *dir, struct hull_share_ahead *out)

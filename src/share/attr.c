@@ -5,9 +5,10 @@
  * be kept on the host without privilege, so it is accepted and changes nothing: `tar x` and `cp -a` as root work, and
  * the files stay the user's. Setuid and setgid bits are dropped from everything but directories.
  *
- * Lifetimes: for ever in directories that are watched (a change is notified); otherwise 100 ms. A file with more than
- * one link can change through a name nobody watches, so its attributes live a second. Names that do not exist live
- * an hour when watched, or five seconds when there are too many of them to remember (pending.c). */
+ * Lifetimes: for ever in directories that are watched (a change is notified); otherwise 100 ms. A file that
+ * has, or had, more than one link can change through a name nobody watches: unless it is watched by itself (watch.c)
+ * its attributes live a second. Names that do not exist live an hour when watched, or five seconds when there are too
+ * many of them to remember (pending.c). */
 #include "share/internal.h"
 
 #include <fcntl.h>
@@ -68,12 +69,14 @@ void share_attr_valid(struct hull_share *sh, struct share_inode *ino, const stru
 	const struct share_inode *by = ino->type == S_IFDIR ? ino : ino->parent;
 	bool watched = by && by->watch;
 	ino->told_size = st->x.stx_size;
+	bool loose = ino->type != S_IFDIR && !__atomic_load_n(&ino->marked, __ATOMIC_ACQUIRE) &&
+		     (st->x.stx_nlink > 1 || ino->loose);
 	pthread_mutex_unlock(&sh->lock);
 	*nsec = watched ? 0 : UNWATCHED_NSEC;
 	if (!watched)
 		*sec = 0;
 	else
-		*sec = ino->type != S_IFDIR && st->x.stx_nlink > 1 ? LINKED_SEC : FOREVER_SEC;
+		*sec = loose ? LINKED_SEC : FOREVER_SEC;
 }
 
 bool share_is_ro(const struct hull_share *sh, const struct share_inode *ino)

@@ -51,7 +51,8 @@ struct keeping {
 static struct keeping keep_pages(struct hull_share *sh, struct share_inode *ino, const struct share_stat *st)
 {
 	pthread_mutex_lock(&sh->lock);
-	bool told = ino->parent && ino->parent->watch && st->x.stx_nlink == 1;
+	bool told = ino->parent && ino->parent->watch &&
+		    (__atomic_load_n(&ino->marked, __ATOMIC_ACQUIRE) || (st->x.stx_nlink == 1 && !ino->loose));
 	pthread_mutex_unlock(&sh->lock);
 	bool same = share_content_known(sh, ino, st);
 	return (struct keeping){.told = told, .same = same};

@@ -24,6 +24,14 @@ int share_statx(int fd, const char *name, struct share_stat *st)
 	return statx(fd, name, flags, STATX_BASIC_STATS | STATX_BTIME, &st->x) < 0 ? -errno : 0;
 }
 
+static uint64_t of_handle(int type, const uint8_t *handle, uint32_t len)
+{
+	uint64_t sum = 0xcbf29ce484222325u + (uint64_t)(uint32_t)type;
+	for (uint32_t n = 0; n < len; n++)
+		sum = (sum ^ handle[n]) * 0x100000001b3u;
+	return sum | 1;
+}
+
 /* The file's handle holds its generation; what else it holds does no harm. 0 when there is none. */
 static uint64_t generation(int fd, const char *name)
 {
@@ -36,10 +44,9 @@ static uint64_t generation(int fd, const char *name)
 		int mount;
 		h.handle.handle_bytes = MAX_HANDLE_SZ;
 		if (name_to_handle_at(fd, name, &h.handle, &mount, try[i] | (*name ? 0 : AT_EMPTY_PATH)) == 0) {
-			uint64_t sum = 0xcbf29ce484222325u + (uint64_t)(uint32_t)h.handle.handle_type;
-			for (unsigned n = 0; n < h.handle.handle_bytes && n < MAX_HANDLE_SZ; n++)
-				sum = (sum ^ h.handle.f_handle[n]) * 0x100000001b3u;
-			return sum | 1;
+			uint32_t len = h.handle.handle_bytes;
+			return of_handle(h.handle.handle_type, h.handle.f_handle,
+					 len < MAX_HANDLE_SZ ? len : MAX_HANDLE_SZ);
 		}
 		if (errno != EOPNOTSUPP)
 			break;
@@ -57,7 +64,8 @@ int share_identify(struct hull_share *sh, int fd, const char *name, struct share
 	if (st->generation == 0) {
 		atomic_store(&sh->no_generations, true);
 		if (st->x.stx_mask & STATX_BTIME)
-			st->generation = (uint64_t)st->x.stx_btime.tv_sec << 32 | st->x.stx_btime.tv_nsec;
+			st->generation = ((uint64_t)st->x.stx_btime.tv_sec << 32 | st->x.stx_btime.tv_nsec) ^
+					 st->x.stx_ino * 0x9e3779b97f4a7c15u;
 	}
 	return 0;
 }
@@ -79,7 +87,7 @@ bool share_same(const struct share_key *a, const struct share_key *b)
 
 static uint32_t bucket_of(const struct hull_share *sh, const struct share_key *key)
 {
-	uint64_t h = (key->ino ^ key->dev << 40) * 0x9e3779b97f4a7c15u;
+	uint64_t h = key->generation * 0x9e3779b97f4a7c15u; /* alone: share_inode_of_handle() has nothing else */
 	return (uint32_t)(h >> 32) & (sh->bucket_count - 1);
 }
 
@@ -204,15 +212,15 @@ void share_inodes_free(struct hull_share *sh)
 	free(sh->name_buckets);
 }
 
-/* Take ino, and every ancestor that only it kept, out of the tables; returns them chained by `next`. A directory whose
- * descriptor was closed has a mark that takes a descriptor to be removed, and left alone would stay and keep the host's
- * inode in memory: it goes to `reap` instead, still in the tables. */
+/* Take ino, and every ancestor that only it kept, out of the tables; returns them chained by `next`. A mark takes a
+ * descriptor to be removed, and left alone would stay and keep the host's inode in memory: what has one, and no
+ * descriptor, goes to `reap` instead, still in the tables. */
 static struct share_inode *detach_unused(struct hull_share *sh, struct share_inode *ino)
 {
 	struct share_inode *dead = NULL;
 	while (ino && ino != sh->root && ino->refs == 0 && ino->lookups == 0) {
 		struct share_inode *parent = ino->parent;
-		if (ino->watch && ino->fd < 0 && !ino->reaping) {
+		if ((ino->watch || ino->marked) && ino->fd < 0 && !ino->reaping) {
 			ino->reaping = true;
 			ino->refs++;
 			ino->reap_next = sh->reap;
@@ -272,6 +280,7 @@ static void free_chain(struct hull_share *sh, struct share_inode *dead)
 		for (struct share_inode *next; dead; dead = next) {
 			next = dead->next;
 			share_watch_drop(sh, dead->watch, dead->fd);
+			share_unmark(sh, dead);
 			inode_free(dead);
 		}
 		if (__atomic_load_n(&sh->reap, __ATOMIC_RELAXED))
@@ -450,6 +459,21 @@ struct share_inode *share_inode_find(struct hull_share *sh, const struct share_s
 		ino->refs++;
 	pthread_mutex_unlock(&sh->lock);
 	return ino;
+}
+
+size_t share_inode_of_handle(struct hull_share *sh, int type, const uint8_t *handle, uint32_t len,
+			     struct share_inode **out, size_t max)
+{
+	struct share_key key = {.generation = of_handle(type, handle, len)};
+	size_t n = 0;
+	pthread_mutex_lock(&sh->lock);
+	for (struct share_inode *i = sh->buckets[bucket_of(sh, &key)]; i && n < max; i = i->next)
+		if (i->key.generation == key.generation) {
+			i->refs++;
+			out[n++] = i;
+		}
+	pthread_mutex_unlock(&sh->lock);
+	return n;
 }
 
 /* Under the lock: close directories beyond the limit. Closing an O_PATH descriptor does not wait. */

@@ -66,6 +66,8 @@ struct share_inode {
 	struct share_owner *owners;   /* its fcntl lock owners */
 	struct share_watch *watch;    /* directories: being watched */
 	bool watch_failed;
+	bool marked;    /* files: it is watched by itself */
+	bool loose;     /* files: it can be changed by a name that is not in a directory which is watched */
 	uint32_t asked; /* directories: LOOKUPs in it */
 	/* Directories, of ahead_dir.c: the guest has looked into it, or what is in it was sent ahead; somebody sends
 	 * what is in those below it, how many of them at a time, and how far that is; how many in those below. */
@@ -233,6 +235,9 @@ struct share_inode *share_inode_phantom(struct hull_share *sh, struct share_inod
 					uint32_t type);
 /* The inode st describes if the guest knows it (ref'd), else NULL. */
 struct share_inode *share_inode_find(struct hull_share *sh, const struct share_stat *st);
+/* Those that a handle of the kernel's means, ref'd, at most `max`: of two file systems, several may have the same. */
+size_t share_inode_of_handle(struct hull_share *sh, int type, const uint8_t *handle, uint32_t len,
+			     struct share_inode **out, size_t max);
 void share_inode_forget(struct hull_share *sh, uint64_t id, uint64_t n);
 void share_inode_looked(struct hull_share *sh, uint64_t id, uint64_t n); /* the opposite */
 /* The last name of an inode on a file system without generations is gone: its number means another file from now on. */
@@ -309,6 +314,11 @@ int share_watch_start(struct hull_share *sh, const struct hull_share_transport *
 void share_watch_stop(struct hull_share *sh);
 void share_watch_dir(struct hull_share *sh, struct share_inode *dir, int fd);
 void share_watch_drop(struct hull_share *sh, struct share_watch *w, int fd);
+/* A file that was seen to have several names is watched by itself, as long as there are marks for it: (dir, name) is
+ * where it is. True when it has just been marked: what was read of it before may be old, and `now` is what it is since.
+ */
+bool share_mark(struct hull_share *sh, struct share_inode *ino, int dir, const char *name, struct share_stat *now);
+void share_unmark(struct hull_share *sh, struct share_inode *ino); /* by its descriptor */
 /* Have the guest drop the cached content of an inode, soon. */
 void share_notify_content(struct hull_share *sh, uint64_t id);
 /* Whether the host's changes are watched at all. */
@@ -325,7 +335,14 @@ void share_pendings_free(struct share_pendings *p);
 /* A name of dir's that the guest's announcer is about to make appear (created) or disappear there. */
 enum share_pending { SHARE_NOT_PENDING, SHARE_PENDING_FILE, SHARE_PENDING_DIR };
 /* False when another one had to make room, which is then not announced as what it is. */
-bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool directory);
+bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool directory, uint64_t node);
+/* The node of the file that is about to disappear, 0 = none that the guest knows. The announcer was shown that one
+ * under the name; it was, and so it is the one that its kernel is about to remove. */
+uint64_t share_announced_node(struct hull_share *sh, uint64_t dir, const char *name);
+void share_announced_show(struct hull_share *sh, uint64_t dir, const char *name);
+bool share_announced_shown(struct hull_share *sh, uint64_t dir, const char *name);
+/* It was refused: false when it is not to be asked for again, and forgotten. */
+bool share_announced_again(struct hull_share *sh, uint64_t dir, const char *name);
 void share_announced_clear(struct hull_share *sh);
 /* The guest is told that dir, which is watched, has no such name: for how many seconds it may believe that. */
 uint32_t share_absent(struct hull_share *sh, uint64_t dir, const char *name);

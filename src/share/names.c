@@ -34,6 +34,13 @@ int share_fill_entry(struct share_req *r, struct share_inode *parent, const char
 		if (fd >= 0)
 			share_unpin(r->sh, ino);
 	}
+	if (ino->type == S_IFREG && st->x.stx_nlink > 1 && share_watched(r->sh, parent) && !ino->marked) {
+		int fd = share_pin(r->sh, parent);
+		if (fd >= 0 && share_mark(r->sh, ino, fd, name, &again))
+			st = &again;
+		if (fd >= 0)
+			share_unpin(r->sh, parent);
+	}
 	share_entry_valid(r->sh, parent, &out->entry_valid, &out->entry_valid_nsec);
 	share_attr_valid(r->sh, ino, st, &out->attr_valid, &out->attr_valid_nsec);
 	share_fill_attr(r->sh, st, &out->attr);
@@ -67,10 +74,39 @@ static int pin_for_change(struct share_req *r, struct share_inode *dir, const ch
 	return e < 0 ? e : share_pin(r->sh, dir);
 }
 
+/* The announcer finds the file itself that is gone, when the guest knows it: whoever watches the file hears of the
+ * removal. The count of links is what it was before. */
+static bool show_old(struct share_req *r, struct share_inode *dir, const char *name)
+{
+	struct hull_share *sh = r->sh;
+	struct share_stat st;
+	uint64_t node = share_announced_node(sh, dir->id, name);
+	struct share_inode *ino = node ? share_inode_get(sh, node) : NULL;
+	if (!ino || ino->type == S_IFDIR) {
+		share_inode_put(sh, ino);
+		return false;
+	}
+	struct fuse_entry_out out = {.nodeid = node};
+	if (share_stat_inode(sh, ino, &st) == 0) {
+		share_fill_attr(sh, &st, &out.attr);
+		out.attr.nlink++;
+	} else {
+		out.attr = (struct fuse_attr){.mode = ino->type | 0600, .nlink = 1, .size = ino->told_size};
+		out.attr.ino = share_guest_ino(sh, ino->key.dev, ino->key.ino);
+	}
+	share_announced_show(sh, dir->id, name);
+	share_inode_looked(sh, node, 1);
+	share_reply(r, 0, &out, sizeof out);
+	share_inode_put(sh, ino);
+	return true;
+}
+
 /* What the announcer is to find under a name that came or went: for it, the change is yet to happen. */
 static bool pretend(struct share_req *r, struct share_inode *dir, const char *name)
 {
 	enum share_pending gone = share_announced(r->sh, dir->id, name, false, false);
+	if (gone == SHARE_PENDING_FILE && show_old(r, dir, name))
+		return true;
 	if (gone) {
 		uint32_t type = gone == SHARE_PENDING_DIR ? S_IFDIR : S_IFREG;
 		struct share_inode *ino = share_inode_phantom(r->sh, dir, name, type);
@@ -258,18 +294,25 @@ static void lose(struct hull_share *sh, const struct loss *l)
 
 /* The announcer removes what is gone, for the guest's watchers. When something of that name is here again, the guest
  * may have looked it up in between, and a success would make its kernel take the new directory for a dead one: no name
- * in it would ever be found again. So that is refused; the announcement of what is new follows. */
+ * in it would ever be found again. So that is refused; the announcement of what is new follows. But not when its kernel
+ * has just been shown the old file: it holds the directory from that lookup to this removal, so that is what it means.
+ */
 static int announce_removal(struct share_req *r, struct share_inode *dir, const char *name)
 {
 	struct share_stat st;
-	if (!share_announced(r->sh, dir->id, name, false, true))
+	bool shown = share_announced_shown(r->sh, dir->id, name);
+	if (!share_announced(r->sh, dir->id, name, false, shown))
 		return -EPERM;
+	if (shown)
+		return 0;
 	int fd = share_pin(r->sh, dir);
-	if (fd < 0)
-		return fd;
-	int e = share_identify(r->sh, fd, name, &st);
-	share_unpin(r->sh, dir);
-	return e == -ENOENT ? 0 : -EBUSY;
+	int e = fd < 0 ? fd : share_identify(r->sh, fd, name, &st);
+	if (fd >= 0)
+		share_unpin(r->sh, dir);
+	if (e == 0 && share_announced_again(r->sh, dir->id, name))
+		return -EBUSY;
+	share_announced(r->sh, dir->id, name, false, true);
+	return e == 0 ? -EBUSY : e == -ENOENT ? 0 : e;
 }
 
 static void remove_name(struct share_req *r, struct share_inode *dir, int flags)

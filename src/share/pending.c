@@ -13,10 +13,12 @@ struct pending {
 	uint64_t dir;
 	char *name;    /* NULL = free */
 	int32_t next;  /* in its bucket */
-	uint8_t flags; /* CREATED, DIRECTORY */
+	uint8_t flags; /* CREATED, DIRECTORY, SHOWN */
+	uint8_t tries;
+	uint64_t node; /* of the file that had it, 0 = none that the guest knows */
 	int64_t when;
 };
-enum { CREATED = 1, DIRECTORY = 2 };
+enum { CREATED = 1, DIRECTORY = 2, SHOWN = 4 };
 
 struct share_pendings {
 	pthread_mutex_t lock;
@@ -95,21 +97,70 @@ enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const ch
 	return found;
 }
 
-bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool directory)
+uint64_t share_announced_node(struct hull_share *sh, uint64_t dir, const char *name)
+{
+	struct share_pendings *p = sh->pendings;
+	pthread_mutex_lock(&p->lock);
+	const struct pending *e = find(p, dir, name, false);
+	uint64_t node = e ? e->node : 0;
+	pthread_mutex_unlock(&p->lock);
+	return node;
+}
+
+void share_announced_show(struct hull_share *sh, uint64_t dir, const char *name)
+{
+	struct share_pendings *p = sh->pendings;
+	pthread_mutex_lock(&p->lock);
+	struct pending *e = find(p, dir, name, false);
+	if (e)
+		e->flags |= SHOWN;
+	pthread_mutex_unlock(&p->lock);
+}
+
+bool share_announced_again(struct hull_share *sh, uint64_t dir, const char *name)
+{
+	struct share_pendings *p = sh->pendings;
+	pthread_mutex_lock(&p->lock);
+	struct pending *e = find(p, dir, name, false);
+	bool again = e && e->node && ++e->tries < HULL_SHARE_REMOVAL_TRIES;
+	if (e && !again)
+		drop(p, e);
+	pthread_mutex_unlock(&p->lock);
+	return again;
+}
+
+bool share_announced_shown(struct hull_share *sh, uint64_t dir, const char *name)
+{
+	struct share_pendings *p = sh->pendings;
+	pthread_mutex_lock(&p->lock);
+	const struct pending *e = find(p, dir, name, false);
+	bool shown = e && e->flags & SHOWN;
+	pthread_mutex_unlock(&p->lock);
+	return shown;
+}
+
+bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool directory, uint64_t node)
 {
 	struct share_pendings *p = sh->pendings;
 	bool kept = true;
 	if (!atomic_load(&sh->announcer))
 		return true;
 	pthread_mutex_lock(&p->lock);
-	if (!find(p, dir, name, created)) {
-		struct pending *e = &p->ring[p->at++ % RING];
+	struct pending *e = find(p, dir, name, created);
+	if (e && node) {
+		e->node = node; /* it came and went again: what went last */
+		e->flags &= (uint8_t)~SHOWN;
+		e->tries = 0;
+	} else if (!e) {
+		e = &p->ring[p->at++ % RING];
 		char *copy = strdup(name);
 		kept = copy && !e->name;
 		if (e->name)
 			drop(p, e);
 		if (copy)
 			put(p, e, dir, copy, (created ? CREATED : 0) | (directory ? DIRECTORY : 0));
+		if (copy)
+			e->node = node;
 	}
 	pthread_mutex_unlock(&p->lock);
 	return kept;

@@ -6,6 +6,11 @@
  * system without handles), or whose file system does not tell of every change (fstype.c), is simply not `watched`, and
  * the guest is told to revalidate after 100 ms.
  *
+ * A directory's mark reports what is done to a file by a name in that directory, or by one that was there when the file
+ * was opened; the event also holds the file's own handle, so it is found when the name means another file by now, or
+ * none. What is done by a name that nobody watches (a hard link from elsewhere, in use also after it was removed) is
+ * seen by a mark on the file itself. Files that were seen with several names get one (`loose`, `marked`).
+ *
  * The thread first counts `changes` up (see internal.h), then notifies: names expire, attributes and pages are dropped.
  * When events were lost, everything the guest is known to hold is.
  *
@@ -31,6 +36,9 @@ enum {
 	WATCHED = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO | FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB |
 		  FAN_EVENT_ON_CHILD | FAN_ONDIR,
 	NAMES = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO,
+	MARKED = FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB,
+	MARKS_MAX = 8192,                       /* files; the host's limit for a user is to do for directories too */
+	LINKED_MS = 50,                         /* a file older than that, when its name is new, was linked there */
 	CONTENT = FAN_MODIFY | FAN_CLOSE_WRITE, /* a shared mapping's writes show only at the close */
 };
 
@@ -49,6 +57,7 @@ struct share_notifier {
 	int fan, wake;
 	const struct hull_share_transport *t;
 	struct share_watch *buckets[BUCKETS];
+	uint32_t marks; /* of files */
 	uint64_t queue[QUEUE];
 	uint32_t queued;
 	bool queue_lost;
@@ -66,7 +75,8 @@ void share_watch_init(struct hull_share *sh)
 	n->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	n->fan = -1;
 	if (!sh->config.no_watch && share_fs_reports(sh, sh->config.root_fd))
-		n->fan = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_DFID_NAME,
+		n->fan = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_DFID_NAME |
+					       FAN_REPORT_FID,
 				       O_RDONLY | O_CLOEXEC);
 }
 
@@ -182,6 +192,43 @@ void share_watch_drop(struct hull_share *sh, struct share_watch *w, int fd)
 	free(w);
 }
 
+bool share_mark(struct hull_share *sh, struct share_inode *ino, int dir, const char *name, struct share_stat *now)
+{
+	struct share_notifier *n = sh->notifier;
+	struct share_key key;
+	bool marked = false;
+	if (n->fan < 0 || ino->type != S_IFREG)
+		return false;
+	pthread_mutex_lock(&n->lock);
+	__atomic_store_n(&ino->loose, true, __ATOMIC_RELAXED);
+	if (!ino->marked && n->marks < MARKS_MAX && share_fs_reports(sh, dir) &&
+	    fanotify_mark(n->fan, FAN_MARK_ADD | FAN_MARK_DONT_FOLLOW, MARKED, dir, name) == 0) {
+		/* Another file may have taken the name meanwhile. */
+		marked = share_identify(sh, dir, name, now) == 0;
+		if (marked)
+			share_key_of(now, &key);
+		marked = marked && share_same(&key, &ino->key);
+		n->marks += marked;
+		__atomic_store_n(&ino->marked, marked, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&n->lock);
+	return marked;
+}
+
+void share_unmark(struct hull_share *sh, struct share_inode *ino)
+{
+	struct share_notifier *n = sh->notifier;
+	char path[40];
+	if (!ino->marked)
+		return;
+	pthread_mutex_lock(&n->lock);
+	n->marks--;
+	snprintf(path, sizeof path, "%d", ino->fd);
+	if (ino->fd >= 0)
+		fanotify_mark(n->fan, FAN_MARK_REMOVE, MARKED, sh->proc_fd, path);
+	pthread_mutex_unlock(&n->lock);
+}
+
 /* --- notifications --- */
 
 static void notify(struct hull_share *sh, int code, const void *p, size_t n, const char *name)
@@ -242,40 +289,66 @@ static void changed(struct hull_share *sh, enum hull_share_event event, struct s
 
 /* --- events --- */
 
-static void on_name(struct hull_share *sh, struct share_inode *dir, const char *name, uint64_t mask)
+/* Was its name given to what existed before? A new file's birth is its last change, but for what was written since. */
+static bool linked(const struct share_stat *st)
 {
-	struct share_stat st;
+	if (st->x.stx_nlink > 1 || !(st->x.stx_mask & STATX_BTIME))
+		return true;
+	int64_t ms = (st->x.stx_ctime.tv_sec - st->x.stx_btime.tv_sec) * 1000 +
+		     ((int64_t)st->x.stx_ctime.tv_nsec - st->x.stx_btime.tv_nsec) / 1000000;
+	return ms > LINKED_MS;
+}
+
+/* What had this name, and has it no longer: it may be kept open, by a relay that keeps handles, which is to let go, or
+ * watched by somebody, who is to hear of it. The node of the file among it that the guest knows, 0 = there is none. */
+static uint64_t replaced(struct hull_share *sh, const struct share_inode *dir, const char *name,
+			 const struct share_inode *now)
+{
+	struct share_inode *known[16];
+	uint64_t node = 0;
+	for (size_t i = share_byname(sh, dir, name, known, sizeof known / sizeof *known); i-- > 0;) {
+		if (known[i] != now && known[i]->type != S_IFDIR && known[i]->key.dev != UINT64_MAX) {
+			drop_attr(sh, known[i]->id, false);
+			node = known[i]->id;
+		}
+		share_inode_put(sh, known[i]);
+	}
+	return node;
+}
+
+/* The node of what has the name, 0 = the guest knows none. */
+static uint64_t on_name(struct hull_share *sh, struct share_inode *dir, const char *name, uint64_t mask)
+{
+	struct share_stat st, again;
 	bool here = !strcmp(name, ".");
 	int fd = share_pin(sh, dir);
 	int e = fd < 0 ? fd : share_identify(sh, fd, name, &st);
+	struct share_inode *ino = e == 0 && !here ? share_inode_find(sh, &st) : NULL;
+	if (ino && mask & NAMES && !ino->marked && S_ISREG(st.x.stx_mode) && linked(&st))
+		share_mark(sh, ino, fd, name, &again);
 	if (fd >= 0)
 		share_unpin(sh, dir);
-	struct share_inode *ino = e == 0 && !here ? share_inode_find(sh, &st) : NULL;
 	bool directory = mask & FAN_ONDIR, kept = true;
 	if (here)
 		drop_attr(sh, dir->id, false);
-	if (mask & (FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO)) {
-		/* What had the name may be kept open, by a relay that keeps handles: it is to let go. */
-		struct share_inode *known[16];
-		for (size_t i = share_byname(sh, dir, name, known, sizeof known / sizeof *known); i-- > 0;) {
-			if (__atomic_load_n(&known[i]->handles, __ATOMIC_RELAXED))
-				drop_attr(sh, known[i]->id, false);
-			share_inode_put(sh, known[i]);
-		}
-	}
+	uint64_t old = mask & NAMES ? replaced(sh, dir, name, ino) : 0;
+	bool over = old && e == 0 && !(mask & (FAN_DELETE | FAN_MOVED_FROM)); /* by a rename */
+	if (ino && mask & FAN_MOVED_TO)
+		share_inode_moved(sh, ino, dir, name);
 	if (mask & NAMES) {
-		if (mask & (FAN_DELETE | FAN_MOVED_FROM))
-			kept &= share_announce(sh, dir->id, name, false, directory);
+		if (mask & (FAN_DELETE | FAN_MOVED_FROM) || over)
+			kept &= share_announce(sh, dir->id, name, false, directory && !over, old);
 		if (e == 0 && mask & (FAN_CREATE | FAN_MOVED_TO))
-			kept &= share_announce(sh, dir->id, name, true, directory);
+			kept &= share_announce(sh, dir->id, name, true, directory, 0);
 		drop_attr(sh, dir->id, true);
 		expire_name(sh, dir->id, name);
 	}
 	if (ino)
 		drop_attr(sh, ino->id, mask & (CONTENT | NAMES));
+	uint64_t node = ino ? ino->id : 0;
 	share_inode_put(sh, ino);
-	if (mask & (FAN_DELETE | FAN_MOVED_FROM))
-		changed(sh, HULL_SHARE_DELETED, dir, name, directory);
+	if (mask & (FAN_DELETE | FAN_MOVED_FROM) || over)
+		changed(sh, HULL_SHARE_DELETED, dir, name, directory && !over);
 	if (mask & (FAN_CREATE | FAN_MOVED_TO) && e == 0)
 		changed(sh, HULL_SHARE_CREATED, dir, name, directory);
 	if (mask & CONTENT && e == 0)
@@ -284,6 +357,24 @@ static void on_name(struct hull_share *sh, struct share_inode *dir, const char *
 		changed(sh, HULL_SHARE_ATTRIB, dir, here ? "" : name, directory);
 	if (!kept)
 		changed(sh, HULL_SHARE_OVERFLOW, NULL, "", true);
+	return node;
+}
+
+/* Something was done to a file by a name that does not mean it any more, or is in no directory that is watched. */
+static void on_file(struct hull_share *sh, const struct share_inode *ino, uint64_t mask)
+{
+	char name[NAME_MAX + 1] = "";
+	pthread_mutex_lock(&sh->lock);
+	struct share_inode *parent = ino->parent;
+	if (parent) {
+		parent->refs++;
+		strncpy(name, ino->name, NAME_MAX);
+	}
+	pthread_mutex_unlock(&sh->lock);
+	drop_attr(sh, ino->id, mask & CONTENT);
+	if (parent)
+		changed(sh, mask & CONTENT ? HULL_SHARE_MODIFIED : HULL_SHARE_ATTRIB, parent, name, false);
+	share_inode_put(sh, parent);
 }
 
 static void forget_one(void *ctx, struct share_inode *ino)
@@ -349,43 +440,71 @@ void share_notify_more(struct hull_share *sh)
 	wake(sh->notifier);
 }
 
-/* The (directory, name) record of an event, handed to on_name. */
-static void on_event(struct hull_share *sh, const struct fanotify_event_metadata *m, const uint8_t *event)
+/* A record of an event. False when it is none that can be read. */
+struct record {
+	uint8_t type;
+	const uint8_t *fsid, *handle;
+	uint32_t len;
+	int handle_type;
+	const char *name; /* "." = the directory itself; of no account in one of a file */
+};
+static bool next_record(struct hull_cur *c, struct record *out)
+{
+	out->type = hull_cur_u8(c);
+	hull_cur_u8(c);
+	uint16_t len = hull_cur_le16(c);
+	if (len < 4)
+		return false;
+	struct hull_cur i = hull_cur_make(c->p, len - 4u < hull_cur_left(c) ? len - 4u : hull_cur_left(c));
+	hull_cur_take(c, len - 4u);
+	out->fsid = hull_cur_take(&i, 8);
+	out->len = hull_cur_le32(&i);
+	out->handle_type = (int)hull_cur_le32(&i);
+	out->handle = out->len <= MAX_HANDLE_SZ ? hull_cur_take(&i, out->len) : NULL;
+	out->name = out->type == FAN_EVENT_INFO_TYPE_DFID_NAME ? (const char *)i.p : ".";
+	return out->handle &&
+	       (out->type != FAN_EVENT_INFO_TYPE_DFID_NAME || memchr(out->name, '\0', hull_cur_left(&i)) != NULL);
+}
+
+/* The directory that is watched, ref'd; NULL = none of those. */
+static struct share_inode *watched_dir(struct hull_share *sh, const struct record *r)
 {
 	struct share_notifier *n = sh->notifier;
+	uint8_t key[KEY_MAX];
+	uint32_t key_len = make_key(key, r->fsid, r->handle_type, r->handle, r->len);
+	uint64_t id = 0;
+	pthread_mutex_lock(&n->lock);
+	for (struct share_watch *w = *bucket(n, key, key_len); w && !id; w = w->next)
+		if (w->len == key_len && !memcmp(w->key, key, key_len))
+			id = w->id;
+	pthread_mutex_unlock(&n->lock);
+	return id ? share_inode_get(sh, id) : NULL;
+}
+
+static void on_event(struct hull_share *sh, const struct fanotify_event_metadata *m, const uint8_t *event)
+{
 	struct hull_cur c = hull_cur_make(event + m->metadata_len, m->event_len - m->metadata_len);
-	while (hull_cur_left(&c) > 0) {
-		uint8_t type = hull_cur_u8(&c);
-		hull_cur_u8(&c);
-		uint16_t len = hull_cur_le16(&c);
-		if (len < 4)
-			return;
-		struct hull_cur i = hull_cur_make(c.p, len - 4u < hull_cur_left(&c) ? len - 4u : hull_cur_left(&c));
-		hull_cur_take(&c, len - 4u);
-		if (type != FAN_EVENT_INFO_TYPE_DFID_NAME && type != FAN_EVENT_INFO_TYPE_DFID)
-			continue;
-		const uint8_t *fsid = hull_cur_take(&i, 8);
-		uint32_t handle_len = hull_cur_le32(&i);
-		int handle_type = (int)hull_cur_le32(&i);
-		const uint8_t *handle = handle_len <= MAX_HANDLE_SZ ? hull_cur_take(&i, handle_len) : NULL;
-		if (!handle)
-			return;
-		const char *name = type == FAN_EVENT_INFO_TYPE_DFID_NAME ? (const char *)i.p : ".";
-		if (type == FAN_EVENT_INFO_TYPE_DFID_NAME && !memchr(name, '\0', hull_cur_left(&i)))
-			return;
-		uint8_t key[KEY_MAX];
-		uint32_t key_len = make_key(key, fsid, handle_type, handle, handle_len);
-		uint64_t id = 0;
-		pthread_mutex_lock(&n->lock);
-		for (struct share_watch *w = *bucket(n, key, key_len); w && !id; w = w->next)
-			if (w->len == key_len && !memcmp(w->key, key, key_len))
-				id = w->id;
-		pthread_mutex_unlock(&n->lock);
-		struct share_inode *dir = id ? share_inode_get(sh, id) : NULL;
-		if (dir)
-			on_name(sh, dir, name, m->mask);
-		share_inode_put(sh, dir);
+	struct record r, file = {0};
+	struct share_inode *dir = NULL, *known[4];
+	char name[NAME_MAX + 1] = ".";
+	while (hull_cur_left(&c) > 0 && next_record(&c, &r)) {
+		if (r.type == FAN_EVENT_INFO_TYPE_FID) {
+			file = r;
+		} else if (!dir && (r.type == FAN_EVENT_INFO_TYPE_DFID_NAME || r.type == FAN_EVENT_INFO_TYPE_DFID)) {
+			dir = watched_dir(sh, &r);
+			snprintf(name, sizeof name, "%s", r.name);
+		}
+	}
+	uint64_t told = dir ? on_name(sh, dir, name, m->mask) : 0;
+	share_inode_put(sh, dir);
+	if (!file.handle || !(m->mask & MARKED) || m->mask & FAN_ONDIR)
 		return;
+	size_t n = share_inode_of_handle(sh, file.handle_type, file.handle, file.len, known,
+					 sizeof known / sizeof *known);
+	while (n-- > 0) {
+		if (known[n]->id != told)
+			on_file(sh, known[n], m->mask);
+		share_inode_put(sh, known[n]);
 	}
 }
 

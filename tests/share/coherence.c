@@ -206,6 +206,69 @@ static void appends(void)
 	follows("linked", "unseen/log");
 }
 
+/* Written on the host by a descriptor that was opened by another name, or by none; what is at `name` is read before. */
+static void goes_on(int fd, const char *name, const char *what)
+{
+	struct stat st;
+	off_t size = lseek(fd, 0, SEEK_END);
+	SEES(size_of(g(name)) == size && has_text(g(name), "begun"), "%s: what was there", what);
+	int in = open(g(name), O_RDONLY);
+	CHECK(pwrite(fd, "Begun, gone on with", 19, 0) == 19, "%s: written", what);
+	SEES(size_of(g(name)) == 19, "%s: the size", what);
+	SEES(has_text(g(name), "Begun, gone on with"), "%s: the content", what);
+	CHECK(pwrite(fd, "Again", 5, 0) == 5, "%s: the same size", what);
+	SEES(has_text(g(name), "Again, gone on with"), "%s: the new content", what);
+	close(fd);
+	SEES(fstat(in, &st) == 0 && st.st_nlink == 1, "%s: the number of links", what);
+	close(in);
+}
+
+static int begun(const char *name)
+{
+	int fd = open(h(name), O_RDWR | O_CREAT | O_EXCL, 0644);
+	CHECK(fd >= 0 && write(fd, "begun", 5) == 5, "%s", name);
+	return fd;
+}
+
+/* A name changes under a file that the host has open and goes on writing. */
+static void under_an_open_file(void)
+{
+	char other[PATH_MAX];
+	CHECK(exists(g(".")) && !exists(g("o1")), "looked into");
+	int fd = begun("o1");
+	snprintf(other, sizeof other, "%.2000s/o2", host);
+	SEES(has_text(g("o1"), "begun"), "seen by the first name");
+	CHECK(link(h("o1"), other) == 0 && unlink(h("o1")) == 0, "linked and unlinked by the host");
+	goes_on(fd, "o2", "host's link and unlink");
+	fd = begun("o3");
+	SEES(has_text(g("o3"), "begun"), "seen by the first name");
+	snprintf(other, sizeof other, "%.2000s/o4", guest);
+	CHECK(link(g("o3"), other) == 0 && unlink(g("o3")) == 0, "linked and unlinked by the guest");
+	goes_on(fd, "o4", "guest's link and unlink");
+	fd = begun("o5");
+	SEES(has_text(g("o5"), "begun"), "seen by the first name");
+	snprintf(other, sizeof other, "%.2000s/o6", host);
+	CHECK(rename(h("o5"), other) == 0, "renamed by the host");
+	goes_on(fd, "o6", "rename");
+	fd = open(host, O_RDWR | O_TMPFILE, 0644);
+	if (fd >= 0) {
+		char proc[40];
+		snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+		CHECK(write(fd, "begun", 5) == 5 && !exists(g("o7")) &&
+			      linkat(AT_FDCWD, proc, AT_FDCWD, h("o7"), AT_SYMLINK_FOLLOW) == 0,
+		      "a file without a name gets one");
+		goes_on(fd, "o7", "O_TMPFILE");
+	}
+	/* By a name in a directory that nobody watches, which then goes. */
+	CHECK(mkdir(h("apart"), 0755) == 0, "a directory nobody looks into");
+	fd = begun("apart/o8");
+	snprintf(other, sizeof other, "%.2000s/apart/o8", host);
+	CHECK(link(other, h("o8")) == 0, "a second name");
+	SEES(has_text(g("o8"), "begun"), "seen by that");
+	CHECK(unlink(other) == 0, "the first one goes");
+	goes_on(fd, "o8", "the second name of two");
+}
+
 /* Both write the same file in turns, each sees the other's last. */
 static void turns(void)
 {
@@ -275,6 +338,61 @@ static bool fires(int in, uint32_t mask, const char *name)
 	return false;
 }
 
+/* True when an event with one of `mask` comes for what is watched itself. */
+static bool fires_self(int in, uint32_t mask)
+{
+	_Alignas(struct inotify_event) char buf[4096];
+	struct pollfd p = {.fd = in, .events = POLLIN};
+	while (poll(&p, 1, 5000) > 0) {
+		ssize_t n = read(in, buf, sizeof buf);
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *e = (void *)(buf + at);
+			if (e->mask & mask)
+				return true;
+			at += (ssize_t)(sizeof *e + e->len);
+		}
+	}
+	return false;
+}
+
+static int watch_one(const char *name)
+{
+	int in = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	CHECK(inotify_add_watch(in, g(name), IN_ALL_EVENTS & ~(IN_ACCESS | IN_OPEN | IN_CLOSE)) >= 0, "watches %s",
+	      name);
+	return in;
+}
+
+/* A watch on one file hears how editors save. */
+static void watchers_of_one_file(void)
+{
+	char from[PATH_MAX], kept[PATH_MAX];
+	CHECK(mkdir(h("one"), 0755) == 0 && put_file(h("one/a"), "1") == 0, "set up");
+	SEES(has_text(g("one/a"), "1"), "seen");
+	int in = watch_one("one/a");
+	CHECK(put_file(h("one/a"), "2") == 0 && fires_self(in, IN_MODIFY), "written in place");
+	CHECK(truncate(h("one/a"), 0) == 0 && fires_self(in, IN_MODIFY), "truncated");
+	CHECK(truncate(h("one/a"), 100) == 0 && fires_self(in, IN_MODIFY), "made longer");
+	snprintf(from, sizeof from, "%.2000s/one/.a.tmp", host);
+	CHECK(put_file(from, "3") == 0 && rename(from, h("one/a")) == 0, "another file renamed over it");
+	CHECK(fires_self(in, IN_DELETE_SELF), "is told to who watches the old one");
+	SEES(has_text(g("one/a"), "3"), "the new content");
+	close(in);
+	in = watch_one("one/a");
+	snprintf(kept, sizeof kept, "%.2000s/one/a~", host);
+	CHECK(rename(h("one/a"), kept) == 0 && put_file(h("one/a"), "4") == 0, "kept under another name");
+	CHECK(fires_self(in, IN_ATTRIB | IN_MOVE_SELF), "is told");
+	CHECK(unlink(kept) == 0 && fires_self(in, IN_DELETE_SELF), "and removed");
+	SEES(has_text(g("one/a"), "4"), "the new content");
+	close(in);
+	in = watch_one("one/a");
+	CHECK(unlink(h("one/a")) == 0 && fires_self(in, IN_DELETE_SELF), "removed");
+	SEES(!exists(g("one/a")), "gone");
+	CHECK(put_file(h("one/a"), "5") == 0, "made anew");
+	SEES(has_text(g("one/a"), "5"), "is there");
+	close(in);
+}
+
 static void watchers(void)
 {
 	CHECK(mkdir(h("w"), 0755) == 0 && put_file(h("w/old"), "old") == 0, "set up");
@@ -314,9 +432,12 @@ int main(int argc, char **argv)
 	directories();
 	made_by_the_guest();
 	appends();
+	under_an_open_file();
 	turns();
-	if (watch)
+	if (watch) {
 		watchers();
+		watchers_of_one_file();
+	}
 	printf("# the longest wait was %.1f ms\n", worst * 1000);
 	return check_done();
 }

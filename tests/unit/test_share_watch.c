@@ -172,6 +172,31 @@ static void test_marks_go(void **state)
 	end(&f);
 }
 
+/* A file that was seen with two names is watched by itself, and trusted for ever then, also when one is left; its mark
+ * goes with it. */
+static void test_marks_of_files(void **state)
+{
+	struct fixture f;
+	struct fuse_entry_out out;
+	begin(&f, (struct hull_share_config){0});
+	assert_int_equal(linkat(f.fd, "file", f.fd, "dir/link", 0), 0);
+	raw_lookup(&f.c, FUSE_ROOT_ID, "nothing");
+	int before = marks();
+	uint64_t node = raw_lookup(&f.c, FUSE_ROOT_ID, "file");
+	memcpy(&out, f.c.reply, sizeof out);
+	if (can_watch()) {
+		assert_int_equal(out.attr_valid, 365 * 86400);
+		assert_int_equal(marks(), before + 1);
+	}
+	assert_int_equal(unlinkat(f.fd, "dir/link", 0), 0);
+	assert_int_equal(raw_lookup(&f.c, FUSE_ROOT_ID, "file"), node);
+	if (can_watch())
+		assert_int_equal(marks(), before + 1);
+	forget(&f, node);
+	assert_int_equal(marks(), before);
+	end(&f);
+}
+
 /* --- the announcer --- */
 
 /* A request of a former announcer's, read by the relay for a server that knows of none, changes nothing. */
@@ -232,6 +257,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_file_systems_that_tell),
 		cmocka_unit_test(test_marks_go),
+		cmocka_unit_test(test_marks_of_files),
 		cmocka_unit_test(test_marked_changes_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
