@@ -123,8 +123,12 @@ bool hull_path_normal(const char *path, size_t n, char *out, size_t cap)
 	size_t o = 0, start = 1;
 	out[o++] = '/';
 	for (size_t i = 1; i <= n; i++) {
-		if ((i == n || path[i] == '/') && dots_with_parameters(out + start, o - start))
-			return false;
+		/* Also of a segment that the next one takes away. */
+		if (i == n || path[i] == '/') {
+			out[o] = '\0';
+			if (dots_with_parameters(out + start, o - start) || !is_text(out + start))
+				return false;
+		}
 		if (i == n) {
 			o = close_segment(out, start, o, true);
 			break;
@@ -140,7 +144,7 @@ bool hull_path_normal(const char *path, size_t n, char *out, size_t cap)
 		out[o++] = (char)c;
 	}
 	out[o] = '\0';
-	return is_text(out);
+	return true;
 }
 
 /* --- other readings; each fits where the path fits --- */
@@ -195,6 +199,8 @@ static void loosely(const char *path, char *out)
 	for (;;) {
 		const char *s = path;
 		int32_t c = *path ? next_char(&path) : 0;
+		if (c < 0)
+			c = 0;
 		char as = lookalike(c);
 		bool ends = c == 0 || c == '?' || c == '#' || as == '?' || as == '#';
 		if (ends || c == '/')
@@ -234,6 +240,8 @@ static bool is_clear(const char *path)
 		while (*s && *s != '/') {
 			int32_t c = next_char(&s);
 			char as = lookalike(c);
+			if (c < 0)
+				return false;
 			segment[k++] = as ? as : c < 0x80 ? (char)c : 'x';
 		}
 		size_t named = 0;
