@@ -23,6 +23,14 @@ Defaults:agent !requiretty
 Defaults env_keep += "http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY SSL_CERT_FILE"
 END
 
+# Locales that programs and tests ask for by name. C.UTF-8 is the system's own and always there.
+if [ -x "$root/usr/sbin/locale-gen" ]; then
+	for name in en_US en_GB de_DE es_ES fr_FR it_IT ja_JP ko_KR nl_NL pl_PL pt_BR ru_RU sv_SE tr_TR zh_CN zh_TW; do
+		echo "$name.UTF-8 UTF-8"
+	done | put /etc/locale.gen 0644
+	inside locale-gen >/dev/null
+fi
+
 # Language and search path, for login shells and for commands started without one.
 put /etc/default/locale 0644 <<'END'
 LANG=C.UTF-8

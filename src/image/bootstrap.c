@@ -475,6 +475,7 @@ int hull_bootstrap_base(struct hull_builder *b, struct hull_error *err)
 	add_common(&a, b);
 	add(&a, "--format=null");
 	add_owned(&a, joined(b->recipe.packages));
+	add_owned(&a, hull_fmt("--customize-hook=echo 'I: hull: putting in Node'\n%s", b->recipe.node));
 	add_owned(&a, hull_fmt("--customize-hook=echo 'I: hull: setting up the system'\n%s", b->recipe.customize));
 	add_owned(&a, hull_fmt("--customize-hook=echo 'I: hull: downloading the kernel'\n%s", b->recipe.kernel));
 	add_owned(&a, hull_fmt("--customize-hook=echo 'I: hull: packing the file system'\n%s", b->recipe.pack));

@@ -107,7 +107,7 @@ static int make_tmp(struct hull_builder *b, struct hull_error *err)
 static int make_key(const struct hull_builder *b, char *hex, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf all = {0};
-	const char *const scripts[] = {b->recipe.customize, b->recipe.kernel, b->recipe.pack};
+	const char *const scripts[] = {b->recipe.node, b->recipe.customize, b->recipe.kernel, b->recipe.pack};
 	int r = hull_buf_addf(&all, "%d %s\n", FORMAT, HULL_SUITE);
 	for (char **p = b->recipe.packages; *p && r == 0; p++)
 		r = hull_buf_addf(&all, "%s\n", *p);

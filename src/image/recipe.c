@@ -24,6 +24,7 @@ void hull_recipe_free(struct hull_recipe *r)
 	free(r->path);
 	free(r->name);
 	hull_strv_free(r->packages);
+	free(r->node);
 	free(r->customize);
 	free(r->kernel);
 	free(r->pack);
@@ -166,6 +167,8 @@ int hull_recipe_load(const char *path, struct hull_recipe *out, struct hull_erro
 		r = hull_recipe_parse(text, out->path, &out->packages, err);
 	if (r == 0)
 		r = read_script(dir, "customize.sh", &out->customize, err);
+	if (r == 0)
+		r = read_script(NULL, "node.sh", &out->node, err);
 	if (r == 0)
 		r = read_script(NULL, "kernel.sh", &out->kernel, err);
 	if (r == 0)

@@ -8,7 +8,8 @@ struct hull_recipe {
 	char *path;
 	char *name;      /* file name, for image.json */
 	char **packages; /* NULL-terminated, in the file's order, each once */
-	char *customize; /* shell scripts: their text */
+	char *node;      /* shell scripts: their text */
+	char *customize;
 	char *kernel;
 	char *pack;
 };
@@ -18,7 +19,7 @@ void hull_recipe_free(struct hull_recipe *r); /* members */
  * with the line of a word that is no package name, or when there is none. */
 int hull_recipe_parse(const char *text, const char *path, char ***packages, struct hull_error *err);
 /* Read `path` (NULL = images/debian-trixie.packages beside the program) and the scripts: customize.sh beside the
- * recipe, else the program's; kernel.sh and pack.sh always the program's. */
+ * recipe, else the program's; node.sh, kernel.sh and pack.sh always the program's. */
 int hull_recipe_load(const char *path, struct hull_recipe *out, struct hull_error *err);
 
 #endif
