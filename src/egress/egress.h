@@ -24,6 +24,7 @@
 #ifndef HULL_EGRESS_EGRESS_H
 #define HULL_EGRESS_EGRESS_H
 
+#include "base/error.h"
 #include "policy/addr.h"
 
 #include <stddef.h>
@@ -47,6 +48,6 @@ struct egress_hooks {
 /* Serve fd until it closes; the exit code. hooks may be NULL. */
 int egress_main(int fd, const struct egress_hooks *hooks);
 /* The allow-list of system calls, for everything from here on. */
-int egress_confine(void);
+int egress_confine(struct hull_error *err);
 
 #endif

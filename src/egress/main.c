@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 int main(int argc, char **argv)
 {
@@ -20,9 +19,9 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	mallopt(M_ARENA_MAX, 2);
 	setenv("UV_THREADPOOL_SIZE", "16", 1);
-	int r = egress_confine();
-	if (r < 0) {
-		fprintf(stderr, "hull-egress: no system call filter: %s\n", strerror(-r));
+	struct hull_error err = {0};
+	if (egress_confine(&err) < 0) {
+		fprintf(stderr, "hull-egress: %s\n", err.msg);
 		return 125;
 	}
 	return egress_main((int)fd, NULL);

@@ -18,6 +18,8 @@
  * there. */
 /* That a machine can have. */
 #define HULL_ENGINE_CPUS_MAX 255
+/* Of the engine's process: one for each CPU, 64 for the disks, and a handful. */
+#define HULL_ENGINE_THREADS_MAX 512
 
 enum hull_engine_kind { HULL_ENGINE_AUTO, HULL_ENGINE_QEMU, HULL_ENGINE_KVM };
 

@@ -1,8 +1,9 @@
 /* Starting a QEMU: its sockets, its disks, its jail. What happens after that is in qemu.c.
  *
  * Everything QEMU works with reaches it as a descriptor: the wire, QMP and the serial console as one end of a socket
- * pair each, stderr as a pipe, the disks as open files. Only the programs under /usr, the kernel and the initrd are
- * opened by path, at the same path inside the jail as outside (so that it works without namespaces too). */
+ * pair each, stderr as a pipe, the disks as open files. Only QEMU itself, its libraries and firmware, the kernel and
+ * the initrd are opened by path, at the same path inside the jail as outside (so that it works without namespaces too).
+ */
 #include "engine/qemu_internal.h"
 
 #include "base/cleanup.h"
@@ -17,7 +18,7 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 
-enum { PATIENCE_S = 60, BINDS_MAX = 16, DEVICE_STATE_MAX = 1024 * 1024 };
+enum { PATIENCE_S = 60, BINDS_MAX = 24, DEVICE_STATE_MAX = 1024 * 1024 };
 
 /* QEMU's own ends, closed in this process once it runs. */
 static void close_fds(struct hull_qemu_fds *f)
@@ -119,6 +120,13 @@ static int bind_foreign_qemu(struct binds *b, const char *qemu, struct hull_erro
 	return 0;
 }
 
+/* What a QEMU of the distribution's needs besides itself: libraries (its own modules among them), and the firmware and
+ * option ROMs that it loads into the machine. No other program, and no file of /etc but the linker's cache. */
+static const char *const system_binds[] = {
+	"/usr/lib",           "/usr/lib64",      "/lib",       "/lib64", "/etc/ld.so.cache", "/usr/share/qemu",
+	"/usr/share/seabios", "/usr/share/ipxe", "/nix/store",
+};
+
 static int run_in_jail(struct hull_engine *e, const struct hull_engine_config *config, const char *qemu,
 		       const struct hull_qemu_fds *fds, int stderr_fd, struct hull_error *err)
 {
@@ -126,13 +134,11 @@ static int run_in_jail(struct hull_engine *e, const struct hull_engine_config *c
 	_cleanup_(hull_argv_free) char **argv = hull_qemu_args(qemu, config, e->kvm, fds);
 	if (!argv)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	bind_same(&b, "/usr", false);
-	bind_same(&b, "/bin", true);
-	bind_same(&b, "/lib", true);
-	bind_same(&b, "/lib64", true);
-	bind_same(&b, "/etc/ld.so.cache", true);
-	bind_same(&b, "/nix/store", true);
-	if (!hull_starts(qemu, "/usr/") && bind_foreign_qemu(&b, qemu, err) < 0)
+	for (size_t i = 0; i < sizeof(system_binds) / sizeof(system_binds[0]); i++)
+		bind_same(&b, system_binds[i], true);
+	if (hull_starts(qemu, "/usr/bin/"))
+		bind_same(&b, qemu, false);
+	else if (bind_foreign_qemu(&b, qemu, err) < 0)
 		return err->code;
 	bind_same(&b, config->restore ? config->restore->shim : config->kernel, false);
 	bind_same(&b, config->restore ? NULL : config->initrd, false);
@@ -153,6 +159,9 @@ static int run_in_jail(struct hull_engine *e, const struct hull_engine_config *c
 				 .binds = b.list,
 				 .bind_count = b.n,
 				 .need_kvm = e->kvm,
+				 .threads_only = true,
+				 .rlimit_nproc = HULL_ENGINE_THREADS_MAX,
+				 .own_id = true,
 				 .fds = keep,
 				 .fd_count = n,
 				 .stdin_fd = -1,

@@ -105,7 +105,8 @@ __attribute__((noreturn)) static void enter(const struct entering *in)
 	if (in->namespaces ? hull_jail_make_root(jail, in->root, &err) < 0
 			   : hull_jail_landlock_rules(jail, &rules, &err) < 0)
 		give_up(in, RECORD_FAILED, &err);
-	if (hull_jail_set_limits(jail, &err) < 0 || hull_jail_drop(jail, in->root, in->namespaces, &err) < 0)
+	if (hull_jail_set_limits(jail, in->root, in->namespaces, &err) < 0 ||
+	    hull_jail_drop(jail, in->root, in->namespaces, &err) < 0)
 		give_up(in, RECORD_FAILED, &err);
 	if (rules >= 0 && hull_jail_landlock_enforce(rules, &err) < 0)
 		give_up(in, RECORD_FAILED, &err);

@@ -2,9 +2,9 @@
  *
  * What the child gets: user, mount, pid, net, ipc, uts and cgroup namespaces of its own; a root directory (a fresh
  * tmpfs, read-only at the end) that holds only the binds asked for; no capabilities, none to be had (bounding set
- * empty, no_new_privs, securebits locked); rlimits; a seccomp filter when one is given; only the descriptors
- * listed; an own session; death when its parent dies (PR_SET_PDEATHSIG, checked against the race). Started by real
- * root, it runs as drop_uid/drop_gid with no supplementary groups before it execs.
+ * empty, no_new_privs, securebits locked); rlimits; the base seccomp filter, and the child's own when one is given;
+ * only the descriptors listed; an own session; death when its parent dies (PR_SET_PDEATHSIG, checked against the race).
+ * Started by real root, it runs as drop_uid/drop_gid with no supplementary groups before it execs.
  *
  * Where unprivileged user namespaces are forbidden (Ubuntu 24.04's AppArmor, hardened sysctls) the namespaces and
  * the root are skipped, Landlock restricts the file system to the binds, and the rest stays; hull_jail_probe() says
@@ -40,8 +40,11 @@ struct hull_jail {
 	bool need_kvm;      /* give it /dev/kvm */
 	bool need_proc;     /* give it a /proc of its own pid namespace, where the host allows that */
 	bool need_fanotify; /* may watch its files for changes */
-	bool need_net;      /* keep the host's network namespace (the egress child only) */
-	const int *fds;     /* descriptors to keep, besides 0 1 2; they keep their numbers */
+	/* Keep the host's network namespace, and sockets of its families (the egress child only). Without it no socket
+	 * can be made: some families, AF_VSOCK for one, are in no namespace. */
+	bool need_net;
+	bool threads_only; /* it makes threads and never a process */
+	const int *fds;    /* descriptors to keep, besides 0 1 2; they keep their numbers */
 	size_t fd_count;
 	int stdin_fd, stdout_fd, stderr_fd; /* -1 = /dev/null */
 	char *const *argv;                  /* argv[0] = absolute path inside the jail; NULL = call entry instead */
@@ -55,7 +58,12 @@ struct hull_jail {
 	uint64_t rlimit_data; /* bytes of writable private memory, 0 = no limit; what is only reserved does not count */
 	uint64_t rlimit_nofile; /* 0 = 1024 */
 	uint64_t rlimit_fsize;  /* bytes, 0 = no limit */
-	uid_t drop_uid;         /* used when geteuid() == 0 */
+	/* Threads and processes, 0 = no limit. The kernel counts them by user namespace and user id, so it holds where
+	 * the child has a user namespace of its own (and Linux 5.14), or own_id: drop_uid is nobody else's. Elsewhere
+	 * the user's other processes would count, and there is no limit. */
+	uint64_t rlimit_nproc;
+	bool own_id;
+	uid_t drop_uid; /* used when geteuid() == 0 */
 	gid_t drop_gid;
 	/* drop_uid or drop_gid may be 0: no capability is left all the same, but what belongs to root is its own. For a
 	 * child that serves files of root's. */

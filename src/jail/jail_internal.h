@@ -21,7 +21,7 @@ int hull_jail_make_root(const struct hull_jail *jail, bool root, struct hull_err
 
 /* jail_privs.c: descriptors, limits, identity and capabilities. */
 int hull_jail_set_fds(const struct hull_jail *jail, int report_fd, int parent_pidfd, struct hull_error *err);
-int hull_jail_set_limits(const struct hull_jail *jail, struct hull_error *err);
+int hull_jail_set_limits(const struct hull_jail *jail, bool root, bool namespaces, struct hull_error *err);
 int hull_jail_drop(const struct hull_jail *jail, bool root, bool namespaces, struct hull_error *err);
 
 /* jail_landlock.c: the highest Landlock version the kernel has, 0 = none. */
@@ -31,7 +31,7 @@ int hull_jail_landlock_rules(const struct hull_jail *jail, int *ruleset, struct 
 int hull_jail_landlock_enforce(int ruleset, struct hull_error *err);
 
 /* jail_seccomp.c: refuse the calls no child of ours has business with. Without namespaces it also stands in for the
- * network and pid namespaces. */
+ * pid namespace. */
 int hull_jail_base_filter(const struct hull_jail *jail, bool namespaces, struct hull_error *err);
 
 #endif

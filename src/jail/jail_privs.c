@@ -8,10 +8,12 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 
 static int by_number(const void *a, const void *b)
 {
@@ -104,7 +106,16 @@ static int limit(int which, uint64_t value, const char *name, struct hull_error 
 	return 0;
 }
 
-int hull_jail_set_limits(const struct hull_jail *jail, struct hull_error *err)
+/* Before Linux 5.14 a user namespace does not count for itself. */
+static bool counts_by_namespace(void)
+{
+	struct utsname u;
+	unsigned major, minor;
+	return uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 5 || (major == 5 && minor >= 14));
+}
+
+int hull_jail_set_limits(const struct hull_jail *jail, bool root, bool namespaces, struct hull_error *err)
 {
 	int r = limit(RLIMIT_CORE, 0, "core", err);
 	if (r == 0)
@@ -115,6 +126,8 @@ int hull_jail_set_limits(const struct hull_jail *jail, struct hull_error *err)
 		r = limit(RLIMIT_DATA, jail->rlimit_data, "data", err);
 	if (r == 0 && jail->rlimit_fsize)
 		r = limit(RLIMIT_FSIZE, jail->rlimit_fsize, "fsize", err);
+	if (r == 0 && jail->rlimit_nproc && (root ? jail->own_id : namespaces && counts_by_namespace()))
+		r = limit(RLIMIT_NPROC, jail->rlimit_nproc, "nproc", err);
 	return r;
 }
 

@@ -2,13 +2,16 @@
  * stands under the child's own filter, which says what *is* allowed; this one is there for the children that bring
  * their own idea of a filter (QEMU), and so that no child can make a user namespace to get capabilities back.
  *
- * Without namespaces it also refuses what they would have taken out of reach: sockets (unless the child is to have
- * the network) and signals to other processes. */
+ * No socket is made, but by the child with the network, and by that one of four families: everything else gets its
+ * sockets from the keeper, and a network namespace is not enough (AF_VSOCK, which reaches the hypervisor where the host
+ * is a virtual machine itself, belongs to none). A child that says so makes threads and no processes. Without
+ * namespaces signals to other processes are refused, too. */
 #include "jail/jail_internal.h"
 
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const int refused[] = {
@@ -80,6 +83,27 @@ static int refuse_if(scmp_filter_ctx ctx, int call, enum scmp_compare op, uint64
 	return seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), call, 1, &cmp);
 }
 
+/* Families are small numbers, and the kernel looks at 32 bits of the argument only: what is larger than the largest of
+ * ours in the whole register is refused with them. */
+static int socket_rules(scmp_filter_ctx ctx, const struct hull_jail *jail)
+{
+	if (!jail->need_net)
+		return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 0);
+	int r = refuse_if(ctx, SCMP_SYS(socket), SCMP_CMP_GT, AF_NETLINK, 0);
+	for (uint64_t family = 0; r == 0 && family < AF_NETLINK; family++)
+		if (family != AF_UNIX && family != AF_INET && family != AF_INET6)
+			r = refuse_if(ctx, SCMP_SYS(socket), SCMP_CMP_EQ, family, 0);
+	return r;
+}
+
+static int process_rules(scmp_filter_ctx ctx)
+{
+	int r = refuse_if(ctx, SCMP_SYS(clone), SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0);
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(fork), 0);
+	return r == 0 ? seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(vfork), 0) : r;
+}
+
 static int add_rules(scmp_filter_ctx ctx, const struct hull_jail *jail, bool namespaces)
 {
 	int r = 0;
@@ -92,6 +116,10 @@ static int add_rules(scmp_filter_ctx ctx, const struct hull_jail *jail, bool nam
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	if (r == 0 && !jail->need_fanotify)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(fanotify_init), 0);
+	if (r == 0)
+		r = socket_rules(ctx, jail);
+	if (r == 0 && jail->threads_only)
+		r = process_rules(ctx);
 	if (r < 0 || namespaces)
 		return r;
 	uint64_t self = (uint64_t)getpid();
@@ -102,8 +130,6 @@ static int add_rules(scmp_filter_ctx ctx, const struct hull_jail *jail, bool nam
 	const int blunt[] = {SCMP_SYS(tkill), SCMP_SYS(pidfd_open), SCMP_SYS(pidfd_send_signal)};
 	for (size_t i = 0; r == 0 && i < sizeof(blunt) / sizeof(blunt[0]); i++)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), blunt[i], 0);
-	if (r == 0 && !jail->need_net)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 0);
 	return r;
 }
 

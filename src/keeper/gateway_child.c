@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "engine/engine.h"
 #include "jail/jail.h"
 
 #include <limits.h>
@@ -63,6 +64,7 @@ int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct
 		.binds = binds,
 		.bind_count = sizeof(binds) / sizeof(*binds),
 		.need_net = true,
+		.threads_only = true,
 		.fds = &fd,
 		.fd_count = 1,
 		.stdin_fd = -1,
@@ -72,6 +74,8 @@ int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct
 		.envp = envp,
 		.rlimit_as = 2ull << 30,
 		.rlimit_nofile = 8192,
+		.rlimit_nproc = HULL_ENGINE_THREADS_MAX, /* started by root, it has its id in common with the engine */
+		.own_id = true,
 		.drop_uid = drop,
 		.drop_gid = drop,
 	};

@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SOCKET_BUFFER = 1024 * 1024, GUARDS_MAX = 64 };
+enum { SOCKET_BUFFER = 1024 * 1024, GUARDS_MAX = 64, THREADS_MAX = 64 };
 
 /* What the guest can make a server remember (names, open directories) is the host's memory: two million files take a
  * quarter of this. Beyond it the guest gets ENOMEM. */
@@ -110,6 +110,7 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 		.bind_count = 1,
 		.need_proc = true,
 		.need_fanotify = true,
+		.threads_only = true,
 		.fds = &their_control,
 		.fd_count = 1,
 		.stdin_fd = theirs,
@@ -119,6 +120,7 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 		.program_fd = program,
 		.rlimit_nofile = files.rlim_max == RLIM_INFINITY ? 1 << 20 : files.rlim_max,
 		.rlimit_data = MEMORY_MAX,
+		.rlimit_nproc = THREADS_MAX,
 		.drop_uid = st.st_uid,
 		.drop_gid = st.st_gid,
 		.drop_to_root = true,

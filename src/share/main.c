@@ -6,13 +6,10 @@
  * when the socket does. In front of them come four bytes, little-endian: the process id of the guest's announcer.
  * FD is a socket of the keeper's (SOCK_SEQPACKET): each packet is one more path to guard, relative to the root; the
  * answer is a packet of four bytes, little-endian, 0 or an errno.
- * Before it reads a byte from it, it takes away from itself all system calls but those that serving takes. It is linked
- * statically and executed by descriptor, so the jail need not show it any program or library. What it has to say goes
- * to standard error, the keeper's log.
- *
- * The filter: what is not listed fails with ENOSYS (not a signal: a libc that tries a newer call first goes on with the
- * older one). Opening, changing and renaming work on whatever path the process can name, and the jail's root is what
- * limits that; no call here makes a socket, a process, a mapping that is executable, or reaches another process. */
+ * Before it reads a byte from it, it takes away from itself all system calls but those that serving takes (calls.c). It
+ * is linked statically and executed by descriptor, so the jail need not show it any program or library. What it has to
+ * say goes to standard error, the keeper's log. */
+#include "share/calls.h"
 #include "share/share.h"
 
 #include "base/cleanup.h"
@@ -23,141 +20,12 @@
 #include <limits.h>
 #include <linux/fuse.h>
 #include <pthread.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 
 enum { GUARDS_MAX = 64, THREADS = 8 };
-
-static const int allowed[] = {
-	/* the stream, waiting */
-	SCMP_SYS(read),
-	SCMP_SYS(readv),
-	SCMP_SYS(write),
-	SCMP_SYS(writev),
-	SCMP_SYS(poll),
-	SCMP_SYS(ppoll),
-	SCMP_SYS(epoll_wait),
-	SCMP_SYS(epoll_pwait),
-	SCMP_SYS(epoll_ctl),
-	SCMP_SYS(futex),
-	SCMP_SYS(clock_gettime),
-	SCMP_SYS(clock_nanosleep),
-	SCMP_SYS(nanosleep),
-	SCMP_SYS(gettimeofday),
-	SCMP_SYS(restart_syscall),
-	SCMP_SYS(sched_yield),
-	SCMP_SYS(shutdown),
-	/* names */
-	SCMP_SYS(openat),
-	SCMP_SYS(openat2),
-	SCMP_SYS(close),
-	SCMP_SYS(dup),
-	SCMP_SYS(newfstatat),
-	SCMP_SYS(fstat),
-	SCMP_SYS(statx),
-	SCMP_SYS(mkdirat),
-	SCMP_SYS(mknodat),
-	SCMP_SYS(unlinkat),
-	SCMP_SYS(renameat), /* libc: renameat2 without flags */
-	SCMP_SYS(renameat2),
-	SCMP_SYS(linkat),
-	SCMP_SYS(symlinkat),
-	SCMP_SYS(readlinkat),
-	SCMP_SYS(faccessat),
-	SCMP_SYS(faccessat2),
-	SCMP_SYS(getdents64),
-	SCMP_SYS(name_to_handle_at),
-	SCMP_SYS(fanotify_init),
-	SCMP_SYS(fanotify_mark),
-	SCMP_SYS(eventfd2),
-	/* content and attributes */
-	SCMP_SYS(lseek),
-	SCMP_SYS(pread64),
-	SCMP_SYS(preadv),
-	SCMP_SYS(pwrite64),
-	SCMP_SYS(pwritev),
-	SCMP_SYS(pwritev2),
-	SCMP_SYS(ftruncate),
-	SCMP_SYS(fallocate),
-	SCMP_SYS(copy_file_range),
-	SCMP_SYS(fsync),
-	SCMP_SYS(fdatasync),
-	SCMP_SYS(syncfs),
-	SCMP_SYS(flock),
-	SCMP_SYS(fcntl),
-	SCMP_SYS(fchmod),
-	SCMP_SYS(fchmodat),
-#ifdef __NR_fchmodat2
-	SCMP_SYS(fchmodat2),
-#endif
-	SCMP_SYS(utimensat),
-	SCMP_SYS(fgetxattr),
-	SCMP_SYS(fsetxattr),
-	SCMP_SYS(flistxattr),
-	SCMP_SYS(fremovexattr),
-	SCMP_SYS(fstatfs),
-	SCMP_SYS(umask),
-	/* itself */
-	SCMP_SYS(brk),
-	SCMP_SYS(munmap),
-	SCMP_SYS(mremap),
-	SCMP_SYS(madvise),
-	SCMP_SYS(getrlimit),
-	SCMP_SYS(setrlimit),
-	SCMP_SYS(prlimit64),
-	SCMP_SYS(getrandom),
-	SCMP_SYS(getpid),
-	SCMP_SYS(gettid),
-	SCMP_SYS(geteuid),
-	SCMP_SYS(getegid),
-	SCMP_SYS(getuid),
-	SCMP_SYS(getgid),
-	SCMP_SYS(getgroups),
-	SCMP_SYS(clone), /* threads; the jail's filter refuses namespaces */
-	SCMP_SYS(set_robust_list),
-	SCMP_SYS(rseq),
-	SCMP_SYS(sched_getaffinity),
-	SCMP_SYS(sigaltstack),
-	SCMP_SYS(rt_sigaction),
-	SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(tgkill),
-	SCMP_SYS(exit),
-	SCMP_SYS(exit_group),
-};
-
-static int add_rules(scmp_filter_ctx ctx)
-{
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < sizeof(allowed) / sizeof(allowed[0]); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
-	/* Memory that can be written cannot be executed, now or later. */
-	static const int mapping[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
-	for (size_t i = 0; r == 0 && i < 2; i++) {
-		const struct scmp_arg_cmp plain = {
-			.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0};
-		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, mapping[i], 1, &plain);
-	}
-	return r;
-}
-
-static int confine(struct hull_error *err)
-{
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
-	if (!ctx)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-	if (r == 0)
-		r = add_rules(ctx);
-	if (r == 0)
-		r = seccomp_load(ctx);
-	seccomp_release(ctx);
-	return r < 0 ? hull_fail(err, r, "cannot install the system call filter: %s", strerror(-r)) : 0;
-}
 
 struct arguments {
 	const char *root;
@@ -307,7 +175,7 @@ static int serve(char **argv, struct hull_error *err)
 	if (r == 0 && !stream)
 		r = hull_fail(err, -ENOMEM, "out of memory");
 	if (r == 0)
-		r = confine(err);
+		r = hull_share_confine(err);
 	static struct control control;
 	control.fd = (int)a.control;
 	control.share = share;

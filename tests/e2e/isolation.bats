@@ -49,7 +49,7 @@ teardown() { remove_own; }
 		[ "$(readlink "/proc/$engine/ns/user")" != "$(readlink /proc/self/ns/user)" ]
 	fi
 	local path
-	for path in /etc/passwd /var "$HULL_HOME/sandboxes" "$XDG_RUNTIME_DIR/hull" "$top/README.md"; do
+	for path in /etc/passwd /usr/bin/env /usr/share/doc /var "$HULL_HOME/sandboxes" "$XDG_RUNTIME_DIR/hull" "$top/README.md"; do
 		[ -e "$path" ]
 		[ ! -e "/proc/$engine/root$path" ]
 	done

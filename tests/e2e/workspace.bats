@@ -693,3 +693,24 @@ except BlockingIOError:
 	[ ! -e "$t/escaped" ]
 	[ ! -e "$t/../escaped" ]
 }
+
+@test "jails: the filters of the live processes are those that the source lists" {
+	[ "$(id -u)" = 0 ] || skip "the kernel shows filters to root only"
+	local pid kind status seen=
+	for pid in $(family work); do
+		case $(cat "/proc/$pid/comm") in
+		hull-share) kind=share ;;
+		hull-egress) kind=egress ;;
+		hull-vm) kind=engine ;;
+		*) continue ;;
+		esac
+		status=0
+		python3 "$top/tests/e2e/filters.py" $kind "$pid" || status=$?
+		[ $status != 77 ] || skip "this kernel does not show filters"
+		[ $status = 0 ]
+		seen+=" $kind"
+		# As many threads and processes as it needs. (A server that acts as the user is not counted apart from them.)
+		[ $kind = share ] || grep -qE '^Max processes +512 ' "/proc/$pid/limits"
+	done
+	[[ $seen == *share* && $seen == *egress* && $seen == *engine* ]]
+}

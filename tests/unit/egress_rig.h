@@ -296,7 +296,7 @@ UNUSED void rig_start_with(struct rig *r, json_t *start)
 		close_range(5, ~0u, 0);
 		asked_pipe = 4;
 		signal(SIGPIPE, SIG_IGN);
-		if (egress_confine() < 0)
+		if (egress_confine(NULL) < 0)
 			_exit(99);
 		_exit(egress_main(3, &hooks));
 	}

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -283,14 +284,94 @@ static int no_network(void *arg)
 	for (struct if_nameindex *i = all; i && i->if_index; i++)
 		if (strcmp(i->if_name, "lo") != 0)
 			return 1;
-	return socket(AF_INET, SOCK_STREAM, 0) >= 0 ? 2 : 3;
+	/* Not only what a network namespace holds: AF_VSOCK is in none. */
+	static const int families[] = {AF_INET, AF_UNIX, AF_NETLINK, AF_PACKET, AF_VSOCK, AF_ALG};
+	for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++)
+		if (socket(families[f], SOCK_STREAM, 0) >= 0 || errno != EACCES)
+			return 2;
+	int pair[2];
+	return socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0 ? 3 : 4;
+}
+
+/* The child with the network: the internet's families, and the two that libc's resolver asks. */
+static int some_network(void *arg)
+{
+	(void)arg;
+	for (int family = 0; family < 64; family++) {
+		int fd = socket(family, family == AF_NETLINK ? SOCK_RAW : SOCK_DGRAM, 0);
+		bool ours = family == AF_UNIX || family == AF_INET || family == AF_INET6 || family == AF_NETLINK;
+		if (ours ? fd < 0 && errno != EAFNOSUPPORT : fd >= 0 || errno != EPERM)
+			return 1 + family;
+		if (fd >= 0)
+			close(fd);
+	}
+	/* The kernel looks at the lower half of the register. */
+	return syscall(SYS_socket, (1UL << 32) | AF_VSOCK, SOCK_STREAM, 0) < 0 && errno == EPERM ? 0 : 100;
 }
 
 static void test_network(void **state)
 {
 	(void)state;
 	struct hull_jail jail = plain(no_network, NULL);
-	expect(&jail, 2, 3);
+	expect(&jail, 3, 3);
+	jail = plain(some_network, NULL);
+	jail.need_net = true;
+	expect(&jail, 0, 0);
+}
+
+/* --- how many --- */
+
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+static int threads_only(void *arg)
+{
+	pthread_t t;
+	(void)arg;
+	if (pthread_create(&t, NULL, nothing, NULL) != 0 || pthread_join(t, NULL) != 0)
+		return 1;
+	if (fork() >= 0 || errno != EPERM || syscall(SYS_vfork) >= 0 || errno != EPERM)
+		return 2;
+	return syscall(SYS_clone, CLONE_VM | SIGCHLD, NULL, NULL, NULL, 0) < 0 && errno == EPERM ? 0 : 3;
+}
+
+static void *linger_on(void *arg)
+{
+	pause();
+	return arg;
+}
+
+/* The number of threads that could be had besides the first, up to 20. With a limit of 8 that is 7, or 6 while the
+ * process that entered the namespaces has not been waited for. */
+static int count_threads(void *arg)
+{
+	pthread_t t;
+	int n = 0;
+	(void)arg;
+	while (n < 20 && pthread_create(&t, NULL, linger_on, NULL) == 0)
+		n++;
+	return n == 6 ? 7 : n;
+}
+
+static void test_multitude(void **state)
+{
+	(void)state;
+	struct hull_jail jail = plain(threads_only, NULL);
+	jail.threads_only = true;
+	expect(&jail, 0, 0);
+	jail = plain(count_threads, NULL);
+	jail.rlimit_nproc = 8;
+	jail.own_id = true;
+	jail.drop_uid = 1800000000 + (uid_t)getpid(); /* nobody else's: other runs of this test count, too */
+	/* Without root it takes a user namespace to be counted alone (Linux 5.14). */
+	expect(&jail, 7, geteuid() == 0 ? 7 : 20);
+	/* An id that others have, too, is not limited by what they run. */
+	if (geteuid() == 0) {
+		jail.own_id = false;
+		expect(&jail, 20, 20);
+	}
 }
 
 static int powerless(void *arg)
@@ -533,7 +614,7 @@ int main(void)
 		cmocka_unit_test(test_processes),    cmocka_unit_test(test_network),
 		cmocka_unit_test(test_privileges),   cmocka_unit_test(test_descriptors),
 		cmocka_unit_test(test_exec),         cmocka_unit_test(test_bad_requests),
-		cmocka_unit_test(test_parent_death),
+		cmocka_unit_test(test_parent_death), cmocka_unit_test(test_multitude),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,0 +1,9 @@
+/* What hull-share may still ask of the kernel (calls.c). */
+#ifndef HULL_SHARE_CALLS_H
+#define HULL_SHARE_CALLS_H
+
+#include "base/error.h"
+
+int hull_share_confine(struct hull_error *err);
+
+#endif
