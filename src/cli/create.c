@@ -24,7 +24,6 @@ static const uint64_t MIB = 1024 * 1024, GIB = 1024 * 1024 * 1024ULL;
 #define MEMORY_MIN     (256 * MIB)
 #define MEMORY_DEFAULT (4 * GIB)
 #define MEMORY_STEP    (2 * MIB)
-#define DISK_MAX       (16 * 1024 * GIB)
 enum { NAME_TRIES = 1000, TEMPLATE_TRIES = 2 };
 
 static const char *flag_name, *flag_cpus, *flag_memory, *flag_disk, *flag_image, *flag_engine;
@@ -224,27 +223,28 @@ int create_cpus(const char *text, unsigned host, unsigned *out, struct hull_erro
 	return 0;
 }
 
-static int parse_disk(uint64_t *out, struct hull_error *err)
+int create_disk(const char *text, uint64_t *out, struct hull_error *err)
 {
 	char a[32];
 	*out = 64 * GIB;
-	if (!flag_disk)
+	if (!text)
 		return 0;
-	int r = hull_parse_size(flag_disk, out, err);
+	int r = hull_parse_size(text, out, err);
 	if (r < 0)
 		return hull_wrap(err, "--disk");
-	if (*out > DISK_MAX)
+	if (*out > HULL_DISK_MAX)
 		return hull_fail(err, -EINVAL, "--disk %s is more than a sandbox can have (16 TiB)", size(*out, a));
+	*out = (*out + MIB - 1) / MIB * MIB;
 	return 0;
 }
 
-static uint64_t host_memory(void)
+uint64_t create_host_memory(void)
 {
 	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 	return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : MEMORY_DEFAULT;
 }
 
-static unsigned host_cpus(void)
+unsigned create_host_cpus(void)
 {
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 	return n > 0 ? (unsigned)n : 1;
@@ -286,11 +286,11 @@ static int from_flags(const struct create_place *place, struct hull_sandbox *s, 
 {
 	int r = check_engine(err);
 	if (r >= 0)
-		r = create_cpus(flag_cpus, host_cpus(), &s->cpus, err);
+		r = create_cpus(flag_cpus, create_host_cpus(), &s->cpus, err);
 	if (r >= 0)
-		r = create_memory(flag_memory, host_memory(), &s->memory, err);
+		r = create_memory(flag_memory, create_host_memory(), &s->memory, err);
 	if (r >= 0)
-		r = parse_disk(&s->disk, err);
+		r = create_disk(flag_disk, &s->disk, err);
 	if (r >= 0)
 		r = create_env(flag_env_file, flag_env, &s->env, err);
 	if (r >= 0)
@@ -456,7 +456,6 @@ int create_make(struct cli *cli, const struct create_place *place, bool remove, 
 	if (fstat(seed, &st) == 0 && s.disk < (uint64_t)st.st_size)
 		return hull_fail(err, -EINVAL, "--disk %s is too little: this image needs %s or more", size(s.disk, a),
 				 size((uint64_t)st.st_size, b));
-	s.disk = (s.disk + MIB - 1) / MIB * MIB;
 	s.remove = remove;
 	s.image = strdup(image.digest);
 	if (!s.image)
@@ -528,7 +527,7 @@ static int check_same(struct cli *cli, const struct hull_sandbox *s, const struc
 		flag = "--cpus";
 	if (flag_memory && want.memory != s->memory)
 		flag = "--memory";
-	if (flag_disk && (want.disk + MIB - 1) / MIB * MIB != s->disk)
+	if (flag_disk && want.disk != s->disk)
 		flag = "--disk";
 	if (flag_engine && !hull_streq(want.engine, s->engine))
 		flag = "--engine";

@@ -36,6 +36,12 @@ int create_session_env(char ***out, struct hull_error *err);
 int create_memory(const char *text, uint64_t host, uint64_t *out, struct hull_error *err);
 int create_cpus(const char *text, unsigned host, unsigned *out, struct hull_error *err);
 
+/* A disk's size in bytes, in whole MiB; 64 GiB when text is NULL. */
+int create_disk(const char *text, uint64_t *out, struct hull_error *err);
+/* What this machine has. */
+uint64_t create_host_memory(void);
+unsigned create_host_cpus(void);
+
 /* -e and --env-file as "K=V"; *out grows. */
 int create_env(char *const *files, char *const *pairs, char ***out, struct hull_error *err);
 

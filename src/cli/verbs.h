@@ -23,6 +23,7 @@ extern const struct cli_verb verb_mount;
 extern const struct cli_verb verb_unmount;
 extern const struct cli_verb verb_policy;
 extern const struct cli_verb verb_ports;
+extern const struct cli_verb verb_set;
 extern const struct cli_verb verb_logs;
 extern const struct cli_verb verb_ps;
 extern const struct cli_verb verb_top;

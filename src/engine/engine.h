@@ -105,6 +105,8 @@ struct hull_engine_events {
 	/* The answer to hull_engine_keep_begin() and to hull_engine_keep_end(); error is NULL when it was done. May be
 	 * NULL. */
 	void (*kept)(void *ctx, const char *error);
+	/* The answer to hull_engine_disk_grow(): error is NULL when the disk has its new size. May be NULL. */
+	void (*grown)(void *ctx, const char *error);
 };
 
 /* Start the VM, or restore it. Returns once the process is running inside its jail (not once the guest is up). The
@@ -141,6 +143,10 @@ int hull_engine_save_device(struct hull_engine *e, int fd, struct hull_error *er
 int hull_engine_keep_begin(struct hull_engine *e, size_t disk, int fd, struct hull_error *err);
 /* No more of that. The `kept` event comes when nothing more is written to fd, with an error when something was lost. */
 int hull_engine_keep_end(struct hull_engine *e, struct hull_error *err);
+/* Make a disk of the running machine larger: its image file becomes `bytes` long, and the guest is told of the device's
+ * new size. bytes is a multiple of 512 and more than the disk has (-EINVAL when it is not a size at all). One at a time
+ * (-EBUSY); the `grown` event tells when it is done. */
+int hull_engine_disk_grow(struct hull_engine *e, size_t disk, uint64_t bytes, struct hull_error *err);
 /* Pull the plug: SIGKILL. (A clean end is the guest's power-off, asked for over the wire.) */
 void hull_engine_kill(struct hull_engine *e);
 /* How it ended, one line, with the engine's last words when it failed; 0 = guest powered off, -ECANCELED =

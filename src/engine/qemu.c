@@ -178,6 +178,12 @@ static void on_reply(void *ctx, uint64_t id, const json_t *result, const char *e
 	}
 	if (hull_qemu_keep_reply(e, id, error ? why ? why : "?" : NULL))
 		return;
+	if (id == e->grow_id) {
+		e->grow_id = 0;
+		if (e->events.grown)
+			e->events.grown(e->ctx, error ? why ? why : "?" : NULL);
+		return;
+	}
 	if (id == e->load_id && !error) {
 		if (e->restoring && !hull_streq(text_of(result, "status", "inmigrate"), "inmigrate"))
 			answers(e, HULL_ENGINE_PAUSED);
@@ -364,6 +370,22 @@ int hull_engine_pause(struct hull_engine *e, struct hull_error *err)
 int hull_engine_resume(struct hull_engine *e, struct hull_error *err)
 {
 	return command(e, "cont", err);
+}
+
+int hull_engine_disk_grow(struct hull_engine *e, size_t disk, uint64_t bytes, struct hull_error *err)
+{
+	char args[96];
+	if (e->state == HULL_ENGINE_STOPPED || e->qmp_fd < 0)
+		return hull_fail(err, -ESRCH, "the machine is not running");
+	if (e->grow_id)
+		return hull_fail(err, -EBUSY, "the disk is being made larger already");
+	if (!bytes || bytes % 512 || bytes > INT64_MAX)
+		return hull_fail(err, -EINVAL, "a disk's size is a multiple of 512 bytes");
+	snprintf(args, sizeof(args), "{\"node-name\": \"disk%zu\", \"size\": %llu}", disk, (unsigned long long)bytes);
+	if (hull_qmp_command(e->qmp, "block_resize", args, &e->grow_id) < 0)
+		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
+	hull_qemu_flush(e);
+	return 0;
 }
 
 /* QEMU keeps a descriptor that came along until a command takes it. */

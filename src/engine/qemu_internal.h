@@ -42,6 +42,7 @@ struct hull_engine {
 	uint64_t save_id;          /* of the command that writes the device state; 0 = none under way */
 	enum hull_qemu_keep keep;  /* see qemu_keep.c */
 	uint64_t keep_id;          /* of its command under way */
+	uint64_t grow_id;          /* of the command that makes a disk larger; 0 = none under way */
 	bool keep_broken;          /* it ended before it was told to */
 	unsigned troubles;         /* told since the last resume */
 	struct hull_error failure; /* why we killed it; code 0 = we did not */

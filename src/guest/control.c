@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "guest/child.h"
 #include "guest/clock.h"
+#include "guest/grow.h"
 #include "guest/setup.h"
 #include "wire/args.h"
 #include "wire/service.h"
@@ -191,6 +192,23 @@ static void time_told(struct hull_cur *cur)
 	send(&m);
 }
 
+void hull_control_grown(int error, const char *text)
+{
+	_cleanup_(hull_buf_free) struct hull_buf m = {0};
+	start(&m, HULL_MSG_GROWN);
+	hull_args_put_u32(&m, HULL_TAG_ERRNO, (uint32_t)error);
+	put_text(&m, text);
+	send(&m);
+}
+
+static void grow_told(struct hull_cur *cur)
+{
+	struct hull_arg a;
+	while (hull_args_next(cur, &a))
+		if (a.tag == HULL_TAG_DISK_BYTES)
+			hull_grow_begin(hull_arg_u64(&a));
+}
+
 /* "MemAvailable:   12345 kB" -> bytes */
 static uint64_t meminfo(const char *text, const char *key)
 {
@@ -249,6 +267,9 @@ static void on_message(void *user, const uint8_t *p, size_t n)
 		break;
 	case HULL_MSG_TIME:
 		time_told(&cur);
+		break;
+	case HULL_MSG_GROW:
+		grow_told(&cur);
 		break;
 	case HULL_MSG_STATS_ASK:
 		stats();

@@ -38,6 +38,8 @@ void hull_setup(void);
 int hull_set_hostname(const char *name, struct hull_error *err); /* setup.c */
 /* Grow the sandbox disk's file system to its device (mounts.c). */
 int hull_grow_disk(struct hull_error *err);
+/* The size of the sandbox disk's device in bytes; 0 when there is no disk (mounts.c). */
+uint64_t hull_disk_bytes(void);
 
 /* --- net.c (the rest of the network's side: net.h) --- */
 /* Start it all, before the root's programs. It goes on beside the rest of the boot. */

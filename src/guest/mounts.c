@@ -131,6 +131,13 @@ static int mount_disk(const struct hull_options *o, bool *have_disk, struct hull
 	return 0;
 }
 
+uint64_t hull_disk_bytes(void)
+{
+	uint64_t bytes;
+	_cleanup_close_ int dev = disk_dev[0] ? open(disk_dev, O_RDONLY | O_CLOEXEC) : -1;
+	return dev >= 0 && ioctl(dev, BLKGETSIZE64, &bytes) == 0 ? bytes : 0;
+}
+
 int hull_grow_disk(struct hull_error *err)
 {
 	if (!disk_dev[0])

@@ -27,6 +27,7 @@
  *             the caller made; with "end" the machine is off then. {"paused_ms", "memory_bytes"}
  *   pause     save its memory as sandboxes/NAME/frozen and end it: its state is "paused"
  *   resume    let a machine go on that stands still because the host's disk was full; {}
+ *   grow      {"bytes": n}: make the disk larger and grow its file system; {} when that is done
  *   lease     never answered: when the connection it came on closes, the machine is killed. For whoever starts one that
  *             must not outlive them
  * The service ATTACH (NAME: the id of a running job) is the job's stream from now on, as EXEC has it; any number of

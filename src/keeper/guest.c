@@ -150,6 +150,9 @@ static void control_message(struct stream *s, const uint8_t *p, size_t n)
 	case HULL_MSG_CLOCK:
 		clock_answered(k, &cur);
 		break;
+	case HULL_MSG_GROWN:
+		grow_answered(k, &cur);
+		break;
 	case HULL_MSG_STOPPING:
 		if (!g->stopping)
 			keeper_log_guest(k, "the guest is shutting down");

@@ -198,6 +198,16 @@ void clock_active(struct keeper *k);
 /* The guest answered CLOCK. */
 void clock_answered(struct keeper *k, struct hull_cur *cur);
 
+/* --- grow.c: a larger disk --- */
+
+/* Make the disk `bytes` (a multiple of 1 MiB) long while the machine runs; service_grown() tells how it went. -EINVAL
+ * when it is not larger than it was, -EBUSY when that is under way or the machine is being saved. */
+int grow_begin(struct keeper *k, uint64_t bytes, struct hull_error *err);
+/* The engine has made it so long, or (error) not. */
+void grow_resized(struct keeper *k, const char *error);
+/* The guest answered GROWN. */
+void grow_answered(struct keeper *k, struct hull_cur *cur);
+
 /* --- machine.c: the engine and what it starts from --- */
 
 struct machine_ops {
@@ -213,6 +223,8 @@ struct machine_ops {
 	int (*save)(struct keeper *k, const char *dir, bool disk, bool end, struct hull_error *err);
 	/* Let a machine go on that stands still because of a full disk. May be NULL. */
 	int (*resume)(struct keeper *k, struct hull_error *err);
+	/* Make its disk `bytes` long; grow_resized() tells how it went. May be NULL. */
+	int (*grow)(struct keeper *k, uint64_t bytes, struct hull_error *err);
 	/* kill() and close() may be called at any time and again; the end is told by keeper_machine_ended(). */
 	void (*close)(struct keeper *k); /* ended or not: nothing is left of it after this */
 };
@@ -268,6 +280,8 @@ void service_stats(struct keeper *k);
 void service_job(struct keeper *k, const char *id, int code, const char *error);
 /* A path was mounted or unmounted, or not. */
 void service_mounted(struct keeper *k, const char *path, int code, const char *error);
+/* The disk was grown; or error tells why not. */
+void service_grown(struct keeper *k, int code, const char *error);
 /* It is known how publishing port `id` went. */
 void service_port(struct keeper *k, json_int_t id);
 /* A save is over; error is NULL when it went well. figures (may be NULL) is borrowed. */
@@ -445,6 +459,7 @@ struct keeper {
 	struct machine *machine;
 	struct guest guest;
 	struct clock clock;
+	uint64_t growing; /* the disk is being made this large; 0 = it is not */
 	/* Start hull-egress with its end of the wire. Set by main(); NULL = there is none. */
 	int (*gateway_start)(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct hull_error *err);
 	struct gateway *gateway; /* NULL = no network */

@@ -87,6 +87,12 @@ static void on_kept(void *ctx, const char *error)
 	save_kept(m->k, error);
 }
 
+static void on_grown(void *ctx, const char *error)
+{
+	struct machine *m = ctx;
+	grow_resized(m->k, error);
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct machine *m = poll->data;
@@ -145,6 +151,17 @@ static int machine_resume(struct keeper *k, struct hull_error *err)
 	return m->save || k->sb.restore ? 0 : hull_engine_resume(m->engine, err);
 }
 
+static int machine_grow(struct keeper *k, uint64_t bytes, struct hull_error *err)
+{
+	enum { SANDBOX_DISK = 1 };
+	struct machine *m = k->machine;
+	if (!m || !m->engine || k->ended)
+		return hull_fail(err, -ESRCH, "the machine is off");
+	if (m->save || m->copy || k->sb.restore)
+		return hull_fail(err, -EBUSY, "the machine is being saved or restored: try again when that is over");
+	return hull_engine_disk_grow(m->engine, SANDBOX_DISK, bytes, err);
+}
+
 static const struct machine_ops OPS = {
 	.kill = machine_kill,
 	.memory = machine_memory,
@@ -155,6 +172,7 @@ static const struct machine_ops OPS = {
 	.synced = save_synced,
 	.save = save_begin,
 	.resume = machine_resume,
+	.grow = machine_grow,
 };
 
 int machine_wire_fd(const struct keeper *k)
@@ -236,7 +254,7 @@ static int open_log(const struct keeper *k, const char *file, struct hull_error 
 int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull_error *err)
 {
 	static const struct hull_engine_events events = {
-		.state = on_state, .trouble = on_trouble, .saved = on_saved, .kept = on_kept};
+		.state = on_state, .trouble = on_trouble, .saved = on_saved, .kept = on_kept, .grown = on_grown};
 	_cleanup_(hull_image_free) struct hull_image image = {0};
 	_cleanup_(restore_close) struct restore restore = {.memory_fd = -1, .device_fd = -1, .disk_fd = -1};
 	_cleanup_free_ char *init = NULL;

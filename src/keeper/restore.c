@@ -55,7 +55,7 @@ static int check_shape(const struct keeper *k, const struct hull_snapshot *s, st
 	if (hull_streq(s->image, sb->image) && s->cpus == sb->cpus && s->memory == (sb->memory & ~((2ull << 20) - 1)) &&
 	    s->disk == sb->disk && s->no_docker == sb->no_docker)
 		return 0;
-	return hull_fail(err, -ENOTSUP, "it was saved from another machine than this one: %s", s->engine);
+	return hull_fail(err, -ENOTSUP, "it was saved from a machine of another size than this one, or another image");
 }
 
 static int open_all(struct keeper *k, const char *dir, const char *identity, const char *accel,

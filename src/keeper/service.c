@@ -24,6 +24,7 @@ enum wait_for {
 	FOR_PORT,
 	FOR_MOUNT,
 	FOR_JOB,
+	FOR_GROWN,
 	FOR_END
 };
 
@@ -188,6 +189,10 @@ static void look(struct request *q)
 	const struct guest *g = &k->guest;
 	if (q->waits == FOR_PORT && k->phase >= PHASE_STOPPING) {
 		look_port(q);
+		return;
+	}
+	if (q->waits == FOR_GROWN && k->phase >= PHASE_STOPPING) {
+		answer_error(q, ESHUTDOWN, "the sandbox is shutting down; its disk is grown when it starts again");
 		return;
 	}
 	if (q->waits == FOR_MOUNT && k->phase >= PHASE_STOPPING) {
@@ -458,6 +463,31 @@ static void do_mount(struct request *q, const json_t *j, bool mount_it)
 		answer(q, json_pack("{s:s+}", "path", path, ""));
 }
 
+static void do_grow(struct request *q, const json_t *j)
+{
+	struct hull_error err = {0};
+	json_int_t bytes = json_integer_value(json_object_get(j, "bytes"));
+	int r = grow_begin(q->k, bytes > 0 ? (uint64_t)bytes : 0, &err);
+	if (r < 0)
+		answer_error(q, r, err.msg);
+	else
+		wait_until(q, FOR_GROWN);
+}
+
+void service_grown(struct keeper *k, int code, const char *error)
+{
+	list_each(n, &k->waiters)
+	{
+		struct request *q = container_of(n, struct request, in_list);
+		if (q->waits != FOR_GROWN)
+			continue;
+		if (error)
+			answer_error(q, code, error);
+		else
+			answer(q, json_object());
+	}
+}
+
 static bool is_one_of(const char *what, const char *const *list)
 {
 	while (*list && strcmp(*list, what) != 0)
@@ -498,6 +528,8 @@ static void handle(struct request *q, const char *text, size_t n, bool spare)
 		answer(q, json_pack("{s:o}", "ports", gateway_ports(k)));
 	else if (strcmp(what, "publish") == 0 || strcmp(what, "unpublish") == 0)
 		do_publish(q, j, what[0] == 'p');
+	else if (strcmp(what, "grow") == 0)
+		do_grow(q, j);
 	else if (strcmp(what, "lease") == 0)
 		wait_until(q, FOR_LEASE);
 	else if (strcmp(what, "jobs") == 0)

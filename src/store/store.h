@@ -24,6 +24,8 @@
 #include <sys/types.h>
 
 enum { HULL_NAME_MAX = 63 };
+/* The largest disk: what ext4 with blocks of 4 KiB has. */
+#define HULL_DISK_MAX (16ull << 40)
 
 struct hull_paths {
 	char *home;    /* data */

@@ -58,7 +58,7 @@ enum hull_tag {
 	HULL_TAG_JSON = 29,       /* keeper: str */
 	HULL_TAG_KEEP = 30,       /* exec: u32 1 = a client that goes away does not hang the process up */
 	HULL_TAG_NAME = 31,       /* tar-in: str, unpack the single entry under this name; resolve: str name */
-	HULL_TAG_DISK_BYTES = 32, /* control configure: u64, grow the file system to the disk's size */
+	HULL_TAG_DISK_BYTES = 32, /* control configure, grow: u64, grow the file system to the disk's size */
 	HULL_TAG_PROTOCOL = 33,   /* dial: u32, 6 = TCP (default), 17 = UDP: DATA is then datagrams, as in datagram */
 	HULL_TAG_QTYPE = 34,      /* resolve: u32, the DNS type: 1 A, 28 AAAA, ...; the name is in NAME */
 	HULL_TAG_TTL = 35,        /* resolve ACCEPT: u32 seconds */
@@ -87,6 +87,7 @@ enum hull_msg {
 	HULL_MSG_UNMOUNT = 9,
 	/* SESSION, SIGNAL: to every process of this session, also once its first one has ended */
 	HULL_MSG_KILL = 12,
+	HULL_MSG_GROW = 14, /* DISK_BYTES: the disk has this size now: grow its file system; answered with GROWN */
 	/* control, guest to host */
 	HULL_MSG_CONFIGURED = 16, /* the guest answers exec from now on; UPTIME_MS */
 	HULL_MSG_SERVICE = 17,    /* SERVICE, STATE, UPTIME_MS, TEXT: dockerd changed state; "resting" is ready, too */
@@ -97,6 +98,7 @@ enum hull_msg {
 	HULL_MSG_MOUNTED = 24,   /* PATH, ERRNO (0 = it is there), TEXT */
 	HULL_MSG_UNMOUNTED = 25, /* PATH, ERRNO, TEXT */
 	HULL_MSG_CLOCK = 26,     /* TIME_NS as it came with TIME, GUEST_NS */
+	HULL_MSG_GROWN = 30,     /* ERRNO (0 = done), TEXT */
 	/* exec, host to guest */
 	HULL_MSG_RESIZE = 32, /* ROWS, COLS */
 	HULL_MSG_SIGNAL = 33, /* SIGNAL: to the session's process group (foreground group on a terminal) */

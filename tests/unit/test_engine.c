@@ -79,7 +79,7 @@ struct seen {
 	enum hull_engine_state states[16];
 	size_t n;
 	char trouble[512];
-	size_t kept;
+	size_t kept, grown;
 	char kept_error[256];
 };
 
@@ -103,7 +103,15 @@ static void on_kept(void *ctx, const char *error)
 	snprintf(seen->kept_error, sizeof(seen->kept_error), "%s", error ? error : "");
 }
 
-static const struct hull_engine_events events = {.state = on_state, .trouble = on_trouble, .kept = on_kept};
+static void on_grown(void *ctx, const char *error)
+{
+	struct seen *seen = ctx;
+	seen->grown++;
+	snprintf(seen->kept_error, sizeof(seen->kept_error), "%s", error ? error : "");
+}
+
+static const struct hull_engine_events events = {
+	.state = on_state, .trouble = on_trouble, .kept = on_kept, .grown = on_grown};
 
 static struct hull_engine *start(const struct hull_engine_config *config, struct seen *seen)
 {
@@ -246,6 +254,12 @@ static void test_restore_and_keep(void **state)
 	assert_string_equal(seen.kept_error, "");
 	assert_int_equal(hull_engine_resume(e, &err), 0);
 	run_to(e, &seen, 2, HULL_ENGINE_RUNNING);
+	assert_int_equal(hull_engine_disk_grow(e, 1, 1000, &err), -EINVAL);
+	assert_int_equal(hull_engine_disk_grow(e, 1, 1 << 20, &err), 0);
+	assert_int_equal(hull_engine_disk_grow(e, 1, 2 << 20, &err), -EBUSY);
+	while (!seen.grown)
+		turn(e);
+	assert_string_equal(seen.kept_error, "");
 	assert_int_equal(hull_engine_keep_end(e, &err), 0);
 	assert_int_equal(hull_engine_keep_end(e, &err), -ESRCH);
 	while (seen.kept < 2)
