@@ -29,6 +29,7 @@ enum { NAME_TRIES = 1000, TEMPLATE_TRIES = 2 };
 static const char *flag_name, *flag_cpus, *flag_memory, *flag_disk, *flag_image, *flag_engine;
 static char **flag_env, **flag_env_file, **flag_publish;
 static const char *flag_template;
+static bool flag_no_git_identity;
 static bool flag_clone, flag_no_network, flag_no_docker, flag_cold, flag_quiet;
 
 const struct cli_opt create_options[] = {
@@ -52,6 +53,8 @@ const struct cli_opt create_options[] = {
 	 .flag = &flag_clone},
 	{'p', "publish", "PORT", "publish a port on this host: [[IP:]HOST:]PORT[/udp]", .list = &flag_publish},
 	{0, "no-network", NULL, "no network at all, whatever the policy says", .flag = &flag_no_network},
+	{0, "no-git-identity", NULL, "do not give git in it your user.name and user.email",
+	 .flag = &flag_no_git_identity},
 	{0, "no-docker", NULL, "do not start Docker in it", .flag = &flag_no_docker},
 	{'t', "template", "TEMPLATE", "start from a template of yours (hull template save), its cpus, memory and disk",
 	 .text = &flag_template, .complete = CLI_TEMPLATE},
@@ -71,7 +74,7 @@ static bool looks_like_path(const char *word)
 	return strchr(word, '/') || word[0] == '.' || stat(word, &st) == 0;
 }
 
-static int add_path(char ***paths, const char *word, struct hull_error *err)
+static int add_path(char ***paths, char ***links, const char *word, struct hull_error *err)
 {
 	_cleanup_free_ char *real = NULL;
 	bool ro;
@@ -79,6 +82,10 @@ static int add_path(char ***paths, const char *word, struct hull_error *err)
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *entry = hull_fmt("%s%s", real, ro ? ":ro" : "");
+	_cleanup_free_ char *link = place_link(word, real);
+	if (link && ((!*links && !(*links = calloc(1, sizeof **links))) || hull_strv_add(links, link) < 0 ||
+		     hull_strv_add(links, real) < 0))
+		return hull_fail(err, -ENOMEM, "out of memory");
 	if (!entry || (!*paths && !(*paths = calloc(1, sizeof **paths))) || hull_strv_add(paths, entry) < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	return 0;
@@ -88,7 +95,7 @@ static int add_path(char ***paths, const char *word, struct hull_error *err)
 static int take_clone(struct create_place *place, struct hull_error *err)
 {
 	struct stat st;
-	int r = place->paths ? 0 : add_path(&place->paths, ".", err);
+	int r = place->paths ? 0 : add_path(&place->paths, &place->links, ".", err);
 	if (r < 0)
 		return r;
 	char *path = place->paths[0];
@@ -158,11 +165,11 @@ int create_place(const struct cli *cli, struct create_place *out, struct hull_er
 	}
 	int r = 0;
 	for (; r >= 0 && i < cli->word_count; i++)
-		r = add_path(&out->paths, cli->words[i], err);
+		r = add_path(&out->paths, &out->links, cli->words[i], err);
 	if (r >= 0 && flag_clone)
 		r = take_clone(out, err);
 	else if (r >= 0 && !out->paths && hull_streq(cli->verb->name, "run"))
-		r = add_path(&out->paths, ".", err);
+		r = add_path(&out->paths, &out->links, ".", err);
 	if (r >= 0)
 		r = add_worktrees(&out->paths, err);
 	if (r < 0)
@@ -173,6 +180,8 @@ int create_place(const struct cli *cli, struct create_place *out, struct hull_er
 void create_place_free(struct create_place *p)
 {
 	hull_strv_free(p->paths);
+	hull_strv_free(p->links);
+	p->links = NULL;
 	free(p->workdir);
 	hull_git_repo_free(&p->repo);
 	p->paths = NULL;
@@ -302,11 +311,12 @@ static int from_flags(const struct create_place *place, struct hull_sandbox *s, 
 	s->engine = strdup(flag_engine ? flag_engine : "auto");
 	s->state = strdup("created");
 	s->paths = hull_strv_copy(place->paths);
+	s->links = hull_strv_copy(place->links);
 	s->clone = place->repo.top ? strdup(place->repo.top) : NULL;
 	s->workdir = place->workdir ? strdup(place->workdir) : NULL;
 	s->no_docker = flag_no_docker;
 	s->created = (uint64_t)time(NULL);
-	return s->agent && s->engine && s->state && s->paths && !s->clone == !place->workdir &&
+	return s->agent && s->engine && s->state && s->paths && s->links && !s->clone == !place->workdir &&
 			       !s->workdir == !place->workdir
 		       ? 0
 		       : hull_fail(err, -ENOMEM, "out of memory");
@@ -457,6 +467,8 @@ int create_make(struct cli *cli, const struct create_place *place, bool remove, 
 		return hull_fail(err, -EINVAL, "--disk %s is too little: this image needs %s or more", size(s.disk, a),
 				 size((uint64_t)st.st_size, b));
 	s.remove = remove;
+	if (!flag_no_git_identity)
+		create_git_identity(&s.git_name, &s.git_email);
 	s.image = strdup(image.digest);
 	if (!s.image)
 		return hull_fail(err, -ENOMEM, "out of memory");

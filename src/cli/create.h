@@ -13,6 +13,7 @@ extern const struct cli_opt create_options[];
 struct create_place {
 	const char *agent;         /* borrowed */
 	char **paths;              /* absolute, "PATH", "PATH:ro", "PATH:git"; owned; may be NULL */
+	char **links;              /* names of those by which the person knows them, LINK and TARGET in turn; owned */
 	char *workdir;             /* with --clone: the directory of the repository to start in; owned, else NULL */
 	struct hull_git_repo repo; /* with --clone */
 };
@@ -41,6 +42,10 @@ int create_disk(const char *text, uint64_t *out, struct hull_error *err);
 /* What this machine has. */
 uint64_t create_host_memory(void);
 unsigned create_host_cpus(void);
+
+/* The host user's name and email for git, from their own configuration and no repository's; NULL where there is none.
+ * Owned by the caller. */
+void create_git_identity(char **name, char **email);
 
 /* -e and --env-file as "K=V"; *out grows. */
 int create_env(char *const *files, char *const *pairs, char ***out, struct hull_error *err);

@@ -43,6 +43,41 @@ static bool inside(const char *path, const char *dir)
 	return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
 }
 
+/* The current directory as the person's shell names it. */
+static char *logical_cwd(void)
+{
+	const char *pwd = getenv("PWD");
+	struct stat a, b;
+	if (pwd && pwd[0] == '/' && stat(pwd, &a) == 0 && stat(".", &b) == 0 && a.st_dev == b.st_dev &&
+	    a.st_ino == b.st_ino)
+		return strdup(pwd);
+	return getcwd(NULL, 0);
+}
+
+char *place_link(const char *word, const char *real)
+{
+	size_t n = strlen(word);
+	if (n > 3 && !strcmp(word + n - 3, ":ro"))
+		n -= 3;
+	_cleanup_free_ char *here = word[0] == '/' ? strdup("") : logical_cwd();
+	_cleanup_free_ char *whole = here ? hull_fmt("%s/%.*s", here, (int)n, word) : NULL;
+	_cleanup_free_ char *path = whole ? calloc(1, strlen(whole) + 2) : NULL;
+	char *save = NULL;
+	for (char *part = path ? strtok_r(whole, "/", &save) : NULL; part; part = strtok_r(NULL, "/", &save)) {
+		/* A step up means another place by the name than by the directories. */
+		if (!strcmp(part, ".."))
+			return NULL;
+		if (strcmp(part, ".") != 0) {
+			strcat(path, "/");
+			strcat(path, part);
+		}
+	}
+	struct hull_error err;
+	if (!path || !*path || !strcmp(path, real) || inside(path, real) || place_allowed(path, &err) < 0)
+		return NULL;
+	return hull_steal_ptr(path);
+}
+
 static int keep_apart(const char *path, const char *own, const char *what, struct hull_error *err)
 {
 	_cleanup_free_ char *real = realpath(own, NULL);

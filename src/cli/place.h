@@ -7,6 +7,9 @@
 /* "PATH" or "PATH:ro" as a person wrote it, to the real path, owned by the caller. It is a directory, or a file and
  * read-only. */
 int place_parse(const char *word, char **path, bool *readonly, struct hull_error *err);
+/* The name by which the person knows it, when a symlink is on the way: absolute, fit to be made in a sandbox; else
+ * NULL. `real` is what place_parse() made of the word. Owned by the caller. */
+char *place_link(const char *word, const char *real);
 /* May it be mounted at its own place in a sandbox? `entries` are those it has already ("PATH", "PATH:ro",
  * "PATH:git"). */
 int place_check(const struct hull_paths *p, const char *path, char *const *entries, struct hull_error *err);

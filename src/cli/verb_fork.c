@@ -58,6 +58,9 @@ static int make_copy(struct cli *cli, const struct hull_sandbox *of, const char 
 				 .engine = strdup(of->engine),
 				 .env = hull_strv_copy(of->env),
 				 .paths = hull_strv_copy(of->paths),
+				 .links = hull_strv_copy(of->links),
+				 .git_name = of->git_name ? strdup(of->git_name) : NULL,
+				 .git_email = of->git_email ? strdup(of->git_email) : NULL,
 				 .no_network = of->no_network,
 				 .created = (uint64_t)time(NULL)};
 	int r = s.agent && s.engine && s.env && s.paths ? 0 : hull_fail(err, -ENOMEM, "out of memory");

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "guest/child.h"
+#include "guest/person.h"
 #include "guest/clock.h"
 #include "guest/grow.h"
 #include "guest/setup.h"
@@ -151,6 +152,9 @@ static void configure(struct hull_cur *cur)
 	bool renew = false;
 	struct hull_arg a;
 	struct hull_error err = {0};
+	_cleanup_free_ char *git_name = NULL;
+	_cleanup_free_ char *git_email = NULL;
+	_cleanup_free_ char *link = NULL;
 	while (hull_args_next(cur, &a)) {
 		if (a.tag == HULL_TAG_TIME_NS && hull_arg_u64(&a) > 0) {
 			hull_clock_set((int64_t)hull_arg_u64(&a));
@@ -160,6 +164,17 @@ static void configure(struct hull_cur *cur)
 				hull_say("%s", err.msg);
 		} else if (a.tag == HULL_TAG_ENTROPY) {
 			add_entropy(a.p, a.n);
+		} else if (a.tag == HULL_TAG_GIT_NAME || a.tag == HULL_TAG_GIT_EMAIL) {
+			char **to = a.tag == HULL_TAG_GIT_NAME ? &git_name : &git_email;
+			free(*to);
+			*to = hull_arg_str(&a);
+		} else if (a.tag == HULL_TAG_LINK) {
+			free(link);
+			link = hull_arg_str(&a);
+		} else if (a.tag == HULL_TAG_TARGET && link) {
+			_cleanup_free_ char *target = hull_arg_str(&a);
+			if (target)
+				hull_person_link(link, target);
 		} else if (a.tag == HULL_TAG_RENEW) {
 			renew = hull_arg_u32(&a) != 0;
 		} else if (a.tag == HULL_TAG_DISK_BYTES) {
@@ -167,6 +182,8 @@ static void configure(struct hull_cur *cur)
 				hull_say("%s", err.msg);
 		}
 	}
+	if (git_name || git_email)
+		hull_person_git(git_name, git_email);
 	if (renew) {
 		hull_renew(renewed);
 		return;

@@ -305,6 +305,15 @@ struct launch {
 
 extern char **environ;
 
+/* The same directory by another name, if it is that. */
+static void enter_link(const char *link)
+{
+	struct stat here, other;
+	if (stat(".", &here) == 0 && stat(link, &other) == 0 && here.st_dev == other.st_dev &&
+	    here.st_ino == other.st_ino && chdir(link) < 0)
+		return; /* we stay where we are */
+}
+
 static void run(void *ctx, int status_fd)
 {
 	const struct launch *l = ctx;
@@ -324,6 +333,8 @@ static void run(void *ctx, int status_fd)
 		hull_spawn_fail(status_fd, HULL_STAGE_USER);
 	/* A home that is missing is no reason to fail; a directory that was asked for is. */
 	bool there = !r->cwd && r->workdir && chdir(r->workdir) == 0;
+	if (there && r->linkdir)
+		enter_link(r->linkdir);
 	if (r->cwd ? chdir(r->cwd) < 0 : !there && chdir(u->home) < 0 && chdir("/") < 0)
 		hull_spawn_fail(status_fd, HULL_STAGE_CWD);
 	umask(022);

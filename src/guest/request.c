@@ -61,6 +61,7 @@ static int read_field(struct hull_request *r, const struct hull_arg *a, struct h
 	case HULL_TAG_ENV:
 	case HULL_TAG_CWD:
 	case HULL_TAG_WORKDIR:
+	case HULL_TAG_LINKDIR:
 	case HULL_TAG_USER:
 		break;
 	default:
@@ -79,6 +80,10 @@ static int read_field(struct hull_request *r, const struct hull_arg *a, struct h
 	}
 	if (a->tag == HULL_TAG_WORKDIR) {
 		set_str(&r->workdir, s);
+		return 0;
+	}
+	if (a->tag == HULL_TAG_LINKDIR) {
+		set_str(&r->linkdir, s);
 		return 0;
 	}
 	if (a->tag == HULL_TAG_USER) {
@@ -176,6 +181,9 @@ int hull_request_complete(struct hull_request *r, const struct hull_user *u, str
 	const char *path = env_value(r, "PATH");
 	if (e == 0 && path)
 		e = env_default(r, "HULL_PATH", path);
+	/* What `pwd` says: shells take it when it leads to where they are. */
+	if (e == 0 && r->linkdir && r->workdir && !r->cwd)
+		e = env_default(r, "PWD", r->linkdir);
 	const struct {
 		const char *name, *value;
 	} defaults[] = {
@@ -215,6 +223,7 @@ void hull_request_free(struct hull_request *r)
 	free_list(r->env);
 	free(r->cwd);
 	free(r->workdir);
+	free(r->linkdir);
 	free(r->user);
 	free(r->program);
 	*r = (struct hull_request){0};

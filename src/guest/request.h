@@ -16,6 +16,7 @@ struct hull_request {
 	size_t envc;
 	char *cwd;     /* NULL = workdir */
 	char *workdir; /* when that is not given, or cannot be entered: the user's home */
+	char *linkdir; /* another name of workdir; NULL = none */
 	char *user;    /* NULL = agent */
 	char *program; /* what to execute: argv[0], or the shell when argv[0] is "-bash" */
 	bool tty;

@@ -104,7 +104,7 @@ static bool overwrite(int dir, const char *name, const void *p, size_t n)
 
 /* Whole or not at all for who reads it, but not waited for: a start must not wait for the disk six times, and what a
  * power failure takes back here is made again at the next start. */
-static int replace_file(const char *path, const void *p, size_t n, mode_t mode, struct hull_error *err)
+int hull_replace_file(const char *path, const void *p, size_t n, mode_t mode, struct hull_error *err)
 {
 	char tmp[64];
 	const char *name = strrchr(path, '/') + 1;
@@ -123,7 +123,7 @@ static int replace_file(const char *path, const void *p, size_t n, mode_t mode, 
 }
 
 /* A file of /etc, wherever a workspace is mounted. */
-static int read_own(const char *path, size_t max, struct hull_buf *out)
+int hull_read_own(const char *path, size_t max, struct hull_buf *out)
 {
 	char open_one[32];
 	_cleanup_close_ int fd = hull_own_open(path, O_RDONLY | O_NONBLOCK, 0);
@@ -138,7 +138,7 @@ static int write_hosts(const char *name, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf in = {0};
 	_cleanup_(hull_buf_free) struct hull_buf out = {0};
-	int r = read_own("/etc/hosts", HOSTS_MAX, &in);
+	int r = hull_read_own("/etc/hosts", HOSTS_MAX, &in);
 	if (r == -ENOENT)
 		hull_buf_addstr(&out, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
 	else if (r < 0)
@@ -151,7 +151,7 @@ static int write_hosts(const char *name, struct hull_error *err)
 	r = hull_buf_addf(&out, "127.0.1.1\t%s\n", name);
 	if (r < 0)
 		return hull_fail(err, r, "cannot write /etc/hosts");
-	return replace_file("/etc/hosts", hull_buf_bytes(&out), out.len, 0644, err);
+	return hull_replace_file("/etc/hosts", hull_buf_bytes(&out), out.len, 0644, err);
 }
 
 int hull_set_hostname(const char *name, struct hull_error *err)
@@ -165,13 +165,13 @@ int hull_set_hostname(const char *name, struct hull_error *err)
 	/* The files are on the disk: written only when they change. */
 	_cleanup_(hull_buf_free) struct hull_buf old = {0};
 	snprintf(line, sizeof(line), "%s\n", name);
-	if (read_own("/etc/hostname", 4096, &old) == 0 && old.len < sizeof(now)) {
+	if (hull_read_own("/etc/hostname", 4096, &old) == 0 && old.len < sizeof(now)) {
 		memcpy(now, hull_buf_bytes(&old), old.len);
 		if (strcmp(now, line) == 0)
 			return 0;
 	}
 	int r = write_hosts(name, err);
-	return r < 0 ? r : replace_file("/etc/hostname", line, strlen(line), 0644, err);
+	return r < 0 ? r : hull_replace_file("/etc/hostname", line, strlen(line), 0644, err);
 }
 
 void hull_machine_id(bool anew)
@@ -190,7 +190,7 @@ void hull_machine_id(bool anew)
 	for (int i = 0; i < 16; i++)
 		snprintf(text + 2 * i, 3, "%02x", id[i]);
 	text[32] = '\n';
-	replace_file("/etc/machine-id", text, 33, 0444, NULL);
+	hull_replace_file("/etc/machine-id", text, 33, 0444, NULL);
 }
 
 /* /etc/profile sets PATH, whatever it was; request.c says what the host asked for. Last in the order of names. */
@@ -200,7 +200,7 @@ static void login_path(void)
 	static const char text[] = "# Made by Hull: a PATH that was given with -e holds in a login shell as well.\n"
 				   "[ -z \"${HULL_PATH:-}\" ] || PATH=$HULL_PATH\n";
 	if (access("/etc/profile.d", F_OK) == 0 && access(path, F_OK) < 0)
-		replace_file(path, text, sizeof(text) - 1, 0644, NULL);
+		hull_replace_file(path, text, sizeof(text) - 1, 0644, NULL);
 }
 
 void hull_setup(void)

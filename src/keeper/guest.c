@@ -204,6 +204,22 @@ static void guest_opened(struct link *l, uint32_t stream, uint8_t service, const
 
 /* --- what we say --- */
 
+/* What makes the sandbox the person's own. Links that a message has no room for are left out: they are a comfort. */
+static int put_person(const struct hull_sandbox *s, struct hull_buf *b)
+{
+	int r = s->git_name ? hull_args_put_str(b, HULL_TAG_GIT_NAME, s->git_name) : 0;
+	if (r == 0 && s->git_email)
+		r = hull_args_put_str(b, HULL_TAG_GIT_EMAIL, s->git_email);
+	for (size_t i = 0; r == 0 && s->links && s->links[i] && s->links[i + 1]; i += 2) {
+		if (b->len + strlen(s->links[i]) + strlen(s->links[i + 1]) + 16 > HULL_WIRE_MESSAGE_MAX)
+			break;
+		r = hull_args_put_str(b, HULL_TAG_LINK, s->links[i]);
+		if (r == 0)
+			r = hull_args_put_str(b, HULL_TAG_TARGET, s->links[i + 1]);
+	}
+	return r;
+}
+
 static void guest_hello(struct link *l, uint64_t epoch)
 {
 	struct keeper *k = l->k;
@@ -230,6 +246,8 @@ static void guest_hello(struct link *l, uint64_t epoch)
 		r = hull_args_put_u64(&b, HULL_TAG_DISK_BYTES, k->sb.disk);
 	if (r == 0 && k->fresh)
 		r = hull_args_put_u32(&b, HULL_TAG_RENEW, 1);
+	if (r == 0)
+		r = put_person(&k->sb, &b);
 	explicit_bzero(entropy, sizeof(entropy));
 	if (r == 0)
 		stream_message(&g->control, hull_buf_bytes(&b), b.len);

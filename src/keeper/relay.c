@@ -67,6 +67,19 @@ static bool tag_known(uint8_t service, uint16_t tag)
 	}
 }
 
+/* The name by which the person knows that directory. */
+static int put_linkdir(const struct keeper *k, struct hull_buf *out)
+{
+	const char *first = k->sb.workdir ? k->sb.workdir : k->mount_count && k->sb.paths ? k->sb.paths[0] : NULL;
+	size_t n = first ? strlen(first) : 0;
+	if (n > 3 && !k->sb.workdir && !strcmp(first + n - 3, ":ro"))
+		n -= 3;
+	for (size_t i = 0; n && k->sb.links && k->sb.links[i] && k->sb.links[i + 1]; i += 2)
+		if (strncmp(k->sb.links[i + 1], first, n) == 0 && !k->sb.links[i + 1][n])
+			return hull_args_put_str(out, HULL_TAG_LINKDIR, k->sb.links[i]);
+	return 0;
+}
+
 int relay_arguments(const struct keeper *k, uint8_t service, const uint8_t *args, size_t len, struct hull_buf *out)
 {
 	struct hull_cur cur = hull_cur_make(args, len);
@@ -82,6 +95,8 @@ int relay_arguments(const struct keeper *k, uint8_t service, const uint8_t *args
 		size_t n = strlen(first);
 		r = hull_args_put(out, HULL_TAG_WORKDIR, first, n > 3 && !strcmp(first + n - 3, ":ro") ? n - 3 : n);
 	}
+	if (service == HULL_SVC_EXEC && r == 0)
+		r = put_linkdir(k, out);
 	while (r == 0 && hull_args_next(&cur, &a))
 		if (tag_known(service, a.tag))
 			r = hull_args_put(out, a.tag, a.p, a.n);

@@ -18,6 +18,7 @@ enum {
 	FILE_MAX = 8 * 1024 * 1024,
 	CPUS_MAX = 1024,
 	LIST_MAX = 4096,
+	GIT_TEXT_MAX = 256,
 	ENV_BYTES_MAX = 512 * 1024, /* half of what one OPEN on the wire can carry */
 };
 static const uint64_t MEMORY_MIN = 64ull << 20;
@@ -37,6 +38,9 @@ void hull_sandbox_free(struct hull_sandbox *s)
 	hull_strv_free(s->env);
 	hull_strv_free(s->paths);
 	hull_strv_free(s->ports);
+	hull_strv_free(s->links);
+	free(s->git_name);
+	free(s->git_email);
 	free(s->clone);
 	free(s->workdir);
 	free(s->state);
@@ -101,7 +105,21 @@ static int check_lists(const struct hull_sandbox *s, struct hull_error *err)
 	for (size_t i = 0; s->paths && s->paths[i]; i++)
 		if (s->paths[i][0] != '/' || strlen(s->paths[i]) >= 4096)
 			return hull_fail(err, -EINVAL, "the path \"%.200s\" is not absolute, or too long", s->paths[i]);
+	if (s->links && hull_strv_count(s->links) % 2 != 0)
+		return hull_fail(err, -EINVAL, "a link without its target");
+	for (size_t i = 0; s->links && s->links[i]; i++)
+		if (!below(s->links[i]))
+			return hull_fail(err, -EINVAL, "the link \"%.200s\" is not absolute, or too long", s->links[i]);
 	return 0;
+}
+
+/* One line, as it stands in a configuration file. */
+static bool git_text(const char *s)
+{
+	for (const char *c = s; c && *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return false;
+	return !s || strlen(s) <= GIT_TEXT_MAX;
 }
 
 static int check(const struct hull_sandbox *s, struct hull_error *err)
@@ -136,6 +154,8 @@ static int check(const struct hull_sandbox *s, struct hull_error *err)
 		return hull_fail(err, -EINVAL, "\"disk_boot\" names no boot of the host");
 	if (!s->clone != !s->workdir || (s->clone && (!below(s->clone) || !below(s->workdir))))
 		return hull_fail(err, -EINVAL, "\"clone\" and \"workdir\" have to be absolute paths");
+	if (!git_text(s->git_name) || !git_text(s->git_email))
+		return hull_fail(err, -EINVAL, "the name or the email for git has control characters, or is too long");
 	return check_lists(s, err);
 }
 
@@ -219,6 +239,9 @@ static int from_json(const json_t *j, struct hull_sandbox *s, const char **bad)
 	s->env = get_list(j, "env", bad);
 	s->paths = get_list(j, "paths", bad);
 	s->ports = get_list(j, "ports", bad);
+	s->links = get_list(j, "links", bad);
+	s->git_name = get_str(j, "git_name", false, bad);
+	s->git_email = get_str(j, "git_email", false, bad);
 	s->no_docker = get_bool(j, "no_docker", bad);
 	s->no_network = get_bool(j, "no_network", bad);
 	s->remove = get_bool(j, "remove", bad);
@@ -333,6 +356,12 @@ static json_t *to_json(const struct hull_sandbox *s)
 		ok = json_object_set_new(j, "clone", json_string(s->clone)) == 0 &&
 		     json_object_set_new(j, "workdir", json_string(s->workdir)) == 0 &&
 		     json_object_set_new(j, "cloned", json_boolean(s->cloned)) == 0;
+	if (ok && s->links && s->links[0])
+		ok = json_object_set_new(j, "links", list_json(s->links)) == 0;
+	if (ok && s->git_name)
+		ok = json_object_set_new(j, "git_name", json_string(s->git_name)) == 0;
+	if (ok && s->git_email)
+		ok = json_object_set_new(j, "git_email", json_string(s->git_email)) == 0;
 	if (ok && s->last_error) {
 		/* May quote a guest or an engine: when it is not UTF-8, escaped is better than lost. */
 		json_t *text = json_string(s->last_error);

@@ -60,6 +60,10 @@ struct hull_sandbox {
 	char *workdir; /* with a clone: where commands start, in it */
 	bool cloned;   /* it is there */
 	char **ports;  /* published: "[IP:]HOST:PORT/tcp" (policy/port.h) */
+	/* Names by which a person knows those paths: symlinks of the host, made in the guest where nothing is. LINK and
+	 * TARGET in turn. */
+	char **links;
+	char *git_name, *git_email; /* the host user's, for git in the guest; NULL = none, or not wanted */
 	bool no_docker;
 	bool no_network;  /* no gateway at all */
 	bool remove;      /* --rm */

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "cli/place.h"
 #include "cli/ps.h"
 #include "cli/signal_name.h"
 #include "cli/cli.h"
@@ -20,6 +21,7 @@
 #include "cli/out.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* --- parsing --- */
@@ -533,6 +535,81 @@ static void test_ps(void **state)
 	json_decref(jobs);
 }
 
+/* The names by which a person knows a directory. */
+static void test_place_link(void **state)
+{
+	char dir[] = "/tmp/hull-test-link.XXXXXX";
+	assert_non_null(mkdtemp(dir));
+	_cleanup_free_ char *real = hull_fmt("%s/real", dir);
+	_cleanup_free_ char *link = hull_fmt("%s/link", dir);
+	_cleanup_free_ char *below = hull_fmt("%s/real/back", dir);
+	assert_int_equal(mkdir(real, 0700), 0);
+	assert_int_equal(symlink(real, link), 0);
+	assert_int_equal(symlink(real, below), 0);
+	_cleanup_free_ char *old = getcwd(NULL, 0);
+	_cleanup_free_ char *pwd = getenv("PWD") ? strdup(getenv("PWD")) : NULL;
+	assert_int_equal(chdir(link), 0);
+	setenv("PWD", link, 1);
+	char *got = place_link(".", real);
+	assert_string_equal(got, link);
+	free(got);
+	_cleanup_free_ char *ro = hull_fmt("%s/./:ro", link);
+	got = place_link(ro, real);
+	assert_string_equal(got, link);
+	free(got);
+	/* A PWD that is another place's, the real name itself, a step up, and what is there with the directory anyway.
+	 */
+	setenv("PWD", "/", 1);
+	assert_null(place_link(".", real));
+	setenv("PWD", link, 1);
+	assert_null(place_link(real, real));
+	assert_null(place_link("../link", real));
+	assert_null(place_link(below, real));
+	/* Places that are the sandbox's own. */
+	assert_null(place_link("/etc", real));
+	assert_null(place_link("/proc/self/cwd", real));
+	assert_int_equal(chdir(old), 0);
+	if (pwd)
+		setenv("PWD", pwd, 1);
+	unlink(below);
+	unlink(link);
+	rmdir(real);
+	rmdir(dir);
+}
+
+static void test_git_identity(void **state)
+{
+	char dir[] = "/tmp/hull-test-git.XXXXXX";
+	assert_non_null(mkdtemp(dir));
+	_cleanup_free_ char *file = hull_fmt("%s/.gitconfig", dir);
+	_cleanup_free_ char *home = getenv("HOME") ? strdup(getenv("HOME")) : NULL;
+	static const char config[] = "[user]\n\tname = Ann O\n\temail = a@x.org\n\tsigningkey = SECRET\n"
+				     "[credential]\n\thelper = store\n";
+	_cleanup_free_ char *name = NULL;
+	_cleanup_free_ char *email = NULL;
+	setenv("HOME", dir, 1);
+	create_git_identity(&name, &email);
+	assert_null(name);
+	assert_null(email);
+	int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, config, sizeof config - 1), sizeof config - 1);
+	close(fd);
+	/* A repository's own settings are not asked for, wherever it is said to be. */
+	setenv("GIT_DIR", "/nowhere/.git", 1);
+	setenv("GIT_CONFIG_PARAMETERS", "'user.name=Repo'", 1);
+	create_git_identity(&name, &email);
+	unsetenv("GIT_DIR");
+	unsetenv("GIT_CONFIG_PARAMETERS");
+	if (home)
+		setenv("HOME", home, 1);
+	unlink(file);
+	rmdir(dir);
+	if (!name)
+		skip(); /* no git here */
+	assert_string_equal(name, "Ann O");
+	assert_string_equal(email, "a@x.org");
+}
+
 static void test_signal_names(void **state)
 {
 	assert_int_equal(signal_number("TERM", &err), 15);
@@ -560,6 +637,8 @@ int main(void)
 		cmocka_unit_test(test_table_output),
 		cmocka_unit_test(test_ps),
 		cmocka_unit_test(test_signal_names),
+		cmocka_unit_test(test_place_link),
+		cmocka_unit_test(test_git_identity),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

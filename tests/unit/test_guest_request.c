@@ -1,4 +1,5 @@
 /* Exec requests: what OPEN's arguments become, and what is refused. */
+#include "guest/gitconfig.h"
 #include "guest/request.h"
 
 #include "base/cleanup.h"
@@ -87,6 +88,49 @@ static void test_command(void **state)
 	assert_null(get(&r, "TERM"));
 }
 
+/* The lines for git: first in the file, replaced by later ones, and never more than they should be. */
+static void test_gitconfig(void **state)
+{
+	static const char rest[] = "[safe]\n\tdirectory = *\n";
+	_cleanup_(hull_buf_free) struct hull_buf one = {0};
+	_cleanup_(hull_buf_free) struct hull_buf two = {0};
+	_cleanup_(hull_buf_free) struct hull_buf none = {0};
+	assert_int_equal(hull_gitconfig(rest, sizeof(rest) - 1, "A \"B\" \\C", "a@x.org", &one), 0);
+	assert_int_equal(hull_buf_add(&one, "", 1), 0);
+	const char *text = (const char *)hull_buf_bytes(&one);
+	assert_non_null(strstr(text, "[user]\n\tname = \"A \\\"B\\\" \\\\C\"\n\temail = \"a@x.org\"\n"));
+	assert_true(strstr(text, "[safe]") > strstr(text, "[user]"));
+	one.len--;
+	assert_int_equal(hull_gitconfig(hull_buf_bytes(&one), one.len, "New", NULL, &two), 0);
+	assert_int_equal(hull_buf_add(&two, "", 1), 0);
+	text = (const char *)hull_buf_bytes(&two);
+	assert_non_null(strstr(text, "name = \"New\""));
+	assert_null(strstr(text, "a@x.org"));
+	assert_non_null(strstr(text, rest));
+	assert_int_equal(hull_gitconfig(NULL, 0, "x\n[core]", NULL, &none), -EINVAL);
+}
+
+static void test_linkdir(void **state)
+{
+	for (int given = 0; given < 2; given++) {
+		_cleanup_(hull_buf_free) struct hull_buf b = {0};
+		_cleanup_(hull_request_free) struct hull_request r = {0};
+		struct hull_user u = agent();
+		hull_args_put_str(&b, HULL_TAG_ARGV, "pwd");
+		hull_args_put_str(&b, HULL_TAG_WORKDIR, "/src/x");
+		hull_args_put_str(&b, HULL_TAG_LINKDIR, "/home/me/x");
+		if (given)
+			hull_args_put_str(&b, HULL_TAG_CWD, "/tmp");
+		assert_int_equal(read_it(&b, &r), 0);
+		assert_int_equal(hull_request_complete(&r, &u, NULL), 0);
+		assert_string_equal(r.linkdir, "/home/me/x");
+		if (given)
+			assert_null(get(&r, "PWD"));
+		else
+			assert_string_equal(get(&r, "PWD"), "/home/me/x");
+	}
+}
+
 static void test_login_shell(void **state)
 {
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
@@ -161,8 +205,10 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_command),      cmocka_unit_test(test_login_shell), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_every_prefix), cmocka_unit_test(test_many),
+		cmocka_unit_test(test_command), cmocka_unit_test(test_gitconfig),
+		cmocka_unit_test(test_linkdir), cmocka_unit_test(test_login_shell),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_every_prefix),
+		cmocka_unit_test(test_many),
 	};
 	return cmocka_run_group_tests_name("guest_request", tests, NULL, NULL);
 }

@@ -75,6 +75,8 @@ static struct hull_sandbox example(const char *name)
 		.engine = strdup("auto"),
 		.env = hull_strv_copy((char *[]){(char *)"A=1", (char *)"B=x y\xc3\xa9", NULL}),
 		.paths = hull_strv_copy((char *[]){(char *)"/src/x:ro", NULL}),
+		.links = hull_strv_copy((char *[]){(char *)"/home/me/x", (char *)"/src/x", NULL}),
+		.git_name = strdup("Ann \"X\" O\\Brien"),
 		.no_docker = true,
 		.created = 1700000000,
 		.state = strdup("created"),
@@ -113,6 +115,20 @@ static void test_round_trip(void **state)
 	assert_string_equal(s.env[1], "B=x y\xc3\xa9");
 	assert_null(s.env[2]);
 	assert_string_equal(s.paths[0], "/src/x:ro");
+	assert_string_equal(s.links[0], "/home/me/x");
+	assert_string_equal(s.links[1], "/src/x");
+	assert_null(s.links[2]);
+	assert_string_equal(s.git_name, "Ann \"X\" O\\Brien");
+	assert_null(s.git_email);
+	/* What would be another line of a configuration file is refused, and so is a link without a target. */
+	s.git_email = strdup("a@x\n[core]");
+	assert_int_equal(hull_sandbox_save(&w->paths, &s, &err), -EINVAL);
+	free(s.git_email);
+	s.git_email = NULL;
+	assert_int_equal(hull_strv_add(&s.links, "/alone"), 0);
+	assert_int_equal(hull_sandbox_save(&w->paths, &s, &err), -EINVAL);
+	free(s.links[2]);
+	s.links[2] = NULL;
 	assert_true(s.no_docker);
 	_cleanup_(hull_buf_free) struct hull_buf policy = {0};
 	_cleanup_free_ char *path = hull_sandbox_path(&w->paths, "one", "policy.yaml");

@@ -1,0 +1,65 @@
+/* user.name and user.email of the host's user, and nothing else of their git: no helper, no key, no URL with a
+ * password.
+ *
+ * Their own configuration is asked (--global, with what it includes), from the root directory and with no repository to
+ * find, so that no repository's configuration is read, whatever directory this runs in. */
+#include "cli/create.h"
+
+#include "base/spawn.h"
+#include "base/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT_MAX = 256 }; /* as sandbox.json takes it */
+
+struct identity {
+	char *name, *email;
+};
+
+static void take(char **to, const char *value)
+{
+	size_t n = strlen(value);
+	for (const char *c = value; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return;
+	if (n == 0 || n > TEXT_MAX)
+		return;
+	free(*to);
+	*to = strdup(value);
+}
+
+static void line(void *ctx, const char *text)
+{
+	struct identity *who = ctx;
+	if (hull_starts(text, "user.name "))
+		take(&who->name, text + strlen("user.name "));
+	else if (hull_starts(text, "user.email "))
+		take(&who->email, text + strlen("user.email "));
+}
+
+void create_git_identity(char **name, char **email)
+{
+	static char *const argv[] = {(char *)"git",
+				     (char *)"config",
+				     (char *)"--global",
+				     (char *)"--includes",
+				     (char *)"--get-regexp",
+				     (char *)"^user\\.(name|email)$",
+				     NULL};
+	static const char *const env[] = {"GIT_DIR=/nonexistent",  "GIT_CONFIG_COUNT=0", "GIT_CONFIG_PARAMETERS=",
+					  "GIT_TERMINAL_PROMPT=0", "GIT_TRACE=0",        NULL};
+	struct identity who = {0};
+	struct hull_spawn s = {
+		.argv = argv, .setenv = env, .cwd = "/", .log_fd = -1, .cancel_fd = -1, .line = line, .ctx = &who};
+	struct hull_error err;
+	int status = -1;
+	/* No git, or no such settings: then there is nothing to pass on. */
+	if (hull_spawn_run(&s, &status, &err) < 0 || status != 0) {
+		free(who.name);
+		free(who.email);
+		return;
+	}
+	*name = who.name;
+	*email = who.email;
+}
