@@ -76,6 +76,14 @@ void hull_control_log(const char *text)
 	send(&m);
 }
 
+void hull_control_session(const struct hull_buf *fields)
+{
+	_cleanup_(hull_buf_free) struct hull_buf m = {0};
+	start(&m, HULL_MSG_SESSION);
+	if (hull_buf_add(&m, hull_buf_bytes(fields), fields->len) == 0)
+		send(&m);
+}
+
 void hull_control_stopping(void)
 {
 	send_plain(HULL_MSG_STOPPING);
@@ -137,6 +145,7 @@ static void now_configured(void)
 	if (!control.id)
 		return;
 	configured = true;
+	hull_exec_announce();
 	send_plain(HULL_MSG_CONFIGURED);
 	hull_docker_announce();
 }

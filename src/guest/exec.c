@@ -11,7 +11,10 @@
  *         EXIT is sent all the same. A pipe that is still open is from then on read and thrown away, so that a server
  *         started with `&` does not die of a closed pipe; a terminal is hung up.
  * Gone.   A stream that the host ends first hangs the session up: SIGHUP and SIGCONT to its process group, its
- *         descriptors closed. With KEEP it runs on, its output thrown away. */
+ *         descriptors closed. With KEEP it runs on, its output thrown away.
+ * Parked. When all streams end because the epoch changed (this machine was paused, or is a copy), a session with an ID
+ *         goes on without one: its stdin stays open, its output waits in the pipe, and so does its end. SESSION tells
+ *         the new host of each; an OPEN with ATTACH and its ID is its new stream, from where the old one was. */
 #include "guest/guest.h"
 
 #include "base/cleanup.h"
@@ -37,6 +40,7 @@ enum {
 	GRACE_MS = 250,
 	DRAIN_MAX = 256 * 1024,
 	PIPE_BYTES = 256 * 1024,   /* of its output: so much can be written while we pass on what was */
+	ARGV_MAX = 2048,           /* of a command, in SESSION: a message has 4 KiB */
 	TTY_BUFFERED = 128 * 1024, /* more than the kernel keeps between the two ends of a terminal */
 };
 
@@ -60,10 +64,15 @@ struct session {
 	bool reported; /* EXIT has been sent, or nobody is there to hear it */
 	int wait_status;
 	struct hull_spawn_failure failure;
-	char *program; /* for messages */
+	char id[HULL_SESSION_ID + 1]; /* "": it ends with its stream */
+	bool parked;                  /* it lost that and waits for another */
+	struct session *prev, *next;  /* of those with an ID */
+	struct hull_buf argv;         /* for SESSION: ARGV fields, ARGV_MAX bytes at most */
+	char *program;                /* for messages */
 	char *cwd;
 };
 
+static struct session *named;
 static unsigned sessions;
 static unsigned running; /* processes of sessions that have not been reaped */
 
@@ -90,6 +99,13 @@ static void session_free(struct session *s)
 	hull_out_close(&s->out[1]);
 	hull_timer_stop(&s->grace);
 	hull_cgroup_drop(s->cgroup);
+	if (s->next)
+		s->next->prev = s->prev;
+	if (s->prev)
+		s->prev->next = s->next;
+	else if (named == s)
+		named = s->next;
+	hull_buf_free(&s->argv);
 	free(s->program);
 	free(s->cwd);
 	free(s);
@@ -99,7 +115,7 @@ static void session_free(struct session *s)
 /* Nothing left to do for it? */
 static void session_settle(struct session *s)
 {
-	if (s->stream.id == 0 && s->ended && !s->out[0].open && !s->out[1].open)
+	if (s->stream.id == 0 && !s->parked && s->ended && !s->out[0].open && !s->out[1].open)
 		session_free(s);
 }
 
@@ -145,7 +161,7 @@ static void send_exit(struct session *s)
 /* Report the end if it is time: the process is gone and its output has been passed on. */
 static void session_finish(struct session *s)
 {
-	if (!s->ended || !s->started || s->reported || ((s->out[0].open || s->out[1].open) && !s->late))
+	if (!s->ended || !s->started || s->reported || s->parked || ((s->out[0].open || s->out[1].open) && !s->late))
 		return;
 	s->draining = true;
 	for (int i = 0; i < 2; i++) {
@@ -207,12 +223,11 @@ static void out1_ended(struct hull_out *o, int error)
 
 static void take_status(struct session *s);
 
-static void report_end(struct session *s, int status)
+/* Its process has ended: pass on what there is of its output, and its end. */
+static void report_end(struct session *s)
 {
-	s->ended = true;
-	s->group = 0;
-	s->wait_status = status;
-	take_status(s); /* its end of the pipe is closed now, whichever event came first */
+	if (s->parked)
+		return; /* for whoever attaches to it */
 	if (s->stream.id == 0) {
 		s->reported = true;
 		session_settle(s);
@@ -231,8 +246,13 @@ static void report_end(struct session *s, int status)
 
 static void child_ended(struct hull_child *c, int status)
 {
+	struct session *s = hull_container_of(c, struct session, child);
 	running--;
-	report_end(hull_container_of(c, struct session, child), status);
+	s->ended = true;
+	s->group = 0;
+	s->wait_status = status;
+	take_status(s); /* its end of the pipe is closed now, whichever event came first */
+	report_end(s);
 	hull_session_ended();
 }
 
@@ -261,6 +281,8 @@ static void refuse(struct session *s)
 			 failure_text(s, text, sizeof(text)));
 }
 
+static void answer(struct session *s);
+
 /* The status pipe has spoken, or ended: the program runs, or does not. */
 static void take_status(struct session *s)
 {
@@ -277,6 +299,12 @@ static void take_status(struct session *s)
 	s->status_fd = -1;
 	if (s->stream.id == 0)
 		return;
+	answer(s);
+}
+
+/* Say whether it runs: `closed` may follow. */
+static void answer(struct session *s)
+{
 	if (s->failure.stage && s->failure.stage != HULL_STAGE_EXEC) {
 		refuse(s); /* `closed` follows */
 		return;
@@ -462,11 +490,25 @@ static void on_eof(void *user)
 	stdin_eof(user);
 }
 
+/* The host is another now. */
+static void park(struct session *s)
+{
+	s->parked = s->keep = true;
+	s->late = false;
+	hull_timer_stop(&s->grace);
+	hull_out_attach(&s->out[0], 0);
+	hull_out_attach(&s->out[1], 0);
+}
+
 static void on_closed(void *user, int code, const char *message)
 {
 	struct session *s = user;
 	s->stream.id = 0;
 	s->in.stream = 0;
+	if (s->id[0] && !s->reported && hull_wire_ending(hull_wire)) {
+		park(s);
+		return;
+	}
 	if (!s->ended && !s->keep) {
 		signal_session(s, SIGHUP);
 		if (s->tty)
@@ -512,12 +554,62 @@ static int find_user(const char *spec, struct hull_user *u, struct hull_error *e
 	return r;
 }
 
+void hull_exec_announce(void)
+{
+	for (struct session *s = named; s; s = s->next) {
+		_cleanup_(hull_buf_free) struct hull_buf b = {0};
+		if (!s->parked)
+			continue;
+		hull_args_put_str(&b, HULL_TAG_ID, s->id);
+		hull_args_put_u32(&b, HULL_TAG_TTY, s->tty);
+		if (hull_buf_add(&b, hull_buf_bytes(&s->argv), s->argv.len) == 0)
+			hull_control_session(&b);
+	}
+}
+
+/* Go on with a parked session on this stream. */
+static void attach(uint32_t stream, const char *id)
+{
+	struct session *s = named;
+	while (s && (!s->parked || strcmp(s->id, id) != 0))
+		s = s->next;
+	if (!s) {
+		hull_wire_refuse(hull_wire, stream, ESRCH, "there is no such session");
+		return;
+	}
+	s->parked = false;
+	s->stream.id = s->in.stream = stream;
+	hull_out_attach(&s->out[0], stream);
+	hull_out_attach(&s->out[1], stream);
+	hull_wire_set_user(hull_wire, stream, s);
+	if (s->started)
+		answer(s);
+	if (s->stream.id && s->ended)
+		report_end(s);
+}
+
+/* What tells a person which session it is, whole words of it. */
+static void remember(struct session *s, const struct hull_request *r)
+{
+	memcpy(s->id, r->id, sizeof(s->id));
+	for (size_t i = 0; i < r->argc && s->argv.len + strlen(r->argv[i]) < ARGV_MAX; i++)
+		hull_args_put_str(&s->argv, HULL_TAG_ARGV, r->argv[i]);
+	s->next = named;
+	if (named)
+		named->prev = s;
+	named = s;
+}
+
 void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 {
 	struct hull_error err = {0};
 	_cleanup_(hull_request_free) struct hull_request r = {0};
 	_cleanup_(hull_user_free) struct hull_user u = {0};
 	int e = hull_request_read(args, len, &r, &err);
+	if (e == 0 && r.attach) {
+		attach(stream, r.id);
+		return;
+	}
 	if (e == 0)
 		e = find_user(r.user ? r.user : "agent", &u, &err);
 	if (e == 0)
@@ -534,6 +626,8 @@ void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 	s->status_fd = -1;
 	s->tty = r.tty;
 	s->keep = r.keep;
+	if (r.id[0])
+		remember(s, &r);
 	s->program = strdup(r.program);
 	s->cwd = r.cwd ? strdup(r.cwd) : NULL;
 	e = s->program ? session_start(s, &r, &u, &err) : hull_fail(&err, -ENOMEM, "out of memory");

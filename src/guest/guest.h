@@ -95,6 +95,8 @@ void hull_shares_stop(void);
 
 /* --- exec.c --- */
 unsigned hull_exec_sessions(void);
+/* Tell a new host of the sessions that lost their streams. */
+void hull_exec_announce(void);
 /* How many of their processes have not been reaped. */
 unsigned hull_exec_running(void);
 /* Start a program that does nothing, as a session's process that first calls `wait`, and wait for its end. For a
@@ -109,6 +111,9 @@ void hull_rehearse(void); /* the machine may just have been restored */
 void hull_control_service(const char *service, const char *state, const char *text);
 void hull_control_log(const char *text);
 void hull_control_stopping(void);
+/* SESSION with these fields. */
+struct hull_buf;
+void hull_control_session(const struct hull_buf *fields);
 /* MOUNTED or UNMOUNTED; error is a positive errno or 0, text may be NULL. */
 void hull_control_mounted(bool mounted, const char *path, int error, const char *text);
 

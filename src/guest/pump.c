@@ -67,6 +67,12 @@ void hull_out_resume(struct hull_out *o)
 		hull_watch_add(&o->watch, o->fd, EPOLLIN, out_ready);
 }
 
+void hull_out_attach(struct hull_out *o, uint32_t stream)
+{
+	o->stream = stream;
+	hull_watch_del(&o->watch);
+}
+
 void hull_out_discard(struct hull_out *o)
 {
 	o->stream = 0;

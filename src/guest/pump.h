@@ -26,6 +26,8 @@ int hull_out_start(struct hull_out *o, int fd, uint32_t stream, unsigned channel
 		   void (*ended)(struct hull_out *o, int error));
 /* The stream can take more. */
 void hull_out_resume(struct hull_out *o);
+/* Belong to another stream, or for now to none (0), and read nothing before hull_out_resume(). */
+void hull_out_attach(struct hull_out *o, uint32_t stream);
 /* From now on read and throw away: nobody listens, but whoever writes must not block or die of it. */
 void hull_out_discard(struct hull_out *o);
 /* Pass on what can be had without waiting, at most `max` bytes; true when that was all there is. False: the stream

@@ -57,6 +57,16 @@ static int read_field(struct hull_request *r, const struct hull_arg *a, struct h
 	case HULL_TAG_COLS:
 		r->cols = hull_arg_u32(a);
 		return 0;
+	case HULL_TAG_ATTACH:
+		r->attach = hull_arg_u32(a) != 0;
+		return 0;
+	case HULL_TAG_ID:
+		if (a->n != HULL_SESSION_ID)
+			return hull_fail(err, -EINVAL, "the session's id is not of %d characters", HULL_SESSION_ID);
+		memcpy(r->id, a->p, a->n);
+		if (strspn(r->id, "0123456789abcdef") != a->n)
+			return hull_fail(err, -EINVAL, "the session's id is none");
+		return 0;
 	case HULL_TAG_ARGV:
 	case HULL_TAG_ENV:
 	case HULL_TAG_CWD:

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { HULL_SESSION_ID = 8 };
+
 struct hull_request {
 	char **argv; /* NULL-terminated; empty for a login shell until hull_request_complete() */
 	size_t argc;
@@ -22,6 +24,8 @@ struct hull_request {
 	bool tty;
 	bool keep;
 	unsigned rows, cols;
+	char id[HULL_SESSION_ID + 1]; /* "" = none */
+	bool attach;
 };
 /* Read the fields; malformed ones fail with -EINVAL. */
 int hull_request_read(const uint8_t *args, size_t len, struct hull_request *out, struct hull_error *err);

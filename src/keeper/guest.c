@@ -125,6 +125,7 @@ static void control_message(struct stream *s, const uint8_t *p, size_t n)
 		if (g->answered)
 			break;
 		g->answered = true;
+		jobs_adopted(k);
 		g->configured_ns = uv_hrtime();
 		shares_configured(k);
 		break;
@@ -146,6 +147,9 @@ static void control_message(struct stream *s, const uint8_t *p, size_t n)
 			g->freezing = false;
 			k->machine_ops->synced(k);
 		}
+		break;
+	case HULL_MSG_SESSION:
+		job_adopt(k, &cur);
 		break;
 	case HULL_MSG_CLOCK:
 		clock_answered(k, &cur);

@@ -7,8 +7,13 @@
  * A job is an exec stream of the keeper's own. Its output goes to jobs/ID.log (capped), what it is and how it ended to
  * jobs/ID.json, replaced atomically: {id, argv, tty, stdin, session, state, exit, started, ended, error}. States:
  * "running"; "exited" (with its code); "failed" (the guest broke it off); "stopped" (the machine went off first, or its
- * shutdown ended the job). The files are all there is of a job that has ended, so `jobs` and `logs --job` work on a
- * stopped sandbox as well. Finished jobs are kept up to JOBS_MAX, the oldest go first. */
+ * shutdown ended the job); "paused" (it is part of the sandbox's frozen memory).
+ * The files are all there is of a job that has ended, so `jobs` and `logs --job` work on a stopped sandbox as well.
+ * Finished jobs are kept up to JOBS_MAX, the oldest go first.
+ *
+ * Adopted: a machine that was paused or copied has the sessions in it that ran then, jobs and what clients waited for.
+ * Before the guest says CONFIGURED it tells of each (SESSION), and each is a job of this keeper from then on, with the
+ * id it had: its log goes on. In a copy that is all there is of it. */
 #include "keeper/keeper.h"
 
 #include "base/cleanup.h"
@@ -27,7 +32,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { ID_LEN = 8, FILE_MAX = 2 << 20 };
+enum { ID_LEN = JOB_ID, FILE_MAX = 2 << 20 };
 
 struct job {
 	struct keeper *k;
@@ -186,7 +191,10 @@ static void on_closed(struct stream *s, int code, const char *message)
 		_cleanup_free_ char *text = hull_printable(message, strlen(message));
 		/* Reset by us, or cut off with the wire: the machine has gone off. */
 		bool off = code == -ECANCELED || code == -ECONNRESET;
-		set_end(j->about, off ? "stopped" : "failed");
+		if (off && k->parked)
+			json_object_set_new(j->about, "state", json_string("paused"));
+		else
+			set_end(j->about, off ? "stopped" : "failed");
 		if (!off)
 			json_object_set_new(j->about, "error", json_string(text ? text : ""));
 		j->error = off ? ESHUTDOWN : code < 0 ? -code : EIO;
@@ -218,6 +226,12 @@ static const struct stream_ops OPS = {
 	.eof = on_eof,
 	.closed = on_closed,
 };
+
+static void nobody_closed(struct stream *s, int code, const char *message)
+{
+}
+
+static const struct stream_ops NOBODY = {.closed = nobody_closed};
 
 /* --- starting --- */
 
@@ -327,6 +341,14 @@ static void prune(struct keeper *k)
 	}
 }
 
+void job_id(char out[JOB_ID + 1])
+{
+	uint32_t id;
+	if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
+		id = (uint32_t)(uv_hrtime() >> 10);
+	snprintf(out, JOB_ID + 1, "%08x", id);
+}
+
 int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_error *err)
 {
 	if (!k->guest.configured || k->phase >= PHASE_STOPPING)
@@ -350,10 +372,7 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 	_cleanup_free_ char *dir = hull_sandbox_path(&k->paths, k->sb.name, "jobs");
 	_cleanup_free_ char *log = NULL;
 	do {
-		uint32_t id;
-		if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
-			id = (uint32_t)(uv_hrtime() >> 10);
-		snprintf(j->id, sizeof(j->id), "%08x", id);
+		job_id(j->id);
 		free(log);
 		log = job_path(k, j->id, ".log");
 	} while (log && access(log, F_OK) == 0);
@@ -366,6 +385,8 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 		r = hull_mkdir_all(dir, 0700, err);
 	if (r == 0)
 		r = logfile_open(&j->log, log, JOB_LOG_CAP, false, err);
+	if (r == 0 && hull_args_put_str(&args, HULL_TAG_ID, j->id) < 0)
+		r = hull_fail(err, -ENOMEM, "out of memory");
 	if (r == 0) {
 		r = stream_open(&j->stream, &k->guest.link, HULL_SVC_EXEC, &args);
 		if (r < 0)
@@ -431,6 +452,94 @@ void job_attach(struct keeper *k, struct link *client, uint32_t stream, const ui
 		audience_add(&j->audience, client, stream);
 }
 
+/* --- adopting --- */
+
+/* {id, argv, tty}, as a guest tells it; NULL when it is malformed. */
+static json_t *read_session(struct hull_cur *cur)
+{
+	_cleanup_free_ char *id = NULL;
+	_cleanup_(free_json) json_t *argv = json_array();
+	struct hull_arg a;
+	bool tty = false;
+	while (argv && hull_args_next(cur, &a)) {
+		if (a.tag == HULL_TAG_ID && !id) {
+			id = hull_arg_str(&a);
+		} else if (a.tag == HULL_TAG_TTY) {
+			tty = hull_arg_u32(&a) != 0;
+		} else if (a.tag == HULL_TAG_ARGV) {
+			_cleanup_free_ char *word = hull_printable((const char *)a.p, a.n);
+			json_array_append_new(argv, json_string(word ? word : ""));
+		}
+	}
+	if (cur->bad || !id || strlen(id) != ID_LEN || strspn(id, "0123456789abcdef") != ID_LEN)
+		return NULL;
+	return json_pack("{s:s,s:O,s:b}", "id", id, "argv", argv, "tty", tty);
+}
+
+/* What is known of it, or what the guest says of one that is new here. */
+static json_t *adopted(const struct keeper *k, const char *id, const json_t *told)
+{
+	json_t *about = load(k, id);
+	if (!about)
+		about = json_pack("{s:s,s:O,s:O,s:b,s:I}", "id", id, "argv", json_object_get(told, "argv"), "tty",
+				  json_object_get(told, "tty"), "stdin", 1, "started", (json_int_t)time(NULL));
+	if (about) {
+		json_object_set_new(about, "state", json_string("running"));
+		json_object_set_new(about, "exit", json_null());
+		json_object_set_new(about, "ended", json_null());
+		json_object_del(about, "error");
+	}
+	return about;
+}
+
+void job_adopt(struct keeper *k, struct hull_cur *session)
+{
+	_cleanup_(free_json) json_t *told = k->restore && !k->guest.answered ? read_session(session) : NULL;
+	const char *id = json_string_value(json_object_get(told, "id"));
+	if (!id || running(k, id) || ++k->told_sessions > STREAMS_MAX)
+		return;
+	_cleanup_(hull_buf_free) struct hull_buf args = {0};
+	_cleanup_free_ char *dir = hull_sandbox_path(&k->paths, k->sb.name, "jobs");
+	_cleanup_free_ char *log = job_path(k, id, ".log");
+	struct hull_error err = {0};
+	struct job *j = calloc(1, sizeof(*j));
+	if (!j)
+		return;
+	j->k = k;
+	j->stream.ops = &OPS;
+	j->running = true; /* nobody waits to be told */
+	j->log.fd = -1;
+	memcpy(j->id, id, ID_LEN);
+	j->about = adopted(k, id, told);
+	audience_init(&j->audience, &j->stream, json_is_true(json_object_get(j->about, "stdin")));
+	int r = dir && log && j->about ? hull_mkdir_all(dir, 0700, &err) : -ENOMEM;
+	/* More than can be jobs: let go of, which runs on unheard. */
+	bool keep = r == 0 && k->job_count < JOBS_MAX;
+	if (keep)
+		prune(k);
+	if (keep)
+		r = logfile_open(&j->log, log, JOB_LOG_CAP, false, &err);
+	if (r == 0)
+		r = hull_args_put_str(&args, HULL_TAG_ID, id) | hull_args_put_u32(&args, HULL_TAG_ATTACH, 1);
+	if (r == 0)
+		r = stream_open(&j->stream, &k->guest.link, HULL_SVC_EXEC, &args);
+	if (r < 0 || !keep) {
+		if (r < 0)
+			hull_log("job %s: %s", id, err.msg[0] ? err.msg : strerror(-r));
+		j->stream.ops = &NOBODY;
+		if (j->stream.id)
+			stream_reset(&j->stream, ECANCELED, "nobody listens");
+		logfile_close(&j->log);
+		json_decref(j->about);
+		free(j);
+		return;
+	}
+	save(k, j->id, j->about);
+	list_add(&k->jobs, &j->in_list);
+	k->job_count++;
+	k->sessions++;
+}
+
 /* --- listing, recovering --- */
 
 json_t *jobs_list(struct keeper *k)
@@ -447,17 +556,29 @@ json_t *jobs_list(struct keeper *k)
 	return list;
 }
 
-void jobs_recover(struct keeper *k)
+static void set_stopped(struct keeper *k, bool paused)
 {
 	_cleanup_free_ struct found *all = NULL;
 	size_t n = find_jobs(k, &all);
 	for (size_t i = 0; i < n; i++) {
-		_cleanup_(free_json) json_t *about = load(k, all[i].id);
-		if (!hull_streq(json_string_value(json_object_get(about, "state")), "running"))
+		_cleanup_(free_json) json_t *about = running(k, all[i].id) ? NULL : load(k, all[i].id);
+		const char *state = json_string_value(json_object_get(about, "state"));
+		if (!hull_streq(state, "running") && !(paused && hull_streq(state, "paused")))
 			continue;
 		set_end(about, "stopped");
 		save(k, all[i].id, about);
 	}
+}
+
+void jobs_recover(struct keeper *k)
+{
+	set_stopped(k, !keeper_frozen(k->sb.restore));
+}
+
+void jobs_adopted(struct keeper *k)
+{
+	if (k->restore)
+		set_stopped(k, true);
 }
 
 void jobs_close(struct keeper *k)

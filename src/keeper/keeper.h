@@ -396,6 +396,12 @@ void audience_message(struct audience *a, const uint8_t *p, size_t n);
 void audience_close(struct audience *a, int code, const char *message);
 /* A client opened ATTACH (jobs.c). */
 void job_attach(struct keeper *k, struct link *client, uint32_t stream, const uint8_t *args, size_t len);
+enum { JOB_ID = 8 };
+void job_id(char out[JOB_ID + 1]); /* a new one: hexadecimal digits */
+/* The guest has a session of before its machine was paused or copied: it is a job from now on. */
+void job_adopt(struct keeper *k, struct hull_cur *session);
+/* The guest has told of all of them: other jobs that were running then are not there any more. */
+void jobs_adopted(struct keeper *k);
 /* At start: jobs that a crash left "running" are not. At the end: those still running have been stopped. */
 void jobs_recover(struct keeper *k);
 void jobs_close(struct keeper *k);
@@ -472,7 +478,8 @@ struct keeper {
 	size_t mount_count;
 	struct clone *clone; /* while it is being made */
 	size_t client_count, spare_count, stream_count, pending_bytes, waiter_count, docker_count, job_count;
-	unsigned sessions; /* exec streams of clients, and jobs */
+	unsigned sessions;    /* exec streams of clients, and jobs */
+	size_t told_sessions; /* that the guest brought along */
 
 	struct logfile keeper_log, docker_log;
 	struct stream docker_tail;

@@ -161,6 +161,8 @@ static void guest_closed(struct stream *s, int code, const char *message)
 	const char *why = message;
 	if (code == -ECONNRESET && r->k->end_reason[0])
 		why = r->k->end_reason;
+	else if (code == -ECONNRESET && r->k->parked && r->service == HULL_SVC_EXEC)
+		why = "it was paused; the command goes on when it is resumed, as one of its jobs";
 	else if (code == -ECONNRESET && !message[0])
 		why = "the sandbox has stopped";
 	_cleanup_free_ char *text = hull_printable(why, strlen(why));
@@ -308,6 +310,12 @@ void relay_open(struct keeper *k, struct link *client, uint32_t stream, uint8_t 
 	}
 	struct relay *r = calloc(1, sizeof(*r));
 	int e = r ? relay_arguments(k, service, args, len, &r->args) : -ENOMEM;
+	/* By which it is found again in a copy, or after a pause (jobs.c). */
+	if (e == 0 && service == HULL_SVC_EXEC) {
+		char id[JOB_ID + 1];
+		job_id(id);
+		e = hull_args_put_str(&r->args, HULL_TAG_ID, id);
+	}
 	if (e == 0 && !k->guest.configured && k->pending_bytes + r->args.len > PENDING_BYTES_MAX)
 		e = -EAGAIN;
 	if (e < 0) {

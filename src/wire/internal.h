@@ -100,6 +100,7 @@ struct hull_wire {
 	unsigned restarts; /* counts hull_wire_restart(), for feed to notice */
 	unsigned busy;     /* depth of feed and of hull_wire_sent()'s events: `output` waits for the end */
 	bool feeding;
+	bool ending; /* inside wire_finish_all() */
 
 	/* Bytes in. */
 	uint8_t head[HULL_WIRE_HEADER];

@@ -76,6 +76,8 @@ enum hull_tag {
 	HULL_TAG_TARGET = 64,  /* configure: str */
 	HULL_TAG_LINKDIR = 65, /* exec: str; another name of WORKDIR, to start by */
 	HULL_TAG_SESSION = 60, /* exec ACCEPT, kill: u32, the number of the session's cgroup in this guest */
+	HULL_TAG_ID = 52,      /* exec, session: str, 8 of 0-9a-f: the session outlives the wire under this name */
+	HULL_TAG_ATTACH = 53,  /* exec: u32 1 = no new command, but the session ID, which lost its stream */
 };
 
 /* Messages, by first byte. */
@@ -104,6 +106,9 @@ enum hull_msg {
 	HULL_MSG_UNMOUNTED = 25, /* PATH, ERRNO, TEXT */
 	HULL_MSG_CLOCK = 26,     /* TIME_NS as it came with TIME, GUEST_NS */
 	HULL_MSG_GROWN = 30,     /* ERRNO (0 = done), TEXT */
+	/* ID, ARGV (repeated, perhaps cut), TTY: a session that lost its stream when the epoch changed; before
+	   CONFIGURED */
+	HULL_MSG_SESSION = 27,
 	/* exec, host to guest */
 	HULL_MSG_RESIZE = 32, /* ROWS, COLS */
 	HULL_MSG_SIGNAL = 33, /* SIGNAL: to the session's process group (foreground group on a terminal) */

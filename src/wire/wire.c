@@ -128,11 +128,19 @@ void wire_finish_all(struct hull_wire *w, struct stream *all, const char *why)
 		link_remove(&s->waiting);
 		link_remove(&s->granting);
 	}
+	bool outer = w->ending;
+	w->ending = true;
 	while (all) {
 		struct stream *s = all;
 		all = s->chain;
 		finish_detached(w, s, -ECONNRESET, why);
 	}
+	w->ending = outer;
+}
+
+bool hull_wire_ending(const struct hull_wire *w)
+{
+	return w->ending;
 }
 
 /* --- sessions --- */

@@ -165,6 +165,9 @@ int hull_wire_message(struct hull_wire *w, uint32_t stream, const void *p, size_
 int hull_wire_grant(struct hull_wire *w, uint32_t stream, size_t n);
 int hull_wire_eof(struct hull_wire *w, uint32_t stream);
 int hull_wire_reset(struct hull_wire *w, uint32_t stream, int code, const char *message);
+/* Inside `closed`: all streams end, because the epoch changed or the wire was closed. (A peer's RESET may have the same
+ * code.) */
+bool hull_wire_ending(const struct hull_wire *w);
 void hull_wire_set_user(struct hull_wire *w, uint32_t stream, void *user);
 void *hull_wire_user(const struct hull_wire *w, uint32_t stream); /* NULL when there is no such stream */
 size_t hull_wire_streams(const struct hull_wire *w);              /* open now, both directions */

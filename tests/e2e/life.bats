@@ -46,3 +46,42 @@ behind() { # NAME
 	[ "$(sort who | tr -d '\n')" = 123 ]
 	[ "$(wc -l <"$BATS_TEST_TMPDIR/own")" = 1 ]
 }
+
+answers() { hull exec "$1" curl -fsS -m 5 -o /dev/null http://127.0.0.1:8000/; }
+job_state() { hull logs "$1" --jobs --json | jq -r --arg id "$2" '.[] | select(.id == $id) | .state'; }
+last_line() { hull logs "$1" --job "$2" -n 1; }
+grows() { [ "$(last_line "$1" "$2")" -gt "$3" ]; }
+
+@test "life: commands and jobs go on in a copy, in the original, and after a pause" {
+	own_sandbox
+	local job client n copy=$name-copy
+	echo "$copy" >>"$BATS_TEST_TMPDIR/own"
+	job=$(hull exec -d "$name" sh -c 'i=0; while sleep 1; do i=$((i+1)); echo $i; done')
+	hull exec "$name" python3 -m http.server -b 127.0.0.1 8000 >client.out 2>&1 &
+	client=$!
+	eventually 60 answers "$name"
+	hull fork -q "$name" "$copy"
+	answers "$copy"
+	answers "$name"
+	[ "$(job_state "$copy" "$job")" = running ]
+	n=$(last_line "$copy" "$job")
+	eventually 30 grows "$copy" "$job" "${n:-0}"
+	# The client's command is a job there, and an end of it is noticed.
+	n=$(hull logs "$copy" --jobs --json | jq -r '.[] | select(.argv[0] == "python3") | .id')
+	hull exec "$copy" pkill -TERM -f http.server
+	eventually 30 ended "$copy" "$n"
+	kill -0 "$client"
+	hull pause -q "$name"
+	reap "$client"
+	[ "$status" = 125 ]
+	grep -q 'paused; the command goes on' client.out
+	[ "$(job_state "$name" "$job")" = paused ]
+	n=$(last_line "$name" "$job")
+	hull resume -q "$name"
+	answers "$name"
+	[ "$(job_state "$name" "$job")" = running ]
+	eventually 30 grows "$name" "$job" "$n"
+	hull stop -q "$name"
+	[ "$(job_state "$name" "$job")" = stopped ]
+}
+ended() { [ "$(job_state "$1" "$2")" = exited ]; }
