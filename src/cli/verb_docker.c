@@ -1,10 +1,12 @@
 /* hull docker: the docker client against a sandbox's daemon. This machine's client when it has one (then the files it
- * reads are this machine's), over the socket in the runtime directory; else the client in the sandbox. */
+ * reads are this machine's, but its configuration is the sandbox's: docker_env.c), over the socket in the runtime
+ * directory; else the client in the sandbox. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cli/client.h"
+#include "cli/docker_env.h"
 #include "cli/life.h"
 #include "cli/session.h"
 #include "keeper/api.h"
@@ -30,23 +32,22 @@ static char *find_client(void)
 	return NULL;
 }
 
-static int here(struct cli *cli, const char *client, const char *socket, struct hull_error *err)
+static int here(struct cli *cli, const char *name, const char *client, const char *socket, struct hull_error *err)
 {
 	_cleanup_free_ char *host = hull_fmt("unix://%s", socket);
 	char **argv = hull_strv_copy(NULL);
 	int r = argv && host ? hull_strv_add(&argv, "docker") : -ENOMEM;
 	for (size_t i = 0; r >= 0 && i < cli->command_count; i++)
 		r = hull_strv_add(&argv, cli->command[i]);
+	if (r >= 0)
+		r = docker_env(&cli->paths, name, host, err);
+	else
+		r = hull_fail(err, r, "out of memory");
 	if (r >= 0) {
-		setenv("DOCKER_HOST", host, 1);
-		unsetenv("DOCKER_CONTEXT");
-		unsetenv("DOCKER_TLS_VERIFY");
 		fflush(NULL);
 		cli_signals_child();
 		execv(client, argv);
 		r = hull_fail_errno(err, "running %s", client);
-	} else {
-		r = hull_fail(err, r, "out of memory");
 	}
 	hull_strv_free(argv);
 	return r;
@@ -100,7 +101,7 @@ static int run(struct cli *cli, struct hull_error *err)
 		_cleanup_free_ char *socket = hull_runtime_path(&cli->paths, name, HULL_DOCKER_SOCKET);
 		cli_progress_end(&progress);
 		if (client && socket && strlen(socket) < sizeof((struct sockaddr_un *)0)->sun_path)
-			return here(cli, client, socket, err);
+			return here(cli, name, client, socket, err);
 		if (isatty(STDERR_FILENO))
 			cli_note("%s: the docker client in the sandbox is used, and paths are the sandbox's",
 				 client ? "its socket's path is too long for a docker client here"
@@ -117,7 +118,8 @@ const struct cli_verb verb_docker = {
 	.summary = "run the docker client against a sandbox's Docker",
 	.about = "Starts the sandbox if need be and waits for its Docker. Uses this machine's docker client when there "
 		 "is one "
-		 "in PATH, else the sandbox's own. All that stands behind NAME is docker's.",
+		 "in PATH, with a configuration and logins of the sandbox's own, else the client in the sandbox. All "
+		 "that stands behind NAME is docker's.",
 	.options = NULL,
 	.min_words = 1,
 	.max_words = 1,

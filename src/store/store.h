@@ -6,6 +6,7 @@
  *       sandboxes/NAME/lock                     held exclusively by the keeper for as long as it lives
  *       sandboxes/NAME/disk.img                 sparse ext4; perhaps not before the first start
  *       sandboxes/NAME/{snapshots/TAG,frozen}/  saved machines, and templates/NAME/: snapshot/snapshot.h
+ *       sandboxes/NAME/docker/                  the docker client's configuration for it: cli/docker_env.c
  *       sandboxes/NAME/{keeper,engine,serial,dockerd}.log, jobs/ID.log, jobs/ID.json
  *   $XDG_RUNTIME_DIR/hull (default /run/user/UID/hull when that exists, else /tmp/hull-UID, 0700 and ours)
  *       NAME/control.sock NAME/docker.sock NAME/jail/

@@ -78,6 +78,61 @@ YML
 	[ "$(echo through | LIMIT=240 hull docker shared run --rm -i localhost/debian:trixie cat)" = through ]
 }
 
+# A docker client that says what it was given, and with a client on this machine goes on as that one, to the daemon $1.
+recording_client() {
+	mkdir -p "$BATS_TEST_TMPDIR/bin"
+	cat >"$BATS_TEST_TMPDIR/bin/docker" <<-END
+		#!/bin/sh
+		env | grep -E '^(DOCKER|BUILDX)_' | sort >"$BATS_TEST_TMPDIR/env"
+		${1:+DOCKER_HOST=unix://$1 exec $(command -v docker) "\$@"}
+	END
+	# A keyring of the user's.
+	printf '#!/bin/sh\ntouch %s/keyring; echo {}\n' "$BATS_TEST_TMPDIR" >"$BATS_TEST_TMPDIR/bin/docker-credential-secretservice"
+	cp "$BATS_TEST_TMPDIR/bin/docker-credential-secretservice" "$BATS_TEST_TMPDIR/bin/docker-credential-pass"
+	ln -sf /bin/true "$BATS_TEST_TMPDIR/bin/pass"
+	chmod +x "$BATS_TEST_TMPDIR"/bin/*
+}
+client_of() { # WORD...
+	LIMIT=240 PATH=$BATS_TEST_TMPDIR/bin:$PATH HOME=$BATS_TEST_TMPDIR/home DOCKER_CONFIG=$BATS_TEST_TMPDIR/home/.docker DOCKER_CONTEXT=mine \
+		DOCKER_AUTH_CONFIG='{"auths":{}}' DOCKER_TLS_VERIFY=1 BUILDX_BUILDER=mine DOCKER_BUILDKIT=0 hull docker shared "$@"
+}
+
+@test "docker: hull docker gives the sandbox no configuration and no login of the host's" {
+	local own=$HULL_HOME/sandboxes/shared/docker stub=
+	rm -rf "$own"
+	mkdir -p "$BATS_TEST_TMPDIR"/{home/.docker,context}
+	echo '{"auths":{"registry.example":{"auth":"bWU6SE9TVFNFQ1JFVA=="}},"currentContext":"mine","proxies":{"default":{"httpProxy":"http://me:HOSTSECRET@proxy.example"}}}' \
+		>"$BATS_TEST_TMPDIR/home/.docker/config.json"
+	recording_client
+	client_of build "$BATS_TEST_TMPDIR/context" || true
+	printf '%s\n' DOCKER_BUILDKIT=0 "DOCKER_CONFIG=$own" "DOCKER_HOST=unix://$runtime/shared/docker.sock" |
+		diff - "$BATS_TEST_TMPDIR/env"
+	[ "$(stat -c %a "$own")" = 700 ]
+	[ "$(stat -c %a "$own/config.json")" = 600 ]
+
+	# What the client on this machine makes of that.
+	command -v docker >/dev/null || skip "no docker client on this machine for the rest"
+	stub=$BATS_TEST_TMPDIR/stub
+	recording_client "$stub"
+	coproc STUB { python3 "$top/tests/e2e/docker_stub.py" "$stub" "$BATS_TEST_TMPDIR/asked" 3>&-; }
+	read -r _ <&"${STUB[0]}"
+	printf 'FROM scratch\n' >"$BATS_TEST_TMPDIR/context/Dockerfile"
+	client_of build "$BATS_TEST_TMPDIR/context" || true
+	echo hunter2 | client_of login -u me --password-stdin sandbox.example
+	client_of build "$BATS_TEST_TMPDIR/context" || true
+	exec {STUB[1]}>&-
+	grep -q 'POST .*/build' "$BATS_TEST_TMPDIR/asked"
+	sed -n 's/^X-Registry-Config: //p' "$BATS_TEST_TMPDIR/asked" | while read -r sent; do base64 -d <<<"$sent"; echo; done >"$BATS_TEST_TMPDIR/sent"
+	! grep -qi hostsecret "$BATS_TEST_TMPDIR/asked" "$BATS_TEST_TMPDIR/sent"
+	! grep -q registry.example "$BATS_TEST_TMPDIR/sent"
+	# A login made for the sandbox is kept with it, in no keyring.
+	grep -q '"sandbox.example"' "$own/config.json"
+	grep -q sandbox.example "$BATS_TEST_TMPDIR/sent"
+	[ ! -e "$BATS_TEST_TMPDIR/keyring" ]
+	! grep -q sandbox.example "$BATS_TEST_TMPDIR/home/.docker/config.json"
+	rm -rf "$own"
+}
+
 @test "docker: hull docker without a client here takes the sandbox's" {
 	[[ "$(PATH=$BATS_TEST_TMPDIR /usr/bin/timeout 240 "$HULL" docker shared images)" == *localhost/debian* ]]
 	PATH=$BATS_TEST_TMPDIR run /usr/bin/timeout 240 "$HULL" docker shared run no-such-image:none
