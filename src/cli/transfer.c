@@ -1,5 +1,6 @@
-/* One tar stream between a descriptor and a sandbox. A poll(2) loop; the descriptor may block, as there is nothing else
- * to do meanwhile. What is received is granted once it is written, what is read fits the stream's credit. */
+/* One tar stream from or to a sandbox, read and written by the caller, who waits in here meanwhile: a poll(2) loop over
+ * the connection and the signals that are being caught. What is received is granted when the caller comes for more, so
+ * there is never more of it here than the stream's window; what is written fits the stream's credit. */
 #include "cli/transfer.h"
 
 #include "base/cleanup.h"
@@ -13,13 +14,21 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { READ_SIZE = 64 * 1024 };
+enum {
+	READ_SIZE = 64 * 1024,
+	SLOW_MS = 1000,      /* what is over by then needs no progress */
+	SHOW_MS = 200,       /* between two figures */
+	TAIL_MAX = 64 << 10, /* behind the end of an archive: tar's padding */
+};
 
 struct transfer {
 	struct client client;
 	uint32_t stream;
-	int fd;
-	bool in, sent_all, over, told;
+	struct hull_buf got; /* received */
+	size_t taken;        /* of that, what the caller has had: granted with the next call */
+	struct cli_progress progress;
+	uint64_t begun, shown, bytes;
+	bool in, sent_all, over, told, eof;
 	int code; /* how it went: 0 or -errno with text */
 	char text[1024];
 };
@@ -37,16 +46,18 @@ static void fail(struct transfer *t, int code, const char *text)
 	snprintf(t->text, sizeof t->text, "%s", shown && *shown ? shown : strerror(-code));
 }
 
+static int failed(const struct transfer *t, struct hull_error *err)
+{
+	return t->code ? hull_fail(err, t->code, "%s", t->text) : 0;
+}
+
 static void on_data(void *ctx, uint32_t stream, void *user, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct transfer *t = ctx;
-	int r = t->in || t->code ? 0 : hull_write_full(t->fd, p, n);
-	if (r < 0) {
-		fail(t, r, strerror(-r));
-		hull_wire_reset(t->client.wire, stream, ECANCELED, "the reader has gone");
-		return;
-	}
-	hull_wire_grant(t->client.wire, stream, n);
+	if (!t->in && !t->code && hull_buf_add(&t->got, p, n) < 0)
+		fail(t, -ENOMEM, "out of memory");
+	if (t->in || t->code)
+		hull_wire_grant(t->client.wire, stream, n);
 }
 
 static void on_message(void *ctx, uint32_t stream, void *user, const uint8_t *p, size_t n)
@@ -72,6 +83,12 @@ static void on_message(void *ctx, uint32_t stream, void *user, const uint8_t *p,
 	t->sent_all = true;
 }
 
+static void on_eof(void *ctx, uint32_t stream, void *user)
+{
+	struct transfer *t = ctx;
+	t->eof = true;
+}
+
 static void on_closed(void *ctx, uint32_t stream, void *user, int code, const char *message)
 {
 	struct transfer *t = ctx;
@@ -80,66 +97,193 @@ static void on_closed(void *ctx, uint32_t stream, void *user, int code, const ch
 	t->over = true;
 }
 
-static const struct hull_wire_ops ops = {.data = on_data, .message = on_message, .closed = on_closed};
+static const struct hull_wire_ops ops = {.data = on_data, .message = on_message, .eof = on_eof, .closed = on_closed};
 
-/* Read what the stream takes and send it. */
-static void feed(struct transfer *t)
+/* --- waiting --- */
+
+static int show(struct transfer *t)
 {
-	uint8_t bytes[READ_SIZE];
-	size_t room = hull_wire_writable(t->client.wire, t->stream);
-	if (room == 0)
-		return;
-	ssize_t n = read(t->fd, bytes, room < sizeof bytes ? room : sizeof bytes);
-	if (n < 0 && errno == EINTR)
-		return;
-	if (n < 0) {
-		fail(t, -errno, strerror(errno));
-		hull_wire_reset(t->client.wire, t->stream, ECANCELED, "the archive cannot be read");
-	} else if (n == 0) {
-		t->sent_all = true;
-		hull_wire_eof(t->client.wire, t->stream);
-	} else {
-		hull_wire_write(t->client.wire, t->stream, HULL_CHANNEL_MAIN, bytes, (size_t)n);
+	uint64_t now = cli_now_ms();
+	char size[16], line[64];
+	if (!t->progress.tty || t->progress.quiet || now - t->begun < SLOW_MS)
+		return t->progress.tty && !t->progress.quiet ? (int)(SLOW_MS - (now - t->begun)) : -1;
+	if (now - t->shown >= SHOW_MS) {
+		t->shown = now;
+		snprintf(line, sizeof line, "%s copied", hull_format_size(t->bytes, size, sizeof size));
+		cli_progress_stage(&t->progress, line);
 	}
+	return cli_progress_tick(&t->progress);
 }
 
-static void turn(struct transfer *t)
+/* Wait for whatever comes next, also on `fd` (-1 = none): what came on that. */
+static short turn(struct transfer *t, int fd)
 {
 	struct hull_error lost = {0};
-	bool reads = t->in && !t->sent_all && hull_wire_writable(t->client.wire, t->stream) > 0;
-	struct pollfd fds[2] = {{.fd = t->client.fd, .events = client_events(&t->client)},
-				{.fd = reads ? t->fd : -1, .events = POLLIN}};
-	if (poll(fds, 2, -1) < 0)
-		return;
-	if (fds[1].revents)
-		feed(t);
+	struct pollfd fds[3] = {{.fd = t->client.fd, .events = client_events(&t->client)},
+				{.fd = cli_signals_fd(), .events = POLLIN},
+				{.fd = fd, .events = POLLIN}};
+	if (poll(fds, 3, show(t)) < 0)
+		return 0;
+	while (fds[1].revents && cli_signals_read() > 0)
+		;
+	if (cli_signals_ended()) {
+		fail(t, -EINTR, "interrupted");
+		t->over = true;
+	}
 	if (!t->over && client_io(&t->client, fds[0].revents, &lost) < 0) {
 		fail(t, lost.code, lost.msg);
 		t->over = true;
 	}
+	return fds[2].revents;
 }
 
-int transfer_run(int socket, uint8_t service, const char *path, const char *entry, int fd, struct hull_error *err)
+struct transfer *transfer_open(int socket, uint8_t service, const char *path, const char *entry, bool quiet,
+			       struct hull_error *err)
 {
-	struct transfer t = {.fd = fd, .in = service == HULL_SVC_TAR_IN, .client.fd = -1};
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
-	int r = client_adopt(&t.client, socket, &ops, &t, err);
-	if (r < 0)
-		return r;
+	struct transfer *t = calloc(1, sizeof *t);
+	if (!t) {
+		close(socket);
+		hull_fail(err, -ENOMEM, "out of memory");
+		return NULL;
+	}
+	t->in = service == HULL_SVC_TAR_IN;
+	t->client.fd = -1;
+	t->begun = cli_now_ms();
+	int r = client_adopt(&t->client, socket, &ops, t, err);
+	if (r < 0) {
+		free(t);
+		return NULL;
+	}
+	cli_progress_begin(&t->progress, quiet, false, "cp");
 	r = hull_args_put_str(&args, HULL_TAG_PATH, path);
 	if (r == 0 && entry)
 		r = hull_args_put_str(&args, HULL_TAG_NAME, entry);
 	if (r == 0)
-		r = hull_wire_open(t.client.wire, service, hull_buf_bytes(&args), args.len, NULL, &t.stream);
-	if (r == 0 && !t.in) {
-		t.sent_all = true;
-		r = hull_wire_eof(t.client.wire, t.stream);
+		r = hull_wire_open(t->client.wire, service, hull_buf_bytes(&args), args.len, NULL, &t->stream);
+	if (r == 0 && !t->in) {
+		t->sent_all = true;
+		r = hull_wire_eof(t->client.wire, t->stream);
 	}
-	if (r < 0)
-		fail(&t, r, strerror(-r));
-	while (r == 0 && !t.over)
-		turn(&t);
-	t.over = true;
-	client_close(&t.client);
-	return t.code ? hull_fail(err, t.code, "%s", t.text) : 0;
+	if (r == 0)
+		return t;
+	transfer_close(t);
+	hull_fail(err, r, "%s", strerror(-r));
+	return NULL;
+}
+
+ssize_t transfer_read(struct transfer *t, const void **p, struct hull_error *err)
+{
+	if (t->taken) {
+		hull_buf_drain(&t->got, t->taken);
+		if (!t->over)
+			hull_wire_grant(t->client.wire, t->stream, t->taken);
+		t->taken = 0;
+	}
+	while (t->got.len == 0 && !t->over && !t->eof && !t->code)
+		turn(t, -1);
+	if (t->code == -EINTR || (t->got.len == 0 && !t->told && t->code))
+		return failed(t, err);
+	/* What tar says of a failure comes with its end: until then its archive is read. */
+	*p = hull_buf_bytes(&t->got);
+	t->taken = t->got.len;
+	t->bytes += t->taken;
+	return (ssize_t)t->taken;
+}
+
+int transfer_write(struct transfer *t, const void *p, size_t n, struct hull_error *err)
+{
+	for (const uint8_t *at = p; n > 0;) {
+		if (t->code)
+			return failed(t, err);
+		if (t->over || t->told) /* it wants no more: its tar stops at the archive's end */
+			return 0;
+		size_t room = hull_wire_writable(t->client.wire, t->stream);
+		size_t now = room < n ? room : n;
+		if (now == 0) {
+			turn(t, -1);
+			continue;
+		}
+		hull_wire_write(t->client.wire, t->stream, HULL_CHANNEL_MAIN, at, now);
+		at += now;
+		n -= now;
+		t->bytes += now;
+	}
+	return 0;
+}
+
+int transfer_end(struct transfer *t, struct hull_error *err)
+{
+	size_t tail = 0;
+	if (!t->sent_all && !t->over)
+		hull_wire_eof(t->client.wire, t->stream);
+	t->sent_all = true;
+	while (!t->over && !t->code) {
+		/* The stream does not close before all of it has been granted. */
+		tail += t->got.len - t->taken;
+		if (t->got.len)
+			hull_wire_grant(t->client.wire, t->stream, t->got.len);
+		hull_buf_drain(&t->got, t->got.len);
+		t->taken = 0;
+		if (tail > TAIL_MAX)
+			return hull_fail(err, -EPROTO, "the sandbox goes on sending behind the end of the archive");
+		turn(t, -1);
+	}
+	return failed(t, err);
+}
+
+void transfer_close(struct transfer *t)
+{
+	if (!t)
+		return;
+	cli_progress_end(&t->progress);
+	t->over = true;
+	client_close(&t->client);
+	hull_buf_free(&t->got);
+	free(t);
+}
+
+/* --- between the sandbox and a descriptor, which may block: there is nothing else to do meanwhile --- */
+
+static int pour_out(struct transfer *t, int fd, struct hull_error *err)
+{
+	const void *p;
+	ssize_t n;
+	while ((n = transfer_read(t, &p, err)) > 0) {
+		int r = hull_write_full(fd, p, (size_t)n);
+		if (r < 0)
+			return hull_fail(err, r, "%s", strerror(-r));
+	}
+	return n < 0 ? (int)n : transfer_end(t, err);
+}
+
+static int pour_in(struct transfer *t, int fd, struct hull_error *err)
+{
+	uint8_t bytes[READ_SIZE];
+	while (!t->over && !t->told && !t->code) {
+		bool room = hull_wire_writable(t->client.wire, t->stream) > 0;
+		if (!turn(t, room ? fd : -1) || t->over || t->told || t->code)
+			continue;
+		ssize_t n = read(fd, bytes, sizeof bytes);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return hull_fail_errno(err, "the archive cannot be read");
+		if (n == 0)
+			break;
+		int r = transfer_write(t, bytes, (size_t)n, err);
+		if (r < 0)
+			return r;
+	}
+	return transfer_end(t, err);
+}
+
+int transfer_run(int socket, uint8_t service, const char *path, int fd, struct hull_error *err)
+{
+	struct transfer *t = transfer_open(socket, service, path, NULL, true, err);
+	if (!t)
+		return err->code ? err->code : -EIO;
+	int r = t->in ? pour_in(t, fd, err) : pour_out(t, fd, err);
+	transfer_close(t);
+	return r;
 }

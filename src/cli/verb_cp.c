@@ -1,88 +1,42 @@
 /* hull cp: files and trees between the host and a sandbox, as docker cp has it.
  *
- * Both ends pack and unpack by tar: the sandbox's own in it (guest/tar.c), the system's here, as a child.
+ * In the sandbox its own tar packs and unpacks (guest/tar.c). Here no program does: src/tar reads and writes the
+ * archive, since what a guest sends is hostile, and a workspace that files are read from or written to is a place where
+ * the guest can change things meanwhile. How a path leads there: reach.c.
  *
  * Into a sandbox: what is there already decides, as with cp(1): into a directory, or under the name of the last
  * component. What arrives belongs to the sandbox's user; modes, times and links are kept.
  *
- * Out of one: the archive was written by the guest and is not trusted. It is unpacked into a fresh directory beside the
- * destination, by a tar that refuses names with "..", makes no device nodes (CAP_MKNOD is given up), keeps no owners
- * and no setuid bits; then the one entry in it is moved into place. */
+ * Out of one: the host decides the name, and that it is one entry. It appears when it is complete, if it is a file; a
+ * tree grows where it is to be, and is removed again when that fails. An interrupt leaves nothing but what was copied
+ * of DIR/. already. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "cli/life.h"
+#include "cli/reach.h"
 #include "cli/session.h"
 #include "cli/transfer.h"
 #include "cli/verbs.h"
+#include "tar/tar.h"
 #include "wire/service.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static bool tolerated, quiet;
 
 static const struct cli_opt options[] = {
 	{'a', "archive", NULL, "accepted as docker has it: modes, times and links are always kept", .flag = &tolerated},
-	{'q', "quiet", NULL, "no progress while the sandbox starts", .flag = &quiet},
+	{'q', "quiet", NULL, "no progress", .flag = &quiet},
 	{0},
 };
-
-/* --- tar on the host --- */
-
-/* Start tar with one standard descriptor on a pipe, whose other end is *ours. */
-static int start_tar(char *const *argv, bool writes, const char *dir, pid_t *pid, int *ours, struct hull_error *err)
-{
-	int ends[2];
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return hull_fail_errno(err, "cannot make a pipe");
-	pid_t child = fork();
-	if (child < 0) {
-		close(ends[0]);
-		close(ends[1]);
-		return hull_fail_errno(err, "cannot start tar");
-	}
-	if (child == 0) {
-		int null = open("/dev/null", O_RDWR);
-		dup2(writes ? null : ends[0], 0);
-		dup2(writes ? ends[1] : 2, 1);
-		prctl(PR_CAPBSET_DROP, CAP_MKNOD);
-		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-		umask(0);
-		signal(SIGPIPE, SIG_DFL);
-		if (dir && chdir(dir) < 0)
-			_exit(126);
-		execvp(argv[0], argv);
-		fprintf(stderr, "hull: cannot run tar: %s\n", strerror(errno));
-		_exit(127);
-	}
-	close(writes ? ends[1] : ends[0]);
-	*ours = writes ? ends[0] : ends[1];
-	*pid = child;
-	return 0;
-}
-
-/* tar says on stderr what is wrong. */
-static int end_tar(pid_t pid, struct hull_error *err)
-{
-	int status;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return hull_fail_errno(err, "waiting for tar");
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	return hull_fail(err, -EIO, "tar failed on this side");
-}
 
 /* --- the sandbox's side --- */
 
@@ -128,26 +82,57 @@ static bool means_content(const char *path)
 	return n && path[n - 1] == '.' && (n == 1 || path[n - 2] == '/');
 }
 
+/* "..", or a path that ends so. */
+static bool last_is_dots(const char *path)
+{
+	size_t n = strlen(path);
+	while (n > 1 && path[n - 1] == '/')
+		n--;
+	return n >= 2 && path[n - 1] == '.' && path[n - 2] == '.' && (n == 2 || path[n - 3] == '/');
+}
+
+/* --- into a sandbox --- */
+
+static int send(void *ctx, const void *p, size_t n, struct hull_error *err)
+{
+	return transfer_write(ctx, p, n, err);
+}
+
+/* What of the host is meant: the directory it is in, open, and its name (NULL = what is in the directory). */
+static int open_source(struct cli *cli, const char *src, char **entry, bool *directory, struct hull_error *err)
+{
+	_cleanup_(reach_free) struct reach at = {0};
+	bool content = means_content(src);
+	int r = reach_path(&cli->paths, src, content || src[strlen(src) - 1] == '/', &at, err);
+	if (r < 0)
+		return r;
+	if (!at.type)
+		return hull_fail(err, -ENOENT, "%s: %s", src, strerror(ENOENT));
+	*directory = at.type == S_IFDIR;
+	if (!*directory && (content || src[strlen(src) - 1] == '/'))
+		return hull_fail(err, -ENOTDIR, "%s: %s", src, strerror(ENOTDIR));
+	if (content || last_is_dots(src) || !strcmp(at.path, "/"))
+		return reach_open(at.path, err);
+	_cleanup_free_ char *dir = NULL;
+	r = split(at.path, &dir, entry, err);
+	return r < 0 ? r : reach_open(dir, err);
+}
+
 static int copy_in(struct cli *cli, const char *src, const char *name, const char *path, struct hull_error *err)
 {
-	_cleanup_free_ char *dir = NULL;
 	_cleanup_free_ char *base = NULL;
 	_cleanup_free_ char *to_dir = NULL;
 	_cleanup_free_ char *to_base = NULL;
-	_cleanup_close_ int from = -1;
-	struct stat st;
-	bool content = means_content(src);
-	if (lstat(src, &st) < 0)
-		return hull_fail(err, -errno, "%s: %s", src, strerror(errno));
-	int r = content ? 0 : split(src, &dir, &base, err);
-	if (r == 0 && !content && !strcmp(base, ".."))
-		content = true;
-	int there = r < 0 ? r : is_directory(cli, name, path, err);
+	bool directory = false;
+	_cleanup_close_ int from = open_source(cli, src, &base, &directory, err);
+	if (from < 0)
+		return from;
+	int r = 0, there = is_directory(cli, name, path, err);
 	if (there < 0)
 		return there;
-	if (!there && path[strlen(path) - 1] == '/' && !S_ISDIR(st.st_mode))
+	if (!there && path[strlen(path) - 1] == '/' && !directory)
 		return hull_fail(err, -ENOTDIR, "%s: there is no such directory in %s", path, name);
-	if (!there && content) {
+	if (!there && !base) {
 		char *argv[] = {"/usr/bin/install", "-d", "-o", "1000", "-g", "1000", (char *)(uintptr_t)path, NULL};
 		r = ask(cli, name, argv, err);
 		if (r != 0)
@@ -156,96 +141,96 @@ static int copy_in(struct cli *cli, const char *src, const char *name, const cha
 	}
 	if (!there)
 		r = split(path, &to_dir, &to_base, err);
-	if (r < 0)
-		return r;
-	/* The name behind "--" may begin with a dash. */
-	char *argv[] = {"tar",          "--create",     "--file=-", "--format=posix",     "--sparse", "--numeric-owner",
-			"--owner=1000", "--group=1000", "--",       content ? "." : base, NULL};
-	pid_t pid;
-	r = start_tar(argv, true, content ? src : dir, &pid, &from, err);
-	if (r < 0)
-		return r;
-	int fd = life_connect(cli, name, NULL, err);
-	r = fd < 0 ? fd : transfer_run(fd, HULL_SVC_TAR_IN, there ? path : to_dir, to_base, from, err);
-	close(hull_steal_fd(&from));
-	struct hull_error why = {0};
-	int ended = end_tar(pid, r < 0 ? &why : err);
-	return r < 0 ? r : ended;
-}
-
-/* The only entry of a directory, owned; NULL when there is none. */
-static char *only_entry(const char *dir)
-{
-	_cleanup_closedir_ DIR *d = opendir(dir);
-	for (const struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d))
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			return strdup(e->d_name);
-	return NULL;
-}
-
-static int unpack(struct cli *cli, const char *name, const char *path, const char *into, struct hull_error *err)
-{
-	_cleanup_close_ int to = -1;
-	pid_t pid;
-	char *argv[] = {
-		"tar", "--extract", "--file=-", "--no-same-owner", "--no-same-permissions", "--delay-directory-restore",
-		NULL};
-	int fd = life_connect(cli, name, NULL, err);
+	int fd = r < 0 ? r : life_connect(cli, name, NULL, err);
 	if (fd < 0)
 		return fd;
-	int r = start_tar(argv, false, into, &pid, &to, err);
-	if (r < 0) {
-		close(fd);
-		return r;
-	}
-	r = transfer_run(fd, HULL_SVC_TAR_OUT, path, NULL, to, err);
-	close(hull_steal_fd(&to));
-	struct hull_error why = {0};
-	int ended = end_tar(pid, r < 0 ? &why : err);
-	return r < 0 ? r : ended;
+	struct transfer *t = transfer_open(fd, HULL_SVC_TAR_IN, there ? path : to_dir, to_base, quiet, err);
+	if (!t)
+		return err->code ? err->code : -EIO;
+	const struct hull_pack pack = {.dir = from, .entry = base, .uid = 1000, .gid = 1000, .write = send, .ctx = t};
+	/* What could not be read here is told, but the rest has to arrive. */
+	struct hull_error unread = {0};
+	r = hull_pack(&pack, &unread);
+	int ended = transfer_end(t, err);
+	transfer_close(t);
+	return ended < 0 ? ended : r < 0 ? hull_fail(err, r, "%s", unread.msg) : 0;
 }
 
-static int move_into(const char *scratch, const char *dst, bool there, struct hull_error *err)
+/* --- out of a sandbox --- */
+
+static ssize_t receive(void *ctx, const void **p, struct hull_error *err)
 {
-	_cleanup_free_ char *entry = only_entry(scratch);
-	_cleanup_free_ char *from = entry ? hull_fmt("%s/%s", scratch, entry) : NULL;
-	_cleanup_free_ char *to = entry ? (there ? hull_fmt("%s/%s", dst, entry) : strdup(dst)) : NULL;
-	if (!entry)
-		return hull_fail(err, -EIO, "nothing arrived");
-	if (!from || !to)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	if (rename(from, to) == 0)
-		return 0;
-	if (errno == ENOTEMPTY || errno == EEXIST)
-		return hull_fail(err, -EEXIST,
-				 "%s is there already and not empty; to copy into it, name what to copy as DIR/.", to);
-	return hull_fail_errno(err, "%s", to);
+	return transfer_read(ctx, p, err);
+}
+
+static int complete(void *ctx, struct hull_error *err)
+{
+	return transfer_end(ctx, err);
+}
+
+static int unpack(struct cli *cli, const char *name, const char *path, struct hull_unpack *u, struct hull_error *err)
+{
+	int fd = life_connect(cli, name, NULL, err);
+	struct transfer *t = fd < 0 ? NULL : transfer_open(fd, HULL_SVC_TAR_OUT, path, NULL, quiet, err);
+	if (!t)
+		return err->code ? err->code : -EIO;
+	u->read = receive;
+	u->end = complete;
+	u->ctx = t;
+	int r = hull_unpack(u, err);
+	transfer_close(t);
+	return r;
+}
+
+static int copy_content(struct cli *cli, const char *name, const char *path, const char *dst, struct hull_error *err)
+{
+	_cleanup_(reach_free) struct reach at = {0};
+	int r = reach_path(&cli->paths, dst, true, &at, err);
+	if (r < 0)
+		return r;
+	if (at.type && at.type != S_IFDIR)
+		return hull_fail(err, -ENOTDIR, "%s: %s", dst, strerror(ENOTDIR));
+	bool fresh = !at.type;
+	if (fresh && mkdir(at.path, 0777) < 0)
+		return hull_fail_errno(err, "%s", dst);
+	_cleanup_close_ int dir = reach_open(at.path, err);
+	struct hull_unpack u = {.dir = dir, .fresh = fresh};
+	r = dir < 0 ? dir : unpack(cli, name, path, &u, err);
+	if (r < 0 && fresh)
+		rmdir(at.path); /* when nothing came */
+	return r;
 }
 
 static int copy_out(struct cli *cli, const char *name, const char *path, const char *dst, struct hull_error *err)
 {
-	struct stat st;
-	bool there = stat(dst, &st) == 0 && S_ISDIR(st.st_mode);
-	if (means_content(path)) { /* the archive's names begin with "./": into the directory itself */
-		if (!there && mkdir(dst, 0777) < 0)
-			return hull_fail_errno(err, "%s", dst);
-		return unpack(cli, name, path, dst, err);
-	}
-	if (!there && dst[strlen(dst) - 1] == '/')
-		return hull_fail(err, -ENOTDIR, "%s: there is no such directory", dst);
+	_cleanup_(reach_free) struct reach at = {0}, itself = {0};
+	_cleanup_free_ char *asked = NULL;
+	_cleanup_free_ char *asked_dir = NULL;
 	_cleanup_free_ char *dir = NULL;
 	_cleanup_free_ char *base = NULL;
-	int r = there ? 0 : split(dst, &dir, &base, err);
-	_cleanup_free_ char *scratch = r == 0 ? hull_fmt("%s/.hull-cp-XXXXXX", there ? dst : dir) : NULL;
-	if (!scratch)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	if (!mkdtemp(scratch))
-		return hull_fail_errno(err, "cannot write in %s", there ? dst : dir);
-	r = unpack(cli, name, path, scratch, err);
+	if (means_content(path) || !path[strspn(path, "/")])
+		return copy_content(cli, name, path, dst, err);
+	int r = split(path, &asked_dir, &asked, err);
+	if (r == 0 && !strcmp(asked, ".."))
+		return hull_fail(err, -EINVAL, "%s: name the directory itself, or DIR/. for what is in it", path);
 	if (r == 0)
-		r = move_into(scratch, dst, there, err);
-	hull_remove_tree(AT_FDCWD, scratch, NULL);
-	return r;
+		r = reach_path(&cli->paths, dst, true, &at, err);
+	if (r < 0)
+		return r;
+	bool slash = dst[strlen(dst) - 1] == '/', there = at.type == S_IFDIR;
+	if (!there && slash)
+		return hull_fail(err, -ENOTDIR, "%s: there is no such directory", dst);
+	/* A symlink that leads to no directory stands for itself: it is not written through, and not replaced. */
+	if (!there)
+		r = reach_path(&cli->paths, dst, false, &itself, err);
+	if (r == 0 && !there)
+		r = split(itself.path, &dir, &base, err);
+	_cleanup_close_ int to = r < 0 ? r : reach_open(there ? at.path : dir, err);
+	if (to < 0)
+		return to;
+	struct hull_unpack u = {
+		.dir = to, .entry = asked, .name = there ? asked : base, .must_be_dir = path[strlen(path) - 1] == '/'};
+	return unpack(cli, name, path, &u, err);
 }
 
 /* --- the verb --- */
@@ -288,16 +273,19 @@ static int run(struct cli *cli, struct hull_error *err)
 	if (fd < 0)
 		return fd;
 	if (in && !strcmp(src, "-"))
-		return transfer_run(fd, HULL_SVC_TAR_IN, to_path, NULL, STDIN_FILENO, err);
+		return transfer_run(fd, HULL_SVC_TAR_IN, to_path, STDIN_FILENO, err);
 	if (out && !strcmp(dst, "-")) {
 		if (isatty(STDOUT_FILENO)) {
 			close(fd);
 			return hull_fail(err, -EINVAL, "cp: the archive is not for a terminal; redirect it");
 		}
-		return transfer_run(fd, HULL_SVC_TAR_OUT, from_path, NULL, STDOUT_FILENO, err);
+		return transfer_run(fd, HULL_SVC_TAR_OUT, from_path, STDOUT_FILENO, err);
 	}
 	close(fd); /* it runs now */
-	return in ? copy_in(cli, src, to, to_path, err) : copy_out(cli, from, from_path, dst, err);
+	if (cli_signals_catch() < 0)
+		return hull_fail(err, -EIO, "cannot catch signals");
+	r = in ? copy_in(cli, src, to, to_path, err) : copy_out(cli, from, from_path, dst, err);
+	return r < 0 && cli_signals_ended() ? 128 + cli_signals_ended() : r;
 }
 
 const struct cli_verb verb_cp = {

@@ -682,7 +682,7 @@ except BlockingIOError:
 	[ ! -e "$t/dev" ]
 	as_root work rm /tmp/bad/dev
 	# A tar of the guest's own that tells stories.
-	as_root work sh -c 'mv /usr/bin/tar /usr/bin/tar.real && cat >/usr/bin/tar && chmod 755 /usr/bin/tar' <<-'SH' || true
+	hull exec -i -u root work sh -c 'mv /usr/bin/tar /usr/bin/tar.real && cat >/usr/bin/tar && chmod 755 /usr/bin/tar' <<-'SH' || true
 		#!/bin/sh
 		cd /tmp && echo out >evil && exec /usr/bin/tar.real -c -P -f - --transform 's,^evil,../../escaped,' evil
 	SH
@@ -713,4 +713,86 @@ except BlockingIOError:
 		[ $kind = share ] || grep -qE '^Max processes +512 ' "/proc/$pid/limits"
 	done
 	[[ $seen == *share* && $seen == *egress* && $seen == *engine* ]]
+}
+
+# The sandbox's tar as the guest would have it: what it says is the script on stdin.
+forge_tar() {
+	hull exec -i -u root work sh -c '[ -e /usr/bin/tar.real ] || mv /usr/bin/tar /usr/bin/tar.real; cat >/usr/bin/tar; chmod 755 /usr/bin/tar'
+}
+real_tar() { as_root work mv /usr/bin/tar.real /usr/bin/tar; }
+
+@test "cp: the guest chooses neither the name nor a second file" {
+	local d=$BATS_TEST_TMPDIR/d
+	mkdir "$d"
+	echo mine >"$d/.bashrc"
+	forge_tar <<-'SH'
+		#!/bin/sh
+		mkdir -p /tmp/evil && cd /tmp/evil && echo pwned >.bashrc && echo report >report.txt && exec /usr/bin/tar.real -c -f - $(cat /tmp/members)
+	SH
+	local members
+	for members in .bashrc 'report.txt .bashrc' '.bashrc report.txt'; do
+		as_root work sh -c "echo $members >/tmp/members"
+		run hull cp work:/tmp/report.txt "$d"
+		assert_refused 125 'something else than what was asked for'
+		[ "$(ls -A "$d")" = .bashrc ]
+		[ "$(cat "$d/.bashrc")" = mine ]
+	done
+	as_root work sh -c "echo report.txt >/tmp/members"
+	hull cp work:/tmp/report.txt "$d"
+	real_tar
+	[ "$(cat "$d/report.txt")" = report ]
+	mkdir "$d/tree"
+	run hull cp work:/tmp/evil/report.txt "$d/tree/../tree/./new"
+	[ "$status" = 0 ]
+	as_root work sh -c 'rm -rf /tmp/evil && mkdir /tmp/evil && ln -s /etc /tmp/evil/link && echo x >/tmp/evil/file'
+	ln -s ../d "$d/tree/file"
+	run hull cp work:/tmp/evil/. "$d/tree"
+	assert_refused 125 'is a symlink, while a file arrived'
+}
+
+@test "cp: no symlink leads out of a directory that a sandbox writes in" {
+	local out=$BATS_TEST_TMPDIR/out
+	mkdir "$out"
+	echo secret >"$out/secret"
+	hull exec work sh -c "cd $ws/rw && mkdir -p real/d && echo x >real/f && ln -s $out build && ln -s real own"
+	run hull cp work:/etc/hostname "$ws/rw/build"
+	assert_refused 125 'a directory that a sandbox writes in'
+	run hull cp work:/etc/hostname "$ws/rw/build/x"
+	assert_refused 125 'a directory that a sandbox writes in'
+	run hull cp work:/etc/. "$ws/rw/build"
+	assert_refused 125 'a directory that a sandbox writes in'
+	(cd "$ws/rw" && not hull cp work:/etc/hostname own/d)
+	[ "$(ls -A "$out")" = secret ]
+	# Nor is what it leads to read.
+	run hull cp "$ws/rw/build/secret" work:/tmp/got
+	assert_refused 125 'a directory that a sandbox writes in'
+	hull cp "$ws/rw/build" work:/tmp/got
+	[ "$(hull exec work readlink /tmp/got)" = "$out" ]
+	# A symlink of one's own is as everywhere.
+	ln -s "$ws/rw/real" "$BATS_TEST_TMPDIR/mine"
+	hull cp work:/etc/hostname "$BATS_TEST_TMPDIR/mine"
+	[ -f "$ws/rw/real/hostname" ]
+	rm -rf "$ws/rw/"{real,build,own}
+}
+
+@test "cp: what is interrupted or killed leaves nothing behind" {
+	local d=$BATS_TEST_TMPDIR/d signal p code
+	mkdir "$d"
+	hull exec work truncate -s 1T /tmp/endless
+	forge_tar <<-'SH'
+		#!/bin/sh
+		cd /tmp && exec /usr/bin/tar.real -c -f - endless
+	SH
+	for signal in TERM KILL; do
+		"$HULL" cp work:/tmp/endless "$d" 3>&- & p=$!
+		# It is written to a file without a name.
+		eventually 20 sh -c "ls -l /proc/$p/fd 2>&1 | grep -q '$d/#'"
+		kill -$signal $p
+		code=0
+		wait $p || code=$?
+		[ "$code" -gt 128 ]
+		[ -z "$(ls -A "$d")" ]
+	done
+	real_tar
+	hull exec work rm /tmp/endless
 }

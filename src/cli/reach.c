@@ -1,0 +1,146 @@
+/* A person's path, resolved component by component. Symlinks of the person's own are followed, as everywhere. In a
+ * directory that is mounted writable in some sandbox they may be a guest's, which could so choose what is written or
+ * read (`hull cp web:/log ws/build`, with ws/build turned into a link to the home directory). There they are refused.
+ * What is found has no symlink in it and is opened on that condition, so it does not matter what changes meanwhile. */
+#include "cli/reach.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "cli/place.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+enum { LINKS_MAX = 40 };
+
+/* What guests may write in: real paths, owned by the caller. */
+static char **shared_dirs(const struct hull_paths *p)
+{
+	char **names = NULL, **all = hull_strv_copy(NULL);
+	if (!all || hull_sandbox_list(p, &names, NULL) < 0)
+		return all;
+	for (char **n = names; n && *n; n++) {
+		_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+		if (hull_sandbox_load(p, *n, &sb, NULL) < 0)
+			continue;
+		for (char **e = sb.paths; e && *e; e++) {
+			_cleanup_free_ char *path = strndup(*e, place_length(*e));
+			if (path && strcmp(*e + strlen(path), ":ro") != 0 && hull_strv_add(&all, path) < 0)
+				break;
+		}
+	}
+	hull_strv_free(names);
+	return all;
+}
+
+static bool is_shared(char *const *dirs, const char *path)
+{
+	for (; *dirs; dirs++) {
+		size_t n = strlen(*dirs);
+		if (strncmp(path, *dirs, n) == 0 && (path[n] == '/' || path[n] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+struct walk {
+	char *const *shared;
+	char real[PATH_MAX]; /* "" is the root */
+	char *todo;          /* owned */
+	unsigned links;
+};
+
+static int follow(struct walk *w, const char *link, const char *rest, struct hull_error *err)
+{
+	char target[PATH_MAX];
+	if (is_shared(w->shared, w->real)) {
+		_cleanup_free_ char *shown = hull_printable(link, strlen(link));
+		return hull_fail(err, -ELOOP,
+				 "%s is a symlink in a directory that a sandbox writes in: name what it leads to",
+				 shown ? shown : "");
+	}
+	ssize_t n = readlink(link, target, sizeof(target) - 1);
+	if (n <= 0 || ++w->links > LINKS_MAX) {
+		errno = n <= 0 ? errno : ELOOP;
+		return hull_fail_errno(err, "%s", link);
+	}
+	target[n] = '\0';
+	char *todo = hull_fmt("%s/%s", target, rest);
+	if (!todo)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	free(w->todo);
+	w->todo = todo;
+	if (target[0] == '/')
+		w->real[0] = '\0';
+	return 0;
+}
+
+/* The next component. 1 = there is nothing there. */
+static int step(struct walk *w, bool whole, struct hull_error *err)
+{
+	char at[PATH_MAX];
+	struct stat st;
+	const char *name = w->todo + strspn(w->todo, "/");
+	size_t n = strcspn(name, "/");
+	const char *rest = name + n + strspn(name + n, "/");
+	bool slash = name[n] == '/';
+	if (n == 2 && name[0] == '.' && name[1] == '.') {
+		char *up = strrchr(w->real, '/');
+		if (up)
+			*up = '\0';
+	} else if (n > 0 && !(n == 1 && name[0] == '.')) {
+		if ((size_t)snprintf(at, sizeof(at), "%s/%.*s", w->real, (int)n, name) >= sizeof(at))
+			return hull_fail(err, -ENAMETOOLONG, "a path that is too long");
+		if (lstat(at, &st) < 0) {
+			if (errno != ENOENT || *rest)
+				return hull_fail_errno(err, "%s", at);
+			strcpy(w->real, at);
+			return 1;
+		}
+		if (S_ISLNK(st.st_mode) && (whole || slash))
+			return follow(w, at, rest, err);
+		strcpy(w->real, at);
+	}
+	memmove(w->todo, rest, strlen(rest) + 1);
+	return 0;
+}
+
+int reach_path(const struct hull_paths *p, const char *path, bool whole, struct reach *out, struct hull_error *err)
+{
+	struct walk w = {.todo = strdup(path)};
+	struct stat st;
+	char **shared = shared_dirs(p);
+	int r = shared && w.todo ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+	w.shared = shared;
+	if (r == 0 && path[0] != '/' && !getcwd(w.real, sizeof(w.real)))
+		r = hull_fail_errno(err, "where this is called");
+	if (r == 0 && strcmp(w.real, "/") == 0)
+		w.real[0] = '\0';
+	while (r == 0 && w.todo[strspn(w.todo, "/")])
+		r = step(&w, whole, err);
+	*out = (struct reach){0};
+	if (r >= 0 && !(out->path = strdup(*w.real ? w.real : "/")))
+		r = hull_fail(err, -ENOMEM, "out of memory");
+	if (r == 0 && lstat(out->path, &st) == 0)
+		out->type = (int)(st.st_mode & S_IFMT);
+	free(w.todo);
+	hull_strv_free(shared);
+	return r < 0 ? r : 0;
+}
+
+void reach_free(struct reach *r)
+{
+	free(r->path);
+	r->path = NULL;
+}
+
+int reach_open(const char *path, struct hull_error *err)
+{
+	struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+	int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+	return fd < 0 ? hull_fail_errno(err, "%s", path) : fd;
+}

@@ -1,0 +1,258 @@
+/* See internal.h. What stands at a name is looked at before it is replaced; should it change in between, a rename
+ * replaces the name and nothing behind it. */
+#include "tar/internal.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+
+enum { TRIES = 64 };
+
+static int open_beneath(int root, const char *path, int flags)
+{
+	struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
+			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+	int fd = -1;
+	/* EAGAIN: something was renamed meanwhile, and the kernel could not tell whether that led outside. */
+	for (int i = 0; i < TRIES && fd < 0; i++) {
+		fd = (int)syscall(SYS_openat2, root, *path ? path : ".", &how, sizeof(how));
+		if (fd < 0 && errno != EAGAIN && errno != EINTR)
+			break;
+	}
+	return fd;
+}
+
+/* Of names in messages: they are the guest's. */
+static int fail(struct hull_error *err, const char *path)
+{
+	int code = errno;
+	_cleanup_free_ char *shown = hull_printable(path, strlen(path));
+	if (code == ELOOP)
+		return hull_fail(err, -ELOOP, "%s is behind a symlink here, which is not followed", shown ? shown : "");
+	return hull_fail(err, -code, "%s: %s", shown && *shown ? shown : "the target", strerror(code));
+}
+
+int beneath_open(int root, const char *path, struct hull_error *err)
+{
+	int fd = open_beneath(root, path, O_RDONLY | O_DIRECTORY);
+	return fd < 0 ? fail(err, path) : fd;
+}
+
+/* The directory that path is in, and its last component. */
+static int open_parent(int root, const char *path, const char **name, struct hull_error *err)
+{
+	const char *slash = strrchr(path, '/');
+	*name = slash ? slash + 1 : path;
+	_cleanup_free_ char *dir = strndup(path, slash ? (size_t)(slash - path) : 0);
+	if (!dir)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	return beneath_open(root, dir, err);
+}
+
+static const char *kind(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+		return "a file";
+	case S_IFDIR:
+		return "a directory";
+	case S_IFLNK:
+		return "a symlink";
+	case S_IFIFO:
+		return "a FIFO";
+	default:
+		return "something else";
+	}
+}
+
+/* May what is called so be replaced by something of this type? 1 = there is nothing. */
+static int look(int parent, const char *name, mode_t type, const char *shown_path, struct hull_error *err)
+{
+	struct stat st;
+	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 1 : fail(err, shown_path);
+	if ((st.st_mode & S_IFMT) == type)
+		return 0;
+	_cleanup_free_ char *shown = hull_printable(shown_path, strlen(shown_path));
+	return hull_fail(err, -EEXIST, "%s is there already and is %s, while %s arrived; it was not replaced",
+			 shown ? shown : "", kind(st.st_mode), kind(type));
+}
+
+int beneath_mkdir(int root, const char *path, struct hull_error *err)
+{
+	const char *name;
+	_cleanup_close_ int parent = open_parent(root, path, &name, err);
+	if (parent < 0)
+		return parent;
+	if (mkdirat(parent, name, 0700) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return fail(err, path);
+	int r = look(parent, name, S_IFDIR, path, err);
+	return r < 0 ? r : 1;
+}
+
+bool beneath_empty(int dir)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	int own = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (own >= 0 && !(d = fdopendir(own)))
+		close(own);
+	for (const struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			return false;
+	return d != NULL;
+}
+
+/* A name that nobody has. */
+static void scratch_name(char out[32])
+{
+	uint64_t n = 0;
+	if (getrandom(&n, sizeof(n), 0) < 0)
+		n = (uint64_t)getpid();
+	snprintf(out, 32, ".hull-cp-%016llx", (unsigned long long)n);
+}
+
+int beneath_create(struct beneath_file *f, int root, const char *path, struct hull_error *err)
+{
+	const char *name;
+	f->parent = open_parent(root, path, &name, err);
+	if (f->parent < 0)
+		return f->parent;
+	if (strlen(name) >= sizeof(f->name))
+		return hull_fail(err, -ENAMETOOLONG, "a name in the archive is too long");
+	strcpy(f->name, name);
+	/* Known before its content is taken; looked at again when it gets its name. */
+	int r = look(f->parent, name, S_IFREG, path, err);
+	if (r < 0)
+		return r;
+	f->fd = openat(f->parent, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	for (int i = 0; f->fd < 0 && i < TRIES && (errno == EOPNOTSUPP || errno == EISDIR || errno == EEXIST); i++) {
+		scratch_name(f->scratch);
+		f->fd = openat(f->parent, f->scratch, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	}
+	if (f->fd >= 0)
+		return 0;
+	r = fail(err, path);
+	f->scratch[0] = '\0';
+	return r;
+}
+
+/* Make `name` lead to the file at `scratch`, whatever of the same type was there. */
+static int take_over(int parent, const char *scratch, const char *name, const char *shown, struct hull_error *err)
+{
+	int r = renameat(parent, scratch, parent, name) < 0 ? fail(err, shown) : 0;
+	/* Two names of one file stay two names. */
+	unlinkat(parent, scratch, 0);
+	return r;
+}
+
+int beneath_commit(struct beneath_file *f, const char *shown, struct hull_error *err)
+{
+	char from[32];
+	if (!f->scratch[0]) {
+		snprintf(from, sizeof(from), "/proc/self/fd/%d", f->fd);
+		if (linkat(AT_FDCWD, from, f->parent, f->name, AT_SYMLINK_FOLLOW) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return fail(err, shown);
+	}
+	int r = look(f->parent, f->name, S_IFREG, shown, err);
+	if (r < 0)
+		return r;
+	for (int i = 0; !f->scratch[0]; i++) {
+		char scratch[32];
+		scratch_name(scratch);
+		if (linkat(AT_FDCWD, from, f->parent, scratch, AT_SYMLINK_FOLLOW) == 0)
+			memcpy(f->scratch, scratch, sizeof(scratch));
+		else if (errno != EEXIST || i == TRIES)
+			return fail(err, shown);
+	}
+	r = take_over(f->parent, f->scratch, f->name, shown, err);
+	f->scratch[0] = '\0';
+	return r;
+}
+
+void beneath_drop(struct beneath_file *f)
+{
+	if (f->scratch[0])
+		unlinkat(f->parent, f->scratch, 0);
+	f->scratch[0] = '\0';
+	hull_closep(&f->fd);
+	hull_closep(&f->parent);
+	f->fd = f->parent = -1;
+}
+
+/* What has no content: made under its name, or, when there is one of its type, under a scratch name that takes over. */
+struct maker {
+	mode_t type;
+	mode_t mode;
+	const char *target;  /* of a symlink */
+	int link_dir;        /* of a hard link */
+	const char *link_to; /* NULL = none */
+	struct timespec mtime;
+};
+
+static int make_at(const struct maker *m, int parent, const char *name)
+{
+	if (m->link_to)
+		return linkat(m->link_dir, m->link_to, parent, name, 0);
+	if (m->type == S_IFLNK ? symlinkat(m->target, parent, name) : mkfifoat(parent, name, m->mode))
+		return -1;
+	const struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, m->mtime};
+	utimensat(parent, name, times, AT_SYMLINK_NOFOLLOW);
+	return 0;
+}
+
+static int make(const struct maker *m, int root, const char *path, struct hull_error *err)
+{
+	const char *name;
+	_cleanup_close_ int parent = open_parent(root, path, &name, err);
+	if (parent < 0)
+		return parent;
+	if (make_at(m, parent, name) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return fail(err, path);
+	int r = look(parent, name, m->type, path, err);
+	char scratch[32];
+	for (int i = 0; r >= 0; i++) {
+		scratch_name(scratch);
+		if (make_at(m, parent, scratch) == 0)
+			return take_over(parent, scratch, name, path, err);
+		if (errno != EEXIST || i == TRIES)
+			return fail(err, path);
+	}
+	return r;
+}
+
+int beneath_symlink(int root, const char *path, const char *target, struct timespec mtime, struct hull_error *err)
+{
+	const struct maker m = {.type = S_IFLNK, .target = target, .mtime = mtime};
+	return make(&m, root, path, err);
+}
+
+int beneath_fifo(int root, const char *path, mode_t mode, struct timespec mtime, struct hull_error *err)
+{
+	const struct maker m = {.type = S_IFIFO, .mode = mode, .mtime = mtime};
+	return make(&m, root, path, err);
+}
+
+int beneath_link(int root, const char *path, const char *to, struct hull_error *err)
+{
+	const char *name;
+	struct stat st;
+	_cleanup_close_ int dir = open_parent(root, to, &name, err);
+	if (dir < 0)
+		return dir;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return fail(err, to);
+	const struct maker m = {.type = st.st_mode & S_IFMT, .link_dir = dir, .link_to = name};
+	return make(&m, root, path, err);
+}
