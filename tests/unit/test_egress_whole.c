@@ -50,8 +50,7 @@ static void passed_as_it_is(void **state)
 		"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n",
 		"GET http://mirror.test/x HTTP/1.1\r\nHost: mirror.test\r\n\r\n",
 		"CONNECT mirror.test:443 HTTP/1.1\r\nHost: mirror.test:443\r\n\r\n",
-		"POST /session HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: "
-		"4\r\n\r\nbody",
+		"POST /session HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nContent-Length: 4\r\n\r\nbody",
 		"POST /build HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nUpgrade: tcp\r\n\r\n0\r\n\r\n",
 		"GET / HTTP/1.1\r\n folded\r\nHost: a\r\nHost: b\r\n\r\n",
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",

@@ -43,8 +43,8 @@ static void readings(void **state)
 		"/v1/..;/x",
 		"/v1/%ff",
 		"/v1/%ff/../x",
-		"/..\xea\xff\xff\xff"
-		"43/..",
+		("/..\xea\xff\xff\xff"
+		 "43/.."),
 		"/v1/caf%e9",
 		"/v1/%ef%bc%8f..%ef%bc%8fx",
 		"/v1/%ef%bc%8e%ef%bc%8e/x",
