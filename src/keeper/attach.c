@@ -74,7 +74,7 @@ static void pump_in(struct attached *c)
 	size_t before = c->in.len;
 	if (!a || !a->input)
 		hull_buf_drain(&c->in, c->in.len);
-	while (c->in.len) {
+	while (a && c->in.len) {
 		ssize_t n = hull_wire_write(a->job->wire, a->job->id, 0, hull_buf_bytes(&c->in), c->in.len);
 		if (n == 0)
 			break;

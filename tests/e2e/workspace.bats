@@ -705,12 +705,12 @@ except BlockingIOError:
 		*) continue ;;
 		esac
 		status=0
-		python3 "$top/tests/e2e/filters.py" $kind "$pid" || status=$?
+		python3 "$top/tests/e2e/filters.py" "$kind" "$pid" || status=$?
 		[ $status != 77 ] || skip "this kernel does not show filters"
 		[ $status = 0 ]
 		seen+=" $kind"
 		# As many threads and processes as it needs. (A server that acts as the user is not counted apart from them.)
-		[ $kind = share ] || grep -qE '^Max processes +512 ' "/proc/$pid/limits"
+		[ "$kind" = share ] || grep -qE '^Max processes +512 ' "/proc/$pid/limits"
 	done
 	[[ $seen == *share* && $seen == *egress* && $seen == *engine* ]]
 }

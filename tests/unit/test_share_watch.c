@@ -226,9 +226,9 @@ static void test_marked_changes_nothing(void **state)
 	assert_true(raw_named(&f.c, FUSE_LINK, FUSE_ROOT_ID, &from, sizeof from, "new", NULL) < 0);
 	assert_true(raw_named(&f.c, FUSE_RENAME, FUSE_ROOT_ID, &to, sizeof to, "file", "new") < 0);
 	assert_true(raw_named(&f.c, FUSE_RENAME2, FUSE_ROOT_ID, &to2, sizeof to2, "file", "new") < 0);
-	assert_true(raw_write(&f.c, file, rw, "XXXX") < 0);
+	assert_true(raw_write(&f.c, file, rw, "evil") < 0);
 	assert_int_equal(raw_open(&f.c, file, FUSE_OPEN, O_WRONLY | O_TRUNC, &fh), 0);
-	assert_true(raw_write(&f.c, file, fh, "XXXX") < 0);
+	assert_true(raw_write(&f.c, file, fh, "evil") < 0);
 	const struct fuse_setattr_in set = {
 		.valid = FATTR_MODE | FATTR_SIZE | FATTR_MTIME, .mode = 0777, .size = 0, .mtime = 1};
 	raw_begin(&f.c, FUSE_SETATTR, file);
