@@ -265,8 +265,7 @@ static size_t utf8_one(const uint8_t *p, size_t n, uint32_t *cp)
 	return len;
 }
 
-/* Control characters, and those that reorder, hide or break the text around them. */
-static bool steers(uint32_t cp)
+bool hull_steers(uint32_t cp)
 {
 	return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0xad || cp == 0x61c || (cp >= 0x200b && cp <= 0x200f) ||
 	       (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2060 && cp <= 0x206f) || cp == 0xfeff ||
@@ -287,7 +286,7 @@ char *hull_printable(const char *s, size_t n)
 	for (size_t i = 0; i < n;) {
 		uint32_t cp = 0;
 		size_t len = utf8_one(p + i, n - i, &cp);
-		bool shown = len > 0 && !steers(cp);
+		bool shown = len > 0 && !hull_steers(cp);
 		if (len == 0)
 			len = 1;
 		for (; len > 0; len--, i++) {

@@ -25,6 +25,8 @@ char *hull_format_size(uint64_t bytes, char *out, size_t cap);
 char *hull_format_age(uint64_t seconds, char *out, size_t cap);
 /* The candidate closest to `word` (edit distance at most a third of its length, and at least 1 allowed), or NULL. */
 const char *hull_closest(const char *word, const char *const *candidates, size_t count);
+/* A character that steers a terminal, or reorders, hides or breaks the text around it. */
+bool hull_steers(uint32_t cp);
 /* Copy with control bytes, and anything else that could steer a terminal, shown as \xNN. Owned by the caller. */
 char *hull_printable(const char *s, size_t n);
 /* May libfyaml read it? It has to be UTF-8 without a NUL, as YAML is, and have no YAML directive: version 0.7 never

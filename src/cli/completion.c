@@ -27,7 +27,7 @@ static const char *bash_words(enum cli_complete what)
 	case CLI_ENGINE:
 		return "auto qemu";
 	case CLI_LOG:
-		return "keeper serial engine docker";
+		return "keeper guest serial engine docker";
 	case CLI_SHELL:
 		return "bash zsh";
 	case CLI_WAIT:
@@ -221,7 +221,7 @@ static const char *zsh_action(enum cli_complete what)
 	case CLI_AGENT:
 		return "{_alternative \"agents:agent:(shell)\" \"dirs:directory:_files -/\"}";
 	case CLI_LOG:
-		return "(keeper serial engine docker)";
+		return "(keeper guest serial engine docker)";
 	case CLI_SHELL:
 		return "(bash zsh)";
 	case CLI_WAIT:

@@ -1,6 +1,7 @@
 /* The filter between a guest's text and a terminal; see filter.h. A state machine over bytes:
  *
- *   TEXT    printable ASCII, \n, \r, \t, \b pass; ESC starts a sequence; a UTF-8 lead byte starts a character
+ *   TEXT    printable ASCII, \n, \r\n, \t pass; \b and any other \r, which would write over the line, are shown as ^H
+ *           and ^M; ESC starts a sequence; a UTF-8 lead byte starts a character
  *   CHAR    bytes of a character; complete and fine, it passes; C1 controls (U+0080..9F) and broken ones become "?"
  *   ESCAPE  after ESC: "[" starts CSI; "]" P X ^ _ start a STRING; another byte ends it, dropped
  *   CSI     parameters are collected; the final byte "m" with digits, ";" and ":" only passes as a whole
@@ -40,9 +41,9 @@ static int text(struct filter *f, uint8_t b, struct hull_buf *out)
 	}
 	if (b >= 0x80)
 		return hull_buf_add(out, "?", 1);
-	if ((b >= 0x20 && b != 0x7f) || b == '\n' || b == '\r' || b == '\t' || b == '\b')
+	if ((b >= 0x20 && b != 0x7f) || b == '\n' || b == '\t')
 		return hull_buf_add(out, &b, 1);
-	return 0;
+	return b == '\b' ? hull_buf_add(out, "^H", 2) : 0;
 }
 
 static int colour(struct filter *f, struct hull_buf *out)
@@ -108,8 +109,20 @@ int filter_feed(struct filter *f, const void *p, size_t n, struct hull_buf *out)
 {
 	const uint8_t *bytes = p;
 	int r = 0;
-	for (size_t i = 0; i < n && r >= 0; i++)
-		r = byte(f, bytes[i], out);
+	for (size_t i = 0; i < n && r >= 0; i++) {
+		if (bytes[i] == '\r' && (f->state == TEXT || f->state == CHAR)) {
+			if (f->state == CHAR)
+				r = hull_buf_add(out, "?", 1);
+			f->state = TEXT;
+			f->returned = true;
+			continue;
+		}
+		if (f->returned)
+			r = hull_buf_addstr(out, bytes[i] == '\n' ? "\r" : "^M");
+		f->returned = false;
+		if (r >= 0)
+			r = byte(f, bytes[i], out);
+	}
 	return r;
 }
 

@@ -2,6 +2,7 @@
  * here, so that a message or an error never lands in the middle of it. */
 #include "cli/out.h"
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 
@@ -129,10 +130,39 @@ void cli_table_free(struct cli_table *t)
 	*t = (struct cli_table){0};
 }
 
+static int add_escape(struct hull_buf *out, uint32_t unit)
+{
+	return hull_buf_addf(out, "\\u%04x", (unsigned)unit);
+}
+
+/* Outside of strings JSON is ASCII, so whatever is not is in one, and may be written as \uXXXX. */
+char *out_json_safe(const char *text)
+{
+	_cleanup_(hull_buf_free) struct hull_buf out = {0};
+	int r = 0;
+	for (const uint8_t *p = (const uint8_t *)text; *p && r >= 0;) {
+		/* What jansson writes is UTF-8. */
+		size_t n = *p < 0x80 ? 1 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4;
+		uint32_t cp = n == 1 ? *p : *p & (0x7fU >> n);
+		for (size_t i = 1; i < n && p[i]; i++)
+			cp = cp << 6 | (p[i] & 0x3fU);
+		n = strnlen((const char *)p, n);
+		if (cp == '\n' || !hull_steers(cp))
+			r = hull_buf_add(&out, p, n);
+		else if (cp < 0x10000)
+			r = add_escape(&out, cp);
+		else if ((r = add_escape(&out, 0xd800 + ((cp - 0x10000) >> 10))) >= 0)
+			r = add_escape(&out, 0xdc00 + ((cp - 0x10000) & 0x3ff));
+		p += n;
+	}
+	return r < 0 ? NULL : strdup((const char *)hull_buf_bytes(&out));
+}
+
 void cli_json(const json_t *value)
 {
-	json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
-	putchar('\n');
+	_cleanup_free_ char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
+	_cleanup_free_ char *safe = text ? out_json_safe(text) : NULL;
+	puts(safe ? safe : "null");
 }
 
 void cli_progress_begin(struct cli_progress *p, bool quiet, bool lines, const char *what)

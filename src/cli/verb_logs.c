@@ -19,11 +19,13 @@
 
 enum { CHUNK = 64 * 1024 };
 
-static bool follow, keeper, serial, engine, docker, as_list, as_json;
+static bool follow, keeper, guest, serial, engine, docker, as_list, as_json;
 static const char *job, *tail_text;
 
 static const struct cli_opt options[] = {
 	{0, "keeper", NULL, "the keeper's own log (the default)", .flag = &keeper},
+	{0, "guest", NULL, "what the guest made the keeper say, once that was too much for the keeper's own log",
+	 .flag = &guest},
 	{0, "serial", NULL, "the guest's serial console: kernel and hull-init", .flag = &serial},
 	{0, "engine", NULL, "what the engine said", .flag = &engine},
 	{0, "docker", NULL, "dockerd's log", .flag = &docker},
@@ -60,14 +62,12 @@ static int which(const struct cli *cli, const char **file, struct hull_error *er
 	static const struct {
 		const char *word, *file;
 		const bool *flag;
-	} logs[] = {{"keeper", "keeper.log", &keeper},
-		    {"serial", "serial.log", &serial},
-		    {"engine", "engine.log", &engine},
-		    {"docker", "dockerd.log", &docker},
-		    {"dockerd", "dockerd.log", NULL}};
-	const char *names[5];
+	} logs[] = {{"keeper", "keeper.log", &keeper},  {"guest", "guest.log", &guest},
+		    {"serial", "serial.log", &serial},  {"engine", "engine.log", &engine},
+		    {"docker", "dockerd.log", &docker}, {"dockerd", "dockerd.log", NULL}};
+	const char *names[6];
 	unsigned chosen = job != NULL;
-	for (size_t i = 0; i < 5; i++) {
+	for (size_t i = 0; i < 6; i++) {
 		names[i] = logs[i].word;
 		if ((logs[i].flag && *logs[i].flag) || (cli->word_count == 2 && !strcmp(cli->words[1], logs[i].word))) {
 			*file = logs[i].file;
@@ -75,9 +75,9 @@ static int which(const struct cli *cli, const char **file, struct hull_error *er
 		}
 	}
 	if (cli->word_count == 2 && !chosen) {
-		const char *near = hull_closest(cli->words[1], names, 5);
+		const char *near = hull_closest(cli->words[1], names, 6);
 		return hull_fail(err, -EINVAL,
-				 "no log is called \"%s\": %s%s%sthere are keeper, serial, engine and docker",
+				 "no log is called \"%s\": %s%s%sthere are keeper, guest, serial, engine and docker",
 				 cli->words[1], near ? "did you mean " : "", near ? near : "", near ? "? " : "");
 	}
 	if (chosen > 1)
@@ -359,7 +359,7 @@ static int run(struct cli *cli, struct hull_error *err)
 
 const struct cli_verb verb_logs = {
 	.name = "logs",
-	.usage = "NAME [keeper|serial|engine|docker]",
+	.usage = "NAME [keeper|guest|serial|engine|docker]",
 	.summary = "show the logs of a sandbox, or the output of a job",
 	.about = "On a terminal, what the guest wrote is shown without the sequences that could steer it; in a pipe it "
 		 "is "

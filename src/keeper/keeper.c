@@ -70,7 +70,7 @@ int keeper_init(struct keeper *k, struct hull_error *err)
 		list_init(heads[i]);
 	k->lock_fd = k->runtime_fd = k->clock.fd = -1;
 	k->control.fd = k->docker.fd = -1;
-	k->keeper_log.fd = k->docker_log.fd = -1;
+	k->keeper_log.fd = k->docker_log.fd = k->guest_log.fd = -1;
 	k->started_ms = uv_hrtime() / 1000000;
 	int r = uv_loop_init(&k->loop);
 	if (r < 0)
@@ -319,6 +319,7 @@ static void finish(struct keeper *k)
 	gateway_close(k);
 	k->machine_ops->close(k);
 	logfile_close(&k->docker_log);
+	logfile_close(&k->guest_log);
 	/* The machine has not run: a template is given up for a boot, which does as well. */
 	bool again = k->boot_instead && k->report && k->end_code && !k->killed && k->sb.restore &&
 		     hull_starts(k->sb.restore, "templates/");

@@ -53,6 +53,7 @@ enum {
 	STATS_TIMEOUT_MS = 1000,      /* a guest that does not tell its figures: answer without */
 	EXIT_TIMEOUT_MS = 20 * 1000,  /* for an engine that closed the wire: it may be flushing the disk */
 	DRAIN_TIMEOUT_MS = 2 * 1000,  /* at the end, for clients to take their last answers */
+	GUEST_LOG_SHARE = 256 << 10,  /* of keeper.log, in one run, for lines that the guest brings about */
 	LOG_CAP = 4 << 20,            /* of one log file; one older generation is kept (.1) */
 	JOB_LOG_CAP = 32 << 20,
 	MOUNTS_MAX = 32, /* paths of a sandbox */
@@ -482,6 +483,8 @@ struct keeper {
 	size_t told_sessions; /* that the guest brought along */
 
 	struct logfile keeper_log, docker_log;
+	struct logfile guest_log; /* what keeper.log has no room for of the guest's lines; logs.c */
+	size_t guest_said;        /* bytes of them in keeper.log */
 	struct stream docker_tail;
 	uint8_t scratch[SCRATCH];
 };

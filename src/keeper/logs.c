@@ -76,7 +76,12 @@ void logfile_close(struct logfile *f)
 	*f = (struct logfile){.fd = -1};
 }
 
-/* --- the keeper's own --- */
+/* --- the keeper's own ---
+ *
+ * Lines that the guest brings about, as many as it likes, get a share of keeper.log in each run, and a log of their own
+ * after that: it cannot push out what the keeper has to say. */
+
+enum { LINE_HEAD = 40 /* time and name in front of a line, about */ };
 
 int keeper_log_open(struct keeper *k, struct hull_error *err)
 {
@@ -89,16 +94,41 @@ int keeper_log_open(struct keeper *k, struct hull_error *err)
 	return r;
 }
 
+/* A line into one of the two, rotated when it is full. */
+static void line_to(struct logfile *f, const char *line)
+{
+	struct stat st;
+	if (f->fd >= 0 && fstat(f->fd, &st) == 0 && (uint64_t)st.st_size > f->cap)
+		rotate(f); /* keeps the number that base/log.h was given */
+	hull_log("%s", line);
+}
+
+static int open_guest_log(struct keeper *k)
+{
+	_cleanup_free_ char *path = hull_sandbox_path(&k->paths, k->sb.name, "guest.log");
+	return path ? logfile_open(&k->guest_log, path, LOG_CAP, false, NULL) : -ENOMEM;
+}
+
 void keeper_log_guest(struct keeper *k, const char *fmt, ...)
 {
 	char line[1024];
 	va_list ap;
 	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
+	int n = vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	struct logfile *f = &k->keeper_log;
-	struct stat st;
-	if (f->fd >= 0 && fstat(f->fd, &st) == 0 && (uint64_t)st.st_size > f->cap)
-		rotate(f); /* keeps the number that base/log.h was given */
-	hull_log("%s", line);
+	if (k->guest_said < GUEST_LOG_SHARE) {
+		k->guest_said += LINE_HEAD + (n < 0 ? 0 : (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
+		line_to(&k->keeper_log, line);
+		return;
+	}
+	if (k->guest_log.fd < 0) {
+		int r = open_guest_log(k);
+		if (r == 0)
+			line_to(&k->keeper_log, "the guest has a lot to say: from here on its lines are in guest.log");
+		if (r < 0)
+			return;
+	}
+	hull_log_open(k->guest_log.fd, "keeper");
+	line_to(&k->guest_log, line);
+	hull_log_open(k->keeper_log.fd, "keeper");
 }

@@ -245,7 +245,7 @@ static void on_stream_closed(struct stream *s, int code, const char *message)
 	/* The guest's word for "nobody has it mounted any more". */
 	if (sv->mount && !sv->over && code == -ECANCELED && sv->mount->state == MOUNTED) {
 		sv->mount->state = GONE;
-		hull_log("%s was unmounted in the sandbox", sv->mount->path);
+		keeper_log_guest(sv->k, "%s was unmounted in the sandbox", sv->mount->path);
 	}
 	if (sv->fd >= 0)
 		server_hang_up(sv);

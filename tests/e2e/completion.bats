@@ -53,7 +53,7 @@ offers() { # WORD...
 	[ -z "$(offers hull docker "$a" --)" ]
 	[ -z "$(offers hull fork "$a" '')" ]
 	[ -z "$(offers hull wait "$a" '')" ]
-	[ "$(offers hull logs "$a" '')" = "docker engine keeper serial" ]
+	[ "$(offers hull logs "$a" '')" = "docker engine guest keeper serial" ]
 	[ "$(offers hull logs -n 5 "$a" se)" = serial ]
 	[ "$(offers hull mount "${b%?}")" = "$b" ]
 	[ "$(offers hull mount "$b" pro)" = project ]

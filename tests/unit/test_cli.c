@@ -430,12 +430,32 @@ static void filtered(const char *in, size_t n, size_t step, const char *want)
 	assert_string_equal((const char *)hull_buf_bytes(&out), want);
 }
 
+static void test_json_safe(void **state)
+{
+	(void)state;
+	json_t *in = json_pack("{s:s, s:s}", "engine",
+			       "qemu \xc2\x9b"
+			       "2J \x7f \xe2\x80\xae \xf3\xa0\x81\x81 \033[m",
+			       "plain", "gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80");
+	_cleanup_free_ char *json = json_dumps(in, JSON_INDENT(2) | JSON_SORT_KEYS), *safe = out_json_safe(json);
+	assert_string_equal(safe, "{\n  \"engine\": \"qemu \\u009b2J \\u007f \\u202e \\udb40\\udc41 \\u001b[m\",\n"
+				  "  \"plain\": \"gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80\"\n}");
+	json_t *back = json_loads(safe, 0, NULL);
+	assert_true(json_equal(in, back));
+	json_decref(back);
+	json_decref(in);
+}
+
 static void test_filter(void **state)
 {
 	static const struct {
 		const char *in, *out;
 	} cases[] = {
 		{"plain\ttext\r\n", "plain\ttext\r\n"},
+		{"password ok\rdenied\r\r\n", "password ok^Mdenied\r\n"},
+		{"denied\b\b\b\b\b\bok", "denied^H^H^H^H^H^Hok"},
+		{"a\r", "a"},
+		{"\xc3\rx", "?^Mx"},
 		{"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80",
 		 "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80"},
 		{"\033[1;31mred\033[0m", "\033[1;31mred\033[0m"},
@@ -633,6 +653,7 @@ int main(void)
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_cpus),
 		cmocka_unit_test(test_env),
+		cmocka_unit_test(test_json_safe),
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_table_output),
 		cmocka_unit_test(test_ps),
