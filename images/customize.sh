@@ -82,6 +82,9 @@ put /etc/gitconfig 0644 <<'END'
 	directory = *
 [init]
 	defaultBranch = main
+# Host and sandbox share an index, and a file's owner has another number in each: what is the same in both is compared.
+[core]
+	checkStat = minimal
 END
 
 # pip and npm install where the user may write, and pip without being told to make a virtual environment first.

@@ -70,7 +70,7 @@ static size_t list_record(struct share_req *r, struct share_inode *dir, int fd, 
 		memcpy(&ino, entries + at, sizeof ino);
 		memcpy(&end.offset, entries + at + SHARE_DIRENT_OFF, sizeof end.offset);
 		uint8_t type = entries[at + SHARE_DIRENT_TYPE];
-		if (type == 0)
+		if (type == 0 || (type == DT_REG && share_meta_nodes_seen()))
 			return 0; /* only looking at each would tell */
 		n += share_put_dirent(to + n, share_guest_ino(r->sh, dir->key.dev, ino), end.offset, type, name,
 				      strlen(name));

@@ -1,9 +1,8 @@
 /* Attributes: what the guest sees of an inode, how long it may believe it, and changing it.
  *
- * Ownership is a mapping, not a fact of the host: the process's own user and groups appear as the guest's user, all
- * others as nobody. Only root in the guest may ask to change an owner (its kernel checks), and what it asks for cannot
- * be kept on the host without privilege, so it is accepted and changes nothing: `tar x` and `cp -a` as root work, and
- * the files stay the user's. Setuid and setgid bits are dropped from everything but directories.
+ * Ownership is a mapping: what is kept beside a file (meta.h), else the process's own user and groups appear as the
+ * guest's user, all others as nobody. Who may change what is for the guest's kernel to check (default_permissions); the
+ * host checks again, with the rights of this process.
  *
  * Lifetimes: for ever in directories that are watched (a change is notified); otherwise 100 ms. A file that
  * has, or had, more than one link can change through a name nobody watches: unless it is watched by itself (watch.c)
@@ -23,18 +22,12 @@ uint64_t share_guest_ino(const struct hull_share *sh, uint64_t dev, uint64_t ino
 	return dev == sh->root_dev ? ino : ino ^ (dev * 0x9e3779b97f4a7c15u) << 40;
 }
 
-static bool own_group(const struct hull_share *sh, gid_t gid)
-{
-	for (int i = 0; i < sh->group_count; i++)
-		if (sh->groups[i] == gid)
-			return true;
-	return false;
-}
-
 void share_fill_attr(struct hull_share *sh, const struct share_stat *st, struct fuse_attr *out)
 {
 	struct share_key key;
+	struct share_meta m;
 	share_key_of(st, &key);
+	share_meta_view(sh, st, &m);
 	*out = (struct fuse_attr){
 		.ino = share_guest_ino(sh, key.dev, key.ino),
 		.size = st->x.stx_size,
@@ -45,12 +38,11 @@ void share_fill_attr(struct hull_share *sh, const struct share_stat *st, struct 
 		.atimensec = st->x.stx_atime.tv_nsec,
 		.mtimensec = st->x.stx_mtime.tv_nsec,
 		.ctimensec = st->x.stx_ctime.tv_nsec,
-		.mode = st->x.stx_mode,
+		.mode = m.mode,
 		.nlink = st->x.stx_nlink,
-		/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): statx(2) filled it */
-		.uid = st->x.stx_uid == sh->uid ? sh->config.guest_uid : SHARE_NOBODY,
-		.gid = own_group(sh, st->x.stx_gid) ? sh->config.guest_gid : SHARE_NOBODY,
-		.rdev = 0, /* devices are inert: nothing in the guest gets a number to use */
+		.uid = m.uid,
+		.gid = m.gid,
+		.rdev = m.rdev, /* the guest's own; those of the host have none to use */
 		.blksize = st->x.stx_blksize,
 	};
 }
@@ -71,6 +63,7 @@ void share_attr_valid(struct hull_share *sh, struct share_inode *ino, const stru
 	ino->told_size = st->x.stx_size;
 	bool loose = ino->type != S_IFDIR && !__atomic_load_n(&ino->marked, __ATOMIC_ACQUIRE) &&
 		     (st->x.stx_nlink > 1 || ino->loose);
+	atomic_store(&ino->setid, (st->x.stx_mode & (S_ISUID | S_ISGID)) != 0);
 	pthread_mutex_unlock(&sh->lock);
 	*nsec = watched ? 0 : UNWATCHED_NSEC;
 	if (!watched)
@@ -118,18 +111,31 @@ static struct timespec when(uint32_t valid, uint32_t set, uint32_t now, uint64_t
 	return (struct timespec){.tv_sec = (time_t)sec, .tv_nsec = nsec < 1000000000 ? nsec : 0};
 }
 
-static int set_mode(struct hull_share *sh, struct share_inode *ino, int fd, uint32_t mode)
+/* Owner, group and mode. A new owner takes the set-id bits of a file away, as the kernel does where it knows them. */
+static int set_owner_mode(struct hull_share *sh, int fd, const struct fuse_setattr_in *in)
 {
-	char name[16];
-	if (ino->type == S_IFLNK)
-		return -EOPNOTSUPP;
-	mode &= ino->type == S_IFDIR ? 03777 : 0777;
-	snprintf(name, sizeof name, "%d", fd);
-	return fchmodat(sh->proc_fd, name, mode, 0) < 0 ? -errno : 0;
+	struct share_stat st;
+	struct share_meta want;
+	int e = share_statx(fd, "", &st);
+	if (e < 0)
+		return e;
+	if (S_ISLNK(st.host_mode))
+		return in->valid & FATTR_MODE ? -EOPNOTSUPP : 0;
+	share_meta_view(sh, &st, &want);
+	if (in->valid & FATTR_UID && in->uid != UINT32_MAX)
+		want.uid = in->uid;
+	if (in->valid & FATTR_GID && in->gid != UINT32_MAX)
+		want.gid = in->gid;
+	if (in->valid & (FATTR_UID | FATTR_GID) && !S_ISDIR(want.mode))
+		want.mode &= ~(uint32_t)(want.mode & S_IXGRP ? S_ISUID | S_ISGID : S_ISUID);
+	if (in->valid & FATTR_MODE)
+		want.mode = (want.mode & S_IFMT) | (in->mode & 07777);
+	return share_meta_change(sh, fd, &st, &want);
 }
 
-static int set_size(struct hull_share *sh, struct share_inode *ino, const struct fuse_setattr_in *in)
+static int set_size(struct share_req *r, struct share_inode *ino, const struct fuse_setattr_in *in)
 {
+	struct hull_share *sh = r->sh;
 	if (in->size > INT64_MAX)
 		return -EFBIG;
 	if (ino->type != S_IFREG)
@@ -139,7 +145,7 @@ static int set_size(struct hull_share *sh, struct share_inode *ino, const struct
 	if (h && h->inode == ino && h->writable) {
 		e = ftruncate(h->fd, (off_t)in->size) < 0 ? -errno : 0;
 	} else {
-		_cleanup_close_ int fd = share_open_inode(sh, ino, O_WRONLY, NULL);
+		_cleanup_close_ int fd = share_open_for(r, ino, O_WRONLY, NULL);
 		e = fd < 0 ? fd : ftruncate(fd, (off_t)in->size) < 0 ? -errno : 0;
 	}
 	share_handle_put(sh, h);
@@ -162,15 +168,12 @@ void share_op_setattr(struct share_req *r, struct share_inode *ino)
 	} else if (share_is_ro(sh, ino)) {
 		e = -EROFS;
 	} else {
-		if (in->valid & FATTR_MODE)
-			e = set_mode(sh, ino, at.fd, in->mode);
+		if (in->valid & (FATTR_MODE | FATTR_UID | FATTR_GID))
+			e = set_owner_mode(sh, at.fd, in);
 		if (e == 0 && in->valid & FATTR_SIZE)
-			e = set_size(sh, ino, in);
-		if (e == 0 && in->valid & FATTR_KILL_SUIDGID && sh->privileged) {
-			e = share_statx(at.fd, "", &st);
-			if (e == 0 && st.x.stx_mode & (S_ISUID | S_ISGID) && ino->type == S_IFREG)
-				e = set_mode(sh, ino, at.fd, st.x.stx_mode);
-		}
+			e = set_size(r, ino, in);
+		if (e == 0 && in->valid & FATTR_KILL_SUIDGID)
+			e = share_meta_kill_setid(sh, ino, at.fd);
 		if (e == 0 && in->valid & (FATTR_ATIME | FATTR_MTIME)) {
 			struct timespec ts[2] = {
 				when(in->valid, FATTR_ATIME, FATTR_ATIME_NOW, in->atime, in->atimensec),

@@ -78,6 +78,10 @@ static const int allowed[] = {
 	SCMP_SYS(fsetxattr),
 	SCMP_SYS(flistxattr),
 	SCMP_SYS(fremovexattr),
+	SCMP_SYS(getxattr), /* of O_PATH descriptors, by /proc/self/fd */
+	SCMP_SYS(lgetxattr),
+	SCMP_SYS(setxattr),
+	SCMP_SYS(removexattr),
 	SCMP_SYS(fstatfs),
 	SCMP_SYS(umask),
 	/* itself */

@@ -39,7 +39,7 @@ void share_op_opendir(struct share_req *r, struct share_inode *ino)
 		return share_reply(r, -ENOTDIR, NULL, 0);
 	if (sh->no_opendir)
 		return share_reply(r, -ENOSYS, NULL, 0);
-	int fd = share_open_inode(sh, ino, O_RDONLY, NULL);
+	int fd = share_open_for(r, ino, O_RDONLY, NULL);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
 	share_watch_dir(sh, ino, fd);
@@ -131,6 +131,8 @@ static ssize_t fill(struct share_req *r, struct share_handle *h, size_t size, bo
 				ino = entry.attr.ino;
 			}
 		}
+		if (e.type == DT_REG && !entry.nodeid && share_meta_nodes_seen())
+			e.type = DT_UNKNOWN; /* it may be one of the guest's nodes */
 		if (plus)
 			memcpy(r->scratch + at, &entry, sizeof entry);
 		share_put_dirent(r->scratch + at + head, ino, e.next, e.type, e.name, e.len);
@@ -156,7 +158,7 @@ static struct share_handle *stream_at(struct share_req *r, struct share_inode *i
 	struct share_handle *h = offset ? share_stream_take(r->sh, ino, offset) : NULL;
 	if (h)
 		return h;
-	int fd = ino->type == S_IFDIR ? share_open_inode(r->sh, ino, O_RDONLY, NULL) : -ENOTDIR;
+	int fd = ino->type == S_IFDIR ? share_open_for(r, ino, O_RDONLY, NULL) : -ENOTDIR;
 	if (fd >= 0) {
 		share_watch_dir(r->sh, ino, fd);
 		h = share_stream_new(r->sh, ino, fd);

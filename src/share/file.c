@@ -58,14 +58,6 @@ static struct keeping keep_pages(struct hull_share *sh, struct share_inode *ino,
 	return (struct keeping){.told = told, .same = same};
 }
 
-static int kill_setid(const struct hull_share *sh, int fd)
-{
-	struct stat st;
-	if (!sh->privileged || fstat(fd, &st) < 0 || !(st.st_mode & (S_ISUID | S_ISGID)))
-		return 0;
-	return fchmod(fd, st.st_mode & 01777) < 0 ? -errno : 0;
-}
-
 /* Need the guest not tell of closing it? Not of what was only read, nor of what was only written where closing has
  * nothing to report; that saves a round trip a file, and the fcntl locks taken by such a handle are dropped when it is
  * released. What can be mapped to be written is flushed: pages may be dirty. A relay may answer that, where there is
@@ -96,14 +88,14 @@ void share_op_open(struct share_req *r, struct share_inode *ino)
 		flags = O_RDONLY; /* it opens for writing only so that the guest's watchers see a close */
 	if ((flags != O_RDONLY || in->flags & O_TRUNC) && !r->announcer && share_is_ro(sh, ino))
 		return share_reply(r, -EROFS, NULL, 0);
-	int fd = share_open_inode(sh, ino, flags, &st);
+	int fd = share_open_for(r, ino, flags, &st);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
 	int e = 0;
 	if (in->flags & O_TRUNC && !r->announcer)
 		e = flags == O_RDONLY ? 0 : ftruncate(fd, 0) < 0 ? -errno : 0;
 	if (e == 0 && in->open_flags & FUSE_OPEN_KILL_SUIDGID)
-		e = kill_setid(sh, fd);
+		e = share_meta_kill_setid(sh, ino, fd);
 	if (e < 0) {
 		close(fd);
 		return share_reply(r, e, NULL, 0);
@@ -170,6 +162,20 @@ static void reply_created(struct share_req *r, struct share_inode *dir, const ch
 	}
 }
 
+/* A descriptor or -errno. */
+static int create(struct share_req *r, const struct share_inode *dir, int at, const char *name, int flags,
+		  uint32_t mode)
+{
+	struct share_meta want;
+	if (!share_meta_new(r, dir, at, S_IFREG | (mode & 07777), &want))
+		return share_meta_create(r->sh, at, name, flags, &want);
+	int fd = openat(at, name,
+			flags | ((flags & O_TMPFILE) == O_TMPFILE ? 0 : O_CREAT) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK |
+				O_NOCTTY,
+			mode & 0777);
+	return fd < 0 ? -errno : fd;
+}
+
 void share_op_create(struct share_req *r, struct share_inode *dir)
 {
 	struct hull_share *sh = r->sh;
@@ -189,8 +195,10 @@ void share_op_create(struct share_req *r, struct share_inode *dir)
 		return share_reply(r, at, NULL, 0);
 	share_watch_dir(sh, dir, at);
 	int flags = access_flags(sh, in->flags) | (int)(in->flags & O_EXCL);
-	int fd = openat(at, name, flags | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, in->mode & 0777);
-	e = fd < 0 ? -errno : 0;
+	int fd = create(r, dir, at, name, flags, in->mode);
+	if (share_meta_ease(r, dir, at, fd))
+		fd = create(r, dir, at, name, flags, in->mode);
+	e = fd < 0 ? fd : 0;
 	share_unpin(sh, dir);
 	if (e < 0)
 		return share_reply(r, e == -ELOOP ? -ESTALE : e, NULL, 0);
@@ -209,8 +217,10 @@ void share_op_tmpfile(struct share_req *r, struct share_inode *dir)
 	if (at < 0)
 		return share_reply(r, at, NULL, 0);
 	int flags = access_flags(sh, in->flags) | (int)(in->flags & O_EXCL);
-	int fd = openat(at, ".", flags | O_TMPFILE | O_CLOEXEC, in->mode & 0777);
-	int e = fd < 0 ? -errno : 0;
+	int fd = create(r, dir, at, ".", flags | O_TMPFILE, in->mode);
+	if (share_meta_ease(r, dir, at, fd))
+		fd = create(r, dir, at, ".", flags | O_TMPFILE, in->mode);
+	int e = fd < 0 ? fd : 0;
 	share_unpin(sh, dir);
 	if (e < 0)
 		return share_reply(r, e, NULL, 0);
@@ -263,7 +273,7 @@ void share_op_write(struct share_req *r, struct share_inode *ino)
 	ssize_t n = share_is_ro(sh, ino) ? (errno = EROFS, -1) : pwritev2(h->fd, &iov, 1, (off_t)in->offset, flags);
 	int e = n < 0 ? -errno : 0;
 	if (e == 0 && in->write_flags & FUSE_WRITE_KILL_SUIDGID)
-		kill_setid(sh, h->fd);
+		share_meta_kill_setid(sh, ino, h->fd);
 	if (e == 0 && append) {
 		/* The guest's kernel put these bytes into its cache where it believed the end was. */
 		struct stat st;

@@ -21,7 +21,10 @@ int share_statx(int fd, const char *name, struct share_stat *st)
 {
 	int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name ? 0 : AT_EMPTY_PATH);
 	st->generation = 0;
-	return statx(fd, name, flags, STATX_BASIC_STATS | STATX_BTIME, &st->x) < 0 ? -errno : 0;
+	if (statx(fd, name, flags, STATX_BASIC_STATS | STATX_BTIME, &st->x) < 0)
+		return -errno;
+	share_meta_load(fd, name, st);
+	return 0;
 }
 
 static uint64_t of_handle(int type, const uint8_t *handle, uint32_t len)

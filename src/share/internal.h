@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "share/meta.h"
 #include "share/share.h"
 
 #include <linux/fuse.h>
@@ -36,8 +37,11 @@ struct share_key {
 };
 
 struct share_stat {
-	struct statx x;
+	struct statx x;      /* stx_mode is what the guest sees */
 	uint64_t generation; /* from share_identify() */
+	uint32_t host_mode;
+	bool recorded; /* meta.h: meta is what is kept beside it */
+	struct share_meta meta;
 };
 
 struct share_handle;
@@ -77,6 +81,7 @@ struct share_inode {
 	int64_t ctime_sec; /* of the content the guest's page cache may hold, from its last OPEN */
 	uint32_t ctime_nsec;
 	uint64_t told_size; /* files: what the guest was last told */
+	atomic_bool setid;  /* the guest was told of a set-id bit */
 	bool partial;       /* files: the guest wrote a part of a page, which its kernel then has to read to show it */
 };
 
@@ -131,7 +136,6 @@ struct hull_share {
 	uid_t uid;
 	gid_t *groups;
 	int group_count;
-	bool privileged; /* the kernel would not drop setuid bits for us */
 	uint64_t root_dev;
 	atomic_bool no_generations; /* seen a file system that has none */
 

@@ -1,7 +1,7 @@
 /* Names: looking them up, making, moving and removing them.
  *
- * What the guest may make: regular files, directories, symlinks, hard links, fifos, sockets. A fifo or a socket of the
- * guest's carries nothing across: each kernel connects only its own processes through it. Device nodes are refused.
+ * What the guest may make: all there is. What the host cannot or must not have is kept beside a file (meta.h): owners
+ * other than the guest's user, fifos, sockets, device nodes.
  *
  * The announcer (docs/workspace.md, "Watchers") is the one process in the guest whose operations here change nothing:
  * it makes names that exist already and removes names that are gone already, so that the guest's kernel tells its
@@ -144,6 +144,8 @@ void share_op_lookup(struct share_req *r, struct share_inode *dir)
 	share_watch_dir(r->sh, dir, fd); /* first watch, then look: nothing can change in between unseen */
 	share_ahead_siblings(r, dir, name);
 	e = share_identify(r->sh, fd, name, &st);
+	if (share_meta_ease(r, dir, fd, e))
+		e = share_identify(r->sh, fd, name, &st);
 	share_unpin(r->sh, dir);
 	if (e == 0) {
 		share_ahead_known(r, dir, name, &st);
@@ -163,12 +165,15 @@ void share_op_lookup(struct share_req *r, struct share_inode *dir)
 /* Make `name` by `make`, then answer with its entry. */
 struct making {
 	mode_t mode;
+	uint32_t rdev;
 	const char *target;       /* symlink */
 	struct share_inode *from; /* hard link */
 };
 
-static int make_it(struct hull_share *sh, int fd, const char *name, const struct making *m)
+static int make_it(struct share_req *r, const struct share_inode *dir, int fd, const char *name, const struct making *m)
 {
+	struct hull_share *sh = r->sh;
+	struct share_meta want;
 	if (m->from) {
 		struct share_at at;
 		char number[16];
@@ -182,6 +187,10 @@ static int make_it(struct hull_share *sh, int fd, const char *name, const struct
 	}
 	if (m->target)
 		return symlinkat(m->target, fd, name) < 0 ? -errno : 0;
+	if (!share_meta_new(r, dir, fd, m->mode, &want)) {
+		want.rdev = m->rdev;
+		return share_meta_make(sh, fd, name, &want);
+	}
 	if (S_ISDIR(m->mode))
 		return mkdirat(fd, name, m->mode & 01777) < 0 ? -errno : 0;
 	return mknodat(fd, name, m->mode & (S_IFMT | 0777), 0) < 0 ? -errno : 0;
@@ -195,7 +204,9 @@ static void make(struct share_req *r, struct share_inode *dir, const char *name,
 	int fd = exists ? share_pin(r->sh, dir) : pin_for_change(r, dir, name);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
-	e = exists ? 0 : r->announcer ? -EPERM : make_it(r->sh, fd, name, m);
+	e = exists ? 0 : r->announcer ? -EPERM : make_it(r, dir, fd, name, m);
+	if (share_meta_ease(r, dir, fd, e))
+		e = make_it(r, dir, fd, name, m);
 	if (e == 0)
 		e = share_identify(r->sh, fd, name, &st);
 	share_unpin(r->sh, dir);
@@ -218,9 +229,10 @@ void share_op_mknod(struct share_req *r, struct share_inode *dir)
 	const char *name = in ? share_name(r, &e) : NULL;
 	if (!name)
 		return share_reply(r, e, NULL, 0);
-	if (!S_ISREG(in->mode) && !S_ISFIFO(in->mode) && !S_ISSOCK(in->mode))
+	bool device = S_ISCHR(in->mode) || S_ISBLK(in->mode);
+	if (!device && !S_ISREG(in->mode) && !S_ISFIFO(in->mode) && !S_ISSOCK(in->mode))
 		return share_reply(r, -EPERM, NULL, 0);
-	make(r, dir, name, &(struct making){.mode = in->mode});
+	make(r, dir, name, &(struct making){.mode = in->mode & (S_IFMT | 07777), .rdev = device ? in->rdev : 0});
 }
 
 void share_op_mkdir(struct share_req *r, struct share_inode *dir)
@@ -328,6 +340,8 @@ static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
 		return share_reply(r, fd, NULL, 0);
 	struct loss loss = prepare_loss(r->sh, fd, name);
 	e = unlinkat(fd, name, flags) < 0 ? -errno : 0;
+	if (share_meta_ease(r, dir, fd, e))
+		e = unlinkat(fd, name, flags) < 0 ? -errno : 0;
 	if (e == 0)
 		lose(r->sh, &loss);
 	share_unpin(r->sh, dir);
@@ -357,6 +371,21 @@ static struct share_inode *moved(struct hull_share *sh, int fd, struct share_ino
 	return ino;
 }
 
+/* Both directories must let the name go and come; and a directory that is moved holds `..`, so it must let us write. */
+static int move(struct share_req *r, struct share_inode *const dirs[2], const int fds[2], const char *const names[2],
+		uint32_t flags)
+{
+	int e = 0;
+	for (int tries = 0; tries < 5; tries++) {
+		e = renameat2(fds[0], names[0], fds[1], names[1], flags) < 0 ? -errno : 0;
+		if (!share_meta_ease(r, dirs[0], fds[0], e) && !share_meta_ease(r, dirs[1], fds[1], e) &&
+		    !share_meta_ease_named(r, fds[0], names[0], e) &&
+		    !(flags & RENAME_EXCHANGE && share_meta_ease_named(r, fds[1], names[1], e)))
+			break;
+	}
+	return e;
+}
+
 static void do_rename(struct share_req *r, struct share_inode *from, uint64_t to_id, uint32_t flags)
 {
 	struct hull_share *sh = r->sh;
@@ -377,7 +406,8 @@ static void do_rename(struct share_req *r, struct share_inode *from, uint64_t to
 	} else {
 		bool exchange = flags & RENAME_EXCHANGE;
 		struct loss loss = exchange ? (struct loss){0} : prepare_loss(sh, b, to_name);
-		e = renameat2(a, name, b, to_name, flags) < 0 ? -errno : 0;
+		e = move(r, (struct share_inode *[2]){from, to}, (int[2]){a, b}, (const char *[2]){name, to_name},
+			 flags);
 		if (e == 0) {
 			lose(sh, &loss);
 			struct share_inode *there = moved(sh, b, to, to_name);

@@ -339,7 +339,6 @@ int hull_share_new(const struct hull_share_config *config, struct hull_share **o
 	if (!sh->config.max_told)
 		sh->config.max_told = 24576;
 	sh->uid = geteuid();
-	sh->privileged = sh->uid == 0;
 	sh->proc_fd = -1;
 	pthread_mutex_init(&sh->lock, NULL);
 	pthread_mutex_init(&sh->waits, NULL);

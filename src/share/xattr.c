@@ -28,6 +28,12 @@ static bool is_user(const char *name)
 	return !strncmp(name, "user.", 5) && name[5];
 }
 
+/* The server's own (meta.h): for the guest there is none of that name, and it makes none. */
+static bool is_ours(const char *name)
+{
+	return !strncmp(name, SHARE_META_PREFIX, sizeof SHARE_META_PREFIX - 1);
+}
+
 static void reply_value(struct share_req *r, ssize_t n, uint32_t size)
 {
 	struct fuse_getxattr_out out = {.size = n < 0 ? 0 : (uint32_t)n};
@@ -47,9 +53,9 @@ void share_op_getxattr(struct share_req *r, struct share_inode *ino)
 	const char *name = in ? xattr_name(r) : NULL;
 	if (!name)
 		return share_reply(r, -EINVAL, NULL, 0);
-	if (!is_user(name) || !may_have(ino))
+	if (!is_user(name) || is_ours(name) || !may_have(ino))
 		return share_reply(r, is_user(name) ? -ENODATA : -EOPNOTSUPP, NULL, 0);
-	_cleanup_close_ int fd = share_open_inode(r->sh, ino, O_RDONLY, NULL);
+	_cleanup_close_ int fd = share_open_for(r, ino, O_RDONLY, NULL);
 	ssize_t n = fd < 0 ? fd : fgetxattr(fd, name, r->scratch, XATTR_SIZE_MAX);
 	reply_value(r, fd >= 0 && n < 0 ? -errno : n, in->size);
 }
@@ -61,7 +67,7 @@ void share_op_listxattr(struct share_req *r, struct share_inode *ino)
 		return share_reply(r, -EINVAL, NULL, 0);
 	if (!may_have(ino))
 		return reply_value(r, 0, in->size);
-	_cleanup_close_ int fd = share_open_inode(r->sh, ino, O_RDONLY, NULL);
+	_cleanup_close_ int fd = share_open_for(r, ino, O_RDONLY, NULL);
 	char *list = (char *)r->scratch + XATTR_LIST_MAX;
 	ssize_t n = fd < 0 ? fd : flistxattr(fd, list, XATTR_LIST_MAX);
 	if (fd >= 0 && n < 0)
@@ -69,7 +75,7 @@ void share_op_listxattr(struct share_req *r, struct share_inode *ino)
 	size_t kept = 0;
 	for (ssize_t at = 0; at < n;) {
 		size_t len = strnlen(list + at, (size_t)(n - at)) + 1;
-		if (is_user(list + at)) {
+		if (is_user(list + at) && !is_ours(list + at)) {
 			memcpy(r->scratch + kept, list + at, len);
 			kept += len;
 		}
@@ -88,12 +94,14 @@ void share_op_setxattr(struct share_req *r, struct share_inode *ino)
 		return share_reply(r, in && in->size > XATTR_SIZE_MAX ? -E2BIG : -EINVAL, NULL, 0);
 	if (!is_user(name))
 		return share_reply(r, -EOPNOTSUPP, NULL, 0);
-	if (!may_have(ino))
+	if (is_ours(name) || !may_have(ino))
 		return share_reply(r, -EPERM, NULL, 0);
 	if (share_is_ro(r->sh, ino))
 		return share_reply(r, -EROFS, NULL, 0);
-	_cleanup_close_ int fd = share_open_inode(r->sh, ino, O_RDONLY, NULL);
+	_cleanup_close_ int fd = share_open_for(r, ino, O_RDONLY, NULL);
 	int e = fd < 0 ? fd : fsetxattr(fd, name, r->in.p, in->size, (int)(in->flags & 3)) < 0 ? -errno : 0;
+	if (fd >= 0 && share_meta_ease(r, ino, fd, e))
+		e = fsetxattr(fd, name, r->in.p, in->size, (int)(in->flags & 3)) < 0 ? -errno : 0;
 	share_reply(r, e, NULL, 0);
 }
 
@@ -102,11 +110,15 @@ void share_op_removexattr(struct share_req *r, struct share_inode *ino)
 	const char *name = xattr_name(r);
 	if (!name)
 		return share_reply(r, -EINVAL, NULL, 0);
+	if (is_ours(name))
+		return share_reply(r, -ENODATA, NULL, 0);
 	if (!is_user(name) || !may_have(ino))
 		return share_reply(r, is_user(name) ? -EPERM : -EOPNOTSUPP, NULL, 0);
 	if (share_is_ro(r->sh, ino))
 		return share_reply(r, -EROFS, NULL, 0);
-	_cleanup_close_ int fd = share_open_inode(r->sh, ino, O_RDONLY, NULL);
+	_cleanup_close_ int fd = share_open_for(r, ino, O_RDONLY, NULL);
 	int e = fd < 0 ? fd : fremovexattr(fd, name) < 0 ? -errno : 0;
+	if (fd >= 0 && share_meta_ease(r, ino, fd, e))
+		e = fremovexattr(fd, name) < 0 ? -errno : 0;
 	share_reply(r, e, NULL, 0);
 }

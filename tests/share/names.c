@@ -19,16 +19,16 @@ static void modes(void)
 	CHECK((st.st_mode & 07777) == 0644, "umask applies to files");
 	CHECK(mkdir("m2", 0777) == 0 && stat("m2", &st) == 0 && (st.st_mode & 07777) == 0755, "and to directories");
 	CHECK(chmod("m1", 0600) == 0 && stat("m1", &st) == 0 && (st.st_mode & 07777) == 0600, "chmod");
-	CHECK(chmod("m1", 04755) == 0 && stat("m1", &st) == 0 && !(st.st_mode & 07000), "setuid does not stick");
-	CHECK(chmod("m1", 02755) == 0 && stat("m1", &st) == 0 && !(st.st_mode & 07000), "nor setgid");
+	CHECK(chmod("m1", 04755) == 0 && stat("m1", &st) == 0 && (st.st_mode & 07777) == 04755, "setuid is kept");
+	CHECK(chmod("m1", 02755) == 0 && stat("m1", &st) == 0 && (st.st_mode & 07777) == 02755, "setgid too");
 	CHECK(chmod("m2", 01777) == 0 && stat("m2", &st) == 0 && (st.st_mode & 07777) == 01777, "sticky directory");
 	int fd = open("m1", O_RDWR);
 	CHECK(fchmod(fd, 0640) == 0 && fstat(fd, &st) == 0 && (st.st_mode & 07777) == 0640, "fchmod");
 	CHECK(stat("m1", &st) == 0 && chown("m1", st.st_uid, st.st_gid) == 0, "chown to what it is");
 	if (geteuid() == 0) {
 		struct stat now;
-		CHECK(chown("m1", 0, 0) == 0 && stat("m1", &now) == 0 && now.st_uid == st.st_uid,
-		      "chown by root is accepted");
+		CHECK(chown("m1", 999, 998) == 0 && stat("m1", &now) == 0 && now.st_uid == 999 && now.st_gid == 998,
+		      "chown by root");
 	}
 	struct timespec ts[2] = {{.tv_sec = 1234567890, .tv_nsec = 123456789},
 				 {.tv_sec = 987654321, .tv_nsec = 987654321}};
@@ -53,6 +53,34 @@ static void modes(void)
 	FAILS(access("nothing", F_OK), ENOENT, "access to nothing");
 	struct statvfs v;
 	CHECK(statvfs(".", &v) == 0 && v.f_blocks > 0 && v.f_namemax == 255, "statvfs");
+}
+
+/* As root: what the host's user cannot have. */
+static void owners(void)
+{
+	CHECK(mknod("c5", S_IFCHR | 0666, 0x103) == 0 && lstat("c5", &st) == 0 && S_ISCHR(st.st_mode) &&
+		      st.st_rdev == 0x103,
+	      "a device node");
+	FAILS(open("c5", O_RDONLY), EACCES, "that does nothing");
+	CHECK(mkdir("c6", 0755) == 0 && stat("c6", &st) == 0 && st.st_uid == 0, "what root makes is root's");
+	CHECK(chown("c6", 999, 998) == 0 && chmod("c6", 02770) == 0 && put_file("c6/f", "x") == 0,
+	      "a setgid directory");
+	CHECK(stat("c6/f", &st) == 0 && st.st_uid == 0 && st.st_gid == 998, "gives its group");
+	CHECK(mkdir("c6/d", 0755) == 0 && stat("c6/d", &st) == 0 && st.st_gid == 998 && st.st_mode & S_ISGID,
+	      "and the bit to a directory");
+	CHECK(rmdir("c6/d") == 0 && unlink("c6/f") == 0 && rmdir("c6") == 0, "done with it");
+	/* Modes that keep the server itself out keep root in the guest from nothing. */
+	CHECK(mkdir("c7", 0755) == 0 && put_file("c7/f", "x") == 0, "a tree");
+	CHECK(chown("c7", 1000, 1000) == 0 && chown("c7/f", 1000, 1000) == 0, "of the guest's user");
+	CHECK(chmod("c7/f", 0444) == 0 && chmod("c7", 0555) == 0, "that cannot be written");
+	CHECK(put_file("c7/f", "more") == 0 && stat("c7/f", &st) == 0 && (st.st_mode & 07777) == 0444,
+	      "is written by root");
+	CHECK(put_file("c7/g", "new") == 0 && unlink("c7/f") == 0 && mkdir("c7/d", 0555) == 0, "in its directory too");
+	CHECK(stat("c7", &st) == 0 && (st.st_mode & 07777) == 0555, "which stays as it is");
+	CHECK(rename("c7/d", "c8") == 0 && rename("c7/g", "c8/g") == 0 && unlink("c8/g") == 0 && rmdir("c8") == 0,
+	      "moved");
+	CHECK(chmod("c7", 0) == 0 && put_file("c7/h", "x") == 0 && unlink("c7/h") == 0 && rmdir("c7") == 0,
+	      "with no permissions at all");
 }
 
 static void creation(void)
@@ -88,7 +116,7 @@ static void creation(void)
 	close(c);
 	close(s);
 	if (geteuid() == 0)
-		FAILS(mknod("c5", S_IFCHR | 0666, 0x103), EPERM, "no device nodes");
+		owners();
 }
 
 static void links(void)

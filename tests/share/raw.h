@@ -16,7 +16,7 @@ struct raw {
 	size_t n, reply_len; /* reply_len counts what is behind the header */
 	int error;           /* of the reply; 1 = there was none */
 	uint64_t unique;
-	uint32_t pid;
+	uint32_t pid, uid, gid;
 	bool marked; /* as the announcer's */
 	struct hull_share_transport t;
 };
@@ -41,7 +41,7 @@ static inline int raw_send(void *ctx, const struct iovec *iov, int count)
 
 static inline bool raw_init(struct raw *c, struct hull_share *sh)
 {
-	*c = (struct raw){.sh = sh, .pid = 1234};
+	*c = (struct raw){.sh = sh, .pid = 1234, .uid = 1000, .gid = 1000};
 	c->request = aligned_alloc(4096, HULL_SHARE_REQUEST_MAX);
 	c->scratch = aligned_alloc(4096, HULL_SHARE_REQUEST_MAX);
 	c->reply = aligned_alloc(4096, HULL_SHARE_REQUEST_MAX);
@@ -58,7 +58,12 @@ static inline void raw_free(struct raw *c)
 
 static inline void raw_begin(struct raw *c, uint32_t opcode, uint64_t node)
 {
-	struct fuse_in_header h = {.opcode = opcode, .nodeid = node, .pid = c->pid, .unique = c->unique += 2};
+	struct fuse_in_header h = {.opcode = opcode,
+				   .nodeid = node,
+				   .pid = c->pid,
+				   .uid = c->uid,
+				   .gid = c->gid,
+				   .unique = c->unique += 2};
 	memcpy(c->request, &h, sizeof h);
 	c->n = sizeof h;
 	if (c->marked)
