@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "guest/child.h"
+#include "guest/oom.h"
 #include "guest/own.h"
 #include "guest/pty.h"
 #include "guest/pump.h"
@@ -70,9 +71,11 @@ struct session {
 	struct hull_buf argv;         /* for SESSION: ARGV fields, ARGV_MAX bytes at most */
 	char *program;                /* for messages */
 	char *cwd;
+	struct session *all_next, *all_prev; /* of all */
 };
 
 static struct session *named;
+static struct session *all;
 static unsigned sessions;
 static unsigned running; /* processes of sessions that have not been reaped */
 
@@ -108,6 +111,9 @@ static void session_free(struct session *s)
 	hull_buf_free(&s->argv);
 	free(s->program);
 	free(s->cwd);
+	if (s->all_next)
+		s->all_next->all_prev = s->all_prev;
+	*(s->all_prev ? &s->all_prev->all_next : &all) = s->all_next;
 	free(s);
 	sessions--;
 }
@@ -244,10 +250,28 @@ static void report_end(struct session *s)
 	session_finish(s);
 }
 
+void hull_exec_tell(pid_t pid, unsigned session, const char *text)
+{
+	char line[320];
+	struct session *s = all;
+	while (s && s->pid != pid && (session == 0 || s->cgroup != session))
+		s = s->all_next;
+	if (!s || s->stream.id == 0 || !s->started || s->reported)
+		return;
+	int n = snprintf(line, sizeof(line), "hull: %s%s", text, s->tty ? "\r\n" : "\n");
+	/* What does not fit now is not said: nobody reads there. */
+	if (n > 0 && (size_t)n < sizeof(line))
+		hull_wire_write(hull_wire, s->stream.id, s->tty ? HULL_CHANNEL_MAIN : HULL_CHANNEL_STDERR, line,
+				(size_t)n);
+}
+
 static void child_ended(struct hull_child *c, int status)
 {
 	struct session *s = hull_container_of(c, struct session, child);
 	running--;
+	if ((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) ||
+	    (WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGKILL))
+		hull_oom_look();
 	s->ended = true;
 	s->group = 0;
 	s->wait_status = status;
@@ -622,6 +646,10 @@ void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 		return;
 	}
 	sessions++;
+	s->all_next = all;
+	if (all)
+		all->all_prev = s;
+	all = s;
 	s->stream = (struct hull_stream){.ops = &exec_ops, .id = stream};
 	s->status_fd = -1;
 	s->tty = r.tty;

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* From the kernel command line. */
 struct hull_options {
@@ -97,6 +98,8 @@ void hull_shares_stop(void);
 unsigned hull_exec_sessions(void);
 /* Tell a new host of the sessions that lost their streams. */
 void hull_exec_announce(void);
+/* A line of hull-init's own to the stderr of the session that has this process as its first, or this number. */
+void hull_exec_tell(pid_t pid, unsigned session, const char *text);
 /* How many of their processes have not been reaped. */
 unsigned hull_exec_running(void);
 /* Start a program that does nothing, as a session's process that first calls `wait`, and wait for its end. For a

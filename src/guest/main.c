@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "guest/child.h"
 #include "guest/loop.h"
+#include "guest/oom.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -87,6 +88,7 @@ static int boot(struct hull_error *err)
 		return r;
 	hull_cgroup_setup();
 	hull_setup();
+	hull_oom_start();
 	if (o.emulated)
 		hull_rehearse_start();
 	hull_net_start();

@@ -40,7 +40,10 @@ others_answer() { for _ in 1 2 3; do [ "$(hull exec shared echo well)" = well ] 
 	engine=$(engine_pid runaway)
 	run hull exec runaway python3 -c 'x = []
 while True: x.append(bytearray(1 << 24))'
-	[ "$status" != 0 ]
+	[ "$status" = 137 ]
+	# Who was killed, and why, is said where it ran and in the log.
+	[[ "$output" == *"python3 (process "*") was killed: out of memory"* ]]
+	hull logs runaway -n 5 | grep -q 'guest: python3 (process .*) was killed: out of memory'
 	others_answer
 	# Not more than the VM's memory and what emulating it takes.
 	[ "$(rss_kib "$engine")" -lt $(((1024 + 700) * 1024)) ]

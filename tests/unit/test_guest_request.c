@@ -1,5 +1,6 @@
 /* Exec requests: what OPEN's arguments become, and what is refused. */
 #include "guest/gitconfig.h"
+#include "guest/oom.h"
 #include "guest/request.h"
 
 #include "base/cleanup.h"
@@ -110,6 +111,38 @@ static void test_gitconfig(void **state)
 	assert_int_equal(hull_gitconfig(NULL, 0, "x\n[core]", NULL, &none), -EINVAL);
 }
 
+static void test_oom_record(void **state)
+{
+	static const char killed[] =
+		"6,1234,99887766,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=7,"
+		"mems_allowed=0,oom_memcg=/work,task_memcg=/work,task=py,pid=5,x,pid=123,uid=1000\n"
+		" SUBSYSTEM=x\n";
+	struct hull_oom o;
+	assert_true(hull_oom_record(killed, sizeof(killed) - 1, &o));
+	assert_int_equal(o.pid, 123);
+	assert_string_equal(o.task, "py,pid=5,x");
+	assert_string_equal(o.group, "/work");
+	static const char whole[] =
+		"6,1,2,-;oom-kill:constraint=CONSTRAINT_NONE,global_oom,task_memcg=/work,task=a\033b,"
+		"pid=7,uid=0";
+	assert_true(hull_oom_record(whole, sizeof(whole) - 1, &o));
+	assert_string_equal(o.task, "a?b");
+	assert_string_equal(o.group, "");
+	/* Not the kernel's word, or not whole. */
+	static const char *const not [] = {
+		"14,1,2,-;oom-kill:constraint=X,oom_memcg=/work,task=a,pid=7,uid=0",
+		"6,1,2,-;killed: oom-kill:task=a,pid=7",
+		"6,1,2,-;oom-kill:constraint=X,task=a",
+		"6,1,2,-;oom-kill:constraint=X,task=a,pid=1,uid=0",
+		"6,1,2,-;oom-kill:constraint=X,task=a,pid=99999999999,uid=0",
+		"oom-kill:constraint=X,task=a,pid=7",
+		";",
+		"",
+	};
+	for (size_t i = 0; i < sizeof(not ) / sizeof(*not ); i++)
+		assert_false(hull_oom_record(not [i], strlen(not [i]), &o));
+}
+
 static void test_linkdir(void **state)
 {
 	for (int given = 0; given < 2; given++) {
@@ -205,10 +238,9 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_command), cmocka_unit_test(test_gitconfig),
-		cmocka_unit_test(test_linkdir), cmocka_unit_test(test_login_shell),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_every_prefix),
-		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_command),      cmocka_unit_test(test_gitconfig),   cmocka_unit_test(test_linkdir),
+		cmocka_unit_test(test_oom_record),   cmocka_unit_test(test_login_shell), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_every_prefix), cmocka_unit_test(test_many),
 	};
 	return cmocka_run_group_tests_name("guest_request", tests, NULL, NULL);
 }
