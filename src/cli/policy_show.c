@@ -46,7 +46,19 @@ static char *joined(const struct hull_rule *r)
 	return strndup(b.len ? (char *)hull_buf_bytes(&b) : "", b.len);
 }
 
-static void ls_json(const struct hull_policy *p, const char *preset)
+static json_t *force_json(const struct policy_force *f, size_t n)
+{
+	json_t *a = json_array();
+	for (size_t i = 0; i < n; i++)
+		if (f[i].state != FORCE_STOPPED)
+			json_array_append_new(a, json_pack("{s:s,s:b,s:b,s:s*}", "name", f[i].name, "in_force",
+							   f[i].state == FORCE_YES, "network",
+							   f[i].state != FORCE_NO_NETWORK, "why",
+							   f[i].why[0] ? f[i].why : NULL));
+	return a;
+}
+
+static void ls_json(const struct hull_policy *p, const char *preset, const struct policy_force *f, size_t n)
 {
 	json_t *rules = json_array();
 	for (size_t i = 0; i < p->count; i++) {
@@ -56,34 +68,21 @@ static void ls_json(const struct hull_policy *p, const char *preset)
 						"rule", r->text, "source", r->source, "methods", list(r->methods),
 						"paths", list(r->paths), "private", r->private_ok));
 	}
-	json_t *j = json_pack("{s:s,s:o}", "preset", preset, "rules", rules);
+	json_t *j = json_pack("{s:s?,s:o,s:o}", "preset", preset, "rules", rules, "sandboxes", force_json(f, n));
 	cli_json(j);
 	json_decref(j);
 }
 
-static int run_ls(struct cli *cli, struct hull_error *err)
+static void ls_table(const struct hull_policy *p, const char *preset)
 {
-	_cleanup_(hull_policy_free) struct hull_policy p = {0};
 	_cleanup_(cli_table_free) struct cli_table t = {.columns = 4};
-	const char *preset = "balanced";
-	if (!sandbox && cli->word_count)
-		sandbox = cli->words[0];
-	int r = policy_build(cli, sandbox, &p, &preset, err);
-	if (r < 0) {
-		struct hull_error why = *err;
-		return hull_fail(err, r, "%s; running sandboxes keep the policy they had", why.msg);
-	}
-	if (as_json) {
-		ls_json(&p, preset);
-		return 0;
-	}
 	cli_cell(&t, CLI_PLAIN, "ACTION");
 	cli_cell(&t, CLI_PLAIN, "RULE");
 	cli_cell(&t, CLI_PLAIN, "ONLY");
 	cli_cell(&t, CLI_PLAIN, "SOURCE");
 	size_t hidden = 0;
-	for (size_t i = 0; i < p.count; i++) {
-		const struct hull_rule *rule = &p.rules[i];
+	for (size_t i = 0; i < p->count; i++) {
+		const struct hull_rule *rule = &p->rules[i];
 		if (hull_starts(rule->source, "preset") && !all) {
 			hidden++;
 			continue;
@@ -96,11 +95,76 @@ static int run_ls(struct cli *cli, struct hull_error *err)
 	}
 	if (t.count > 4)
 		cli_table_print(&t);
-	if (hidden)
+	if (!preset)
+		printf("everything is denied\n");
+	else if (hidden)
 		printf("preset %s: %zu rules that allow (`hull policy ls --all` lists them)\n", preset, hidden);
 	else
 		printf("preset %s\n", preset);
-	return 0;
+}
+
+/* Of those that run, a line each. */
+static void ls_force(const struct policy_force *f, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (f[i].state == FORCE_STOPPED || f[i].state == FORCE_NO_NETWORK)
+			continue;
+		_cleanup_free_ char *why = hull_printable(f[i].why, strlen(f[i].why));
+		cli_tone(f[i].state == FORCE_YES ? CLI_GOOD : CLI_BAD, f[i].state == FORCE_YES ? "in force"
+								       : f[i].state == FORCE_CLOSED
+									       ? "everything is denied"
+								       : f[i].state == FORCE_UNKNOWN ? "unknown"
+												     : "not in force");
+		printf(" in %s%s%s%s\n", f[i].name, f[i].why[0] ? ": " : "", why ? why : "",
+		       f[i].state == FORCE_OTHER ? "; it keeps the policy that it had" : "");
+	}
+}
+
+/* What a running sandbox has, where that is not what the files say. 1 = *out is it. */
+static int from_keeper(const struct policy_force *f, struct hull_policy *out, const char **preset,
+		       struct hull_error *err)
+{
+	const json_t *global = json_object_get(f->told, "global"), *own = json_object_get(f->told, "sandbox");
+	*preset = NULL;
+	if (f->state == FORCE_CLOSED)
+		return 1;
+	if (f->state != FORCE_OTHER)
+		return 0;
+	int r = hull_policy_build(json_string_value(json_object_get(global, "text")),
+				  json_string_value(json_object_get(own, "text")), out, preset, err);
+	return r < 0 ? r : 1;
+}
+
+static int run_ls(struct cli *cli, struct hull_error *err)
+{
+	_cleanup_(hull_policy_free) struct hull_policy p = {0};
+	const char *preset = NULL;
+	struct policy_force *f = NULL;
+	size_t n = 0;
+	if (!sandbox && cli->word_count)
+		sandbox = cli->words[0];
+	_cleanup_free_ char *file = policy_path(cli, sandbox, err); /* there is such a sandbox */
+	int r = file ? policy_force_ask(cli, sandbox, NULL, sandbox != NULL, &f, &n, err) : err->code;
+	if (r == 0 && sandbox && n == 1)
+		r = from_keeper(f, &p, &preset, err);
+	bool other = r > 0;
+	if (r == 0)
+		r = policy_build(cli, sandbox, &p, &preset, err);
+	if (r < 0 && !sandbox && n) {
+		struct hull_error why = *err;
+		hull_fail(err, r, "%s; running sandboxes keep the policy they had (`hull policy ls NAME` shows it)",
+			  why.msg);
+	}
+	if (r >= 0 && as_json) {
+		ls_json(&p, preset, f, n);
+	} else if (r >= 0) {
+		ls_table(&p, preset);
+		ls_force(f, n);
+		if (other)
+			printf("These are the rules in force, not those of the files.\n");
+	}
+	policy_force_free(f, n);
+	return r < 0 ? r : 0;
 }
 
 /* HOST[:PORT][/udp]; port 443 without one. */

@@ -43,10 +43,21 @@ static const struct cli_opt rule_options[] = {
 static const struct cli_opt reset_options[] = {
 	OPT_SANDBOX, {'f', "force", NULL, "no question asked", .flag = &yes}, {0}};
 
-/* Put the new text in place, atomically; a running sandbox sees it at once. */
-static int put(const char *path, const struct hull_buf *text, struct hull_error *err)
+/* Put the new text in place, atomically, and wait until it is in force in running sandboxes. */
+static int put(struct cli *cli, const char *path, const struct hull_buf *text, struct hull_error *err)
 {
-	return hull_write_file_atomic(AT_FDCWD, path, hull_buf_bytes(text), text->len, 0600, err);
+	int r = hull_write_file_atomic(AT_FDCWD, path, hull_buf_bytes(text), text->len, 0600, err);
+	return r < 0 ? r : policy_force_wait(cli, sandbox, err);
+}
+
+/* A file that says nothing may have been cut short: what it said is not made up. */
+static int says_something(const char *path, const char *text, struct hull_error *err)
+{
+	_cleanup_(hull_policy_free) struct hull_policy p = {0};
+	struct hull_error why;
+	if (text && hull_policy_build(text, NULL, &p, NULL, &why) == -ENODATA)
+		return hull_fail(err, -ENODATA, "%s: %s", path, why.msg);
+	return 0;
 }
 
 static int parse(const char *word, bool allow, struct hull_rule *out, struct hull_error *err)
@@ -76,6 +87,8 @@ static int add(struct cli *cli, bool allow, struct hull_error *err)
 		return err->code;
 	_cleanup_close_ int lock = policy_lock(path, err);
 	int r = lock < 0 ? lock : policy_text(path, &text, err);
+	if (r >= 0)
+		r = says_something(path, text, err);
 	bool changed = false;
 	for (size_t i = 0; r >= 0 && i < cli->word_count; i++) {
 		_cleanup_(hull_rule_free) struct hull_rule rule = {0};
@@ -98,12 +111,14 @@ static int add(struct cli *cli, bool allow, struct hull_error *err)
 		printf("%s %s%s%s\n", allow ? "allow" : "deny", rule.text, sandbox ? " in " : "",
 		       sandbox ? sandbox : "");
 	}
-	if (r < 0 || !changed)
-		return r < 0 ? r : 0;
+	if (r < 0)
+		return r;
+	if (!changed) /* it may not be in force yet */
+		return policy_force_wait(cli, sandbox, err);
 	if (!text)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	struct hull_buf out = {.data = (uint8_t *)text, .len = strlen(text)};
-	return put(path, &out, err);
+	return put(cli, path, &out, err);
 }
 
 static int run_allow(struct cli *cli, struct hull_error *err)
@@ -152,7 +167,7 @@ static int run_rm(struct cli *cli, struct hull_error *err)
 	if (!text)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	struct hull_buf out = {.data = (uint8_t *)text, .len = strlen(text)};
-	return put(path, &out, err);
+	return put(cli, path, &out, err);
 }
 
 static int run_init(struct cli *cli, struct hull_error *err)
@@ -170,7 +185,7 @@ static int run_init(struct cli *cli, struct hull_error *err)
 	if (r == 0)
 		r = hull_policy_edit_preset(text, preset, &out, err);
 	if (r == 0)
-		r = put(path, &out, err);
+		r = put(cli, path, &out, err);
 	if (r == 0)
 		printf("%s\n", path);
 	return r;
@@ -183,16 +198,17 @@ static int run_reset(struct cli *cli, struct hull_error *err)
 		return err->code;
 	if (!yes && isatty(0) && isatty(2)) {
 		char line[16] = "";
-		fprintf(stderr, "Remove %s and all its rules? [y/N] ", path);
+		fprintf(stderr, "Drop all rules of %s? [y/N] ", path);
 		if (!fgets(line, sizeof(line), stdin) || (line[0] != 'y' && line[0] != 'Y'))
 			return hull_fail(err, -ECANCELED, "nothing was changed");
 	}
 	_cleanup_close_ int lock = policy_lock(path, err);
 	if (lock < 0)
 		return lock;
-	if (unlink(path) < 0 && errno != ENOENT)
-		return hull_fail_errno(err, "cannot remove %s", path);
-	return 0;
+	/* Not removed: a running sandbox keeps the policy of a file that is gone. */
+	static const char none[] = "# Hull's network policy; docs/network.md. It was reset.\nallow: []\n";
+	struct hull_buf out = {.data = (uint8_t *)(uintptr_t)none, .len = sizeof(none) - 1};
+	return put(cli, path, &out, err);
 }
 
 static const struct cli_verb verb_init = {
@@ -242,7 +258,7 @@ static const struct cli_verb verb_rm_rule = {
 static const struct cli_verb verb_reset = {
 	.name = "reset",
 	.usage = "",
-	.summary = "remove the policy file: back to the default",
+	.summary = "drop all rules of the policy file: back to the default",
 	.options = reset_options,
 	.run = run_reset,
 };

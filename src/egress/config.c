@@ -92,16 +92,18 @@ static void on_policy(struct egress *g, const json_t *j)
 {
 	struct hull_policy p = {0};
 	struct hull_error err = {0};
+	json_int_t number = json_integer_value(json_object_get(j, "number"));
 	if (!json_object_get(j, "closed") &&
 	    hull_policy_build(json_string_value(json_object_get(j, "global")),
 			      json_string_value(json_object_get(j, "sandbox")), &p, NULL, &err) < 0) {
-		control_send(g, json_pack("{s:{s:s}}", "policy", "error", err.msg), false);
+		control_send(g, json_pack("{s:{s:I,s:s}}", "policy", "number", number, "error", err.msg), false);
 		return;
 	}
 	hull_policy_free(&g->policy);
 	g->policy = p;
 	size_t cut = connect_recheck(g) + datagram_recheck(g);
-	control_send(g, json_pack("{s:{s:b,s:I}}", "policy", "ok", 1, "cut", (json_int_t)cut), false);
+	control_send(g, json_pack("{s:{s:I,s:b,s:I}}", "policy", "number", number, "ok", 1, "cut", (json_int_t)cut),
+		     false);
 }
 
 static void on_line(struct egress *g, const char *line, size_t n)

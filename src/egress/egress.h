@@ -9,12 +9,14 @@
  *   {"start": {"sandbox": NAME, "proxy": {"http": URL, "https": URL, "all": URL, "no": LIST,
  *             "config": BOOL ("all" is config.yaml's), "bad": TEXT (what to mend: nothing goes out before)},
  *              "names": [[number, "name"], ...]}}     first; names: those an earlier child gave out
- *   {"policy": {"global": TEXT | null, "sandbox": TEXT | null}}      the files; deny everything until the first comes
- *   {"policy": {"closed": WHY}}                       no policy can be had: deny everything
+ *   {"policy": {"number": n, "global": TEXT | null, "sandbox": TEXT | null}}  the files; deny everything until the
+ *                                                     first comes
+ *   {"policy": {"number": n, "closed": WHY}}          no policy can be had: deny everything
  *   {"publish": {"id": n, "ip": "" | ADDRESS, "host": PORT | 0, "guest": PORT, "proto": "tcp" | "udp"}}
  *   {"unpublish": {"id": n}}
  * hull-egress sends:
- *   {"policy": {"ok": true, "cut": n}} or {"policy": {"error": TEXT}}: the old one stays in force
+ *   {"policy": {"number": n, "ok": true, "cut": n}}: it is in force; or {"policy": {"number": n, "error": TEXT}}: the
+ *   old one stays in force
  *   {"name": [number, "name"]}                        given out
  *   {"port": {"id": n, "bound": ["127.0.0.1:8080", ...], "host": PORT}} or {"port": {"id": n, "error": TEXT}}
  *   {"listens": {"id": n, "yes": BOOL}}               in the sandbox, behind a port that was connected to

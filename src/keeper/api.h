@@ -18,6 +18,12 @@
  *   signal    {"job": ID, "signal": n}: to every process of a job; {"state": its state}. Of one that has ended it
  *             reaches what it left behind
  *   ports     {"ports": [{"spec": "8080:80/tcp", "bound": ["127.0.0.1:8080", ...], "host": n} or with "error"]}
+ *   policy    {"changed": "global" | "sandbox"}: read this file again, and answer when hull-egress has taken the policy
+ *             or refused it; without "changed" at once. {"network": false} for a sandbox without one, else {"network",
+ *             "taken": hull-egress has it, "closed": no file was ever good and everything is denied, "why": what is
+ *             wrong with both together, "global": FILE, "sandbox": FILE}. FILE is what is in force of it: {"path",
+ *             "digest" (SHA-256 of its text; none = no file), "text" if {"texts": true}, "error": why the file as it
+ *             is now does not count, "watch": why it is not watched}
  *   publish   {"port": "[[IP:]HOST:]PORT[/proto]"}: answers as one of ports, or with an error; kept for the next start
  *   unpublish {"port": ...}
  *   jobs      {"jobs": [{id, argv, tty, stdin, session, state, exit, started}]}

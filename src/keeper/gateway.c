@@ -1,10 +1,8 @@
 /* hull-egress, the sandbox's gateway to the network, as the keeper has it; see keeper.h and egress/egress.h.
  *
  * The child is started with the sandbox and again whenever it dies: what went through it is reset, and nothing else
- * notices. What it must not forget is kept here: the policy, the ports, the names it gave addresses to. The policy's
- * files are watched (gateway_watch.c), and a new text is sent as soon as it is read. A file that is wrong changes
- * nothing: the last good texts stay in force, also for a child that is started again; without any, everything is
- * denied. */
+ * notices. What it must not forget is kept here: the policy (gateway_policy.c), the ports, the names it gave addresses
+ * to. */
 #include "keeper/keeper.h"
 
 #include "base/cleanup.h"
@@ -13,8 +11,8 @@
 #include "base/text.h"
 #include "egress/egress.h"
 #include "keeper/gateway_child.h"
+#include "keeper/gateway_policy.h"
 #include "keeper/gateway_proxy.h"
-#include "keeper/gateway_watch.h"
 #include "policy/policy.h"
 #include "policy/port.h"
 #include "wire/service.h"
@@ -55,13 +53,7 @@ struct gateway {
 	uint64_t started_ms;
 	unsigned failures; /* deaths in a row, soon after the start */
 	uv_timer_t restart;
-	struct policy_watch watch;
-	char *paths[WATCH_FILES];           /* the global file, the sandbox's */
-	char *latest[WATCH_FILES];          /* their texts as last read; NULL = no file */
-	char read_error[WATCH_FILES][1024]; /* or why they could not be */
-	char *global, *sandbox;             /* the texts in force */
-	bool loaded;                        /* there are good ones */
-	char policy_error[1024];
+	struct policy_state policy;
 	char **name_table; /* by number */
 	struct logfile log;
 	json_t *ports; /* {"ID": {"spec", "bound", "host", "error", "pending"}} */
@@ -117,97 +109,16 @@ static void say_start(struct gateway *g)
 			 names_json(g)));
 }
 
-static void say_policy(struct gateway *g)
+static void say_policy(void *ctx)
 {
-	if (g->loaded)
-		say(g, json_pack("{s:{s:s?,s:s?}}", "policy", "global", g->global, "sandbox", g->sandbox));
-	else
-		say(g, json_pack("{s:{s:s}}", "policy", "closed", g->policy_error));
+	struct gateway *g = ctx;
+	say(g, policy_state_say(&g->policy));
 }
 
 static void say_port(struct gateway *g, json_int_t id, const struct hull_port *p)
 {
 	say(g, json_pack("{s:{s:I,s:s,s:i,s:i,s:s}}", "publish", "id", id, "ip", p->ip, "host", p->host, "guest",
 			 p->guest, "proto", p->udp ? "udp" : "tcp"));
-}
-
-/* --- the policy's files --- */
-
-/* A file's text, or NULL when there is none. */
-static int read_policy(const char *path, char **out, struct hull_error *err)
-{
-	_cleanup_(hull_buf_free) struct hull_buf b = {0};
-	*out = NULL;
-	int r = hull_policy_read(path, &b, err);
-	if (r == -ENOENT)
-		return 0;
-	if (r == 0 && !(*out = strndup((char *)hull_buf_bytes(&b), b.len)))
-		r = hull_fail(err, -ENOMEM, "out of memory");
-	return r;
-}
-
-static void wrong_policy(struct gateway *g, const char *why)
-{
-	if (strcmp(g->policy_error, why) != 0)
-		hull_log("policy: %s; %s", why,
-			 g->loaded ? "the old one stays in force" : "everything is denied until it is mended");
-	snprintf(g->policy_error, sizeof(g->policy_error), "%s", why);
-	if (!g->loaded)
-		say_policy(g);
-}
-
-/* Put what was read last in force. */
-static void apply_policy(struct gateway *g)
-{
-	_cleanup_(hull_policy_free) struct hull_policy p = {0};
-	struct hull_error err = {0};
-	for (int i = 0; i < WATCH_FILES; i++)
-		if (g->watch.bad[i]) {
-			wrong_policy(g, g->read_error[i]);
-			return;
-		}
-	if (g->loaded && hull_streq(g->latest[0], g->global) && hull_streq(g->latest[1], g->sandbox)) {
-		g->policy_error[0] = '\0';
-		return;
-	}
-	if (hull_policy_build(g->latest[0], g->latest[1], &p, NULL, &err) < 0) {
-		wrong_policy(g, err.msg);
-		return;
-	}
-	char *global = g->latest[0] ? strdup(g->latest[0]) : NULL;
-	char *sandbox = g->latest[1] ? strdup(g->latest[1]) : NULL;
-	if ((g->latest[0] && !global) || (g->latest[1] && !sandbox)) {
-		free(global);
-		free(sandbox);
-		wrong_policy(g, "out of memory");
-		return;
-	}
-	free(g->global);
-	free(g->sandbox);
-	g->global = global;
-	g->sandbox = sandbox;
-	g->loaded = true;
-	g->policy_error[0] = '\0';
-	say_policy(g);
-}
-
-/* Only the file that has changed: the other one may be in the middle of a change. */
-static void read_one(struct gateway *g, unsigned which)
-{
-	struct hull_error err = {0};
-	char *text;
-	g->watch.bad[which] = read_policy(g->paths[which], &text, &err) < 0;
-	snprintf(g->read_error[which], sizeof(g->read_error[which]), "%s", err.msg);
-	if (g->watch.bad[which])
-		return;
-	free(g->latest[which]);
-	g->latest[which] = text;
-}
-
-static void on_file(void *ctx, unsigned which)
-{
-	read_one(ctx, which);
-	apply_policy(ctx);
 }
 
 /* --- hearing --- */
@@ -296,9 +207,8 @@ static void on_line(struct gateway *g, const char *line, size_t n)
 	} else if ((v = json_object_get(j, "listens"))) {
 		on_listens(g, v);
 	} else if ((v = json_object_get(j, "policy"))) {
-		const char *error = json_string_value(json_object_get(v, "error"));
-		if (error)
-			hull_log("the gateway does not take the policy: %s", error);
+		policy_state_heard(&g->policy, v);
+		service_policy(g->k);
 	}
 }
 
@@ -502,17 +412,19 @@ int gateway_open(struct keeper *k, struct hull_error *err)
 	g->log.fd = -1;
 	g->name_table = calloc(NUMBERS, sizeof(*g->name_table));
 	g->ports = json_object();
-	g->paths[0] = hull_fmt("%s/policy.yaml", k->paths.config);
-	g->paths[1] = hull_sandbox_path(&k->paths, k->sb.name, "policy.yaml");
+	char *paths[POLICY_FILES] = {hull_fmt("%s/policy.yaml", k->paths.config),
+				     hull_sandbox_path(&k->paths, k->sb.name, "policy.yaml")};
 	_cleanup_free_ char *log = hull_sandbox_path(&k->paths, k->sb.name, "egress.log");
-	if (!g->name_table || !g->ports || !g->paths[0] || !g->paths[1] || !log)
+	if (!g->name_table || !g->ports || !log)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	int r = logfile_open(&g->log, log, EGRESS_LOG_CAP, false, err);
 	if (r < 0)
 		return r;
 	uv_timer_init(&k->loop, &g->restart);
 	g->restart.data = g;
-	policy_watch_start(&g->watch, &k->loop, (const char *const *)g->paths, g, on_file);
+	r = policy_state_open(&g->policy, &k->loop, paths, g, say_policy, err);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; k->sb.ports && k->sb.ports[i]; i++) {
 		struct hull_port p;
 		struct hull_error why;
@@ -521,9 +433,6 @@ int gateway_open(struct keeper *k, struct hull_error *err)
 		else
 			add_port(g, &p);
 	}
-	for (unsigned i = 0; i < WATCH_FILES; i++)
-		read_one(g, i);
-	apply_policy(g);
 	start_child(g);
 	return 0;
 }
@@ -585,10 +494,29 @@ void gateway_close(struct keeper *k)
 	end_child(g);
 	if (g->restart.data) {
 		uv_close((uv_handle_t *)&g->restart, NULL);
-		policy_watch_stop(&g->watch);
+		policy_state_close(&g->policy);
 	}
 	logfile_close(&g->log);
 	/* The rest goes with the process: handles of the loop lie in it. */
+}
+
+/* --- the policy --- */
+
+json_t *gateway_policy(struct keeper *k, const char *changed, bool texts)
+{
+	struct gateway *g = k->gateway;
+	if (!g)
+		return json_pack("{s:b}", "network", !k->sb.no_network);
+	if (hull_streq(changed, "global"))
+		policy_state_read(&g->policy, POLICY_GLOBAL);
+	else if (hull_streq(changed, "sandbox"))
+		policy_state_read(&g->policy, POLICY_SANDBOX);
+	return policy_state_json(&g->policy, texts);
+}
+
+bool gateway_policy_settled(struct keeper *k)
+{
+	return !k->gateway || k->gateway->closing || policy_state_settled(&k->gateway->policy);
 }
 
 void gateway_guest_open(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)

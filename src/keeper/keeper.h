@@ -285,6 +285,8 @@ void service_mounted(struct keeper *k, const char *path, int code, const char *e
 void service_grown(struct keeper *k, int code, const char *error);
 /* It is known how publishing port `id` went. */
 void service_port(struct keeper *k, json_int_t id);
+/* hull-egress has answered to a policy. */
+void service_policy(struct keeper *k);
 /* A save is over; error is NULL when it went well. figures (may be NULL) is borrowed. */
 void service_saved(struct keeper *k, int code, const char *error, json_t *figures);
 /* Everything is gone but the clients: answer those who wait for that. */
@@ -318,6 +320,10 @@ int gateway_unpublish(struct keeper *k, const char *spec, struct hull_error *err
 /* {spec, bound: [...], host} or {spec, error}: a new reference; NULL when it is not known yet. */
 json_t *gateway_port(struct keeper *k, json_int_t id);
 json_t *gateway_ports(struct keeper *k);
+/* What is in force (api.h, "policy"). changed: "global" or "sandbox", to read this file again first; or NULL. */
+json_t *gateway_policy(struct keeper *k, const char *changed, bool texts);
+/* Has hull-egress answered to what it was last told? service_policy() is called when it does. */
+bool gateway_policy_settled(struct keeper *k);
 
 /* --- share.c: the workspace --- */
 

@@ -25,6 +25,7 @@ enum wait_for {
 	FOR_MOUNT,
 	FOR_JOB,
 	FOR_GROWN,
+	FOR_POLICY,
 	FOR_END
 };
 
@@ -181,6 +182,7 @@ void service_stats(struct keeper *k)
 /* --- waiting --- */
 
 static void look_port(struct request *q);
+static void look_policy(struct request *q);
 
 /* Answer q if what it waits for is so, or can not come to be. */
 static void look(struct request *q)
@@ -193,6 +195,10 @@ static void look(struct request *q)
 	}
 	if (q->waits == FOR_GROWN && k->phase >= PHASE_STOPPING) {
 		answer_error(q, ESHUTDOWN, "the sandbox is shutting down; its disk is grown when it starts again");
+		return;
+	}
+	if (q->waits == FOR_POLICY) {
+		look_policy(q);
 		return;
 	}
 	if (q->waits == FOR_MOUNT && k->phase >= PHASE_STOPPING) {
@@ -381,6 +387,36 @@ static void do_publish(struct request *q, const json_t *j, bool publish)
 	}
 }
 
+static void look_policy(struct request *q)
+{
+	if (q->k->phase >= PHASE_STOPPING)
+		answer_error(q, ESHUTDOWN, "the sandbox has stopped");
+	else if (gateway_policy_settled(q->k))
+		answer(q, gateway_policy(q->k, NULL, false));
+}
+
+/* Until hull-egress has taken it, or says why not. */
+static void do_policy(struct request *q, const json_t *j)
+{
+	const char *changed = json_string_value(json_object_get(j, "changed"));
+	bool texts = json_is_true(json_object_get(j, "texts"));
+	_cleanup_(free_json) json_t *now = gateway_policy(q->k, changed, texts);
+	if (!changed)
+		answer(q, json_incref(now));
+	else if (wait_until(q, FOR_POLICY))
+		look_policy(q);
+}
+
+void service_policy(struct keeper *k)
+{
+	list_each(n, &k->waiters)
+	{
+		struct request *q = container_of(n, struct request, in_list);
+		if (q->waits == FOR_POLICY)
+			look_policy(q);
+	}
+}
+
 static void do_job(struct request *q, const json_t *j)
 {
 	struct hull_error err = {0};
@@ -530,6 +566,8 @@ static void handle(struct request *q, const char *text, size_t n, bool spare)
 		do_publish(q, j, what[0] == 'p');
 	else if (strcmp(what, "grow") == 0)
 		do_grow(q, j);
+	else if (strcmp(what, "policy") == 0)
+		do_policy(q, j);
 	else if (strcmp(what, "lease") == 0)
 		wait_until(q, FOR_LEASE);
 	else if (strcmp(what, "jobs") == 0)

@@ -66,6 +66,9 @@ static int put_all(struct hull_buf *b, const char *preset, const struct hull_pol
 				"# Hull's network policy; docs/network.md. `hull policy ls` shows what is in force.\n");
 	if (r == 0 && preset)
 		r = hull_buf_addf(b, "preset: %s\n", preset);
+	/* A file has to say something: one without anything in it could have been cut short. */
+	if (r == 0 && !preset && !p->count)
+		r = hull_buf_addstr(b, "allow: []\n");
 	for (int allow = 1; r == 0 && allow >= 0; allow--) {
 		bool any = false;
 		for (size_t i = 0; r == 0 && i < p->count; i++) {
@@ -123,11 +126,20 @@ static bool same_set(const struct file *a, const struct file *b)
 	return true;
 }
 
+/* A text without rules and preset that is not blank. */
+static bool says_something(const struct hull_buf *text)
+{
+	struct hull_policy p = {0};
+	int r = hull_policy_build((const char *)hull_buf_bytes(text), NULL, &p, NULL, NULL);
+	hull_policy_free(&p);
+	return r == 0;
+}
+
 /* Take the edited text if it says what it should, else write the file anew. */
 static int settle(const struct file *want, struct hull_buf *edited, struct hull_buf *out, struct hull_error *err)
 {
 	_cleanup_(file_free) struct file got = {0};
-	if (edited->len > 0 && end_text(edited) == 0 &&
+	if (edited->len > 0 && end_text(edited) == 0 && (want->preset || want->p.count || says_something(edited)) &&
 	    file_read((const char *)hull_buf_bytes(edited), &got, NULL) == 0 && same_set(want, &got)) {
 		*out = *edited;
 		*edited = (struct hull_buf){0};

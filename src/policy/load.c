@@ -318,7 +318,8 @@ static const char *keep_source(struct hull_policy *p, const char *source)
 	return s;
 }
 
-int hull_policy_add(struct hull_policy *p, const char *source, const char *label, const char *text, size_t n,
+/* file: it has to say something. */
+static int add_text(struct hull_policy *p, const char *source, const char *label, const char *text, size_t n, bool file,
 		    char **preset, struct hull_error *err)
 {
 	if (preset)
@@ -344,6 +345,12 @@ int hull_policy_add(struct hull_policy *p, const char *source, const char *label
 	/* A text without a document in it (empty, only comments) is a policy without rules. */
 	if (!doc && !blank(text))
 		r = syntax_error(&l, diag, text);
+	/* It was cut short, or has yet to be written: what it should say is not known. */
+	if (r == 0 && file && (!doc || is_nothing(fy_document_root(doc))))
+		r = hull_fail(err, -ENODATA,
+			      "%s says nothing (it is empty, or has only comments); `hull policy init PRESET` makes it "
+			      "say what rules begin with",
+			      label);
 	if (r < 0) {
 		while (p->count > before)
 			hull_rule_free(&p->rules[--p->count]);
@@ -355,6 +362,12 @@ int hull_policy_add(struct hull_policy *p, const char *source, const char *label
 	else
 		free(l.preset);
 	return 0;
+}
+
+int hull_policy_add(struct hull_policy *p, const char *source, const char *label, const char *text, size_t n,
+		    char **preset, struct hull_error *err)
+{
+	return add_text(p, source, label, text, n, false, preset, err);
 }
 
 void hull_policy_free(struct hull_policy *p)
@@ -378,10 +391,10 @@ int hull_policy_build(const char *global, const char *sandbox, struct hull_polic
 	_cleanup_free_ char *from_sandbox = NULL;
 	int r = 0;
 	if (sandbox)
-		r = hull_policy_add(&p, "sandbox", "the sandbox's policy.yaml", sandbox, strlen(sandbox), &from_sandbox,
-				    err);
+		r = add_text(&p, "sandbox", "the sandbox's policy.yaml", sandbox, strlen(sandbox), true, &from_sandbox,
+			     err);
 	if (r == 0 && global)
-		r = hull_policy_add(&p, "global", "policy.yaml", global, strlen(global), &from_global, err);
+		r = add_text(&p, "global", "policy.yaml", global, strlen(global), true, &from_global, err);
 	if (r < 0)
 		return r;
 	const char *name = from_sandbox ? from_sandbox : from_global ? from_global : DEFAULT_PRESET;

@@ -94,7 +94,8 @@ int hull_policy_add(struct hull_policy *p, const char *source, const char *label
 /* The text of a preset that comes with Hull, or NULL. Names: hull_preset_names(), NULL-terminated. */
 const char *hull_preset_text(const char *name);
 const char *const *hull_preset_names(void);
-/* The whole policy of a sandbox out of its files' texts (NULL = no such file). *preset_used gets the preset's name,
+/* The whole policy of a sandbox out of its files' texts (NULL = no such file). A file that says nothing (empty, only
+ * comments) is wrong: -ENODATA. *preset_used gets the preset's name,
  * a static string; may be NULL. */
 int hull_policy_build(const char *global, const char *sandbox, struct hull_policy *out, const char **preset_used,
 		      struct hull_error *err);

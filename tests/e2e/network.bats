@@ -28,7 +28,7 @@ setup_file() {
 }
 teardown_file() {
 	load lib
-	rm -f "$HULL_HOME/sandboxes/shared/policy.yaml"
+	hull policy reset --sandbox shared </dev/null
 	kill "$(cat "$world/pid")" "$(cat "$world/sleep.pid")" || true
 }
 setup() { load lib; }
@@ -286,7 +286,12 @@ usual_policy() { policy ""; }
 	printf 'preset: open\nallow:\n  - [1\n' >"$BATS_TEST_TMPDIR/bad" && mv "$BATS_TEST_TMPDIR/bad" "$file"
 	eventually 20 grep -qE 'policy.yaml:[34]:[0-9]+' "$HULL_HOME/sandboxes/shared/keeper.log"
 	run hull policy ls shared
-	assert_says 125 'policy.yaml:[34]:[0-9]+'
+	[ "$status" = 0 ]
+	[[ "$output" == *"allow"*"localhost:$(port http)"*"preset locked"*"not in force in shared: "*"policy.yaml:"* ]]
+	hull policy ls shared --json | jq -e '.preset == "locked" and (.sandboxes == [{name: "shared", in_force: false, network: true,
+		why: .sandboxes[0].why}]) and (.sandboxes[0].why | test("policy.yaml:[34]:[0-9]+"))'
+	run hull policy deny --sandbox shared x.example.net
+	assert_refused 125 'policy.yaml:[34]:[0-9]+'
 	check refused "host.hull.internal:$(port closed)"
 	reaches "$(port http)"
 	printf 'preset: open\nallow: ["localhost:%s"]\n' "$(port closed)" >"$BATS_TEST_TMPDIR/elsewhere"
@@ -294,6 +299,35 @@ usual_policy() { policy ""; }
 	eventually 20 grep -q 'symbolic link' "$HULL_HOME/sandboxes/shared/keeper.log"
 	check refused "host.hull.internal:$(port closed)"
 	rm "$file"
+	usual_policy
+	eventually 20 reaches "$(port http)"
+}
+
+@test "network: hull policy: what is said is in force, or it is said where not" {
+	local pid file=$HULL_HOME/sandboxes/shared/policy.yaml
+	hull policy allow --sandbox shared "localhost:$(port closed)"
+	in_guest curl -sS --max-time 30 "http://host.hull.internal:$(port closed)/" >"$BATS_TEST_TMPDIR/page" || true
+	run ! grep -q "hull policy allow" "$BATS_TEST_TMPDIR/page"
+	hull policy rm --sandbox shared "localhost:$(port closed)"
+	check refused "host.hull.internal:$(port closed)"
+	hull policy ls shared | grep -qx 'in force in shared'
+	hull policy ls --json | jq -e '.sandboxes | any(.name == "shared" and .in_force)'
+	# Who does not answer is named, and the command ends.
+	pid=$(gateway_pid shared)
+	kill -STOP "$pid"
+	run hull policy deny --sandbox shared y.example.net
+	kill -CONT "$pid"
+	assert_says 125 'not in force in shared: its gateway has not taken it'
+	hull policy deny --sandbox shared y.example.net
+	# A file that is cut short opens nothing.
+	: >"$file"
+	run hull policy check --sandbox shared example.net
+	assert_says 125 'says nothing'
+	run hull policy allow --sandbox shared y.example.net
+	assert_says 125 'says nothing'
+	run hull policy ls shared
+	[[ "$output" == *"deny"*"y.example.net"*"preset locked"*"not in force in shared: "*"says nothing"* ]]
+	check refused "host.hull.internal:$(port closed)"
 	usual_policy
 	eventually 20 reaches "$(port http)"
 }
@@ -372,7 +406,7 @@ usual_policy() { policy ""; }
 	for i in "${pids[@]}"; do reap "$i" && [ "$status" = 0 ]; done
 	[ "$(hull policy ls | grep -c ' n[0-9]*[.]example[.]net')" = 20 ]
 	hull policy reset </dev/null
-	[ ! -e "$file" ]
+	[ "$(grep -v '^#' "$file")" = "allow: []" ]
 	hull policy ls | grep -q '^preset balanced'
 }
 

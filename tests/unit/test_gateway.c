@@ -2,6 +2,7 @@
 #include "keeper_rig.h"
 
 #include "keeper/gateway_child.h"
+#include "policy/digest.h"
 
 #include <sys/syscall.h>
 
@@ -49,6 +50,32 @@ static void child_says(const char *line)
 {
 	hull_buf_addstr(&line_stream()->out, line);
 	hull_buf_addstr(&line_stream()->out, "\n");
+}
+
+/* Is this why a file does not count (NULL = it counts)? */
+static bool said_error(const char *which, const char *error)
+{
+	json_t *j = gateway_policy(world->k, NULL, false);
+	const char *s = json_string_value(json_object_get(json_object_get(j, which), "error"));
+	bool is = error ? s && strstr(s, error) : !s;
+	json_decref(j);
+	return is;
+}
+/* Answer to the last policy that the child was told. */
+static void acknowledge(const char *words)
+{
+	json_int_t number = 0;
+	struct end *e = line_stream();
+	settle(world);
+	const char *p = (const char *)hull_buf_bytes(&e->in), *end = p + e->in.len, *at;
+	while ((at = memmem(p, (size_t)(end - p), "{\"policy\":{\"number\":", 20))) {
+		number = atoll(at + 20);
+		p = at + 20;
+	}
+	_cleanup_free_ char *line = hull_fmt("{\"policy\":{\"number\":%lld,%s}}", (long long)number, words);
+	child_says(line);
+	until(world, line_stream()->out.len == 0);
+	settle(world);
 }
 
 static char *path_in(const char *name)
@@ -137,33 +164,184 @@ static void test_policy_in_place(void **state)
 	assert_int_equal(unlink(old), 0);
 	until(w, told("{\"policy\":"));
 	assert_true(told("preset: locked\\nallow: [c.test]\\n"));
-	/* Moved away for good, and removed. */
+	/* Moved away for good: what was read stays in force, and the other file is followed. */
 	forget();
 	assert_int_equal(rename(global, old), 0);
-	until(w, told("\"global\":null"));
-	forget();
-	assert_int_equal(rename(old, global), 0);
-	until(w, told("c.test"));
-	forget();
-	assert_int_equal(unlink(global), 0);
-	until(w, told("\"global\":null"));
-	/* A link is wrong; so is what others may write, until they may not. */
-	forget();
-	put(old, "preset: open\n");
-	assert_int_equal(symlink(old, global), 0);
 	put(own, "allow: [v.test]\n");
-	settle(w);
-	assert_false(told("{\"policy\":"));
-	assert_int_equal(unlink(global), 0);
 	until(w, told("v.test"));
+	assert_true(told("preset: locked\\nallow: [c.test]"));
+	assert_true(said_error("global", "is gone"));
 	forget();
-	put(old, "preset: locked\n");
-	assert_int_equal(chmod(old, 0666), 0);
+	put(old, "preset: locked\nallow: [d.test]\n");
 	assert_int_equal(rename(old, global), 0);
-	settle(w);
+	until(w, told("d.test"));
+	assert_true(said_error("global", NULL));
+}
+
+/* Whatever becomes of a file, the text that was good stays in force until another good one is there. */
+static void test_policy_failures(void **state)
+{
+	static const char *const texts[] = {"",
+					    "\n\n",
+					    "# preset: locked\n",
+					    "---\n",
+					    "--- # x\n...\n",
+					    "preset: loc",
+					    "preset: locked\nallow: [a",
+					    "\xff\xfe",
+					    "allow:\n  - [1\n"};
+	struct world *w = *state;
+	_cleanup_free_ char *global = path_in("policy.yaml");
+	_cleanup_free_ char *elsewhere = path_in("elsewhere");
+	_cleanup_free_ char *own = hull_sandbox_path(&w->k->paths, "box", "policy.yaml");
+	int turn_of = 0;
+	put(global, "preset: locked\nallow: [a.test]\n");
+	open_gateway();
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		forget();
+		if (i % 2)
+			put(global, texts[i]);
+		else
+			close(begin_in_place(global, texts[i]));
+		until(w, !said_error("global", NULL));
+		assert_false(told("{\"policy\":"));
+		/* A change of the other file counts all the same, beside what was good of this one. */
+		_cleanup_free_ char *rule = hull_fmt("allow: [t%d.test]\n", ++turn_of);
+		put(own, rule);
+		until(w, told("{\"policy\":"));
+		assert_true(told("preset: locked\\nallow: [a.test]"));
+		put(global, "preset: locked\nallow: [a.test]\n");
+		until(w, said_error("global", NULL));
+	}
+	forget();
+	put(elsewhere, "preset: open\n");
+	assert_int_equal(unlink(global), 0);
+	assert_int_equal(symlink(elsewhere, global), 0);
+	until(w, said_error("global", "symbolic link"));
+	assert_int_equal(unlink(global), 0);
+	assert_int_equal(mkdir(global, 0700), 0);
+	until(w, said_error("global", "not a regular file"));
+	assert_int_equal(rmdir(global), 0);
+	until(w, said_error("global", "is gone"));
+	put(elsewhere, "preset: open\n");
+	assert_int_equal(chmod(elsewhere, 0666), 0);
+	assert_int_equal(rename(elsewhere, global), 0);
+	until(w, said_error("global", "others may write"));
 	assert_false(told("{\"policy\":"));
 	assert_int_equal(chmod(global, 0600), 0);
+	until(w, told("preset: open"));
+	/* What is asked for is read also where nothing told of it. */
+	assert_int_equal(chmod(global, 0620), 0);
+	settle(w);
+	assert_true(said_error("global", NULL));
+	json_decref(gateway_policy(w->k, "global", false));
+	assert_true(said_error("global", "others may write"));
+	assert_int_equal(unlink(global), 0);
+}
+
+/* The directory is replaced, in each way that people do it. */
+static void test_policy_directory(void **state)
+{
+	struct world *w = *state;
+	const char *dir = w->k->paths.config;
+	_cleanup_free_ char *global = path_in("policy.yaml");
+	_cleanup_free_ char *aside = hull_fmt("%s.old", dir);
+	_cleanup_free_ char *dotfiles = hull_fmt("%s/dotfiles", w->dir);
+	_cleanup_free_ char *in_dotfiles = hull_fmt("%s/policy.yaml", dotfiles);
+	_cleanup_free_ char *in_aside = hull_fmt("%s/policy.yaml", aside);
+	put(global, "preset: locked\nallow: [a.test]\n");
+	open_gateway();
+	for (int i = 0; i < 2; i++) {
+		forget();
+		assert_int_equal(rename(dir, aside), 0);
+		until(w, said_error("global", "is gone"));
+		assert_false(told("{\"policy\":"));
+		assert_int_equal(mkdir(dir, 0700), 0);
+		settle(w);
+		assert_false(told("{\"policy\":"));
+		_cleanup_free_ char *text = hull_fmt("preset: locked\nallow: [b%d.test]\n", i);
+		put(global, text);
+		until(w, told("b0.test") || told("b1.test"));
+		put(global, "preset: locked\nallow: [c.test]\n");
+		until(w, told("c.test"));
+		assert_int_equal(unlink(in_aside), 0);
+		assert_int_equal(rmdir(aside), 0);
+	}
+	/* Replaced at once, by a link to elsewhere, and that by another. */
+	forget();
+	assert_int_equal(hull_mkdir_all(dotfiles, 0700, NULL), 0);
+	put(in_dotfiles, "preset: locked\nallow: [d.test]\n");
+	assert_int_equal(rename(dir, aside), 0);
+	assert_int_equal(symlink(dotfiles, dir), 0);
+	until(w, told("d.test"));
+	put(in_dotfiles, "preset: locked\nallow: [e.test]\n");
+	until(w, told("e.test"));
+	put(in_aside, "preset: locked\nallow: [f.test]\n");
+	settle(w);
+	assert_false(told("f.test"));
+	assert_int_equal(unlink(dir), 0);
+	assert_int_equal(rename(aside, dir), 0);
+	until(w, told("f.test"));
+	put(in_dotfiles, "preset: open\n");
+	settle(w);
+	assert_false(told("preset: open"));
+	assert_int_equal(unlink(in_dotfiles), 0);
+	assert_int_equal(rmdir(dotfiles), 0);
+}
+
+/* A file that is there and says nothing when the sandbox starts: closed, until it says something. */
+static void test_policy_empty_at_start(void **state)
+{
+	struct world *w = *state;
+	_cleanup_free_ char *global = path_in("policy.yaml");
+	put(global, "# nothing\n");
+	open_gateway();
+	assert_true(told("\"closed\":\"policy.yaml says nothing"));
+	json_t *j = gateway_policy(w->k, NULL, false);
+	assert_true(json_is_true(json_object_get(j, "closed")));
+	json_decref(j);
+	forget();
+	put(global, "preset: locked\n");
 	until(w, told("preset: locked"));
+}
+
+/* A request is answered when the child has taken the policy, by digest; or with what it says against it. */
+static void test_policy_acknowledged(void **state)
+{
+	struct world *w = *state;
+	_cleanup_free_ char *global = path_in("policy.yaml");
+	char hex[HULL_POLICY_DIGEST + 1];
+	put(global, "preset: locked\n");
+	open_gateway();
+	assert_false(gateway_policy_settled(w->k));
+	acknowledge("\"ok\":true,\"cut\":0");
+	assert_true(gateway_policy_settled(w->k));
+	put(global, "preset: open\n");
+	json_t *j = gateway_policy(w->k, "global", false);
+	assert_false(json_is_true(json_object_get(j, "taken")));
+	json_decref(j);
+	assert_false(gateway_policy_settled(w->k));
+	/* An answer to an older one is none. */
+	child_says("{\"policy\":{\"number\":1,\"ok\":true}}");
+	until(w, line_stream()->out.len == 0);
+	settle(w);
+	assert_false(gateway_policy_settled(w->k));
+	acknowledge("\"ok\":true,\"cut\":0");
+	j = gateway_policy(w->k, NULL, true);
+	assert_true(json_is_true(json_object_get(j, "taken")));
+	assert_int_equal(hull_policy_digest("preset: open\n", hex), 0);
+	json_t *file = json_object_get(j, "global");
+	assert_string_equal(json_string_value(json_object_get(file, "digest")), hex);
+	assert_string_equal(json_string_value(json_object_get(file, "text")), "preset: open\n");
+	assert_null(json_object_get(json_object_get(j, "sandbox"), "digest"));
+	json_decref(j);
+	put(global, "preset: locked\n");
+	json_decref(gateway_policy(w->k, "global", false));
+	acknowledge("\"error\":\"no room\"");
+	assert_true(gateway_policy_settled(w->k));
+	j = gateway_policy(w->k, NULL, false);
+	assert_string_equal(json_string_value(json_object_get(j, "why")), "no room");
+	json_decref(j);
 }
 
 /* Whatever the child says of a port, the keeper's own words of it stay as they are. */
@@ -309,9 +487,10 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, gateway_setup, gateway_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_policy_in_place),   T(test_child_lies),   T(test_log_is_bounded),
-		T(test_proxy_environment), T(test_proxy_config), T(test_proxy_config_empty),
-		T(test_proxy_config_bad),
+		T(test_policy_in_place),       T(test_policy_failures),     T(test_policy_directory),
+		T(test_policy_empty_at_start), T(test_policy_acknowledged), T(test_child_lies),
+		T(test_log_is_bounded),        T(test_proxy_environment),   T(test_proxy_config),
+		T(test_proxy_config_empty),    T(test_proxy_config_bad),
 	};
 	return cmocka_run_group_tests_name("gateway", tests, NULL, NULL);
 }

@@ -600,6 +600,25 @@ static void edits(void **state)
 	assert_int_equal(hull_policy_edit_remove((char *)hull_buf_bytes(&out), &r, &rest, &removed, &err), 0);
 	assert_int_equal(removed, 1);
 	assert_string_equal((char *)hull_buf_bytes(&rest), "# c\nallow:\n  - b.com\n  # end\n");
+	/* A file without rules says so: one that says nothing is wrong. */
+	static const char *const lasts[] = {"allow: [a.com]\n", "allow:\n  - a.com\n", "{allow: [a.com]}"};
+	for (size_t i = 0; i < 3; i++) {
+		_cleanup_(hull_rule_free) struct hull_rule last = {0};
+		_cleanup_(hull_buf_free) struct hull_buf none = {0};
+		_cleanup_(hull_policy_free) struct hull_policy p = {0};
+		assert_int_equal(hull_rule_parse("a.com", true, &last, &err), 0);
+		assert_int_equal(hull_policy_edit_remove(lasts[i], &last, &none, &removed, &err), 0);
+		assert_int_equal(removed, 1);
+		assert_int_equal(hull_policy_build((char *)hull_buf_bytes(&none), NULL, &p, NULL, &err), 0);
+	}
+	static const char *const nothing[] = {"", "\n", "# a\n", "---\n", "null\n", "~\n"};
+	for (size_t i = 0; i < sizeof(nothing) / sizeof(*nothing); i++) {
+		_cleanup_(hull_policy_free) struct hull_policy p = {0};
+		int global = hull_policy_build(nothing[i], NULL, &p, NULL, &err);
+		int own = hull_policy_build(NULL, nothing[i], &p, NULL, &err);
+		if (global >= 0 || own >= 0)
+			fail_msg("\"%s\" is a policy", nothing[i]);
+	}
 	hull_buf_free(&out);
 	assert_int_equal(hull_policy_edit_preset("# c\npreset: open\nallow: [a.com]\n", "locked", &out, &err), 0);
 	assert_string_equal((char *)hull_buf_bytes(&out), "# c\npreset: locked\nallow: [a.com]\n");
