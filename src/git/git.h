@@ -1,8 +1,8 @@
 /* Git repositories of the host: what a sandbox's private clone is made of, and the remote by which it is fetched from.
  *
- * Everything is done by the user's git in the user's repository, as the user: no library reads a repository here. The
- * variables by which git is told of another repository (GIT_DIR...) are taken out of its environment, so that a hook or
- * an alias that calls hull does not lead elsewhere.
+ * Everything is done by the user's git in the user's repository, as the user: no library reads a repository here. What
+ * the repository says may be hostile, so git runs in a jail in which it can start no other program (jail.c). Its
+ * environment is made anew, so that a hook or an alias that calls hull does not lead elsewhere (GIT_DIR...).
  *
  * A clone crosses as one byte stream, from the host to the guest only. Nobody in the guest asks for objects, so nothing
  * crosses but what is chosen here: the commits of local branches, tags and what is known of origin's branches. Lines of
@@ -27,6 +27,7 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct hull_git_repo {
 	char *top;        /* real path of the work tree's top; owned */
@@ -58,11 +59,17 @@ int hull_git_remote_remove(const char *top, const char *sandbox, bool *kept, str
 /* url without user and password where they are credentials; owned by the caller. */
 char *hull_git_plain_url(const char *url);
 
-/* Run git in `dir` (NULL = here, with the environment as it is) until it ends. What it writes is appended to *out, at
- * most OUT_MAX bytes, or goes to out_fd. in_fd is its input, -1 = none. Its exit code, or -errno. When that is not 0,
- * err has what it said. */
+/* Run a command that git has built in, in its jail, for the repository that `dir` is in, read-only, until it ends. What
+ * it writes is appended to *out, at most OUT_MAX bytes, or goes to out_fd. in_fd is its input, -1 = none. Its exit
+ * code, or -errno. When that is not 0, err has what it said. */
 int hull_git_run(const char *dir, const char *const *args, int in_fd, struct hull_buf *out, int out_fd,
 		 struct hull_error *err);
+/* The same for what changes the repository, in nothing but its own directory (.git). */
+int hull_git_change(const char *dir, const char *const *args, int in_fd, struct hull_error *err);
+/* git without a jail, where this process stands and with its environment, for git-remote-hull: the user has started git
+ * there. It may use `memory` bytes. */
+int hull_git_run_here(const char *const *args, int in_fd, struct hull_buf *out, uint64_t memory,
+		      struct hull_error *err);
 enum { HULL_GIT_OUT_MAX = 64 << 20 };
 
 #endif

@@ -2,11 +2,13 @@
 #include "git/git.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/text.h"
 
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void hull_git_repo_free(struct hull_git_repo *r)
 {
@@ -60,7 +62,8 @@ int hull_git_inspect(const char *path, struct hull_git_repo *out, struct hull_er
 	if (!out->top)
 		return hull_fail(err, -errno, "%s: %s", found, strerror(errno));
 	_cleanup_(hull_buf_free) struct hull_buf changes = {0}, list = {0};
-	out->uncommitted = hull_git_run(path, status, -1, &changes, -1, NULL) == 0 && changes.len > 0;
+	/* It fails where a filter is required that is not run: then there may be some. */
+	out->uncommitted = hull_git_run(path, status, -1, &changes, -1, NULL) != 0 || changes.len > 0;
 	out->submodules = hull_git_run(path, modules, -1, &list, -1, NULL) == 0 && list.len > 0;
 	return 0;
 }
@@ -86,8 +89,49 @@ int hull_git_remote_add(const char *top, const char *sandbox, struct hull_error 
 	if (has)
 		return hull_fail(err, -EEXIST, "the repository has a remote %s of its own", name);
 	const char *const args[] = {"remote", "add", "--no-tags", name, url, NULL};
-	int r = hull_git_run(top, args, -1, NULL, -1, err);
+	int r = hull_git_change(top, args, -1, err);
 	return r > 0 ? -EIO : r;
+}
+
+/* What was fetched, hooks not asked. (`git remote remove` would run them whatever core.hooksPath says.) */
+static int forget_refs(const char *top, const char *name, struct hull_error *err)
+{
+	_cleanup_free_ char *below = hull_fmt("refs/remotes/%s/", name);
+	_cleanup_(hull_buf_free) struct hull_buf refs = {0};
+	_cleanup_close_ int in = memfd_create("git-input", MFD_CLOEXEC);
+	if (!below || in < 0)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	const char *const list[] = {"for-each-ref", "--format=option no-deref%0adelete %(refname)", below, NULL};
+	const char *const forget[] = {"update-ref", "--stdin", NULL};
+	int r = hull_git_run(top, list, -1, &refs, -1, err);
+	if (r != 0 || refs.len == 0)
+		return r > 0 ? -EIO : r;
+	r = hull_write_full(in, hull_buf_bytes(&refs), refs.len);
+	if (r < 0 || lseek(in, 0, SEEK_SET) < 0)
+		return hull_fail(err, -EIO, "passing names to git");
+	return hull_git_change(top, forget, in, err);
+}
+
+/* Branches that follow it follow nothing from now on. */
+static int forget_upstreams(const char *top, const char *name, struct hull_error *err)
+{
+	static const char *const look[] = {"config", "--local", "--get-regexp", "^branch\\..*\\.remote$", NULL};
+	_cleanup_free_ char *all = ask(top, look, NULL, NULL);
+	int r = 0;
+	char *save = NULL;
+	for (char *l = all ? strtok_r(all, "\n", &save) : NULL; r == 0 && l; l = strtok_r(NULL, "\n", &save)) {
+		char *value = strrchr(l, ' ');
+		if (!value || strcmp(value + 1, name) != 0)
+			continue;
+		*value = '\0';
+		_cleanup_free_ char *merge = hull_fmt("%.*s.merge", (int)(value - l - strlen(".remote")), l);
+		const char *const remote[] = {"config", "--local", "--unset-all", l, NULL};
+		const char *const branch[] = {"config", "--local", "--unset-all", merge, NULL};
+		r = hull_git_change(top, remote, -1, err);
+		if (r == 0 && merge)
+			(void)hull_git_change(top, branch, -1, NULL); /* there may be none */
+	}
+	return r;
 }
 
 int hull_git_remote_remove(const char *top, const char *sandbox, bool *kept, struct hull_error *err)
@@ -110,7 +154,10 @@ int hull_git_remote_remove(const char *top, const char *sandbox, bool *kept, str
 		return -EIO;
 	*kept = *only != '\0';
 	const char *const forget[] = {"config", "--local", "--remove-section", section, NULL};
-	const char *const all[] = {"remote", "remove", name, NULL};
-	int r = hull_git_run(top, *kept ? forget : all, -1, NULL, -1, err);
+	int r = *kept ? 0 : forget_refs(top, name, err);
+	if (r == 0 && !*kept)
+		r = forget_upstreams(top, name, err);
+	if (r == 0)
+		r = hull_git_change(top, forget, -1, err);
 	return r > 0 ? -EIO : r;
 }

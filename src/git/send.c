@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { SHALLOW_MAX = 64 << 20 };
 
@@ -43,8 +44,12 @@ static int put_shallow(struct hull_buf *b, const char *top, struct hull_error *e
 		     : hull_fail(err, -EIO, "git does not say where the history ends");
 	char *text = (char *)hull_buf_bytes(&file);
 	for (char *save = NULL, *id = r == 0 && text ? strtok_r(text, "\n", &save) : NULL; id && r == 0;
-	     id = strtok_r(NULL, "\n", &save))
-		r = put(b, "shallow", id);
+	     id = strtok_r(NULL, "\n", &save)) {
+		/* The file may be a symlink to something else. */
+		size_t n = strlen(id);
+		if ((n == 40 || n == 64) && strspn(id, "0123456789abcdef") == n)
+			r = put(b, "shallow", id);
+	}
 	return r;
 }
 
@@ -86,6 +91,53 @@ static int put_settings(struct hull_buf *b, const char *top)
 	return r == 0 ? put(b, "email", email) : r;
 }
 
+/* A bundle (gitformat-bundle(5)), as `git bundle create` would make it, which calls another git, and git may call
+ * nothing: references and their ids, an empty line, and a pack of what they reach. */
+static int send_bundle(const char *top, bool sha256, bool born, int fd, struct hull_error *err)
+{
+	static const char *const list[] = {"for-each-ref",        "--format=%(objectname) %(refname)",
+					   "refs/heads",          "refs/tags",
+					   "refs/remotes/origin", NULL};
+	static const char *const pack[] = {"pack-objects", "--stdout", "--thin", "--delta-base-offset",
+					   "--revs",       "-q",       NULL};
+	_cleanup_(hull_buf_free) struct hull_buf refs = {0}, head = {0}, ids = {0};
+	_cleanup_close_ int in = memfd_create("git-input", MFD_CLOEXEC);
+	if (in < 0)
+		return hull_fail_errno(err, "running git");
+	int r = hull_git_run(top, list, -1, &refs, -1, err);
+	if (r != 0)
+		return r < 0 ? r : -EIO;
+	r = hull_buf_addstr(&head, sha256 ? "# v3 git bundle\n@object-format=sha256\n" : "# v2 git bundle\n");
+	if (r == 0 && refs.len)
+		r = hull_buf_add(&head, hull_buf_bytes(&refs), refs.len);
+	_cleanup_free_ char *id = born ? line(top, "rev-parse", "--verify", "-q", "HEAD^{commit}") : NULL;
+	if (r == 0 && id)
+		r = hull_buf_addf(&head, "%s HEAD\n", id);
+	if (r == 0 && id)
+		r = hull_buf_addf(&ids, "%s\n", id);
+	const char *text = (const char *)hull_buf_bytes(&refs), *end = refs.len ? text + refs.len : text;
+	while (r == 0 && text < end) {
+		const char *stop = memchr(text, '\n', (size_t)(end - text)),
+			   *space = memchr(text, ' ', (size_t)(end - text));
+		if (!stop || !space || space > stop)
+			break;
+		r = hull_buf_addf(&ids, "%.*s\n", (int)(space - text), text);
+		text = stop + 1;
+	}
+	if (r == 0)
+		r = hull_buf_addstr(&head, "\n");
+	if (r == 0)
+		r = hull_write_full(in, hull_buf_bytes(&ids), ids.len);
+	if (r == 0 && lseek(in, 0, SEEK_SET) < 0)
+		r = -errno;
+	if (r == 0)
+		r = hull_write_full(fd, hull_buf_bytes(&head), head.len);
+	if (r < 0)
+		return hull_fail(err, r, "sending the repository: %s", strerror(-r));
+	r = hull_git_run(top, pack, in, NULL, fd, err);
+	return r > 0 ? -EIO : r;
+}
+
 int hull_git_send(const char *top, int fd, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf head = {0}, nothing = {0};
@@ -111,8 +163,6 @@ int hull_git_send(const char *top, int fd, struct hull_error *err)
 		return hull_fail(err, r, "sending the repository: %s", strerror(-r));
 	if (!bundle)
 		return 0;
-	const char *const args[] = {
-		"bundle", "create", "-q", "-", "--branches", "--tags", "--remotes=origin", born ? "HEAD" : NULL, NULL};
-	r = hull_git_run(top, args, -1, NULL, fd, err);
-	return r > 0 ? -EIO : r;
+	_cleanup_free_ char *format = line(top, "rev-parse", "--show-object-format", NULL, NULL);
+	return send_bundle(top, hull_streq(format, "sha256"), born, fd, err);
 }

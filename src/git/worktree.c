@@ -4,7 +4,7 @@
  * The `.git` file may have been written by an agent that had this directory as its workspace, so it is believed only
  * when the repository it names knows a worktree here: that part an agent could not write, unless the repository is its
  * own. No git is run: it would obey the configuration it finds. */
-#include "git/git.h"
+#include "git/internal.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -16,9 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* The path that a file of one line holds, behind `prefix`, made absolute from `dir`, and real; NULL when there is none.
- * Owned by the caller. */
-static char *path_in(const char *dir, const char *name, const char *prefix)
+char *hull_git_path_in(const char *dir, const char *name, const char *prefix)
 {
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};
 	_cleanup_free_ char *file = hull_fmt("%s/%s", dir, name);
@@ -46,8 +44,8 @@ int hull_git_worktree(const char *path, struct hull_git_worktree *out, struct hu
 {
 	*out = (struct hull_git_worktree){0};
 	_cleanup_free_ char *real = realpath(path, NULL);
-	_cleanup_free_ char *own = real ? path_in(real, ".git", "gitdir: ") : NULL;
-	_cleanup_free_ char *common = own ? path_in(own, "commondir", "") : NULL;
+	_cleanup_free_ char *own = real ? hull_git_path_in(real, ".git", "gitdir: ") : NULL;
+	_cleanup_free_ char *common = own ? hull_git_path_in(own, "commondir", "") : NULL;
 	if (!common)
 		return 0;
 	/* COMMON/worktrees/NAME, as git makes them. */
@@ -55,7 +53,7 @@ int hull_git_worktree(const char *path, struct hull_git_worktree *out, struct hu
 	if (strncmp(own, common, n) != 0 || strncmp(own + n, "/worktrees/", 11) != 0 || strchr(own + n + 11, '/'))
 		return 0;
 	_cleanup_free_ char *file = hull_fmt("%s/.git", real);
-	_cleanup_free_ char *back = path_in(own, "gitdir", "");
+	_cleanup_free_ char *back = hull_git_path_in(own, "gitdir", "");
 	if (!file)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	if (!hull_streq(back, file) || !has(common, "HEAD", S_IFREG) || !has(common, "config", S_IFREG) ||

@@ -116,7 +116,8 @@ __attribute__((noreturn)) static void enter(const struct entering *in)
 	if (hull_jail_base_filter(jail, in->namespaces, &err) < 0)
 		give_up(in, RECORD_FAILED, &err);
 	reset_signals();
-	umask(077);
+	if (!jail->keep_umask)
+		umask(077);
 	if (chdir("/") < 0) { /* with Landlock it is still where the caller stands */
 		hull_fail_errno(&err, "jail: chdir /");
 		give_up(in, RECORD_FAILED, &err);

@@ -44,6 +44,7 @@ struct hull_jail {
 	 * can be made: some families, AF_VSOCK for one, are in no namespace. */
 	bool need_net;
 	bool threads_only; /* it makes threads and never a process */
+	bool keep_umask;   /* the caller's, instead of 077 */
 	const int *fds;    /* descriptors to keep, besides 0 1 2; they keep their numbers */
 	size_t fd_count;
 	int stdin_fd, stdout_fd, stderr_fd; /* -1 = /dev/null */

@@ -22,6 +22,9 @@
 
 enum { STOP_GRACE_MS = 10000 };
 
+/* What git may use: of a list of references, which it keeps whole, and of packs. A guest decides how long they are. */
+static const uint64_t LIST_MEMORY = 512ULL << 20, PACK_MEMORY = 8ULL << 30;
+
 struct helper {
 	struct cli cli;
 	char *name, *dir;
@@ -77,7 +80,7 @@ static void put_back(struct helper *h)
 
 /* Run `git ARGS... DIR [MORE]` in the repository git called us for, its far end in the sandbox. 0, or -errno. */
 static int run_git(struct helper *h, const char *const *args, const char *option, const char *service,
-		   const struct hull_buf *input, struct hull_buf *out, struct hull_error *err)
+		   const struct hull_buf *input, struct hull_buf *out, uint64_t memory, struct hull_error *err)
 {
 	const char *argv[32] = {"-c", "transfer.fsckObjects=true", "-c", "fetch.fsckObjects=true",
 				"-c", "protocol.file.allow=always"};
@@ -94,7 +97,7 @@ static int run_git(struct helper *h, const char *const *args, const char *option
 	if (input && (hull_write_full(in, hull_buf_bytes(input), input->len) < 0 || lseek(in, 0, SEEK_SET) < 0))
 		return hull_fail_errno(err, "passing names to git");
 	/* git takes the far end's repository for a path on this machine, reached by a command. */
-	int r = hull_git_run(NULL, argv, in, out, -1, err);
+	int r = hull_git_run_here(argv, in, out, memory, err);
 	return r > 0 ? -EIO : r;
 }
 
@@ -109,7 +112,7 @@ static int list(struct helper *h, struct hull_error *err)
 	_cleanup_(hull_buf_free) struct hull_buf text = {0}, answer = {0};
 	int r = bring_up(h, err);
 	if (r >= 0)
-		r = run_git(h, args, "--upload-pack", "upload-pack", NULL, &text, err);
+		r = run_git(h, args, "--upload-pack", "upload-pack", NULL, &text, LIST_MEMORY, err);
 	if (r < 0)
 		return hull_wrap(err, "%s", h->name);
 	r = remote_list((const char *)hull_buf_bytes(&text), text.len, &answer);
@@ -150,7 +153,7 @@ static int fetch(struct helper *h, const char *first, struct hull_error *err)
 	if (r >= 0)
 		r = bring_up(h, err);
 	if (r >= 0)
-		r = run_git(h, args, "--upload-pack", "upload-pack", &ids, &out, err);
+		r = run_git(h, args, "--upload-pack", "upload-pack", &ids, &out, PACK_MEMORY, err);
 	if (r < 0)
 		return hull_wrap(err, "%s", h->name);
 	return hull_write_full(STDOUT_FILENO, "\n", 1) < 0 ? hull_fail(err, -EPIPE, "git has gone") : 0;
@@ -176,7 +179,7 @@ static int push(struct helper *h, const char *first, struct hull_error *err)
 	if (r >= 0)
 		r = bring_up(h, err);
 	if (r >= 0)
-		r = run_git(h, args, "--receive-pack", "receive-pack", &specs, &out, err);
+		r = run_git(h, args, "--receive-pack", "receive-pack", &specs, &out, PACK_MEMORY, err);
 	/* It fails when one was refused, too: what counts is what it says of each. */
 	bool told = remote_status((const char *)hull_buf_bytes(&out), out.len, refs, &answer) == 0 && answer.len;
 	hull_strv_free(lines);

@@ -212,10 +212,14 @@ static void test_remote(void **state)
 	shell("cd r; [ \"$(git remote get-url hull-two)\" = /srv/x ]");
 	/* Commits that nothing else has are not thrown away. */
 	assert_int_equal(hull_git_remote_add(r, "three", &err), 0);
-	shell("cd r; git update-ref refs/remotes/hull-three/main HEAD");
+	shell("cd r; git update-ref refs/remotes/hull-three/main HEAD; git symbolic-ref refs/remotes/hull-three/HEAD "
+	      "refs/remotes/hull-three/main; git branch -q --track follows hull-three/main");
 	assert_int_equal(hull_git_remote_remove(r, "three", &kept, &err), 0);
 	assert_false(kept);
-	shell("cd r; ! git rev-parse -q --verify refs/remotes/hull-three/main");
+	shell("cd r; ! git rev-parse -q --verify refs/remotes/hull-three/main; [ ! -e "
+	      ".git/refs/remotes/hull-three/HEAD ]; "
+	      "! git config --get-regexp '^branch.follows' ; git rev-parse -q --verify main >/dev/null; git branch -qD "
+	      "follows");
 	assert_int_equal(hull_git_remote_add(r, "three", &err), 0);
 	shell("cd r; git update-ref refs/remotes/hull-three/main $(git commit-tree -m x HEAD^{tree})");
 	assert_int_equal(hull_git_remote_remove(r, "three", &kept, &err), 0);

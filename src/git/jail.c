@@ -1,0 +1,295 @@
+/* The jail of git on the host. A repository tells git what programs to run: filters, hooks, watchers, transports to
+ * fetch what is missing. One that an agent had as its workspace, or that came in an archive, may be made for that. So
+ * git runs where no other program can: it may make no process and execute nothing (a filter of system calls, which
+ * holds without namespaces as well), and sees the repository, read-only unless it has to write in it, libraries, and
+ * the user's git configuration; no network. What git itself offers against this (GIT_NO_LAZY_FETCH, GIT_ALLOW_PROTOCOL,
+ * core.hooksPath) is set too, so that it fails early, with fewer words, and is no substitute: not every command looks.
+ *
+ * Therefore only commands that git has built in can be used here, and none that calls another.
+ *
+ * The repository is found without git, as git would: `.git` in the directory or above, a directory or a file that names
+ * one; its common directory, when it is a linked worktree; alternates. Paths are pinned: what is renamed or replaced
+ * meanwhile makes the start fail. Everything has the same path inside and outside. */
+#include "git/internal.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "jail/jail.h"
+
+#include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <seccomp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+enum { BINDS_MAX = 30, ARGS_MAX = 64, ENV_MAX = 24, ALTERNATES_MAX = 8, CONFIGS_MAX = 8 };
+
+static const uint64_t MEMORY_MAX = 8ULL << 30;
+
+struct cell {
+	struct hull_bind binds[BINDS_MAX];
+	size_t count;
+	char *owned[BINDS_MAX]; /* paths */
+	int fds[BINDS_MAX];     /* what they are */
+	char *env[ENV_MAX];     /* owned */
+	size_t env_count;
+	struct stat top;
+};
+
+static void cell_free(struct cell *c)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		free(c->owned[i]);
+		hull_closep(&c->fds[i]);
+	}
+	for (size_t i = 0; i < c->env_count; i++)
+		free(c->env[i]);
+}
+
+/* A path that is real (owned from here on) or NULL; `pin` = it is a stranger's to rename. */
+static void add(struct cell *c, char *path, bool pin, bool writable)
+{
+	if (!path || c->count == BINDS_MAX) {
+		free(path);
+		return;
+	}
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+	int fd = pin ? (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how)) : -1;
+	if (pin && fd < 0) {
+		free(path); /* git will say that it is missing */
+		return;
+	}
+	c->fds[c->count] = fd;
+	c->owned[c->count] = path;
+	c->binds[c->count++] = (struct hull_bind){
+		.source = path, .target = path, .writable = writable, .optional = !pin, .fd = fd > 0 ? fd : 0};
+}
+
+/* --- the repository --- */
+
+static bool is(const char *dir, const char *name, mode_t type, struct stat *st)
+{
+	_cleanup_free_ char *path = hull_fmt("%s/%s", dir, name);
+	return path && stat(path, st) == 0 && (st->st_mode & S_IFMT) == type;
+}
+
+static bool covered(const char *path, const char *by)
+{
+	size_t n = strlen(by);
+	return strncmp(path, by, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+static void add_alternates(struct cell *c, const char *common)
+{
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	_cleanup_free_ char *objects = hull_fmt("%s/objects", common);
+	_cleanup_free_ char *list = hull_fmt("%s/objects/info/alternates", common);
+	struct stat st;
+	unsigned n = 0;
+	if (!objects || !list || lstat(list, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    hull_read_file(AT_FDCWD, list, 64 * 1024, &text, NULL) < 0 || !text.len)
+		return;
+	char *save = NULL;
+	for (char *l = strtok_r((char *)hull_buf_bytes(&text), "\n", &save); l && n < ALTERNATES_MAX;
+	     l = strtok_r(NULL, "\n", &save), n++) {
+		_cleanup_free_ char *path = l[0] == '/' ? strdup(l) : hull_fmt("%s/%s", objects, l);
+		_cleanup_free_ char *real = path ? realpath(path, NULL) : NULL;
+		const char *name = real ? strrchr(real, '/') : NULL;
+		/* The list may be a stranger's: a directory of objects, and no other. */
+		if (name && strcmp(name, "/objects") == 0 &&
+		    (is(real, "pack", S_IFDIR, &st) || is(real, "info", S_IFDIR, &st)))
+			add(c, hull_steal_ptr(real), true, false);
+	}
+}
+
+/* The repository that the real path `dir` is in; when there is none, the directory alone. */
+static int add_repository(struct cell *c, const char *dir, bool writes, struct hull_error *err)
+{
+	struct stat st;
+	_cleanup_free_ char *top = strdup(dir);
+	_cleanup_free_ char *own = NULL;
+	while (top) {
+		_cleanup_free_ char *dot = hull_fmt("%s/.git", top);
+		if (is(top, ".git", S_IFDIR, &st))
+			own = dot ? realpath(dot, NULL) : NULL;
+		else if (is(top, ".git", S_IFREG, &st))
+			own = hull_git_path_in(top, ".git", "gitdir: ");
+		else if (is(top, "HEAD", S_IFREG, &st) && is(top, "objects", S_IFDIR, &st) &&
+			 is(top, "refs", S_IFDIR, &st))
+			own = strdup(top);
+		char *slash = strrchr(top, '/');
+		if (own || !slash || slash == top)
+			break;
+		*slash = '\0';
+	}
+	if (!top)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	if (!own && !(free(top), top = strdup(dir)))
+		return hull_fail(err, -ENOMEM, "out of memory");
+	if (stat(top, &c->top) < 0)
+		return hull_fail_errno(err, "%s", top);
+	_cleanup_free_ char *common = own ? hull_git_path_in(own, "commondir", "") : NULL;
+	if (own && !common)
+		common = strdup(own);
+	add(c, strdup(top), true, false);
+	if (own && (writes || !covered(own, top)))
+		add(c, strdup(own), true, writes);
+	if (common && (writes || !covered(common, top)) && !covered(common, own))
+		add(c, strdup(common), true, writes);
+	if (common)
+		add_alternates(c, common);
+	return 0;
+}
+
+/* --- what git needs besides --- */
+
+static void set(struct cell *c, char *text)
+{
+	if (text && c->env_count < ENV_MAX - 1)
+		c->env[c->env_count++] = text;
+	else
+		free(text);
+}
+
+static void pass_on(struct cell *c, const char *name)
+{
+	const char *value = getenv(name);
+	if (value)
+		set(c, hull_fmt("%s=%s", name, value));
+}
+
+/* The user's own configuration, and the files that it is commonly split into. No credentials. */
+static void add_configuration(struct cell *c)
+{
+	const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME"), *global = getenv("GIT_CONFIG_GLOBAL");
+	/* Started by root for a repository of somebody else's: it acts as them, and root's files are not theirs. */
+	bool own = geteuid() != 0 || c->top.st_uid == 0;
+	add(c, strdup("/etc/gitconfig"), false, false);
+	pass_on(c, "GIT_CONFIG_NOSYSTEM");
+	if (!own || !home || home[0] != '/') {
+		set(c, strdup("HOME=/nonexistent"));
+		return;
+	}
+	set(c, hull_fmt("HOME=%s", home));
+	pass_on(c, "XDG_CONFIG_HOME");
+	pass_on(c, "GIT_CONFIG_GLOBAL");
+	if (global && global[0] == '/')
+		add(c, strdup(global), false, false);
+	_cleanup_free_ char *mine = hull_fmt("%s/.gitconfig*", home);
+	_cleanup_free_ char *other = xdg && *xdg == '/' ? hull_fmt("%s/git/config*", xdg)
+							: hull_fmt("%s/.config/git/config*", home);
+	const char *const patterns[] = {mine, other};
+	for (size_t i = 0; i < 2; i++) {
+		glob_t found = {0};
+		if (patterns[i] && glob(patterns[i], 0, NULL, &found) == 0)
+			for (size_t k = 0; k < found.gl_pathc && k < CONFIGS_MAX; k++)
+				add(c, strdup(found.gl_pathv[k]), false, false);
+		globfree(&found);
+	}
+}
+
+static void add_system(struct cell *c, const char *git)
+{
+	static const char *const places[] = {"/usr/lib", "/usr/lib64", "/usr/local/lib",  "/lib",
+					     "/lib64",   "/nix/store", "/etc/ld.so.cache"};
+	static const char *const fixed[] = {"PATH=/nonexistent",        "LC_ALL=C",
+					    "GIT_NO_REPLACE_OBJECTS=1", "GIT_OPTIONAL_LOCKS=0",
+					    "GIT_TERMINAL_PROMPT=0",    "GIT_NO_LAZY_FETCH=1",
+					    "GIT_ALLOW_PROTOCOL=none"};
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
+		add(c, strdup(places[i]), false, false);
+	/* Somewhere else: its libraries are beside it. */
+	char *bin = strstr(git, "/bin/");
+	if (bin && !hull_starts(git, "/usr/") && !hull_starts(git, "/nix/store/") && bin != git)
+		add(c, hull_fmt("%.*s/lib", (int)(bin - git), git), false, false);
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
+		set(c, strdup(fixed[i]));
+}
+
+static char *find_git(struct hull_error *err)
+{
+	const char *path = getenv("PATH");
+	_cleanup_free_ char *dirs = strdup(path ? path : "/usr/local/bin:/usr/bin:/bin");
+	char *save = NULL;
+	for (char *d = dirs ? strtok_r(dirs, ":", &save) : NULL; d; d = strtok_r(NULL, ":", &save)) {
+		_cleanup_free_ char *at = hull_fmt("%s/git", d);
+		char *real = at && d[0] == '/' && access(at, X_OK) == 0 ? realpath(at, NULL) : NULL;
+		if (real)
+			return real;
+	}
+	hull_fail(err, -ENOENT, "there is no git in PATH: install it");
+	return NULL;
+}
+
+/* It is executed by its descriptor, once (execveat); execve, which git would use, is refused. */
+static int no_program(void *arg, struct hull_error *err)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	int r = ctx ? seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(execve), 0) : -ENOMEM;
+	if (r == 0)
+		r = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return r < 0 ? hull_fail(err, r, "git's filter: %s", strerror(-r)) : 0;
+}
+
+int hull_git_start(const char *dir, bool writes, const char *const *args, int in, int out, int words, pid_t *pid,
+		   int *pidfd, struct hull_error *err)
+{
+	_cleanup_(cell_free) struct cell c = {0};
+	_cleanup_free_ char *real = realpath(dir, NULL);
+	if (!real)
+		return hull_fail_errno(err, "%s", dir);
+	_cleanup_free_ char *git = find_git(err);
+	if (!git)
+		return -ENOENT;
+	char *argv[ARGS_MAX] = {(char *)"git",
+				(char *)"-c",
+				(char *)"core.fsmonitor=false",
+				(char *)"-c",
+				(char *)"core.hooksPath=/dev/null",
+				(char *)"-C",
+				real};
+	size_t n = 7;
+	for (; *args; args++) {
+		if (n == ARGS_MAX - 1)
+			return hull_fail(err, -E2BIG, "too many arguments for git");
+		argv[n++] = (char *)(uintptr_t)*args;
+	}
+	_cleanup_close_ int program = open(git, O_RDONLY | O_CLOEXEC);
+	if (program < 0)
+		return hull_fail_errno(err, "%s", git);
+	int r = add_repository(&c, real, writes, err);
+	if (r < 0)
+		return r;
+	add_system(&c, git);
+	add_configuration(&c);
+	const struct hull_jail jail = {.dir = "/usr",
+				       .binds = c.binds,
+				       .bind_count = c.count,
+				       .threads_only = true,
+				       .keep_umask = true,
+				       .stdin_fd = in,
+				       .stdout_fd = out,
+				       .stderr_fd = words,
+				       .argv = argv,
+				       .program_fd = program,
+				       .envp = c.env,
+				       .rlimit_data = MEMORY_MAX,
+				       .drop_uid = c.top.st_uid,
+				       .drop_gid = c.top.st_gid,
+				       .drop_to_root = true,
+				       .seccomp = no_program};
+	struct hull_jailed child;
+	fflush(NULL);
+	r = hull_jail_start(&jail, &child, err);
+	if (r < 0)
+		return hull_wrap(err, "git");
+	*pid = child.pid;
+	*pidfd = child.pidfd;
+	return 0;
+}
