@@ -155,7 +155,7 @@ char *out_json_safe(const char *text)
 			r = add_escape(&out, 0xdc00 + ((cp - 0x10000) & 0x3ff));
 		p += n;
 	}
-	return r < 0 ? NULL : strdup((const char *)hull_buf_bytes(&out));
+	return r < 0 ? NULL : strndup((const char *)hull_buf_bytes(&out), out.len);
 }
 
 void cli_json(const json_t *value)

@@ -438,7 +438,7 @@ static void test_json_safe(void **state)
 			       "2J \x7f \xe2\x80\xae \xf3\xa0\x81\x81 \033[m",
 			       "plain", "gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80");
 	_cleanup_free_ char *json = json_dumps(in, JSON_INDENT(2) | JSON_SORT_KEYS), *safe = out_json_safe(json);
-	assert_string_equal(safe, "{\n  \"engine\": \"qemu \\u009b2J \\u007f \\u202e \\udb40\\udc41 \\u001b[m\",\n"
+	assert_string_equal(safe, "{\n  \"engine\": \"qemu \\u009b2J \\u007f \\u202e \\udb40\\udc41 \\u001B[m\",\n"
 				  "  \"plain\": \"gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80\"\n}");
 	json_t *back = json_loads(safe, 0, NULL);
 	assert_true(json_equal(in, back));
