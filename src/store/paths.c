@@ -1,7 +1,9 @@
 /* Where Hull keeps things, and what a sandbox may be called; see store.h.
  *
  * The runtime directory holds sockets that give full control of a sandbox, so in shared /tmp it is used only when it
- * is a real directory, ours, and closed to everyone else: someone may have put a symlink there first. */
+ * is a real directory, ours, and closed to everyone else: someone may have put a symlink there first. And whoever may
+ * rename a directory above one of ours can put another in its place: every directory on the way has to be root's or
+ * ours, and writable by nobody else but where names belong to their owners (the sticky bit of /tmp). */
 #include "store/store.h"
 
 #include "base/cleanup.h"
@@ -10,6 +12,7 @@
 
 #include <limits.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -62,6 +65,72 @@ static int check_private(const char *dir, struct hull_error *err)
 	return 0;
 }
 
+/* In a user namespace that does not have all ids, root of the host is shown as this one. */
+static bool is_hosts_root(uid_t uid)
+{
+	enum { OVERFLOW = 65534 };
+	unsigned inside = 0, outside = 0, count = UINT32_MAX;
+	if (uid != OVERFLOW)
+		return uid == 0;
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/uid_map", "re");
+	return f && fscanf(f, "%u %u %u", &inside, &outside, &count) == 3 && count != UINT32_MAX;
+}
+
+/* Who besides root and us could rename or replace what is in this directory? NULL = nobody; else in words, owned. */
+static char *who_could(const struct stat *st)
+{
+	if (st->st_uid != geteuid() && !is_hosts_root(st->st_uid)) {
+		const struct passwd *pw = getpwuid(st->st_uid);
+		return pw ? hull_fmt("belongs to %s", pw->pw_name) : hull_fmt("belongs to user %u", st->st_uid);
+	}
+	if (st->st_mode & S_ISVTX)
+		return NULL;
+	if (st->st_mode & S_IWOTH)
+		return strdup("can be written to by everybody");
+	/* A group of one's own, as many distributions make for each user, is nobody else. */
+	if ((st->st_mode & S_IWGRP) && st->st_gid != getegid() && st->st_gid != 0)
+		return hull_fmt("can be written to by group %u", st->st_gid);
+	return NULL;
+}
+
+/* `path` and all directories above it, as it is written. */
+static int check_way(const char *path, const char *what, const char *variable, struct hull_error *err)
+{
+	_cleanup_free_ char *part = strdup(path);
+	if (!part)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	for (char *end = part + strlen(part);;) {
+		struct stat st;
+		const char *dir = end == part ? "/" : part;
+		if (stat(dir, &st) < 0)
+			return hull_fail_errno(err, "cannot use %s", path);
+		_cleanup_free_ char *who = who_could(&st);
+		if (who)
+			return hull_fail(
+				err, -EPERM,
+				"cannot keep %s in %s: %s %s, so somebody else could put another in its place; "
+				"set %s to a directory of your own, or change the owner or mode of %s",
+				what, path, dir, who, variable, dir);
+		if (end == part)
+			return 0;
+		while (end > part && *--end != '/')
+			;
+		while (end > part && end[-1] == '/')
+			end--;
+		*end = '\0';
+	}
+}
+
+/* Once as it is written, for its symlinks could be replaced, and once as it is. */
+static int check_parents(const char *path, const char *what, const char *variable, struct hull_error *err)
+{
+	_cleanup_free_ char *real = realpath(path, NULL);
+	if (!real)
+		return hull_fail_errno(err, "cannot use %s", path);
+	int r = path[0] == '/' ? check_way(path, what, variable, err) : 0;
+	return r < 0 ? r : check_way(real, what, variable, err);
+}
+
 int hull_paths_open(struct hull_paths *out, struct hull_error *err)
 {
 	_cleanup_(hull_paths_free) struct hull_paths p = {0};
@@ -74,6 +143,9 @@ int hull_paths_open(struct hull_paths *out, struct hull_error *err)
 		return hull_fail(err, -ENOENT,
 				 "cannot tell where to keep things: no home directory; set HOME or HULL_HOME");
 	int r = hull_mkdir_all(p.home, 0700, err);
+	if (r < 0)
+		return r;
+	r = check_parents(p.home, "sandboxes", home && home[0] ? "HULL_HOME" : "HULL_HOME or XDG_DATA_HOME", err);
 	if (r < 0)
 		return r;
 	char *real = realpath(p.home, NULL);
@@ -91,6 +163,10 @@ int hull_paths_open(struct hull_paths *out, struct hull_error *err)
 		r = hull_mkdir_all(p.runtime, 0700, err);
 	if (r == 0)
 		r = check_private(p.runtime, err);
+	if (r == 0)
+		r = check_parents(p.config, "the policy", "XDG_CONFIG_HOME", err);
+	if (r == 0)
+		r = check_parents(p.runtime, "sockets", "XDG_RUNTIME_DIR", err);
 	if (r < 0)
 		return r;
 	*out = p;

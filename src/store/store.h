@@ -33,7 +33,8 @@ struct hull_paths {
 	char *runtime; /* sockets */
 	char *config;
 };
-/* From the environment, directories made (0700) when missing. -EPERM when the runtime directory is someone else's. */
+/* From the environment, directories made (0700) when missing. -EPERM when one of them, or a directory above,
+ * is someone else's or open to others. */
 int hull_paths_open(struct hull_paths *out, struct hull_error *err);
 void hull_paths_free(struct hull_paths *p);
 /* "<home>/sandboxes/NAME[/file]", "<runtime>/NAME[/file]": owned by the caller; file may be NULL. */

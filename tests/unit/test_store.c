@@ -533,6 +533,58 @@ static void test_runtime_dir_of_another(void **state)
 	assert_int_equal(unlink(runtime), 0);
 }
 
+/* A directory above one of ours that somebody else could rename it in. */
+static void test_parents(void **state)
+{
+	static const char *const variables[] = {"HULL_HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"};
+	char base[] = "/tmp/hull-parents-XXXXXX";
+	(void)state;
+	assert_non_null(mkdtemp(base));
+	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
+		_cleanup_free_ char *before = strdup(getenv(variables[i]) ? getenv(variables[i]) : "");
+		_cleanup_free_ char *mine = hull_fmt("%s/mine", base), *deep = hull_fmt("%s/mine/deep", base);
+		_cleanup_free_ char *link = hull_fmt("%s/mine/link", base), *through = hull_fmt("%s/mine/link/x", base);
+		struct hull_error err = {0};
+		struct hull_paths p;
+		assert_int_equal(mkdir(mine, 0700), 0);
+		setenv(variables[i], deep, 1);
+		assert_int_equal(hull_paths_open(&p, &err), 0);
+		hull_paths_free(&p);
+		/* Open to all: refused, and named; with the sticky bit, as /tmp, not. */
+		assert_int_equal(chmod(mine, 0777), 0);
+		assert_int_equal(hull_paths_open(&p, &err), -EPERM);
+		assert_non_null(strstr(err.msg, mine));
+		assert_non_null(strstr(err.msg, variables[i]));
+		assert_int_equal(chmod(mine, 01777), 0);
+		assert_int_equal(hull_paths_open(&p, &err), 0);
+		hull_paths_free(&p);
+		/* A symlink in a directory that is open, to one that is not. */
+		assert_int_equal(symlink(deep, link), 0);
+		setenv(variables[i], through, 1);
+		assert_int_equal(chmod(mine, 0777), 0);
+		assert_int_equal(hull_paths_open(&p, &err), -EPERM);
+		assert_int_equal(chmod(mine, 0700), 0);
+		if (geteuid() == 0) {
+			setenv(variables[i], deep, 1);
+			assert_int_equal(chown(mine, 12345, 0), 0);
+			assert_int_equal(hull_paths_open(&p, &err), -EPERM);
+			assert_non_null(strstr(err.msg, "12345"));
+			assert_int_equal(chown(mine, 0, 54321), 0);
+			assert_int_equal(chmod(mine, 0770), 0);
+			assert_int_equal(hull_paths_open(&p, &err), -EPERM);
+			assert_int_equal(chown(mine, 0, 0), 0);
+			assert_int_equal(hull_paths_open(&p, &err), 0);
+			hull_paths_free(&p);
+		}
+		if (*before)
+			setenv(variables[i], before, 1);
+		else
+			unsetenv(variables[i]);
+		assert_int_equal(hull_remove_tree(AT_FDCWD, mine, NULL), 0);
+	}
+	assert_int_equal(rmdir(base), 0);
+}
+
 static void test_strv(void **state)
 {
 	char **v = hull_strv_copy(NULL);
@@ -567,6 +619,7 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test_setup_teardown(test_truth_and_ids, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_runtime_dir_of_another, setup, teardown),
+		cmocka_unit_test(test_parents),
 		cmocka_unit_test(test_strv),
 	};
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
