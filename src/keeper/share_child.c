@@ -11,6 +11,7 @@
 #include "wire/service.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -47,8 +48,8 @@ static int open_program(struct hull_error *err)
 int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, int *control, struct hull_jailed *child,
 		      struct hull_error *err)
 {
-	char uid[16], gid[16], number[16];
-	char *argv[2 * GUARDS_MAX + 12];
+	char uid[16], gid[16], number[16], keep[24];
+	char *argv[2 * GUARDS_MAX + 14];
 	size_t n = 0;
 	struct stat st;
 	int ends[2], control_ends[2];
@@ -95,6 +96,16 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 	snprintf(number, sizeof(number), "%d", their_control);
 	argv[n++] = "--control";
 	argv[n++] = number;
+	const char *keep_free = getenv("HULL_KEEP_FREE");
+	if (keep_free && keep_free[0]) {
+		uint64_t bytes = 0;
+		if (strcmp(keep_free, "0") != 0 && hull_parse_size(keep_free, &bytes, err) < 0)
+			return hull_fail(err, -EINVAL, "HULL_KEEP_FREE=%s is no size; say one like 2G, or 0",
+					 keep_free);
+		snprintf(keep, sizeof(keep), "%" PRIu64, bytes);
+		argv[n++] = "--keep-free";
+		argv[n++] = keep;
+	}
 	if (spec->readonly)
 		argv[n++] = "--ro";
 	for (size_t i = 0; i < spec->guard_count && i < GUARDS_MAX; i++) {

@@ -220,6 +220,7 @@ void share_op_statfs(struct share_req *r, struct share_inode *ino)
 	}
 	if (e < 0)
 		return share_reply(r, e, NULL, 0);
+	share_room_shown(r->sh, &fs);
 	struct fuse_statfs_out out = {.st = {
 					      .blocks = fs.f_blocks,
 					      .bfree = fs.f_bfree,

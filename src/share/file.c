@@ -162,11 +162,21 @@ static void reply_created(struct share_req *r, struct share_inode *dir, const ch
 	}
 }
 
+/* A file that is there already; else `error`. */
+static int open_there(int at, const char *name, int flags, int error)
+{
+	int fd = openat(at, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	return fd >= 0 ? fd : errno == ENOENT ? error : -errno;
+}
+
 /* A descriptor or -errno. */
 static int create(struct share_req *r, const struct share_inode *dir, int at, const char *name, int flags,
 		  uint32_t mode)
 {
 	struct share_meta want;
+	int full = share_room(r->sh, dir, at, SHARE_ROOM_NAME);
+	if (full < 0) /* what is there can be opened all the same */
+		return flags & O_EXCL || (flags & O_TMPFILE) == O_TMPFILE ? full : open_there(at, name, flags, full);
 	if (!share_meta_new(r, dir, at, S_IFREG | (mode & 07777), &want))
 		return share_meta_create(r->sh, at, name, flags, &want);
 	int fd = openat(at, name,
@@ -270,8 +280,10 @@ void share_op_write(struct share_req *r, struct share_inode *ino)
 		flags |= RWF_SYNC;
 	else if (in->flags & O_DSYNC)
 		flags |= RWF_DSYNC;
-	ssize_t n = share_is_ro(sh, ino) ? (errno = EROFS, -1) : pwritev2(h->fd, &iov, 1, (off_t)in->offset, flags);
-	int e = n < 0 ? -errno : 0;
+	int e = share_is_ro(sh, ino) ? -EROFS : share_room(sh, ino, h->fd, in->size);
+	ssize_t n = e < 0 ? 0 : pwritev2(h->fd, &iov, 1, (off_t)in->offset, flags);
+	if (n < 0)
+		e = -errno;
 	if (e == 0 && in->write_flags & FUSE_WRITE_KILL_SUIDGID)
 		share_meta_kill_setid(sh, ino, h->fd);
 	if (e == 0 && append) {
@@ -349,8 +361,10 @@ void share_op_fallocate(struct share_req *r, struct share_inode *ino)
 	struct share_handle *h = file_handle(r, ino, in->fh);
 	if (!h)
 		return;
-	int e = fallocate(h->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length);
-	share_reply(r, e < 0 ? -errno : 0, NULL, 0);
+	int e = in->mode & FALLOC_FL_PUNCH_HOLE ? 0 : share_room(r->sh, ino, h->fd, in->length);
+	if (e == 0 && fallocate(h->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length) < 0)
+		e = -errno;
+	share_reply(r, e, NULL, 0);
 	share_handle_put(r->sh, h);
 }
 
@@ -384,9 +398,15 @@ void share_op_copy(struct share_req *r, struct share_inode *ino)
 		share_reply(r, -EROFS, NULL, 0);
 	} else {
 		off_t a = (off_t)in->off_in, b = (off_t)in->off_out;
-		ssize_t n = copy_file_range(from->fd, &a, to->fd, &b, in->len < COPY_MAX ? in->len : COPY_MAX, 0);
-		struct fuse_write_out out = {.size = n < 0 ? 0 : (uint32_t)n};
-		share_reply(r, n < 0 ? -errno : 0, &out, n < 0 ? 0 : sizeof out);
+		struct stat st;
+		uint64_t len = in->len < COPY_MAX ? in->len : COPY_MAX;
+		uint64_t rest = fstat(from->fd, &st) == 0 && st.st_size > a ? (uint64_t)(st.st_size - a) : 0;
+		int e = share_room(r->sh, to->inode, to->fd, len < rest ? len : rest);
+		ssize_t n = e < 0 ? 0 : copy_file_range(from->fd, &a, to->fd, &b, len, 0);
+		if (n < 0)
+			e = -errno;
+		struct fuse_write_out out = {.size = e < 0 ? 0 : (uint32_t)n};
+		share_reply(r, e, &out, e < 0 ? 0 : sizeof out);
 	}
 	share_handle_put(r->sh, to);
 	share_handle_put(r->sh, from);

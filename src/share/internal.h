@@ -122,6 +122,12 @@ struct share_guard {
 	uint32_t place, up;
 };
 
+/* How much may be written before the file system is asked again (room.c). */
+struct share_room {
+	pthread_mutex_t lock;
+	uint64_t dev, left, until;
+};
+
 struct share_lock_wait;
 struct share_notifier;
 struct share_pendings;
@@ -167,6 +173,7 @@ struct hull_share {
 	uint64_t interrupted[SHARE_LOG_WAITS];
 	uint32_t interrupted_at;
 
+	struct share_room room;
 	struct share_notifier *notifier;
 	struct share_pendings *pendings, *absent;
 };
@@ -301,6 +308,15 @@ uint64_t share_guest_ino(const struct hull_share *sh, uint64_t dev, uint64_t ino
 /* Is a file system of this magic number (statfs) one that tells of every change? Is the one that fd is on? */
 bool share_fs_local(uint32_t magic);
 bool share_fs_reports(const struct hull_share *sh, int fd);
+
+/* --- room.c --- */
+/* May the guest have `bytes` more on the file system of ino, of which fd is any descriptor? 0 or -ENOSPC. A new name
+ * counts as SHARE_ROOM_NAME. */
+enum { SHARE_ROOM_NAME = 4096 };
+int share_room(struct hull_share *sh, const struct share_inode *ino, int fd, uint64_t bytes);
+/* What of it the guest is shown. */
+struct statfs;
+void share_room_shown(const struct hull_share *sh, struct statfs *fs);
 
 /* --- guard.c --- */
 /* 0; -EROFS when the name is guarded itself, -EBUSY when something below it is. */

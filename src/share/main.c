@@ -1,6 +1,6 @@
 /* hull-share: one mount of a sandbox, served. Started by hull-keeper in a jail that holds nothing but what it serves.
  *
- *     hull-share --root PATH [--ro] [--guard PATH]... [--control FD] [--uid N] [--gid N]
+ *     hull-share --root PATH [--ro] [--guard PATH]... [--control FD] [--uid N] [--gid N] [--keep-free BYTES]
  *
  * Its standard input is a socket that carries the FUSE messages both ways (share.h, the stream transport); it ends
  * when the socket does. In front of them come four bytes, little-endian: the process id of the guest's announcer.
@@ -43,6 +43,15 @@ static int number(const char *text, uint32_t *out, struct hull_error *err)
 	return 0;
 }
 
+/* Bytes; 0 = the guest may fill the disk. */
+static int keep_free(const char *text, struct hull_share_config *config, struct hull_error *err)
+{
+	if (hull_parse_u64(text, INT64_MAX, &config->keep_free) < 0)
+		return hull_fail(err, -EINVAL, "%s is not a number of bytes", text);
+	config->no_floor = config->keep_free == 0;
+	return 0;
+}
+
 static int parse(char **argv, struct arguments *a, struct hull_error *err)
 {
 	for (char **p = argv + 1; *p; p++) {
@@ -62,6 +71,8 @@ static int parse(char **argv, struct arguments *a, struct hull_error *err)
 			r = number(value, &a->config.guest_uid, err);
 		else if (!strcmp(*p, "--control"))
 			r = number(value, &a->control, err);
+		else if (!strcmp(*p, "--keep-free"))
+			r = keep_free(value, &a->config, err);
 		else if (!strcmp(*p, "--gid"))
 			r = number(value, &a->config.guest_gid, err);
 		else

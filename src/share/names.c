@@ -174,6 +174,11 @@ static int make_it(struct share_req *r, const struct share_inode *dir, int fd, c
 {
 	struct hull_share *sh = r->sh;
 	struct share_meta want;
+	int full = share_room(sh, dir, fd, SHARE_ROOM_NAME);
+	if (full < 0) {
+		struct share_stat st; /* that the name is taken goes first */
+		return share_statx(fd, name, &st) == 0 ? -EEXIST : full;
+	}
 	if (m->from) {
 		struct share_at at;
 		char number[16];

@@ -342,6 +342,7 @@ int hull_share_new(const struct hull_share_config *config, struct hull_share **o
 	sh->proc_fd = -1;
 	pthread_mutex_init(&sh->lock, NULL);
 	pthread_mutex_init(&sh->waits, NULL);
+	pthread_mutex_init(&sh->room.lock, NULL);
 	pthread_cond_init(&sh->waits_gone, NULL);
 	/* Replies keep coming; the watching thread must get its turn. */
 	pthread_rwlockattr_init(&prefer);
@@ -390,6 +391,7 @@ void hull_share_free(struct hull_share *sh)
 	pthread_rwlock_destroy(&sh->order);
 	pthread_cond_destroy(&sh->waits_gone);
 	pthread_mutex_destroy(&sh->waits);
+	pthread_mutex_destroy(&sh->room.lock);
 	pthread_mutex_destroy(&sh->lock);
 	free(sh);
 }

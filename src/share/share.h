@@ -143,7 +143,9 @@ struct hull_share_config {
 	bool overlapping;
 	/* Let the guest's kernel hold written data back (measured; off, see docs/workspace.md). */
 	bool writeback;
+	bool no_floor; /* the guest may fill the host's file system, see keep_free */
 	/* Limits; 0 = the default in brackets. */
+	uint64_t keep_free;   /* bytes of the host's file system that stay free [5 %, at most 1 GiB] */
 	uint32_t max_inodes;  /* inodes the guest may know at once [2 Mi] */
 	uint32_t max_handles; /* files and directories it may have open at once [half of RLIMIT_NOFILE] */
 	uint32_t max_dirs;    /* descriptors kept for directories, least recently used dropped [a quarter of it] */

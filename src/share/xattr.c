@@ -99,7 +99,9 @@ void share_op_setxattr(struct share_req *r, struct share_inode *ino)
 	if (share_is_ro(r->sh, ino))
 		return share_reply(r, -EROFS, NULL, 0);
 	_cleanup_close_ int fd = share_open_for(r, ino, O_RDONLY, NULL);
-	int e = fd < 0 ? fd : fsetxattr(fd, name, r->in.p, in->size, (int)(in->flags & 3)) < 0 ? -errno : 0;
+	int e = fd < 0 ? fd : share_room(r->sh, ino, fd, in->size);
+	if (e == 0 && fsetxattr(fd, name, r->in.p, in->size, (int)(in->flags & 3)) < 0)
+		e = -errno;
 	if (fd >= 0 && share_meta_ease(r, ino, fd, e))
 		e = fsetxattr(fd, name, r->in.p, in->size, (int)(in->flags & 3)) < 0 ? -errno : 0;
 	share_reply(r, e, NULL, 0);

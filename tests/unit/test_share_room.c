@@ -1,0 +1,118 @@
+/* How much of the host's file system a workspace may take (src/share/room.c). */
+#include "../share/raw.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+struct fixture {
+	char dir[64];
+	int fd;
+	struct hull_share *sh;
+	struct raw c;
+};
+
+static void begin(struct fixture *f, struct hull_share_config config)
+{
+	struct hull_error err = {0};
+	snprintf(f->dir, sizeof f->dir, "/tmp/hull-room-test-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int file = openat(f->fd, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_int_equal(write(file, "content", 7), 7);
+	close(file);
+	config.root_fd = f->fd;
+	config.guest_uid = config.guest_gid = 1000;
+	assert_int_equal(hull_share_new(&config, &f->sh, &err), 0);
+	assert_true(raw_init(&f->c, f->sh));
+	assert_int_equal(raw_hello(&f->c), 0);
+}
+
+static void end(struct fixture *f)
+{
+	char command[160];
+	raw_free(&f->c);
+	hull_share_free(f->sh);
+	close(f->fd);
+	snprintf(command, sizeof command, "rm -rf %s", f->dir);
+	assert_int_equal(system(command), 0);
+}
+
+static struct fuse_kstatfs statfs_of(struct fixture *f)
+{
+	struct fuse_statfs_out out;
+	raw_begin(&f->c, FUSE_STATFS, FUSE_ROOT_ID);
+	assert_int_equal(raw_go(&f->c), 0);
+	memcpy(&out, f->c.reply, sizeof out);
+	return out.st;
+}
+
+/* As if nothing above the limit was free. */
+static void test_nothing_is_left(void **state)
+{
+	struct fixture f;
+	uint64_t fh = 0;
+	(void)state;
+	begin(&f, (struct hull_share_config){.keep_free = INT64_MAX});
+	uint64_t node = raw_lookup(&f.c, FUSE_ROOT_ID, "file");
+	assert_int_equal(raw_open(&f.c, node, FUSE_OPEN, O_RDWR, &fh), 0);
+	assert_int_equal(raw_write(&f.c, node, fh, "more"), -ENOSPC);
+	struct fuse_fallocate_in take = {.fh = fh, .length = 1};
+	raw_begin(&f.c, FUSE_FALLOCATE, node);
+	raw_add(&f.c, &take, sizeof take);
+	assert_int_equal(raw_go(&f.c), -ENOSPC);
+	const struct fuse_copy_file_range_in copy = {
+		.fh_in = fh, .nodeid_out = node, .fh_out = fh, .off_out = 100, .len = 5};
+	raw_begin(&f.c, FUSE_COPY_FILE_RANGE, node);
+	raw_add(&f.c, &copy, sizeof copy);
+	assert_int_equal(raw_go(&f.c), -ENOSPC);
+	const struct fuse_mkdir_in dir = {.mode = 0755};
+	assert_int_equal(raw_named(&f.c, FUSE_MKDIR, FUSE_ROOT_ID, &dir, sizeof dir, "d", NULL), -ENOSPC);
+	assert_int_equal(raw_named(&f.c, FUSE_MKDIR, FUSE_ROOT_ID, &dir, sizeof dir, "file", NULL), -EEXIST);
+	assert_int_equal(raw_named(&f.c, FUSE_SYMLINK, FUSE_ROOT_ID, NULL, 0, "l", "target"), -ENOSPC);
+	const struct fuse_create_in create = {.flags = O_RDWR, .mode = 0644};
+	assert_int_equal(raw_named(&f.c, FUSE_CREATE, FUSE_ROOT_ID, &create, sizeof create, "new", NULL), -ENOSPC);
+	assert_int_equal(raw_named(&f.c, FUSE_CREATE, FUSE_ROOT_ID, &create, sizeof create, "file", NULL), 0);
+	assert_true(statfs_of(&f).bavail == 0 && statfs_of(&f).bfree == 0 && statfs_of(&f).blocks > 0);
+	/* What gives room back works. */
+	const struct fuse_setattr_in shorter = {.valid = FATTR_SIZE, .size = 1};
+	raw_begin(&f.c, FUSE_SETATTR, node);
+	raw_add(&f.c, &shorter, sizeof shorter);
+	assert_int_equal(raw_go(&f.c), 0);
+	assert_int_equal(raw_named(&f.c, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "file", NULL), 0);
+	end(&f);
+}
+
+static void test_some_is_left(void **state)
+{
+	struct fixture f;
+	uint64_t fh = 0;
+	(void)state;
+	begin(&f, (struct hull_share_config){.keep_free = 4096});
+	uint64_t node = raw_lookup(&f.c, FUSE_ROOT_ID, "file");
+	assert_int_equal(raw_open(&f.c, node, FUSE_OPEN, O_RDWR, &fh), 0);
+	assert_int_equal(raw_write(&f.c, node, fh, "more"), 0);
+	/* More than there is, asked for while the last answer still holds. */
+	struct fuse_fallocate_in take = {.fh = fh, .length = (uint64_t)1 << 60};
+	raw_begin(&f.c, FUSE_FALLOCATE, node);
+	raw_add(&f.c, &take, sizeof take);
+	assert_int_equal(raw_go(&f.c), -ENOSPC);
+	uint64_t shown = statfs_of(&f).bavail;
+	end(&f);
+	begin(&f, (struct hull_share_config){.no_floor = true});
+	assert_true(statfs_of(&f).bavail > 0 && shown > 0);
+	end(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_nothing_is_left),
+		cmocka_unit_test(test_some_is_left),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
