@@ -30,6 +30,7 @@
 #include "guest/loop.h"
 #include "guest/share_ahead.h"
 #include "guest/share_helper.h"
+#include "guest/share_kernel.h"
 #include "share/share.h"
 #include "wire/args.h"
 #include "wire/service.h"
@@ -50,7 +51,6 @@ enum {
 	SHARES_MAX = 64,
 	STOP_MS = 3000,
 	INIT_MAX = 512,
-	READ_AHEAD_KB = 1024,
 	ANNOUNCER_AGAIN_MS = 1000,
 };
 
@@ -71,6 +71,7 @@ struct share {
 	struct hull_helper notifier, announcer;
 	uint64_t announcer_since; /* when it was started */
 	bool leaving;             /* it is being unmounted: no announcer now, that would stand in it */
+	uint32_t sync;            /* what the notifier has yet to send back; 0 = nothing */
 	bool more;                /* the server waits for the notifier to have passed on what it has */
 };
 
@@ -242,16 +243,43 @@ static bool tell(struct share *s, uint32_t opcode, uint32_t value)
 	return !s->stream.id || take(s, (const uint8_t *)&message, message.h.len);
 }
 
+/* The notifier has passed on what came before this. */
+static void notifier_heard(struct hull_helper *h, const uint8_t *p, size_t n)
+{
+	struct hull_cur cur = hull_cur_make(p, n);
+	hull_cur_take(&cur, sizeof(struct fuse_out_header));
+	uint32_t number = hull_cur_le32(&cur);
+	struct share *s = hull_container_of(h, struct share, notifier);
+	if (number == s->sync)
+		s->sync = 0;
+	if (!cur.bad)
+		tell(s, HULL_SHARE_RELAY_SYNCED, number);
+}
+
+/* False when s is gone. */
+static bool sync_notifier(struct share *s, uint32_t number)
+{
+	struct {
+		struct fuse_out_header h;
+		uint32_t number;
+	} message = {.h = {.len = sizeof(message.h) + 4, .error = HULL_SHARE_SYNC}, .number = htole32(number)};
+	s->sync = s->notifier.fd < 0 ? 0 : number;
+	if (!s->sync)
+		return tell(s, HULL_SHARE_RELAY_SYNCED, number);
+	hull_helper_send(&s->notifier, &message, message.h.len);
+	return true;
+}
+
 /* The kernel's side of what the server knows is not what it should be: have it told again. */
 static void notifier_drained(struct hull_helper *h, bool lost)
 {
 	struct share *s = hull_container_of(h, struct share, notifier);
 	bool more = s->more;
 	s->more = false;
-	if (lost)
-		tell(s, HULL_SHARE_RELAY_LOST, 0);
-	else if (more)
-		tell(s, HULL_SHARE_RELAY_GO, 0);
+	if (lost ? !tell(s, HULL_SHARE_RELAY_LOST, 0) : more && !tell(s, HULL_SHARE_RELAY_GO, 0))
+		return;
+	if (lost && s->sync)
+		sync_notifier(s, s->sync);
 }
 
 static void announcer_drained(struct hull_helper *h, bool lost)
@@ -372,9 +400,14 @@ static bool unasked(struct share *s, int code, const uint8_t *p, size_t n)
 		s->more = s->notifier.waiting.len > 0;
 		return s->more || tell(s, HULL_SHARE_RELAY_GO, 0);
 	}
+	if (code == HULL_SHARE_SYNC) {
+		struct hull_cur cur = hull_cur_make(p + head, n - head);
+		return sync_notifier(s, hull_cur_le32(&cur));
+	}
 	bool had_lost = s->notifier.lost;
 	if (s->notifier.fd < 0 && hull_notifier_start(&s->notifier, s->device) == 0) {
 		s->notifier.drained = notifier_drained;
+		hull_helper_hear(&s->notifier, notifier_heard);
 		if (had_lost && !tell(s, HULL_SHARE_RELAY_LOST, 0))
 			return false;
 		had_lost = false;
@@ -385,25 +418,6 @@ static bool unasked(struct share *s, int code, const uint8_t *p, size_t n)
 }
 
 /* --- replies: the stream to /dev/fuse --- */
-
-/* More than the kernel's default: a round trip costs more than on a disk. Set once the kernel has taken the answer to
- * INIT, which resets it. By the device number, and that from a list: to ask the mount itself would take an answer. */
-static void read_ahead(const char *path)
-{
-	char *line = NULL, name[64], where[PATH_MAX];
-	size_t cap = 0;
-	unsigned major, minor, found_major = 0, found_minor = 0;
-	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
-	while (f && getline(&line, &cap, f) > 0)
-		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &major, &minor, where) == 3 && strcmp(where, path) == 0)
-			found_major = major, found_minor = minor;
-	free(line);
-	snprintf(name, sizeof(name), "/sys/class/bdi/%u:%u/read_ahead_kb", found_major, found_minor);
-	char kb[16];
-	snprintf(kb, sizeof(kb), "%d", READ_AHEAD_KB);
-	if (f)
-		hull_put(name, kb);
-}
 
 /* False when s is gone. */
 static bool deliver(struct share *s, const uint8_t *p, size_t n)
@@ -438,7 +452,7 @@ static bool deliver(struct share *s, const uint8_t *p, size_t n)
 		break; /* ENOENT: whoever asked was killed. Others: the kernel has answered with EIO. */
 	}
 	if (is_init(s, h.unique))
-		read_ahead(s->path);
+		hull_share_read_ahead(s->path);
 	return true;
 }
 
@@ -506,6 +520,7 @@ static void cut(struct share *s)
 	hull_helper_stop(&s->announcer);
 	hull_ahead_reset(s->ahead);
 	s->more = false;
+	s->sync = 0;
 	hull_watch_mod(&s->watch, 0);
 }
 
@@ -580,34 +595,6 @@ static void ready(struct share *s)
 	hull_watch_mod(&s->watch, EPOLLIN);
 }
 
-/* What is cached may be older than the new server. */
-static struct hull_child drop_child;
-
-static void drop_run(void *ctx, int status_fd)
-{
-	hull_child_keep(-1, status_fd);
-	sync();
-	hull_put("/proc/sys/vm/drop_caches", "2");
-	_exit(0);
-}
-
-static bool drop_again; /* something is to be dropped that came after it had begun */
-static void drop_ended(struct hull_child *c, int status);
-
-static void drop_caches(void)
-{
-	struct hull_error err;
-	drop_again = drop_child.pid != 0;
-	if (!drop_again)
-		hull_spawn(&drop_child, -1, drop_run, NULL, NULL, drop_ended, &err);
-}
-
-static void drop_ended(struct hull_child *c, int status)
-{
-	if (drop_again)
-		drop_caches();
-}
-
 static int reconnect(struct share *s)
 {
 	int r = connect_server(s);
@@ -617,7 +604,7 @@ static int reconnect(struct share *s)
 		return -ENOMEM;
 	if (s->request.len == 0)
 		ready(s);
-	drop_caches();
+	hull_share_drop_caches();
 	return 0;
 }
 

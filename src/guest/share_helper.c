@@ -79,6 +79,14 @@ static void notifier_run(void *ctx, int status_fd)
 	keep_only(s->in, s->device, "hull-notify");
 	for (;;) {
 		size_t n = next_message(message, 0);
+		struct fuse_out_header h;
+		memcpy(&h, message, sizeof(h));
+		if (n >= sizeof(h) && h.error == HULL_SHARE_SYNC) {
+			/* What came before it is written: back it goes. */
+			if (send(0, message, n, MSG_NOSIGNAL) < 0)
+				_exit(0);
+			continue;
+		}
 		/* It fails for what the kernel has forgotten meanwhile: then nothing of it is cached. */
 		if (write(1, message, n) < 0 && errno == ENODEV)
 			_exit(0);
@@ -290,15 +298,50 @@ int hull_announcer_start(struct hull_helper *h, const char *path)
 	return 0;
 }
 
+static void ready(struct hull_watch *w, uint32_t events);
+static void writable(struct hull_helper *h);
+
 /* True when it was taken, or never can be. */
 static bool pass(struct hull_helper *h, const void *p, size_t n)
 {
 	return send(h->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != EAGAIN;
 }
 
-static void writable(struct hull_watch *w, uint32_t events)
+/* Messages come back when there is somebody to hear them. */
+static void watch_for(struct hull_helper *h, uint32_t events)
+{
+	events |= h->heard ? EPOLLIN : 0;
+	if (!events)
+		hull_watch_del(&h->watch);
+	else if (h->watch.fd < 0)
+		hull_watch_add(&h->watch, h->fd, events, ready);
+	else
+		hull_watch_mod(&h->watch, events);
+}
+
+void hull_helper_hear(struct hull_helper *h, void (*heard)(struct hull_helper *h, const uint8_t *p, size_t n))
+{
+	h->heard = heard;
+	watch_for(h, 0);
+}
+
+static void ready(struct hull_watch *w, uint32_t events)
 {
 	struct hull_helper *h = hull_container_of(w, struct hull_helper, watch);
+	uint8_t message[64];
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+		ssize_t n = recv(h->fd, message, sizeof(message), MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+			hull_watch_del(w); /* it ends: ended() follows */
+		else if (n > 0 && h->heard)
+			h->heard(h, message, (size_t)n);
+		return; /* what else there is comes again */
+	}
+	writable(h);
+}
+
+static void writable(struct hull_helper *h)
+{
 	uint32_t n;
 	while (h->waiting.len > sizeof(n)) {
 		const uint8_t *p = hull_buf_bytes(&h->waiting);
@@ -307,7 +350,7 @@ static void writable(struct hull_watch *w, uint32_t events)
 			return;
 		hull_buf_drain(&h->waiting, sizeof(n) + n);
 	}
-	hull_watch_del(w);
+	watch_for(h, 0);
 	if (h->lost && h->limit == CHANGES_MAX) {
 		static const uint8_t overflow[2] = {HULL_SHARE_OVERFLOW, 1};
 		pass(h, overflow, sizeof(overflow));
@@ -330,8 +373,7 @@ bool hull_helper_send(struct hull_helper *h, const void *p, size_t n)
 		h->lost = true;
 		return false;
 	}
-	if (h->watch.fd < 0)
-		hull_watch_add(&h->watch, h->fd, EPOLLOUT, writable);
+	watch_for(h, EPOLLOUT);
 	return true;
 }
 

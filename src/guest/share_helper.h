@@ -17,6 +17,8 @@ struct hull_helper {
 	/* All that waited is passed on (lost: not all), or the process has ended (lost; there is none now). May be
 	 * NULL. */
 	void (*drained)(struct hull_helper *h, bool lost);
+	/* A message came back. */
+	void (*heard)(struct hull_helper *h, const uint8_t *p, size_t n);
 	struct hull_announcer *announcer; /* of an announcer that runs */
 };
 /* Writes the server's notifications to the device. */
@@ -28,6 +30,8 @@ int hull_announcer_start(struct hull_helper *h, const char *path);
 bool hull_announcer_is(uint32_t pid);
 /* Queue a message. False when it had to be dropped: there is no process, or too much waits already. */
 bool hull_helper_send(struct hull_helper *h, const void *p, size_t n);
+/* Have `heard` called with what comes back. */
+void hull_helper_hear(struct hull_helper *h, void (*heard)(struct hull_helper *h, const uint8_t *p, size_t n));
 void hull_helper_stop(struct hull_helper *h);
 /* Becomes readable when the process has ended; the caller closes it. -1 = it does not run. */
 int hull_helper_pidfd(const struct hull_helper *h);

@@ -23,6 +23,8 @@ struct conn {
 	int fd; /* -1 = closing */
 	int watching;
 	struct stream stream;
+	struct sync_wait sync;
+	bool waits; /* for that */
 	bool dialled;
 	bool client_eof; /* it sends no more */
 	bool guest_eof;  /* the guest sends no more: shut down when `out` is empty */
@@ -46,6 +48,7 @@ static void conn_close(struct conn *c)
 	if (c->fd < 0)
 		return;
 	list_del(&c->in_list);
+	share_sync_cancel(&c->sync);
 	c->k->docker_count--;
 	if (c->dialled)
 		c->k->stream_count--;
@@ -199,6 +202,23 @@ static void dial(struct conn *c)
 	rewatch(c);
 }
 
+static void passed(struct sync_wait *w)
+{
+	struct conn *c = container_of(w, struct conn, sync);
+	c->waits = false;
+	dial(c);
+}
+
+/* When what is on the host now can be seen in the guest: `docker run -v` and `docker build` read it there. */
+static void dial_synced(struct conn *c)
+{
+	if (c->waits)
+		return;
+	c->waits = !share_sync(c->k, &c->sync, passed);
+	if (!c->waits)
+		dial(c);
+}
+
 static bool ready(const struct keeper *k)
 {
 	return k->guest.configured && k->phase < PHASE_STOPPING && strcmp(k->guest.docker, "ready") == 0;
@@ -221,7 +241,7 @@ void docker_accepted(struct keeper *k, int fd)
 	k->docker_count++;
 	rewatch(c);
 	if (ready(k))
-		dial(c);
+		dial_synced(c);
 }
 
 void docker_changed(struct keeper *k)
@@ -233,7 +253,7 @@ void docker_changed(struct keeper *k)
 		if (c->dialled)
 			continue;
 		if (ready(k))
-			dial(c);
+			dial_synced(c);
 		else if (hopeless)
 			conn_close(c);
 	}

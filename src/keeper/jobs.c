@@ -42,9 +42,11 @@ struct job {
 	json_t *about; /* what jobs/ID.json says */
 	struct logfile log;
 	struct audience audience; /* the clients attached to it */
-	bool running;             /* or has been: whoever asked for it has been told */
-	bool exited;              /* EXIT came */
-	int error;                /* it could not be executed: a positive errno, and why */
+	struct sync_wait sync;
+	struct hull_buf args; /* of its stream, which is opened when that has passed */
+	bool running;         /* or has been: whoever asked for it has been told */
+	bool exited;          /* EXIT came */
+	int error;            /* it could not be executed: a positive errno, and why */
 	char why[1024];
 };
 
@@ -204,6 +206,8 @@ static void on_closed(struct stream *s, int code, const char *message)
 					 : strerror(j->error));
 	}
 	audience_close(&j->audience, j->exited ? 0 : j->error, j->why);
+	share_sync_cancel(&j->sync);
+	hull_buf_free(&j->args);
 	list_del(&j->in_list);
 	k->job_count--;
 	k->sessions--;
@@ -349,6 +353,31 @@ void job_id(char out[JOB_ID + 1])
 	snprintf(out, JOB_ID + 1, "%08x", id);
 }
 
+/* Without -i it finds stdin empty. A terminal has no end of its own: whoever reads it waits. */
+static int open_stream(struct job *j)
+{
+	static const uint8_t no_input = HULL_MSG_STDIN_EOF;
+	int r = stream_open(&j->stream, &j->k->guest.link, HULL_SVC_EXEC, &j->args);
+	hull_buf_free(&j->args);
+	if (r == 0 && !json_is_true(json_object_get(j->about, "stdin")) &&
+	    !json_is_true(json_object_get(j->about, "tty")))
+		stream_message(&j->stream, &no_input, 1);
+	return r;
+}
+
+static const char *why_not(int r)
+{
+	return r == -EMSGSIZE ? "its arguments and environment are too large" : strerror(-r);
+}
+
+static void passed(struct sync_wait *w)
+{
+	struct job *j = container_of(w, struct job, sync);
+	int r = open_stream(j);
+	if (r < 0)
+		on_closed(&j->stream, r, why_not(r));
+}
+
 int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_error *err)
 {
 	if (!k->guest.configured || k->phase >= PHASE_STOPPING)
@@ -388,10 +417,12 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 	if (r == 0 && hull_args_put_str(&args, HULL_TAG_ID, j->id) < 0)
 		r = hull_fail(err, -ENOMEM, "out of memory");
 	if (r == 0) {
-		r = stream_open(&j->stream, &k->guest.link, HULL_SVC_EXEC, &args);
+		j->args = args;
+		args = (struct hull_buf){0};
+		if (share_sync(k, &j->sync, passed))
+			r = open_stream(j);
 		if (r < 0)
-			hull_fail(err, r, "cannot start the job: %s",
-				  r == -EMSGSIZE ? "its arguments and environment are too large" : strerror(-r));
+			hull_fail(err, r, "cannot start the job: %s", why_not(r));
 	}
 	if (r < 0) {
 		if (log && j->log.fd >= 0)
@@ -401,10 +432,6 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 		free(j);
 		return r;
 	}
-	/* Without -i it finds stdin empty. A terminal has no end of its own: whoever reads it waits. */
-	uint8_t no_input = HULL_MSG_STDIN_EOF;
-	if (!input && !tty)
-		stream_message(&j->stream, &no_input, 1);
 	save(k, j->id, j->about);
 	list_add(&k->jobs, &j->in_list);
 	k->job_count++;
@@ -584,5 +611,11 @@ void jobs_adopted(struct keeper *k)
 void jobs_close(struct keeper *k)
 {
 	list_each(n, &k->jobs)
-		stream_reset(&container_of(n, struct job, in_list)->stream, ECONNRESET, "the sandbox has stopped");
+	{
+		struct job *j = container_of(n, struct job, in_list);
+		if (j->stream.id)
+			stream_reset(&j->stream, ECONNRESET, "the sandbox has stopped");
+		else
+			on_closed(&j->stream, -ECONNRESET, "");
+	}
 }

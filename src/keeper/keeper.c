@@ -78,6 +78,11 @@ int keeper_init(struct keeper *k, struct hull_error *err)
 	uv_prepare_init(&k->loop, &k->prepare);
 	uv_timer_init(&k->loop, &k->timer);
 	uv_timer_init(&k->loop, &k->stats_timer);
+	uv_timer_init(&k->loop, &k->sync_timer);
+	k->place_fd = -1;
+	list_init(&k->sync_now);
+	list_init(&k->sync_next);
+	k->sync_timer.data = k;
 	uv_signal_init(&k->loop, &k->sigterm);
 	k->prepare.data = k->timer.data = k->stats_timer.data = k->sigterm.data = k;
 	uv_prepare_start(&k->prepare, on_prepare);

@@ -353,6 +353,24 @@ int share_mount(struct keeper *k, const char *path, enum share_mode mode, struct
 int share_unmount(struct keeper *k, const char *path, bool force, struct hull_error *err);
 json_t *shares_list(struct keeper *k);
 
+/* --- share_sync.c: the host's changes before what enters the sandbox --- */
+
+struct sync_wait {
+	struct node in_list;
+	void (*passed)(struct sync_wait *w); /* NULL = it never waited */
+};
+/* True: there is nothing to wait for. Else passed() is called, once, when what was changed on the host before this is
+ * seen in the guest, or a share does not answer in time; unless it is cancelled (w zeroed before: at any time). */
+bool share_sync(struct keeper *k, struct sync_wait *w, void (*passed)(struct sync_wait *w));
+void share_sync_cancel(struct sync_wait *w);
+void share_sync_answered(struct keeper *k); /* a server has, or is gone */
+
+/* --- share_place.c: what is at the paths on the host --- */
+
+/* See to it that another directory at this path is served. */
+void place_watch(struct keeper *k, const char *path);
+void place_close(struct keeper *k);
+
 /* --- share_list.c: sandbox.json's list of paths --- */
 
 /* An entry of it -> the length of its path. */
@@ -438,7 +456,11 @@ struct keeper {
 	uv_loop_t loop;
 	uv_prepare_t prepare; /* about to sleep: flush, and act on what an event asked for */
 	uv_timer_t timer;     /* one deadline at a time: boot, stop, drain */
-	uv_timer_t stats_timer;
+	uv_timer_t stats_timer, sync_timer;
+	uv_poll_t place_poll;
+	int place_fd;                    /* inotify; -1 = nothing is watched */
+	struct node sync_now, sync_next; /* waiting for the round that is under way, and for the next one */
+	unsigned sync_asked;             /* servers that have not answered; 0 = there is no round */
 	uv_signal_t sigterm;
 
 	struct hull_paths paths;

@@ -26,6 +26,7 @@ struct relay {
 	struct keeper *k;
 	struct node in_list; /* k->pending or k->relays */
 	struct stream client, guest;
+	struct sync_wait sync;
 	uint8_t service;
 	bool pending;
 	bool accepted;
@@ -38,6 +39,7 @@ struct relay {
 static void relay_free(struct relay *r)
 {
 	struct keeper *k = r->k;
+	share_sync_cancel(&r->sync);
 	list_del(&r->in_list);
 	k->stream_count--;
 	if (r->service == HULL_SVC_EXEC)
@@ -297,6 +299,18 @@ static void start(struct relay *r)
 	replay(r, &sent);
 }
 
+static void passed(struct sync_wait *w)
+{
+	start(container_of(w, struct relay, sync));
+}
+
+/* When what is on the host now can be seen there. */
+static void start_synced(struct relay *r)
+{
+	if (share_sync(r->k, &r->sync, passed))
+		start(r);
+}
+
 void relay_open(struct keeper *k, struct link *client, uint32_t stream, uint8_t service, const uint8_t *args,
 		size_t len)
 {
@@ -340,7 +354,7 @@ void relay_open(struct keeper *k, struct link *client, uint32_t stream, uint8_t 
 	list_add(&k->pending, &r->in_list);
 	stream_take(&r->client, client, stream);
 	if (k->guest.configured)
-		start(r);
+		start_synced(r);
 }
 
 void relay_start_pending(struct keeper *k)

@@ -15,12 +15,13 @@
  * of the last, and we give up: whatever the guest does to it, it does not get to keep us busy.
  *
  * What a path is, is settled once, when it comes to the list: it is opened without following a symlink anywhere on the
- * way, and every server of it gets that very thing or does not start. Whoever can write to a path around this one (the
+ * way, and every server of it gets that very thing or does not start, until another directory of the same owner is
+ * there, found in the same way (share_place.c). Whoever can write to a path around this one (the
  * guest, by another mount; another sandbox) could otherwise put a link to anything in its place. For the same reason
  * the server of a path keeps the names of all that is mounted below it.
  *
  * The socket's bytes are not looked at: what they mean is between the guest's kernel and the server. */
-#include "keeper/keeper.h"
+#include "keeper/share_internal.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -41,44 +42,8 @@
 
 enum { RESTARTS_MAX = 5, CALM_MS = 60 * 1000 };
 
-enum state { NEW, GUARDING, ASKED, MOUNTED, LEAVING, GONE };
 static const char *const states[] = {"mounting", "mounting",   "mounting",
 				     "mounted",  "unmounting", "unmounted in the sandbox"};
-
-struct mount;
-struct server {
-	struct keeper *k;
-	struct mount *mount; /* NULL once it is no longer its server */
-	uv_poll_t socket, control_socket, exit;
-	unsigned handles; /* of the loop that hold on to this */
-	int fd;           /* -1 = closed, and so is control */
-	int control;
-	struct mount *guarding; /* what it was told to guard and has not answered yet; NULL = nothing */
-	unsigned unclaimed;     /* answers to come that nobody waits for any more */
-	int watching;
-	struct hull_jailed child;
-	bool exited;
-	bool taken; /* a stream was opened: there is no second */
-	bool over;  /* the stream is to end, by us */
-	struct stream stream;
-	struct hull_buf out;
-};
-
-struct mount {
-	struct keeper *k;
-	struct node in_list;
-	char *path;
-	int fd; /* O_PATH */
-	bool readonly;
-	enum share_mode as; /* in sandbox.json */
-	mode_t mode;
-	enum state state;
-	struct server *server;
-	bool told;      /* GUARDING: the servers */
-	unsigned waits; /* for the answers of that many */
-	unsigned restarts;
-	uint64_t restarted_ms;
-};
 
 static void advance(struct keeper *k);
 static void give_up(struct mount *m, int code, const char *why);
@@ -102,6 +67,14 @@ static void on_handle_closed(uv_handle_t *handle)
 	server_free(sv);
 }
 
+static void synced(struct server *sv)
+{
+	bool waited = sv->syncing && !sv->late;
+	sv->syncing = sv->late = false;
+	if (waited)
+		share_sync_answered(sv->k);
+}
+
 /* Its socket and stream; it ends by itself then. */
 static void server_hang_up(struct server *sv)
 {
@@ -115,6 +88,7 @@ static void server_hang_up(struct server *sv)
 	close(fd);
 	close(sv->control);
 	stream_reset(&sv->stream, ECONNRESET, "the server of this path has ended");
+	synced(sv);
 	if (!sv->guarding)
 		return;
 	/* Should this path get another server, that one knows from its start. */
@@ -300,6 +274,10 @@ static void on_control(uv_poll_t *poll, int status, int events)
 	ssize_t n = read(sv->control, raw, sizeof(raw));
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (n == 1 && sv->syncing) {
+		synced(sv);
+		return;
+	}
 	if (n != (ssize_t)sizeof(raw) || (!m && !sv->unclaimed)) {
 		server_hang_up(sv);
 		return;
@@ -422,7 +400,7 @@ static void mount_free(struct mount *m)
 }
 
 /* What is at a path, without following a symlink anywhere on the way. */
-static int open_path(const char *path, struct stat *st, struct hull_error *err)
+int share_open_path(const char *path, struct stat *st, struct hull_error *err)
 {
 	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
 	_cleanup_close_ int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
@@ -439,7 +417,7 @@ static int mount_add(struct keeper *k, const char *path, enum share_mode mode, s
 	struct stat st;
 	if (k->mount_count >= MOUNTS_MAX)
 		return hull_fail(err, -ENOSPC, "a sandbox can have %d paths", MOUNTS_MAX);
-	_cleanup_close_ int fd = open_path(path, &st, err);
+	_cleanup_close_ int fd = share_open_path(path, &st, err);
 	if (fd < 0)
 		return fd;
 	struct mount *m = calloc(1, sizeof(*m));
@@ -454,6 +432,7 @@ static int mount_add(struct keeper *k, const char *path, enum share_mode mode, s
 	m->readonly = mode == SHARE_READONLY || S_ISREG(st.st_mode);
 	list_add(&k->mounts, &m->in_list);
 	k->mount_count++;
+	place_watch(k, path);
 	*out = m;
 	return 0;
 }
@@ -718,5 +697,6 @@ json_t *shares_list(struct keeper *k)
 
 void shares_close(struct keeper *k)
 {
+	place_close(k);
 	list_each(n, &k->mounts) mount_free(container_of(n, struct mount, in_list));
 }

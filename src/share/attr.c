@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/statfs.h>
 
-enum { FOREVER_SEC = 365 * 86400, LINKED_SEC = 1, UNWATCHED_NSEC = 100 * 1000 * 1000 };
+enum { FOREVER_SEC = 365 * 86400, LINKED_SEC = 1, UNWATCHED_MS = 100, UNWATCHED_NSEC = UNWATCHED_MS * 1000 * 1000 };
 
 uint64_t share_guest_ino(const struct hull_share *sh, uint64_t dev, uint64_t ino)
 {
@@ -50,6 +50,8 @@ void share_fill_attr(struct hull_share *sh, const struct share_stat *st, struct 
 void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, uint64_t *sec, uint32_t *nsec)
 {
 	bool watched = share_watched(sh, dir);
+	if (!watched)
+		share_told_unwatched(sh, UNWATCHED_MS);
 	*sec = watched ? FOREVER_SEC : 0;
 	*nsec = watched ? 0 : UNWATCHED_NSEC;
 }
@@ -66,8 +68,9 @@ void share_attr_valid(struct hull_share *sh, struct share_inode *ino, const stru
 	atomic_store(&ino->setid, (st->x.stx_mode & (S_ISUID | S_ISGID)) != 0);
 	pthread_mutex_unlock(&sh->lock);
 	*nsec = watched ? 0 : UNWATCHED_NSEC;
+	*sec = 0;
 	if (!watched)
-		*sec = 0;
+		share_told_unwatched(sh, UNWATCHED_MS);
 	else
 		*sec = loose ? LINKED_SEC : FOREVER_SEC;
 }

@@ -162,7 +162,8 @@ struct hull_share {
 	atomic_uint minor; /* of the guest's protocol; 0 before INIT */
 	atomic_bool expire_only;
 	atomic_uint announcer;
-	atomic_bool ahead; /* the relay keeps what is sent ahead */
+	atomic_int_fast64_t unwatched_until; /* ms: by then the guest asks again for all that it is not notified of */
+	atomic_bool ahead;                   /* the relay keeps what is sent ahead */
 
 	pthread_mutex_t waits;
 	pthread_cond_t waits_gone;
@@ -348,6 +349,9 @@ bool share_watched(const struct hull_share *sh, const struct share_inode *dir);
 void share_notify_all(struct hull_share *sh);
 /* The relay has passed on what was sent before HULL_SHARE_MORE. */
 void share_notify_more(struct hull_share *sh);
+void share_sync_heard(struct hull_share *sh, uint32_t number); /* from the relay */
+/* What may be kept for a time without being notified was told. */
+void share_told_unwatched(struct hull_share *sh, uint32_t ms);
 
 /* --- pending.c --- */
 struct share_pendings *share_pendings_new(void);

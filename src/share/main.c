@@ -5,7 +5,8 @@
  * Its standard input is a socket that carries the FUSE messages both ways (share.h, the stream transport); it ends
  * when the socket does. In front of them come four bytes, little-endian: the process id of the guest's announcer.
  * FD is a socket of the keeper's (SOCK_SEQPACKET): each packet is one more path to guard, relative to the root; the
- * answer is a packet of four bytes, little-endian, 0 or an errno.
+ * answer is a packet of four bytes, little-endian, 0 or an errno. A packet that is one zero byte asks for a sync
+ * (hull_share_sync); the answer, when it is through, is the same.
  * Before it reads a byte from it, it takes away from itself all system calls but those that serving takes (calls.c). It
  * is linked statically and executed by descriptor, so the jail need not show it any program or library. What it has to
  * say goes to standard error, the keeper's log. */
@@ -84,11 +85,24 @@ static int parse(char **argv, struct arguments *a, struct hull_error *err)
 	return a->root ? 0 : hull_fail(err, -EINVAL, "usage: hull-share --root PATH [--ro] [--guard PATH]...");
 }
 
+struct serving {
+	struct hull_share_transport t;
+	int control;
+};
+
+static void synced(void *ctx)
+{
+	static const uint8_t answer = 0;
+	const struct serving *s = ctx;
+	if (write(s->control, &answer, 1) < 0)
+		perror("hull-share: control");
+}
+
 /* A change on the host, for the guest's file watchers: in the stream, as a notification of our own. From the thread
  * that sends the notifications too. */
 static void changed(void *ctx, const struct hull_share_change *change)
 {
-	const struct hull_share_transport *t = ctx;
+	const struct hull_share_transport *t = &((const struct serving *)ctx)->t;
 	uint8_t head[2] = {(uint8_t)change->event, change->directory};
 	size_t n = strlen(change->path);
 	struct fuse_out_header h = {.len = (uint32_t)(sizeof h + sizeof head + n), .error = HULL_SHARE_CHANGED};
@@ -138,6 +152,10 @@ static void *follow_control(void *arg)
 		if (n < 0)
 			break;
 		path[n] = '\0';
+		if (n == 1 && !path[0]) {
+			hull_share_sync(c->share);
+			continue;
+		}
 		struct hull_error err = {0};
 		uint32_t code = (uint32_t)-hull_share_guard(c->share, path, &err);
 		uint8_t answer[4];
@@ -177,9 +195,11 @@ static int serve(char **argv, struct hull_error *err)
 		return hull_fail_errno(err, "cannot open %s", a.root);
 	a.config.root_fd = root;
 	a.config.guarded = a.guards;
-	static struct hull_share_transport t;
+	static struct serving serving;
+	serving.control = (int)a.control;
 	a.config.changed = changed;
-	a.config.ctx = &t;
+	a.config.synced = a.control ? synced : NULL;
+	a.config.ctx = &serving;
 	struct hull_share *share = NULL;
 	r = hull_share_new(&a.config, &share, err);
 	struct hull_share_stream *stream = r < 0 ? NULL : hull_share_stream_new(0, 0);
@@ -195,8 +215,8 @@ static int serve(char **argv, struct hull_error *err)
 	if (r == 0)
 		r = greet(share, err);
 	if (r == 0) {
-		t = hull_share_stream_transport(stream);
-		r = hull_share_serve(share, &t, THREADS, err);
+		serving.t = hull_share_stream_transport(stream);
+		r = hull_share_serve(share, &serving.t, THREADS, err);
 	}
 	control_stop(&control);
 	hull_share_free(share);

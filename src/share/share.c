@@ -171,6 +171,13 @@ static void op_announcer(struct share_req *r)
 		hull_share_set_announcer(r->sh, pid);
 }
 
+static void op_synced(struct share_req *r)
+{
+	uint32_t number = hull_cur_le32(&r->in);
+	if (!r->in.bad)
+		share_sync_heard(r->sh, number);
+}
+
 static void op_looked(struct share_req *r)
 {
 	uint64_t node = hull_cur_le64(&r->in);
@@ -273,6 +280,8 @@ void hull_share_handle(struct hull_share *sh, const struct hull_share_transport 
 		return op_announcer(&r);
 	case HULL_SHARE_RELAY_LOOKED:
 		return op_looked(&r);
+	case HULL_SHARE_RELAY_SYNCED:
+		return op_synced(&r);
 	case HULL_SHARE_RELAY_AHEAD:
 		return atomic_store(&sh->ahead, true);
 	}

@@ -58,6 +58,9 @@ enum {
 	HULL_SHARE_MORE,
 	/* u64: number of the request that gave the occasion, then hull_share_ahead records. To relays that asked. */
 	HULL_SHARE_AHEAD,
+	/* u32, a number: the relay says it (HULL_SHARE_RELAY_SYNCED) when the guest's kernel has taken all the
+	 * notifications that came before this. */
+	HULL_SHARE_SYNC,
 };
 /* An answer that has not been asked for yet, sent in front of the reply to another request. It holds until a
  * notification says otherwise, or the guest changes something; a relay may take it only if no request that changes
@@ -100,6 +103,7 @@ enum {
 	HULL_SHARE_RELAY_ANNOUNCER,         /* u32: the announcer's process from now on, 0 = there is none */
 	HULL_SHARE_RELAY_AHEAD,             /* it keeps HULL_SHARE_AHEAD */
 	HULL_SHARE_RELAY_LOOKED,            /* struct hull_share_looked: answers to LOOKUP that it gave by itself */
+	HULL_SHARE_RELAY_SYNCED,            /* u32: that of HULL_SHARE_SYNC */
 };
 struct hull_share_looked {
 	uint64_t node, count;
@@ -153,6 +157,7 @@ struct hull_share_config {
 	uint32_t max_told;    /* inodes told of at once, when all are, over a transport that is paced [24576] */
 	/* A change on the host, from the watching thread. It must not wait for the guest. */
 	void (*changed)(void *ctx, const struct hull_share_change *change);
+	void (*synced)(void *ctx); /* hull_share_sync() is through; from the watching thread too */
 	void *ctx;
 };
 
@@ -193,6 +198,11 @@ int hull_share_serve(struct hull_share *share, const struct hull_share_transport
  * stop, and interrupt every waiting lock. */
 int hull_share_start(struct hull_share *share, const struct hull_share_transport *t, struct hull_error *err);
 void hull_share_stop(struct hull_share *share);
+
+/* The guest is to see what has been changed on the host so far: `synced` is called when the events of it were read, the
+ * guest's kernel has been notified, and what it was allowed to keep without being notified is old enough. From any
+ * thread; asked again before that, it is called once, for both. */
+void hull_share_sync(struct hull_share *share);
 
 /* Notifications did not get there: tell the guest of everything again, from the watching thread. */
 void hull_share_lost(struct hull_share *share);

@@ -24,6 +24,7 @@
 #include <sys/eventfd.h>
 #include <sys/fanotify.h>
 #include <sys/statfs.h>
+#include <time.h>
 
 #ifndef AT_HANDLE_FID
 #define AT_HANDLE_FID 0x200
@@ -63,6 +64,13 @@ struct share_notifier {
 	bool queue_lost;
 	atomic_bool all, more; /* tell of everything; go on with it */
 	uint32_t all_at;       /* where; 0 = it is not being told, or begins */
+	/* A sync: asked for, under way, the guest is to be asked, the number it was asked with, and has said. */
+	atomic_bool sync_asked;
+	bool syncing, sync_due, sync_told;
+	int64_t sync_until; /* what is kept without being notified is old then */
+	uint32_t sync_number;
+	atomic_uint sync_heard;
+	uint64_t sent, sync_sent, confirmed; /* notifications: all, before the last question, that the guest has */
 };
 
 void share_watch_init(struct hull_share *sh)
@@ -247,12 +255,14 @@ static void notify(struct hull_share *sh, int code, const void *p, size_t n, con
 
 static void drop_attr(struct hull_share *sh, uint64_t id, bool content)
 {
+	sh->notifier->sent++;
 	struct fuse_notify_inval_inode_out out = {.ino = id, .off = content ? 0 : -1};
 	notify(sh, FUSE_NOTIFY_INVAL_INODE, &out, sizeof out, NULL);
 }
 
 static void expire_name(struct hull_share *sh, uint64_t dir, const char *name)
 {
+	sh->notifier->sent++;
 	struct fuse_notify_inval_entry_out out = {.parent = dir, .namelen = (uint32_t)strlen(name)};
 	if (atomic_load(&sh->expire_only))
 		out.flags = FUSE_EXPIRE_ONLY;
@@ -417,6 +427,7 @@ static void lost(struct hull_share *sh)
 	count_change(sh);
 	share_each_absent(sh, expire_name);
 	sh->notifier->all_at = 0;
+	sh->notifier->sync_due = sh->notifier->syncing;
 	tell_more(sh);
 	changed(sh, HULL_SHARE_OVERFLOW, NULL, "", true);
 }
@@ -565,18 +576,81 @@ static void send_queued(struct hull_share *sh)
 	}
 }
 
+/* --- what the host has changed so far is to be seen --- */
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+void share_told_unwatched(struct hull_share *sh, uint32_t ms)
+{
+	atomic_store(&sh->unwatched_until, now_ms() + ms + 1);
+}
+
+void hull_share_sync(struct hull_share *sh)
+{
+	atomic_store(&sh->notifier->sync_asked, true);
+	wake(sh->notifier);
+}
+
+void share_sync_heard(struct hull_share *sh, uint32_t number)
+{
+	atomic_store(&sh->notifier->sync_heard, number);
+	wake(sh->notifier);
+}
+
+/* An event is in the queue before the system call that made it returns, so what was done before the sync was asked for
+ * is read now. The guest is asked only when something was sent since it last answered, and where sending is not all.
+ * How long to wait in poll. */
+static int sync_step(struct hull_share *sh)
+{
+	struct share_notifier *n = sh->notifier;
+	if (atomic_exchange(&n->sync_asked, false)) {
+		n->syncing = n->sync_due = true;
+		n->sync_until = atomic_load(&sh->unwatched_until);
+		if (n->fan >= 0)
+			read_events(sh);
+	}
+	if (n->syncing && n->sync_due && !n->all_at && !atomic_load(&n->all)) {
+		n->sync_due = false;
+		n->sync_sent = n->sent;
+		n->sync_told = !n->t->paced || n->sent == n->confirmed;
+		n->sync_number++;
+		if (!n->sync_told)
+			notify(sh, HULL_SHARE_SYNC, &n->sync_number, sizeof n->sync_number, NULL);
+	}
+	if (n->syncing && !n->sync_due && atomic_load(&n->sync_heard) == n->sync_number) {
+		n->confirmed = n->sync_sent;
+		n->sync_told = true;
+	}
+	if (!n->syncing || n->sync_due || !n->sync_told)
+		return -1;
+	int64_t left = n->sync_until - now_ms();
+	if (left > 0)
+		return (int)left;
+	n->syncing = false;
+	if (sh->config.synced)
+		sh->config.synced(sh->config.ctx);
+	return -1;
+}
+
 static void *watch_thread(void *arg)
 {
 	struct hull_share *sh = arg;
 	struct share_notifier *n = sh->notifier;
 	struct pollfd p[2] = {{.fd = n->wake, .events = POLLIN}, {.fd = n->fan, .events = POLLIN}};
+	int wait = -1;
 	while (!atomic_load(&n->stop)) {
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+		if (poll(p, 2, wait) < 0 && errno != EINTR)
 			break;
 		if (p[0].revents)
 			send_queued(sh);
 		if (p[1].revents)
 			read_events(sh);
+		wait = sync_step(sh);
 	}
 	return NULL;
 }

@@ -196,6 +196,77 @@ static void test_guards_of_a_running_server(void **state)
 	end(k);
 }
 
+/* --- the host's changes before what enters --- */
+
+struct entering {
+	struct sync_wait wait;
+	bool in;
+};
+
+static void enter(struct sync_wait *w)
+{
+	container_of(w, struct entering, wait)->in = true;
+}
+
+static bool asked_to_sync(void)
+{
+	char got[4];
+	return read(asked, got, sizeof(got)) == 1 && got[0] == 0;
+}
+
+static void say_synced(struct keeper *k)
+{
+	assert_int_equal(write(asked, "", 1), 1);
+	for (int i = 0; i < 3; i++)
+		uv_run(&k->loop, UV_RUN_NOWAIT);
+}
+
+/* Who enters waits for a round that began after it came; one that is late holds nobody up twice. */
+static void test_sync(void **state)
+{
+	char *const paths[] = {(char *)"/a", NULL};
+	struct hull_error err = {0};
+	struct keeper *k = fresh(paths);
+	struct entering a = {0}, b = {0}, c = {0}, d = {0};
+	assert_true(share_sync(k, &a.wait, enter)); /* no server */
+	assert_int_equal(shares_start(k, &err), 0);
+	assert_true(share_sync(k, &a.wait, enter)); /* not mounted */
+	k->guest.configured = k->guest.answered = true;
+	shares_configured(k);
+	answer_mounted(k, k->sb.paths[0]);
+	assert_false(share_sync(k, &a.wait, enter));
+	assert_true(asked_to_sync());
+	assert_false(share_sync(k, &b.wait, enter));
+	assert_false(share_sync(k, &c.wait, enter));
+	assert_int_equal(read(asked, (char[1]){0}, 1), -1); /* one round at a time */
+	share_sync_cancel(&c.wait);
+	assert_false(a.in);
+	say_synced(k);
+	assert_true(a.in && !b.in);
+	assert_true(asked_to_sync());
+	say_synced(k);
+	assert_true(b.in && !c.in);
+	/* It does not answer. */
+	a.in = b.in = false;
+	assert_false(share_sync(k, &a.wait, enter));
+	assert_true(asked_to_sync());
+	assert_false(share_sync(k, &b.wait, enter));
+	/* As if its time were over. */
+	uv_timer_start(&k->sync_timer, k->sync_timer.timer_cb, 0, 0);
+	while (!a.in)
+		uv_run(&k->loop, UV_RUN_NOWAIT);
+	assert_true(b.in);
+	assert_true(share_sync(k, &d.wait, enter)); /* not waited for again */
+	assert_int_equal(read(asked, (char[1]){0}, 1), -1);
+	say_synced(k);
+	assert_false(share_sync(k, &d.wait, enter));
+	assert_true(asked_to_sync());
+	/* It ends: nobody is to answer any more. */
+	shares_close(k);
+	assert_true(d.in);
+	end(k);
+}
+
 /* The repository of a linked worktree: what git would run stays as it is, and the worktree's own part can be written.
  */
 static void test_git_guards(void **state)
@@ -308,7 +379,7 @@ int main(void)
 		cmocka_unit_test(test_guards),           cmocka_unit_test(test_guards_of_a_running_server),
 		cmocka_unit_test(test_file_is_readonly), cmocka_unit_test(test_missing),
 		cmocka_unit_test(test_symlink),          cmocka_unit_test(test_git_guards),
-		cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_too_many),         cmocka_unit_test(test_sync),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -197,6 +198,127 @@ static void test_marks_of_files(void **state)
 	end(&f);
 }
 
+/* --- a sync --- */
+
+struct heard {
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	unsigned synced, told, asked; /* told: how many notifications there were when it was asked last */
+	uint32_t number;
+};
+
+static int hear(void *ctx, const struct iovec *iov, int count)
+{
+	struct heard *h = ctx;
+	struct fuse_out_header head;
+	memcpy(&head, iov[0].iov_base, sizeof head);
+	if (head.unique)
+		return 0;
+	pthread_mutex_lock(&h->lock);
+	if (head.error == HULL_SHARE_SYNC) {
+		h->asked++;
+		memcpy(&h->number, iov[1].iov_base, sizeof h->number);
+	} else {
+		h->told++;
+	}
+	pthread_cond_broadcast(&h->more);
+	pthread_mutex_unlock(&h->lock);
+	return 0;
+}
+
+static void through(void *ctx)
+{
+	struct heard *h = ctx;
+	pthread_mutex_lock(&h->lock);
+	h->synced++;
+	pthread_cond_broadcast(&h->more);
+	pthread_mutex_unlock(&h->lock);
+}
+
+#define HEAR(h, cond)                                              \
+	do {                                                       \
+		pthread_mutex_lock(&(h)->lock);                    \
+		while (!(cond))                                    \
+			pthread_cond_wait(&(h)->more, &(h)->lock); \
+		pthread_mutex_unlock(&(h)->lock);                  \
+	} while (0)
+
+static void change_on_the_host(struct fixture *f, const char *name, const char *text)
+{
+	int status = -1;
+	pid_t pid = fork();
+	if (pid == 0) {
+		int fd = openat(f->fd, name, O_WRONLY | O_TRUNC | O_CLOEXEC);
+		_exit(fd < 0 || write(fd, text, strlen(text)) < 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void say(struct fixture *f, uint32_t opcode, uint32_t value)
+{
+	raw_begin(&f->c, opcode, 0);
+	raw_add(&f->c, &value, sizeof value);
+	assert_int_equal(raw_go(&f->c), 1);
+}
+
+/* It is through when the guest has said that it has what was sent of the changes before it; at once when there were
+ * none. */
+static void test_sync(void **state)
+{
+	struct fixture f;
+	struct heard h = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+	struct hull_share_transport t = {.send = hear, .ctx = &h, .paced = true};
+	if (!can_watch())
+		skip();
+	begin(&f, (struct hull_share_config){.synced = through, .ctx = &h});
+	assert_true(raw_lookup(&f.c, FUSE_ROOT_ID, "file") != 0);
+	/* The change is made and the sync asked for before anything is read. */
+	change_on_the_host(&f, "file", "new");
+	hull_share_sync(f.sh);
+	assert_int_equal(hull_share_start(f.sh, &t, NULL), 0);
+	HEAR(&h, h.asked == 1);
+	assert_true(h.told > 0);
+	assert_int_equal(h.synced, 0);
+	say(&f, HULL_SHARE_RELAY_SYNCED, h.number + 1); /* not that one */
+	say(&f, HULL_SHARE_RELAY_SYNCED, h.number);
+	HEAR(&h, h.synced == 1);
+	hull_share_sync(f.sh);
+	HEAR(&h, h.synced == 2);
+	assert_int_equal(h.asked, 1);
+	/* Notifications were lost on the way: it is asked again once all has been told anew. */
+	change_on_the_host(&f, "file", "newer");
+	hull_share_sync(f.sh);
+	HEAR(&h, h.asked == 2);
+	unsigned told = h.told;
+	say(&f, HULL_SHARE_RELAY_LOST, 0);
+	HEAR(&h, h.asked == 3);
+	assert_true(h.told > told);
+	say(&f, HULL_SHARE_RELAY_SYNCED, h.number);
+	HEAR(&h, h.synced == 3);
+	hull_share_stop(f.sh);
+	end(&f);
+}
+
+/* Where nobody tells of changes, it is through when nothing that was told before may be kept any longer. */
+static void test_sync_unwatched(void **state)
+{
+	struct fixture f;
+	struct heard h = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+	struct hull_share_transport t = {.send = hear, .ctx = &h, .paced = true};
+	struct timespec a, b;
+	begin(&f, (struct hull_share_config){.no_watch = true, .synced = through, .ctx = &h});
+	assert_int_equal(hull_share_start(f.sh, &t, NULL), 0);
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	assert_true(raw_lookup(&f.c, FUSE_ROOT_ID, "file") != 0);
+	hull_share_sync(f.sh);
+	HEAR(&h, h.synced == 1);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	assert_true((b.tv_sec - a.tv_sec) * 1000000000LL + b.tv_nsec - a.tv_nsec >= 100 * 1000 * 1000);
+	hull_share_stop(f.sh);
+	end(&f);
+}
+
 /* --- the announcer --- */
 
 /* A request of a former announcer's, read by the relay for a server that knows of none, changes nothing. */
@@ -255,10 +377,9 @@ static void test_marked_changes_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_file_systems_that_tell),
-		cmocka_unit_test(test_marks_go),
-		cmocka_unit_test(test_marks_of_files),
-		cmocka_unit_test(test_marked_changes_nothing),
+		cmocka_unit_test(test_file_systems_that_tell), cmocka_unit_test(test_marks_go),
+		cmocka_unit_test(test_marks_of_files),         cmocka_unit_test(test_sync),
+		cmocka_unit_test(test_sync_unwatched),         cmocka_unit_test(test_marked_changes_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

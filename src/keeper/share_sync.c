@@ -1,0 +1,113 @@
+/* What was done on the host before a command is seen by it: whatever enters the sandbox (a command, a job, a copy, a
+ * connection to a port or to Docker) waits until every share of it has told the guest of the host's changes so far; see
+ * keeper.h.
+ *
+ * A round: every server is asked over its control socket (hull-share's main.c), and answers when its events are read
+ * and the guest's kernel has taken the notifications. Who comes while a round is under way waits for the next one,
+ * since this one may have read too early. With nothing changed on the host a round is one small packet each way.
+ *
+ * A server that has not answered after SYNC_MS (its disk hangs, somebody stopped it, the guest does not take its
+ * notifications) is not waited for any longer, nor asked again before it has answered: the log says so, and who waited
+ * goes on and may see old content. That is chosen over a failure, because a sandbox whose workspace hangs would have no
+ * way in to look after it. */
+#include "keeper/share_internal.h"
+
+#include <sys/socket.h>
+
+enum { SYNC_MS = 10 * 1000 };
+
+/* Those that have answered the last time: how many. */
+static unsigned ask(struct keeper *k)
+{
+	static const uint8_t sync = 0;
+	unsigned asked = 0;
+	list_each(n, &k->mounts)
+	{
+		const struct mount *m = container_of(n, struct mount, in_list);
+		struct server *sv = m->server;
+		if (m->state != MOUNTED || !sv || sv->fd < 0 || sv->syncing)
+			continue;
+		sv->syncing = send(sv->control, &sync, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
+		asked += sv->syncing;
+	}
+	return asked;
+}
+
+static void give_up_on(struct keeper *k)
+{
+	list_each(n, &k->mounts)
+	{
+		struct server *sv = container_of(n, struct mount, in_list)->server;
+		if (sv)
+			sv->late = sv->syncing;
+	}
+}
+
+static void pass(struct keeper *k);
+
+static void move(struct node *to, struct node *from)
+{
+	while (from->next != from) {
+		struct node *n = from->next;
+		list_del(n);
+		list_add(to, n);
+	}
+}
+
+static void on_late(uv_timer_t *timer)
+{
+	struct keeper *k = timer->data;
+	keeper_log_guest(k, "a share has not passed on the host's changes for %d s: commands go on without",
+			 SYNC_MS / 1000);
+	give_up_on(k);
+	pass(k);
+}
+
+/* False when there is nobody to ask. */
+static bool begin(struct keeper *k)
+{
+	k->sync_asked = ask(k);
+	if (k->sync_asked)
+		uv_timer_start(&k->sync_timer, on_late, SYNC_MS, 0);
+	return k->sync_asked > 0;
+}
+
+/* The round is over. Who passes may end others, and may wait for the next one. */
+static void pass(struct keeper *k)
+{
+	struct node due;
+	list_init(&due);
+	uv_timer_stop(&k->sync_timer);
+	k->sync_asked = 0;
+	move(&due, &k->sync_now);
+	move(&k->sync_now, &k->sync_next);
+	if (k->sync_now.next != &k->sync_now && !begin(k))
+		move(&due, &k->sync_now);
+	while (due.next != &due) {
+		struct sync_wait *w = container_of(due.next, struct sync_wait, in_list);
+		list_del(&w->in_list);
+		w->passed(w);
+	}
+}
+
+bool share_sync(struct keeper *k, struct sync_wait *w, void (*passed)(struct sync_wait *w))
+{
+	struct node *list = k->sync_asked ? &k->sync_next : &k->sync_now;
+	if (!k->sync_asked && !begin(k))
+		return true;
+	w->passed = passed;
+	list_add(list, &w->in_list);
+	return false;
+}
+
+void share_sync_cancel(struct sync_wait *w)
+{
+	if (w->passed)
+		list_del(&w->in_list);
+}
+
+void share_sync_answered(struct keeper *k)
+{
+	if (k->sync_asked > 0 && --k->sync_asked == 0)
+		pass(k);
+}
