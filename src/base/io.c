@@ -240,7 +240,11 @@ static int empty_directory(int fd, const char *name, unsigned depth, struct hull
 static int open_directory(int dirfd, const char *name)
 {
 	const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	struct stat st;
 	int fd = openat(dirfd, name, flags);
+	/* Our own directory without the permission to change it. */
+	if (fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & 0300) != 0300 && st.st_uid == geteuid())
+		fchmod(fd, 0700);
 	if (fd >= 0 || errno != EACCES)
 		return fd;
 	/* Our own directory without permissions. fchmodat follows symlinks, so the name is pinned first. */

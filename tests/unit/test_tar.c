@@ -18,7 +18,11 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* A member says what is told of it. */
@@ -227,6 +231,10 @@ static void test_a_tree(void **state)
 			    "[ \"$(stat -c %%a d)\" = 755 ]"),
 			 0);
 	/* What fails leaves no tree behind. */
+	assert_int_equal(SEND(f, "d", "t", "half", {"t", S_IFDIR}, {"t/a", S_IFDIR, NULL, NULL, 0555},
+			      {"t/a/b", S_IFREG, "1"}, {"t/dev", S_IFBLK}),
+			 -EPERM);
+	assert_int_equal(sh("[ ! -e d/half ]"), 0);
 	assert_int_equal(SEND(f, "d", "t", "half", {"t", S_IFDIR}, {"t/a", S_IFREG, "1"}, {"t/dev", S_IFBLK}), -EPERM);
 	assert_int_equal(SEND(f, "d", "t", "half", {"t", S_IFDIR}, {"t/a", S_IFREG, NULL, "../d/named/hard"}), -EPROTO);
 	assert_int_equal(sh("[ ! -e d/half ]; chmod 755 d/named; rm -rf d"), 0);
@@ -275,6 +283,63 @@ static void test_a_link_put_in_the_way(void **state)
 	assert_int_equal(unpack(&f, "d", "t", "t"), -ELOOP);
 	assert_null(f.between);
 	assert_int_equal(sh("[ -z \"$(ls -A out)\" ]; rm -rf d out"), 0);
+}
+
+/* --- space --- */
+
+/* A file that does not end: a header that promises 1 GiB, and zeros for ever. */
+static ssize_t endless(void *ctx, const void **p, struct hull_error *e)
+{
+	static const uint8_t zeros[1 << 16];
+	struct feed *f = ctx;
+	*p = f->at ? zeros : hull_buf_bytes(&f->bytes);
+	ssize_t n = f->at ? (ssize_t)sizeof(zeros) : 512;
+	f->at += (size_t)n;
+	return n;
+}
+
+static int fill_small_disk(char *said)
+{
+	struct feed f;
+	const struct member one = {"x", S_IFREG, ""};
+	struct stat st;
+	if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return 77;
+	_cleanup_free_ char *path = hull_fmt("%s/disk", base);
+	mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	if (mount("small", path, "tmpfs", 0, "size=64m") < 0)
+		return 77;
+	make(&f, &one, 1);
+	char *header = (char *)hull_buf_bytes(&f.bytes);
+	snprintf(header + 124, 12, "%011o", 1 << 30);
+	unsigned sum = 0;
+	memset(header + 148, ' ', 8);
+	for (int i = 0; i < 512; i++)
+		sum += (unsigned char)header[i];
+	snprintf(header + 148, 8, "%06o", sum);
+	_cleanup_close_ int dir = open(path, O_RDONLY | O_DIRECTORY);
+	const struct hull_unpack u = {
+		.dir = dir, .entry = "x", .name = "x", .read = endless, .end = feed_end, .ctx = &f};
+	int r = hull_unpack(&u, &err);
+	hull_buf_free(&f.bytes);
+	snprintf(said, 4096, "%d: %s", r, err.msg);
+	return r == -ENOSPC && strstr(err.msg, "kept free") && f.at < 62 << 20 && fstatat(dir, "x", &st, 0) < 0 ? 0 : 1;
+}
+
+static void test_a_floor_of_space(void **state)
+{
+	char *said = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status;
+	sh("mkdir disk");
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(fill_small_disk(said));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	sh("rmdir disk");
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	if (status != 0)
+		fail_msg("%s", said);
 }
 
 /* --- packing --- */
@@ -356,6 +421,7 @@ int main(void)
 		cmocka_unit_test(test_a_tree),
 		cmocka_unit_test(test_symlinks_are_not_followed),
 		cmocka_unit_test(test_a_link_put_in_the_way),
+		cmocka_unit_test(test_a_floor_of_space),
 		cmocka_unit_test(test_pack),
 		cmocka_unit_test(test_gnu_tar),
 		cmocka_unit_test(test_round_trip),
