@@ -1,5 +1,10 @@
-/* -e K=V, -e K (the value this process has; nothing when it has none) and --env-file, as docker reads them: one
- * K=V or K a line, # starts a comment at the start of a line, no quotes, no expansion. Files first, then -e. */
+/* -e K=V, -e K (the value this process has; nothing when it has none) and --env-file. Files first, then -e.
+ *
+ * A file has one K=V or K a line, as docker reads them, and what a shell or docker compose would make of quotes:
+ *   - blank lines, and lines that begin with #, are left out; `export ` in front of a name is, too
+ *   - a value without quotes is all there is up to the line's end, # and blanks included
+ *   - 'as it is'; "with \n \r \t \" \\ \$ and \`", any other backslash stands for itself; only blanks and a # comment
+ * may follow. A quote ends on its line. Nothing is expanded: a $ is a $. */
 #include "cli/create.h"
 
 #include "base/cleanup.h"
@@ -33,6 +38,42 @@ static int add(const char *pair, char ***out, const char *where, struct hull_err
 	return 0;
 }
 
+/* The value in quotes that begins at `p`, unquoted in place. */
+static int unquote(char *p, const char *where, struct hull_error *err)
+{
+	char quote = *p, *to = p, *from = p + 1;
+	for (; *from && *from != quote; from++) {
+		static const char escapes[] = "nrt\"\\$`", values[] = "\n\r\t\"\\$`";
+		const char *e = quote == '"' && *from == '\\' && from[1] ? strchr(escapes, from[1]) : NULL;
+		*to++ = e ? values[e - escapes] : *from;
+		from += e != NULL;
+	}
+	if (!*from)
+		return hull_fail(err, -EINVAL, "%s: the quote %c is not closed on its line", where, quote);
+	from++;
+	const char *rest = from + strspn(from, " \t");
+	if (*rest && (*rest != '#' || rest == from))
+		return hull_fail(err, -EINVAL, "%s: there is something behind the closing quote %c", where, quote);
+	*to = '\0';
+	return 0;
+}
+
+static int add_line(char *line, char ***out, const char *where, struct hull_error *err)
+{
+	if (hull_starts(line, "export ") || hull_starts(line, "export\t"))
+		line += 7 + strspn(line + 7, " \t");
+	char *value = line + strcspn(line, "=");
+	if (!*value) {
+		for (size_t n = strlen(line); n && (line[n - 1] == ' ' || line[n - 1] == '\t'); n--)
+			line[n - 1] = '\0';
+	} else if (value[1] == '"' || value[1] == '\'') {
+		int r = unquote(value + 1, where, err);
+		if (r < 0)
+			return r;
+	}
+	return add(line, out, where, err);
+}
+
 static int add_file(const char *path, char ***out, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};
@@ -56,7 +97,7 @@ static int add_file(const char *path, char ***out, struct hull_error *err)
 			_cleanup_free_ char *pair = strndup(p, n);
 			char where[64];
 			snprintf(where, sizeof where, "--env-file line %u", line);
-			r = pair ? add(pair, out, where, err) : hull_fail(err, -ENOMEM, "out of memory");
+			r = pair ? add_line(pair, out, where, err) : hull_fail(err, -ENOMEM, "out of memory");
 			if (r < 0)
 				return r;
 		}

@@ -430,6 +430,55 @@ static void filtered(const char *in, size_t n, size_t step, const char *want)
 	assert_string_equal((const char *)hull_buf_bytes(&out), want);
 }
 
+static int env_of(const char *content, char ***out)
+{
+	char path[] = "/tmp/hull-env-XXXXXX";
+	char *files[] = {path, NULL};
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(hull_write_full(fd, content, strlen(content)), 0);
+	close(fd);
+	int r = create_env(files, NULL, out, &err);
+	unlink(path);
+	return r;
+}
+
+static void test_env_quotes(void **state)
+{
+	static const char good[] = "# comment\n"
+				   "export A='as it $is \\n'  # why\n"
+				   "B=\"two\\nlines \\\"q\\\" \\$x \\\\ \\d #\"\n"
+				   "\texport\tC=plain # kept \r\n"
+				   "D=''\nE=it's\nF=a\"b\"\nG=\n"
+				   "export HULL_TEST_HERE  \nHULL_TEST_NOT\nexport=x";
+	static const char *const want[] = {"A=as it $is \\n",
+					   "B=two\nlines \"q\" $x \\ \\d #",
+					   "C=plain # kept ",
+					   "D=",
+					   "E=it's",
+					   "F=a\"b\"",
+					   "G=",
+					   "HULL_TEST_HERE=yes",
+					   "export=x"};
+	static const char *const bad[] = {"A='x", "A=\"x\\\"", "A='x'y", "A=\"x\"#y", "export =x", "A B=c"};
+	char **out = NULL;
+	(void)state;
+	setenv("HULL_TEST_HERE", "yes", 1);
+	unsetenv("HULL_TEST_NOT");
+	assert_int_equal(env_of(good, &out), 0);
+	for (size_t i = 0; i < sizeof want / sizeof *want; i++)
+		assert_string_equal(out[i], want[i]);
+	assert_null(out[sizeof want / sizeof *want]);
+	hull_strv_free(out);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		_cleanup_free_ char *file = hull_fmt("\n# first\n%s\n", bad[i]);
+		out = NULL;
+		assert_int_equal(env_of(file, &out), -EINVAL);
+		assert_non_null(strstr(err.msg, "line 3"));
+		hull_strv_free(out);
+	}
+}
+
 static void test_json_safe(void **state)
 {
 	(void)state;
@@ -654,6 +703,7 @@ int main(void)
 		cmocka_unit_test(test_cpus),
 		cmocka_unit_test(test_env),
 		cmocka_unit_test(test_json_safe),
+		cmocka_unit_test(test_env_quotes),
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_table_output),
 		cmocka_unit_test(test_ps),
