@@ -303,8 +303,14 @@ static int fill_small_disk(char *said)
 	struct feed f;
 	const struct member one = {"x", S_IFREG, ""};
 	struct stat st;
-	if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-		return 77;
+	_cleanup_free_ char *map = hull_fmt("0 %u 1", geteuid());
+	if (unshare(CLONE_NEWNS) < 0) {
+		if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+			return 77;
+		_cleanup_close_ int fd = open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || hull_write_full(fd, map, strlen(map)) < 0)
+			return 77;
+	}
 	_cleanup_free_ char *path = hull_fmt("%s/disk", base);
 	mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
 	if (mount("small", path, "tmpfs", 0, "size=64m") < 0)
