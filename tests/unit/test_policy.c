@@ -492,6 +492,106 @@ static void bad_files(void **state)
 	}
 }
 
+/* What agents, toolchains and registries need, and what only looks like it. */
+static void balanced(void **state)
+{
+	static const char *const yes[] = {
+		"objects.githubusercontent.com",
+		"release-assets.githubusercontent.com",
+		"raw.githubusercontent.com",
+		"codeload.github.com",
+		"github-cloud.s3.amazonaws.com",
+		"api.githubcopilot.com",
+		"api.business.githubcopilot.com",
+		"copilot-proxy.githubusercontent.com",
+		"registry.yarnpkg.com",
+		"get.pnpm.io",
+		"jitpack.io",
+		"repo1.maven.org",
+		"repo.maven.apache.org",
+		"plugins.gradle.org",
+		"plugins-artifacts.gradle.org",
+		"download.swift.org",
+		"ziglang.org",
+		"nvcr.io",
+		"ghcr.io",
+		"quay.io",
+		"cdn01.quay.io",
+		"mcr.microsoft.com",
+		"gcr.io",
+		"registry.k8s.io",
+		"production.cloudflare.docker.com",
+		"auth.docker.io",
+		"bedrock-runtime.us-east-1.amazonaws.com",
+		"us-east5-aiplatform.googleapis.com",
+		"platform.claude.com",
+		"downloads.claude.ai",
+		"auth.openai.com",
+		"files.oaiusercontent.com",
+		"cloudcode-pa.googleapis.com",
+		"api2.cursor.sh",
+		"models.opencode.ai",
+		"cdnjs.cloudflare.com",
+		"cdn.jsdelivr.net",
+		"unpkg.com",
+		"static.crates.io",
+		"index.crates.io",
+		"static.rust-lang.org",
+		"proxy.golang.org",
+		"sum.golang.org",
+		"files.pythonhosted.org",
+		"conda.anaconda.org",
+		"repo.hex.pm",
+		"rubygems.org",
+		"api.nuget.org",
+		"cdn.playwright.dev",
+		"cas-bridge.xethub.hf.co",
+	};
+	static const char *const no[] = {
+		"github.com.evil.example",
+		"evilgithub.com",
+		"githubusercontent.com.example",
+		"evil-githubcopilot.com",
+		"evil.s3.amazonaws.com",
+		"s3.amazonaws.com",
+		"github-cloud.s3.amazonaws.com.example",
+		"bedrock-runtime.us-east-1.amazonaws.com.example",
+		"evil.cloudfront.net",
+		"evil.r2.cloudflarestorage.com",
+		"storage.googleapis.com",
+		"evil.storage.googleapis.com",
+		"firestore.googleapis.com",
+		"evil.openai.azure.com",
+		"evil-aiplatform.googleapis.com",
+		"cloudflare.com",
+		"evil.github.io",
+		"microsoft.com",
+		"nvidia.com",
+		"registry.npmjs.org.example",
+		"npmjs.co",
+		"pypi.org.example",
+		"claude.ai.example",
+		"claudeusercontent.com",
+	};
+	_cleanup_(hull_policy_free) struct hull_policy p = {0};
+	build(&p, "preset: balanced\n", NULL);
+	for (size_t i = 0; i < sizeof(yes) / sizeof(*yes); i++) {
+		struct hull_target q = target(yes[i], 443, 1);
+		if (hull_policy_connect(&p, &q).verdict != HULL_ALLOW)
+			fail_msg("%s is denied", yes[i]);
+	}
+	for (size_t i = 0; i < sizeof(no) / sizeof(*no); i++) {
+		struct hull_target q = target(no[i], 443, 1);
+		if (hull_policy_connect(&p, &q).verdict != HULL_DENY)
+			fail_msg("%s is allowed", no[i]);
+	}
+	/* Each name says what asks for it. */
+	_cleanup_free_ char *lines = strdup(hull_preset_text("balanced"));
+	for (char *line = strtok(lines, "\n"); line; line = strtok(NULL, "\n"))
+		if (strncmp(line, "  - ", 4) == 0 && !strstr(line, " # "))
+			fail_msg("no reason: %s", line);
+}
+
 static void presets(void **state)
 {
 	static const struct {
@@ -662,8 +762,8 @@ int main(void)
 		cmocka_unit_test(good_rules), cmocka_unit_test(bad_rules), cmocka_unit_test(special_addresses),
 		cmocka_unit_test(names),      cmocka_unit_test(connects),  cmocka_unit_test(rebinding),
 		cmocka_unit_test(disguises),  cmocka_unit_test(requests),  cmocka_unit_test(bad_files),
-		cmocka_unit_test(presets),    cmocka_unit_test(sources),   cmocka_unit_test(edits),
-		cmocka_unit_test(files),
+		cmocka_unit_test(presets),    cmocka_unit_test(balanced),  cmocka_unit_test(sources),
+		cmocka_unit_test(edits),      cmocka_unit_test(files),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
