@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 
 enum {
-	REFUSED_MS = 1000, /* who has not said anything by then does not speak HTTP */
+	REFUSED_MS = 1000, /* who has not said anything by then does not speak first */
 	ENDING_MS = 5000,  /* to take a refusal in */
 };
 
@@ -115,13 +115,13 @@ static void give_up_peer(struct conn *c)
 	hull_buf_free(&c->out);
 }
 
-void conn_say(struct conn *c, const char *text)
+void conn_say(struct conn *c, const void *p, size_t n)
 {
 	give_up_peer(c);
 	accept_stream(c);
 	c->state = CONN_ENDING;
 	hull_buf_free(&c->in);
-	hull_wire_write(c->g->wire, c->stream.id, 0, text, strlen(text));
+	hull_wire_write(c->g->wire, c->stream.id, 0, p, n);
 	set_alarm(c, ENDING_MS);
 	if (c->owed)
 		hull_wire_grant(c->g->wire, c->stream.id, c->owed);
@@ -129,8 +129,8 @@ void conn_say(struct conn *c, const char *text)
 	hull_wire_eof(c->g->wire, c->stream.id);
 }
 
-/* Not connected: what the guest says is only to tell whether a page can be read. */
-void conn_await_http(struct conn *c)
+/* Not connected: what the guest says is only to tell how a refusal can be read. */
+void conn_await_first(struct conn *c)
 {
 	give_up_peer(c);
 	accept_stream(c);

@@ -71,9 +71,11 @@ static bool no_request(struct conn *c, const struct hull_answer *a, const char *
 	return false;
 }
 
-/* The connection is refused already: only the head of the first request is wanted, for the page. */
+/* The connection is refused already: only the head of the first request is wanted, for the page, or a word of TLS. */
 static bool refused(struct conn *c)
 {
+	if (!c->http && c->in.len && hull_buf_bytes(&c->in)[0] == 0x16)
+		return conn_alert(c);
 	if (!c->http && c->in.len) {
 		enum http_look look = http_look(hull_buf_bytes(&c->in), c->in.len);
 		if (look == HTTP_MAYBE)

@@ -245,7 +245,7 @@ enum conn_state {
 	CONN_DIAL,    /* connecting */
 	CONN_PROXY,   /* speaking with the proxy */
 	CONN_OPEN,    /* connected */
-	CONN_REFUSED, /* not connected: waiting whether it is HTTP, to say no in a page */
+	CONN_REFUSED, /* not connected: waiting whether it is HTTP or TLS, to say no in it */
 	CONN_ENDING,  /* our side is done: discarding until the guest closes */
 };
 enum conn_mode {
@@ -318,9 +318,9 @@ void conn_reset(struct conn *c, int code, const char *text);
 /* Send what is in c->out as far as it goes, and give credit. False when c is gone. */
 bool conn_flush(struct conn *c);
 /* Bytes of our own to the guest, then the end. */
-void conn_say(struct conn *c, const char *text);
-/* Give the peer up, and wait for a while whether the guest speaks HTTP, to say no in a page. */
-void conn_await_http(struct conn *c);
+void conn_say(struct conn *c, const void *p, size_t n);
+/* Give the peer up, and wait for a while whether the guest speaks HTTP or TLS, to say no in it. */
+void conn_await_first(struct conn *c);
 /* An address that the target's name resolved to, or that was asked for: the policy's word on it, and whether it is one
  * of this host's own. */
 struct hull_answer judge_address(const struct egress *g, const struct hull_target *target, const struct hull_addr *a);
@@ -334,8 +334,10 @@ void conn_note(struct conn *c);
 
 /* --- refuse.c --- */
 
-/* Say no, for c->remedy to be told with it: a page when it is HTTP (page), else a reset. */
+/* Say no, for c->remedy to be told with it: in HTTP or TLS when the port is one for these (page), else a reset. */
 void conn_deny(struct conn *c, const struct hull_answer *a, const char *why, bool page);
+/* The alert of TLS that says no. False: c is ending, or gone. */
+bool conn_alert(struct conn *c);
 /* The page. False: c is ending, or gone. */
 bool conn_page(struct conn *c, const char *method, const char *path, const char *why);
 

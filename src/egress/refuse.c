@@ -1,4 +1,6 @@
-/* Saying no, with what can be done about it: a page when it is HTTP, else the text of a reset; see internal.h.
+/* Saying no, with what can be done about it; see internal.h. To a connection that is not made yet: a page when it is
+ * HTTP, an alert when it is TLS, on the ports of these, and a refusal elsewhere, so that connect(2) fails. Later: a
+ * page or a reset.
  *
  * A command is named only where it helps: not a rule where one that denies would beat it, nor where what a request says
  * is wrong and not where it goes. */
@@ -54,14 +56,30 @@ static bool remedy(const struct conn *c, const char *method, const char *path, c
 	}
 }
 
+/* Ports where HTTP or TLS is expected: the connection is taken, for the refusal to be told in it. Elsewhere it fails.
+ */
+static bool speaks(uint16_t port)
+{
+	return port == 80 || port == 8080 || port == 443 || port == 8443;
+}
+
+bool conn_alert(struct conn *c)
+{
+	/* Fatal: access_denied (RFC 8446, 6.2). In front of any key, so the client reads it, and knows it for final. */
+	static const uint8_t alert[] = {0x15, 3, 3, 0, 2, 2, 49};
+	conn_log(c);
+	conn_say(c, alert, sizeof(alert));
+	return false;
+}
+
 void conn_deny(struct conn *c, const struct hull_answer *a, const char *why, bool page)
 {
 	c->refused = why;
 	conn_set_rule(c, a ? a->rule : NULL);
 	if (a && a->rule && !a->rule->allow)
 		c->remedy = REMEDY_RM;
-	if (page && c->target.port != 443) {
-		conn_await_http(c);
+	if (page && speaks(c->target.port)) {
+		conn_await_first(c);
 		return;
 	}
 	char what[WHAT], text[WHAT + 1200];
@@ -94,6 +112,6 @@ bool conn_page(struct conn *c, const char *method, const char *path, const char 
 		return false;
 	}
 	conn_log(c);
-	conn_say(c, text);
+	conn_say(c, text, strlen(text));
 	return false;
 }

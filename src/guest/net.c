@@ -254,9 +254,10 @@ static void load_modules(char *const *argv)
 /* In the child. */
 static void run(void *ctx, int status_fd)
 {
-	static char *const local[] = {"modprobe", "-aq", "dummy", "nft_chain_nat", "nft_nat", NULL};
-	static char *const forwarded[] = {"modprobe",        "-aq", "nft_fib_ipv4", "nft_fib_ipv6", "nft_fib_inet",
-					  "nft_reject_inet", NULL};
+	static char *const local[] = {"modprobe", "-aq",       "dummy",           "nft_chain_nat",
+				      "nft_nat",  "nft_queue", "nfnetlink_queue", "nft_reject_inet",
+				      NULL};
+	static char *const forwarded[] = {"modprobe", "-aq", "nft_fib_ipv4", "nft_fib_ipv6", "nft_fib_inet", NULL};
 	static char *const argv[] = {"nft", "-f", "-", NULL};
 	static char *const env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
 	const int *err_fd = ctx;
@@ -319,6 +320,8 @@ static void ended(struct hull_child *c, int status)
 	else if (text[0])
 		hull_say("network: %s", text);
 	if (step == LOCAL) {
+		if (status == 0)
+			hull_relay_hold();
 		up_or_failed();
 		if (status == 0)
 			begin(FORWARDED);

@@ -1,8 +1,9 @@
 /* The guest's side of the network that is not there: numbers that its parts share. docs/guest.md tells the whole.
  *
- * net.c makes the link hull0 and its routes, nft.c has the rules that send what would leave by it to us, relay.c takes
- * the TCP connections, dns.c the questions, udp.c the other datagrams. All listen on hull0's own addresses only, on
- * ports above the range that the kernel gives out, so that every port is free for what runs in the sandbox. */
+ * net.c makes the link hull0 and its routes, nft.c has the rules that send what would leave by it to us, hold.c holds
+ * TCP connections until the host has made them, relay.c takes them, dns.c the questions, udp.c the other datagrams. All
+ * listen on hull0's own addresses only, on ports above the range that the kernel gives out, so that every port is free
+ * for what runs in the sandbox. */
 #ifndef HULL_GUEST_NET_H
 #define HULL_GUEST_NET_H
 
@@ -18,6 +19,12 @@
 #define HULL_PORT_DNS      61053 /* the rules send port 53 here */
 #define HULL_PORT_RELAY    61080
 #define HULL_PORT_UDP      61081
+/* The queue of connections that are held (hold.c), and the marks of what is to be rejected, for the length of the way
+ * from one chain to the next. */
+#define HULL_QUEUE           61080
+#define HULL_MARK_REFUSED    0x48756c01
+#define HULL_MARK_PROHIBITED 0x48756c02
+#define HULL_MARK_NO_WAY     0x48756c03
 
 union hull_sockaddr {
 	struct sockaddr any;
@@ -47,6 +54,8 @@ int hull_link_socket(int family, int type, uint16_t port, struct hull_error *err
 extern const char hull_nft_local[];
 extern const char hull_nft_forwarded[];
 
+/* Once the rules of hull_nft_local are there. */
+void hull_relay_hold(void);
 /* Each listens, or says on the console why not. */
 void hull_relay_start(void);
 void hull_dns_start(void);

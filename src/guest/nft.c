@@ -7,6 +7,10 @@
  * where it was going (relay.c asks it). What stays inside, container to container or to a published port, never
  * matches: the route decides, so bridges that are made later need no rule.
  *
+ * Before that, a packet that begins a TCP connection is held until the host has made it (hold.c): the chain behind that
+ * rejects those that the host refused. For containers the tcp flags are looked at first, since `fib` asks the routing
+ * table.
+ *
  * Our chains come just before Docker's (dstnat is -100). Port 53 of hull0's address is answered on a port of ours, so
  * that a sandbox may have a DNS server of its own; questions to servers elsewhere are answered by us as well.
  *
@@ -21,6 +25,12 @@
 #define DNS      STR(HULL_PORT_DNS)
 #define RELAY    STR(HULL_PORT_RELAY)
 #define DATAGRAM STR(HULL_PORT_UDP)
+
+#define FIRST "tcp flags & (fin | syn | rst | ack) == syn "
+#define QUEUE "queue flags bypass to " STR(HULL_QUEUE) "\n"
+#define ANSWERS                                                             \
+	"meta mark vmap { " STR(HULL_MARK_REFUSED) " : goto refused, " STR( \
+		HULL_MARK_PROHIBITED) " : goto prohibited, " STR(HULL_MARK_NO_WAY) " : goto no_way }\n"
 
 /* What the sandbox's own programs need. */
 const char hull_nft_local[] =
@@ -39,6 +49,21 @@ const char hull_nft_local[] =
 	"		ip daddr " SELF4 " meta l4proto { tcp, udp } th dport 53 dnat ip to " SELF4 ":" DNS "\n"
 	"		ip6 daddr " SELF6 " meta l4proto { tcp, udp } th dport 53 dnat ip6 to [" SELF6 "]:" DNS "\n"
 	"	}\n"
+	"	chain refused {\n"
+	"		reject with tcp reset\n"
+	"	}\n"
+	"	chain prohibited {\n"
+	"		reject with icmpx admin-prohibited\n"
+	"	}\n"
+	"	chain no_way {\n"
+	"		reject with icmpx host-unreachable\n"
+	"	}\n"
+	"	chain hold_local {\n"
+	"		type filter hook output priority -150;\n"
+	"		oifname \"" HULL_LINK "\" " FIRST QUEUE "	}\n"
+	"	chain answer_local {\n"
+	"		type filter hook output priority -149;\n"
+	"		oifname \"" HULL_LINK "\" " ANSWERS "	}\n"
 	"	chain local {\n"
 	"		type nat hook output priority dstnat - 10;\n"
 	"		jump self\n"
@@ -48,6 +73,12 @@ const char hull_nft_local[] =
 
 /* What containers need, and the word to whoever tries what there is not. */
 const char hull_nft_forwarded[] = "table inet hull {\n"
+				  "	chain hold_pre {\n"
+				  "		type filter hook prerouting priority -150;\n"
+				  "		" FIRST "fib daddr oifname \"" HULL_LINK "\" " QUEUE "	}\n"
+				  "	chain answer_pre {\n"
+				  "		type filter hook prerouting priority -149;\n"
+				  "		" ANSWERS "	}\n"
 				  "	chain pre {\n"
 				  "		type nat hook prerouting priority dstnat - 10;\n"
 				  "		jump self\n"

@@ -1,11 +1,16 @@
 /* The transparent TCP relay: a connection that would leave the sandbox becomes a stream `connect` to the host.
  *
- * The rules (nft.c) bring the connection here; conntrack knows where it was going, and that, as a literal, is what the
- * host is asked for. The program was answered by our kernel and believes itself connected at once; a refusal reaches it
- * as a reset.
+ * The rules (nft.c) hold its first packet (hold.c) and bring it here when the host has connected; conntrack knows where
+ * it was going, and that, as a literal, is what the host is asked for.
  *
- *     accept -> OPEN -> bytes both ways -> EOF each way, in any order -> gone
- *                 \-> REFUSE or RESET of the host: RST (SO_LINGER of 0)     an error of the socket: RESET to the host
+ *     SYN held -> OPEN -> ACCEPT of the host: SYN goes on -> accept -> bytes both ways -> EOF each way -> gone
+ *                   \-> REFUSE: the program is refused         \-> RESET of the host: RST (SO_LINGER of 0)
+ *                                                               \-> an error of the socket: RESET to the host
+ *
+ * Between ACCEPT and accept a relay has no socket. Those to one place are alike, so the first that waits for such a
+ * connection is taken when NAT has changed the port that it comes from. One whose program has gone away meanwhile is
+ * given up after COMING_MS. A connection that was not held is taken first, and the host asked then: a refusal is an
+ * RST.
  *
  * Back-pressure: we read only what the stream takes (credit, and room in the wire's queue), and grant credit only for
  * what the socket took, so that a connection holds at most one window of bytes here. The socket is watched
@@ -20,6 +25,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "guest/guest.h"
+#include "guest/hold.h"
 #include "guest/loop.h"
 #include "wire/args.h"
 #include "wire/service.h"
@@ -36,7 +42,8 @@ enum {
 	CHUNK = 64 * 1024,
 	ALIVE_IDLE_S = 120,
 	ALIVE_EVERY_S = 20,
-	ALIVE_TRIES = 6
+	ALIVE_TRIES = 6,
+	COMING_MS = 5000, /* from the host's ACCEPT to the program's own kernel, and ours, saying so */
 };
 
 struct relay {
@@ -48,18 +55,41 @@ struct relay {
 	bool read_done;           /* the program has sent its FIN, and we EOF */
 	bool host_done;           /* the host's EOF came */
 	struct hull_buf pending;  /* from the host, not taken by the socket yet */
+	/* While fd is -1: */
+	enum { TAKEN, HELD, COMING } state;
+	uint32_t held; /* the packet */
+	union hull_sockaddr from, to;
+	unsigned round; /* of the timer, when it was COMING */
+	bool broken;    /* the host has reset it meanwhile */
+	struct relay *next, *prev;
 };
 
 static struct hull_watch listeners[2];
 static size_t relays;
+static struct relay *without_socket;
+static struct hull_timer coming;
+static unsigned coming_round;
+static bool coming_watched;
+
+static void list_del(struct relay *r)
+{
+	if (r->state == TAKEN)
+		return;
+	*(r->prev ? &r->prev->next : &without_socket) = r->next;
+	if (r->next)
+		r->next->prev = r->prev;
+	r->state = TAKEN;
+}
 
 static void relay_free(struct relay *r, bool reset)
 {
 	static const struct linger now = {.l_onoff = 1, .l_linger = 0};
+	list_del(r);
 	hull_watch_del(&r->watch);
-	if (reset)
+	if (reset && r->fd >= 0)
 		setsockopt(r->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	close(r->fd);
+	if (r->fd >= 0)
+		close(r->fd);
 	hull_buf_free(&r->pending);
 	free(r);
 	relays--;
@@ -140,6 +170,8 @@ static bool finish(struct relay *r)
 {
 	if (!r->host_done || r->pending.len > 0)
 		return true;
+	if (r->fd < 0)
+		return true;
 	if (!r->stream.id) {
 		relay_free(r, false);
 		return false;
@@ -198,16 +230,54 @@ static void on_eof(void *user)
 	finish(r); /* the stream is still there: `closed` comes after this when it was the last EOF */
 }
 
+static void give_up(struct hull_timer *t)
+{
+	struct relay *r = without_socket;
+	bool more = false;
+	coming_round++;
+	while (r) {
+		struct relay *next = r->next;
+		if (r->state == COMING && coming_round - r->round > 1) {
+			if (r->stream.id) /* it is still there afterwards */
+				hull_wire_reset(hull_wire, r->stream.id, ECONNRESET, "the program has gone away");
+			relay_free(r, true);
+		} else {
+			more = more || r->state == COMING;
+		}
+		r = next;
+	}
+	coming_watched = more && hull_timer_start(t, COMING_MS, give_up) == 0;
+}
+
+static void on_accepted(void *user, const uint8_t *args, size_t len)
+{
+	struct relay *r = user;
+	if (r->state != HELD)
+		return;
+	r->state = COMING;
+	r->round = coming_round;
+	if (!coming_watched)
+		coming_watched = hull_timer_start(&coming, COMING_MS, give_up) == 0;
+	hull_hold_answer(r->held, HULL_HOLD_GO);
+}
+
 static void on_closed(void *user, int code, const char *message)
 {
 	struct relay *r = user;
 	r->stream.id = 0;
+	if (r->state == COMING) {
+		r->broken = code != 0;
+		return; /* take() tells the program, give_up() ends it */
+	}
+	if (r->state == HELD)
+		hull_hold_answer(r->held, hull_hold_of(code));
 	if (code == 0 && r->pending.len > 0)
 		return; /* ready() writes the rest */
 	relay_free(r, code != 0);
 }
 
 static const struct hull_stream_ops relay_ops = {
+	.accepted = on_accepted,
 	.data = on_data,
 	.writable = on_writable,
 	.eof = on_eof,
@@ -242,34 +312,112 @@ static int ask_host(struct relay *r, const union hull_sockaddr *to)
 	return hull_wire_open(hull_wire, HULL_SVC_CONNECT, hull_buf_bytes(&args), args.len, r, &r->stream.id);
 }
 
-static void take(int fd, int family)
+static struct relay *relay_new(int fd)
 {
-	union hull_sockaddr to;
 	struct relay *r = calloc(1, sizeof(*r));
-	if (!r) {
-		close(fd);
-		return;
-	}
+	if (!r)
+		return NULL;
 	relays++;
 	r->stream.ops = &relay_ops;
 	r->fd = fd;
 	r->watch.fd = -1;
-	if (relays > RELAYS_MAX || original(fd, family, &to) < 0 || ask_host(r, &to) < 0) {
-		relay_free(r, true);
+	return r;
+}
+
+static bool same_place(const union hull_sockaddr *a, const union hull_sockaddr *b)
+{
+	return hull_sockaddr_same(a, b) && hull_sockaddr_port(a) == hull_sockaddr_port(b);
+}
+
+/* The relay that waits for a connection from one place to another. */
+static struct relay *expected(const union hull_sockaddr *from, const union hull_sockaddr *to)
+{
+	struct relay *alike = NULL;
+	for (struct relay *r = without_socket; r; r = r->next) {
+		if (r->state != COMING || !same_place(&r->to, to) || !hull_sockaddr_same(&r->from, from))
+			continue;
+		if (hull_sockaddr_port(&r->from) == hull_sockaddr_port(from))
+			return r;
+		alike = r;
+	}
+	return alike;
+}
+
+static void held(uint32_t id, const union hull_sockaddr *from, const union hull_sockaddr *to)
+{
+	for (struct relay *r = without_socket; r; r = r->next)
+		if (same_place(&r->from, from) && same_place(&r->to, to)) {
+			/* The program's kernel has sent it again. */
+			hull_hold_answer(id, r->state == HELD ? HULL_HOLD_FORGET : HULL_HOLD_GO);
+			return;
+		}
+	struct relay *r = relays < RELAYS_MAX ? relay_new(-1) : NULL;
+	if (!r) {
+		hull_hold_answer(id, HULL_HOLD_REFUSED);
 		return;
 	}
-	if (hull_watch_add(&r->watch, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, ready) < 0)
+	r->held = id;
+	r->from = *from;
+	r->to = *to;
+	int e = ask_host(r, to);
+	if (e < 0) {
+		relay_free(r, false);
+		hull_hold_answer(id, hull_hold_of(e));
+		return;
+	}
+	r->state = HELD;
+	r->next = without_socket;
+	if (r->next)
+		r->next->prev = r;
+	without_socket = r;
+}
+
+/* The socket of a relay is there. */
+static void attach(struct relay *r)
+{
+	if (!r->stream.id && (r->broken || r->pending.len == 0)) {
+		relay_free(r, r->broken);
+		return;
+	}
+	if (hull_watch_add(&r->watch, r->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, ready) == 0) {
+		if (r->host_done)
+			finish(r);
+	} else if (r->stream.id) {
 		hull_wire_reset(hull_wire, r->stream.id, ENOMEM, "out of memory in the sandbox"); /* frees r */
+	} else {
+		relay_free(r, true);
+	}
+}
+
+static void take(int fd, const union hull_sockaddr *from)
+{
+	union hull_sockaddr to;
+	int e = original(fd, from->any.sa_family, &to);
+	struct relay *r = e == 0 ? expected(from, &to) : NULL;
+	if (r) {
+		list_del(r);
+		r->fd = fd;
+		attach(r);
+		return;
+	}
+	r = relay_new(fd);
+	if (!r)
+		close(fd);
+	else if (relays > RELAYS_MAX || e < 0 || ask_host(r, &to) < 0)
+		relay_free(r, true);
+	else
+		attach(r);
 }
 
 static void accept_ready(struct hull_watch *w, uint32_t events)
 {
-	int family = w == &listeners[0] ? AF_INET : AF_INET6;
 	for (int i = 0; i < ACCEPTS_MAX; i++) {
-		int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		union hull_sockaddr from = {0};
+		socklen_t n = sizeof(from);
+		int fd = accept4(w->fd, &from.any, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0)
 			return;
-		take(fd, family);
+		take(fd, &from);
 	}
 }
 
@@ -282,6 +430,11 @@ static void set_options(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof(tries));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+void hull_relay_hold(void)
+{
+	hull_hold_start(held);
 }
 
 void hull_relay_start(void)

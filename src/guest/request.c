@@ -204,6 +204,9 @@ int hull_request_complete(struct hull_request *r, const struct hull_user *u, str
 		{"LANG", "C.UTF-8"},
 		{"PATH", DEFAULT_PATH},
 		{"TERM", r->tty ? "xterm-256color" : NULL},
+		/* npm asks again, 10 s and 60 s later, whatever the error was; a host that is denied stays so. */
+		{"npm_config_fetch_retry_mintimeout", "1000"},
+		{"npm_config_fetch_retry_maxtimeout", "4000"},
 	};
 	for (size_t i = 0; e == 0 && i < sizeof(defaults) / sizeof(defaults[0]); i++)
 		if (defaults[i].value)

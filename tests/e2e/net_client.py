@@ -140,6 +140,15 @@ def refused(*targets):
         fails(lambda: say(where.strip("[]"), port))
 
 
+def unmade(host, port, four, six):
+    """connect() itself fails, at once, with this errno for each family."""
+    for family, number in (socket.AF_INET, four), (socket.AF_INET6, six):
+        to = socket.getaddrinfo(host, int(port), family, socket.SOCK_STREAM)[0][4]
+        s = socket.socket(family)
+        s.settimeout(30)
+        fails(lambda: s.connect(to), int(number))
+
+
 def ports(first, count):
     for port in range(int(first), int(first) + int(count)):
         refused("%s:%d" % (HOST, port))

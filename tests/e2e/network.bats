@@ -107,12 +107,15 @@ usual_policy() { policy ""; }
 	[ "$answer" = "b'\\x81\\x02hi'" ]
 }
 
-@test "network: TLS passes untouched, and a name that is not the one asked for does not" {
+@test "network: TLS passes untouched; on a port of this host a server name that a rule denies does not" {
 	local p
 	p=$(port https)
 	[[ "$(in_guest curl -sS --cacert /tmp/ca.pem --max-time 30 "https://host.hull.internal:$p/")" == "host=host.hull.internal:$p" ]]
-	# A connection opened for one name that says another in its ClientHello.
+	# What is there is allowed whole, by whatever name; but for one that is denied.
+	in_guest sh -c "openssl s_client -connect host.hull.internal:$p -servername other.example.net -brief </dev/null"
+	hull policy deny other.example.net --sandbox shared
 	run in_guest sh -c "openssl s_client -connect host.hull.internal:$p -servername other.example.net -brief </dev/null"
+	usual_policy
 	[ "$status" != 0 ]
 }
 
@@ -276,8 +279,7 @@ usual_policy() { policy ""; }
 	usual_policy
 	reap "$client"
 	[ "$status" = 0 ]
-	run in_guest curl -sS --max-time 30 "http://host.hull.internal:$(port closed)/"
-	[[ "$output" == *"hull policy allow"* ]]
+	check refused "host.hull.internal:$(port closed)"
 	: >"$world/seen"
 }
 
@@ -554,7 +556,7 @@ for _ in range(3):
 	# The copy looks other names up first: they must not get the number that it remembers.
 	hull exec "$name-copy" sh -c "getent ahostsv4 second.example.net >/dev/null; curl -fsS --max-time 30 --resolve host.hull.internal:$taken:$address http://host.hull.internal:$taken/" |
 		grep -q host=host.hull.internal
-	run hull exec "$name-copy" curl -sS --max-time 30 "http://$address:$(port closed)/"
+	run hull exec "$name-copy" curl -sS --max-time 30 "http://$address/"
 	[[ "$output" == *"host.hull.internal"*"hull policy allow"* ]]
 }
 
@@ -619,13 +621,29 @@ while True:
 # --- hostile guests ---
 
 @test "network: what no rule allows is refused, in words when it is HTTP" {
-	run in_guest curl -sS --max-time 30 "http://host.hull.internal:$(port closed)/"
+	run in_guest curl -sS --max-time 30 http://host.hull.internal/
 	[[ "$output" == *"hull policy allow"* ]]
+	run in_guest curl -sS --max-time 30 https://denied.example.net/
+	[[ "$output" == *"access denied"* ]]
 	run in_guest curl -sS --max-time 30 http://denied.example.net/
 	[[ "$output" == *"denied.example.net"*"hull policy allow"* ]]
 	check refused "host.hull.internal:$(port closed)" denied.example.net:443
 	run grep -q closed "$world/seen"
 	[ "$status" != 0 ]
+}
+
+@test "network: connect fails where the host cannot connect, or may not; in containers, too" {
+	policy localhost:1 "localhost:$(port echo)" # nothing listens on port 1
+	# 111 is ECONNREFUSED, 113 EHOSTUNREACH, 13 EACCES.
+	check unmade host.hull.internal 1 111 111
+	check unmade denied.example.net 5432 113 13
+	check unmade host.hull.internal "$(port closed)" 113 13
+	check one_echo "$(port echo)"
+	LIMIT=300 hull wait shared
+	run in_guest docker run --rm localhost/debian:trixie bash -c "for to in host.hull.internal/1 denied.example.net/5432 host.hull.internal/$(port echo); do
+		if (exec 3<>/dev/tcp/\$to) 2>/dev/null; then echo open; else echo not; fi; done"
+	usual_policy
+	[ "$output" = $'not\nnot\nopen' ]
 }
 
 @test "network: an address is the same address in every spelling" {
@@ -643,11 +661,15 @@ while True:
 	check refused "169.254.169.254:$(port echo)" "10.0.0.1:$(port echo)" "[::ffff:10.0.0.1]:$(port echo)" "[fd00::1]:$(port echo)"
 }
 
-@test "network: a Host header that differs from the connection, and a redirect elsewhere" {
+@test "network: a port of this host is allowed whole, but for a Host that a rule denies; and a redirect elsewhere" {
 	local p
 	p=$(port http)
+	run in_guest curl -sS --max-time 30 -H 'Host: app.example.net' "http://host.hull.internal:$p/"
+	[[ "$output" == *host=app.example.net* ]]
+	hull policy deny denied.example.net --sandbox shared
 	run in_guest curl -sS --max-time 30 -H 'Host: denied.example.net' "http://host.hull.internal:$p/"
-	[[ "$output" != *host=denied* ]]
+	usual_policy
+	[[ "$output" == *"Hull's network policy"* ]]
 	run in_guest curl -sSL --max-time 30 "http://host.hull.internal:$p/redirect"
 	[[ "$output" == *"hull policy allow"* ]]
 	# A name of one's own for an address: the connection is for what it goes to, whatever the request says.

@@ -251,10 +251,10 @@ static void names(void **state)
 	until(r, x->accepted && y->accepted);
 	close(p);
 	close(q);
-	struct end *z = open_tcp(r, d4, 443), *w = open_tcp(r, "198.18.200.200", 443);
+	struct end *z = open_tcp(r, d4, 1443), *w = open_tcp(r, "198.18.200.200", 1443);
 	until(r, z->closed && w->closed);
 	assert_int_equal(z->code, -EACCES);
-	assert_non_null(strstr(z->message, "hull policy allow --sandbox box denied.test:443"));
+	assert_non_null(strstr(z->message, "hull policy allow --sandbox box denied.test:1443"));
 	assert_int_equal(w->code, -EHOSTUNREACH);
 	rig_end(r);
 	/* The child that follows is told, and knows the address. */
@@ -320,7 +320,7 @@ static void spellings(void **state)
 	struct rig *r = &rig;
 	rig_start(r, POLICY);
 	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
-		struct end *e = open_tcp(r, t[i].address, 443);
+		struct end *e = open_tcp(r, t[i].address, 1443);
 		until(r, e->closed);
 		if (e->accepted || e->code != -t[i].code)
 			fail_msg("%s: %d %s", t[i].address, e->code, e->message);
@@ -341,7 +341,7 @@ static void rebinding(void **state)
 	struct rig *r = &rig;
 	rig_start(r, POLICY);
 	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
-		struct end *e = open_tcp(r, t[i], 443);
+		struct end *e = open_tcp(r, t[i], 1443);
 		until(r, e->closed);
 		if (e->code != -EACCES || e->accepted)
 			fail_msg("%s: %d %s", t[i], e->code, e->message);

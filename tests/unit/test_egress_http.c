@@ -425,9 +425,20 @@ static void denied_page(void **state)
 	say_text(r, e, "SSH-2.0-x\r\n");
 	until(r, e->closed);
 	assert_int_equal(e->code, -EACCES);
+	/* TLS is told in its own words, whatever is behind the first byte. */
+	uint8_t tls[2048];
+	static const uint8_t alert[] = {0x15, 3, 3, 0, 2, 2, 49};
 	e = open_tcp(r, "denied.test", 443);
+	say(r, e, tls, hello("denied.test", 4000, tls));
+	until(r, e->eof);
+	assert_int_equal(e->in.len, sizeof(alert));
+	assert_memory_equal(hull_buf_bytes(&e->in), alert, sizeof(alert));
+	/* On other ports the connection is never made. */
+	e = open_tcp(r, "denied.test", 5432);
 	until(r, e->closed);
+	assert_int_equal(e->code, -EACCES);
 	assert_false(e->accepted);
+	assert_non_null(strstr(e->message, "hull policy allow --sandbox box denied.test:5432"));
 	assert_int_equal(r->names.len, 0);
 	finish();
 }

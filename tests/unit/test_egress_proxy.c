@@ -185,7 +185,7 @@ static void bad_proxies(void **state)
 		rig_start_with(r, json_pack("{s:{s:s,s:{s:s}}}", "start", "sandbox", "box", "proxy", t[i][0], t[i][1]));
 		set_policy(r, "preset: locked\nallow: [web.test, 127.0.0.1, 'localhost:80']\n");
 		bool page = strcmp(t[i][0], "http") == 0;
-		struct end *e = open_tcp(r, "web.test", page ? 80 : 443);
+		struct end *e = open_tcp(r, "web.test", page ? 80 : 1443);
 		if (page) {
 			say_text(r, e, "GET / HTTP/1.1\r\nHost: web.test\r\n\r\n");
 			until(r, e->eof);
@@ -215,16 +215,16 @@ static void remedies(void **state)
 		const char *to, *want;
 		uint16_t port;
 	} t[] = {
-		{"denied.test", "to allow it: hull policy allow --sandbox box denied.test:443", 443},
-		{"lan.test", "to allow it: hull policy allow --sandbox box lan.test:443 --private", 443},
-		{"loop.test", "hull policy allow --sandbox box localhost:443, and connect to host.hull.internal:443",
-		 443},
-		{"10.0.0.1", "to allow it: hull policy allow --sandbox box 10.0.0.1:443", 443},
-		{"fd00::1", "to allow it: hull policy allow --sandbox box [fd00::1]:443", 443},
-		{"127.0.0.1", "hull policy allow --sandbox box localhost:443, and connect to host.hull.internal:443",
-		 443},
-		{"localhost", "to allow it: hull policy allow --sandbox box localhost:443", 443},
-		{"bad.test", "remove the rule (`hull policy rm`)", 443},
+		{"denied.test", "to allow it: hull policy allow --sandbox box denied.test:1443", 1443},
+		{"lan.test", "to allow it: hull policy allow --sandbox box lan.test:1443 --private", 1443},
+		{"loop.test", "hull policy allow --sandbox box localhost:1443, and connect to host.hull.internal:1443",
+		 1443},
+		{"10.0.0.1", "to allow it: hull policy allow --sandbox box 10.0.0.1:1443", 1443},
+		{"fd00::1", "to allow it: hull policy allow --sandbox box [fd00::1]:1443", 1443},
+		{"127.0.0.1", "hull policy allow --sandbox box localhost:1443, and connect to host.hull.internal:1443",
+		 1443},
+		{"localhost", "to allow it: hull policy allow --sandbox box localhost:1443", 1443},
+		{"bad.test", "remove the rule (`hull policy rm`)", 1443},
 	};
 	begin("preset: locked\nallow: [web.test, lan.test, loop.test, bad.test, 0.0.0.0/0]\ndeny: [bad.test]\n");
 	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {

@@ -87,6 +87,7 @@ static void test_command(void **state)
 	assert_string_equal(get(&r, "SHELL"), "/usr/bin/zsh");
 	assert_string_equal(get(&r, "LANG"), "C.UTF-8");
 	assert_null(get(&r, "TERM"));
+	assert_string_equal(get(&r, "npm_config_fetch_retry_maxtimeout"), "4000");
 }
 
 /* The lines for git: first in the file, replaced by later ones, and never more than they should be. */
@@ -227,7 +228,7 @@ static void test_many(void **state)
 	}
 	assert_int_equal(read_it(&b, &r), 0);
 	assert_int_equal(hull_request_complete(&r, &u, NULL), 0);
-	assert_int_equal(r.envc, 1000 + 6);
+	assert_int_equal(r.envc, 1000 + 8);
 	assert_string_equal(get(&r, "K7"), "59007");
 	for (int i = 0; i < 6000; i++)
 		hull_args_put_str(&b, HULL_TAG_ARGV, "x");
