@@ -5,6 +5,7 @@
 #include "cli/create.h"
 #include "cli/job.h"
 #include "cli/life.h"
+#include "cli/refused.h"
 #include "cli/session.h"
 
 #include <string.h>
@@ -74,7 +75,11 @@ static int session(struct cli *cli, const char *name, char ***env, struct cli_pr
 				    .in_fd = STDIN_FILENO,
 				    .out_fd = STDOUT_FILENO,
 				    .err_fd = STDERR_FILENO};
-	return session_run(fd, &spec, progress, err);
+	struct refused_mark mark = refused_mark(&cli->paths, name);
+	int r = session_run(fd, &spec, progress, err);
+	if (r > 0 && !quiet)
+		refused_tell(&cli->paths, name, &mark);
+	return r;
 }
 
 static int run(struct cli *cli, struct hull_error *err)

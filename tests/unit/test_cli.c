@@ -19,6 +19,7 @@
 #include "cli/create.h"
 #include "cli/filter.h"
 #include "cli/out.h"
+#include "cli/refused.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -563,6 +564,35 @@ static int print_table(char **argv)
 	return 0;
 }
 
+/* Which hosts a command was refused: those that are denied, once each, a few of them. */
+static void test_refused_hosts(void **state)
+{
+	static const struct {
+		const char *log, *want;
+	} t[] = {
+		{"", NULL},
+		{"{\"verdict\":\"allow\",\"name\":\"a.test\",\"port\":443}\n", NULL},
+		{"{\"verdict\":\"error\",\"name\":\"a.test\",\"port\":443}\nnot JSON\n{\"lost\":3}\n[]\n", NULL},
+		{"{\"verdict\":\"deny\",\"name\":\"a.test\",\"port\":443}\n"
+		 "{\"verdict\":\"deny\",\"name\":\"a.test\",\"address\":\"10.0.0.1\",\"port\":443}\n"
+		 "{\"verdict\":\"deny\",\"name\":\"test\",\"port\":443}\n"
+		 "{\"verdict\":\"deny\",\"address\":\"fd00::1\",\"port\":80}\n"
+		 "{\"verdict\":\"deny\",\"name\":\"not.whole\",\"port\":80}",
+		 "a.test:443, test:443, [fd00::1]:80"},
+		{"{\"verdict\":\"deny\",\"name\":\"a\",\"port\":1}\n{\"verdict\":\"deny\",\"name\":\"b\",\"port\":1}\n"
+		 "{\"verdict\":\"deny\",\"name\":\"c\",\"port\":1}\n{\"verdict\":\"deny\",\"name\":\"d\",\"port\":1}\n"
+		 "{\"verdict\":\"deny\",\"name\":\"e\",\"port\":1}\n{\"verdict\":\"deny\",\"name\":\"a\",\"port\":1}\n",
+		 "a:1, b:1, c:1, d:1 and others"},
+	};
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		_cleanup_(hull_buf_free) struct hull_buf out = {0};
+		refused_hosts(t[i].log, strlen(t[i].log), &out);
+		assert_int_equal(out.len, t[i].want ? strlen(t[i].want) : 0);
+		if (t[i].want)
+			assert_memory_equal(hull_buf_bytes(&out), t[i].want, out.len);
+	}
+}
+
 static void test_table_output(void **state)
 {
 	int code;
@@ -706,6 +736,7 @@ int main(void)
 		cmocka_unit_test(test_env_quotes),
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_table_output),
+		cmocka_unit_test(test_refused_hosts),
 		cmocka_unit_test(test_ps),
 		cmocka_unit_test(test_signal_names),
 		cmocka_unit_test(test_place_link),
