@@ -15,45 +15,10 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
 enum { ANSWER_MAX = 8 * 1024 * 1024, READ_SIZE = 64 * 1024 };
-
-/* The process that holds the lock, by the kernel's list of locks; -1 when it is not told (another pid namespace). */
-static pid_t lock_holder(const struct hull_paths *p, const char *name)
-{
-	_cleanup_free_ char *path = hull_sandbox_path(p, name, "lock");
-	struct stat st;
-	_cleanup_fclose_ FILE *f = fopen("/proc/locks", "re");
-	if (!path || !f || stat(path, &st) < 0)
-		return -1;
-	char line[256];
-	while (fgets(line, sizeof line, f)) {
-		char kind[16];
-		int pid;
-		unsigned major, minor;
-		unsigned long long inode;
-		if (sscanf(line, "%*d: %15s %*s %*s %d %x:%x:%llu", kind, &pid, &major, &minor, &inode) == 5 &&
-		    pid > 0 && !strcmp(kind, "FLOCK") && inode == st.st_ino && makedev(major, minor) == st.st_dev)
-			return pid;
-	}
-	return -1;
-}
-
-/* It is the keeper and no other that got its number since: it still holds the lock after we have the descriptor. */
-int client_keeper(const struct hull_paths *p, const char *name)
-{
-	pid_t pid = lock_holder(p, name);
-	if (pid <= 1)
-		return -1;
-	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (fd < 0 || lock_holder(p, name) != pid)
-		return -1;
-	return hull_steal_fd(&fd);
-}
 
 /* A runtime directory may be deeper than sun_path is long: go by way of its descriptor. A keeper that is behind with
  * accepting is waited for, by the kernel, until wait_ms are over (-EAGAIN). */
@@ -84,12 +49,18 @@ static void await_change(int watch, int keeper, int ms)
 static int connect_keeper(const struct hull_paths *p, const char *name, int wait_ms)
 {
 	uint64_t until = cli_now_ms() + (uint64_t)(wait_ms > 0 ? wait_ms : 0);
-	_cleanup_free_ char *path = hull_runtime_path(p, name, NULL);
+	_cleanup_free_ char *lock = hull_sandbox_path(p, name, "lock");
 	_cleanup_close_ int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (!path || watch < 0)
+	if (!lock || watch < 0)
 		return -ENOMEM;
-	inotify_add_watch(watch, p->runtime, IN_CREATE | IN_MOVED_TO);
+	inotify_add_watch(watch, lock, IN_MODIFY); /* the keeper tells where it is */
 	for (;;) {
+		_cleanup_free_ char *path = hull_sandbox_runtime_path(p, name, NULL);
+		_cleanup_free_ char *parent = path ? strdup(path) : NULL;
+		if (!parent)
+			return -ENOMEM;
+		*strrchr(parent, '/') = '\0';
+		inotify_add_watch(watch, parent, IN_CREATE | IN_MOVED_TO);
 		_cleanup_close_ int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		uint64_t now = cli_now_ms();
 		/* The name comes with a rename, when it listens already: that is the event. (A second watch of the same
@@ -99,7 +70,7 @@ static int connect_keeper(const struct hull_paths *p, const char *name, int wait
 		int r = dir >= 0 ? dial(dir, until > now ? (int)(until - now) : 0) : -errno;
 		if (r >= 0 || (r != -ENOENT && r != -ECONNREFUSED))
 			return r;
-		_cleanup_close_ int keeper = client_keeper(p, name);
+		_cleanup_close_ int keeper = hull_sandbox_keeper(p, name);
 		if (!hull_sandbox_running(p, name))
 			return -ENOTCONN;
 		if (now >= until)

@@ -20,8 +20,6 @@ struct client {
 /* A connected control socket. While the sandbox's lock is held and the socket is not there yet (its keeper is just
  * starting) waits for it, at most wait_ms. -ENOTCONN when the sandbox is not running. */
 int client_connect(const struct hull_paths *p, const char *name, int wait_ms, struct hull_error *err);
-/* A pidfd of the keeper's process, or -1: there is none, or it is not told (another pid namespace). */
-int client_keeper(const struct hull_paths *p, const char *name);
 /* Connect and say HELLO. */
 int client_open(struct client *c, const struct hull_paths *p, const char *name, int wait_ms,
 		const struct hull_wire_ops *ops, void *ctx, struct hull_error *err);

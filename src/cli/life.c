@@ -167,7 +167,7 @@ static int silent_end(const char *name, struct starting *s, struct hull_error *e
 static int call_off(const struct hull_paths *p, const char *name, bool restores, struct cli_progress *progress,
 		    struct hull_error *err)
 {
-	_cleanup_close_ int keeper = restores ? -1 : client_keeper(p, name);
+	_cleanup_close_ int keeper = restores ? -1 : hull_sandbox_keeper(p, name);
 	if (progress && !restores)
 		cli_progress_stage(progress, "interrupted: stopping");
 	if (keeper >= 0) {
@@ -294,7 +294,7 @@ int life_connect(struct cli *cli, const char *name, struct cli_progress *progres
 int life_stop(const struct hull_paths *p, const char *name, int grace_ms, struct cli_progress *progress,
 	      struct hull_error *err)
 {
-	_cleanup_close_ int pidfd = client_keeper(p, name);
+	_cleanup_close_ int pidfd = hull_sandbox_keeper(p, name);
 	if (progress)
 		cli_progress_stage(progress, grace_ms < 0 ? "killing" : "stopping");
 	json_t *request = grace_ms < 0 ? json_pack("{s:s}", "do", "kill")
@@ -347,7 +347,7 @@ int life_remove(const struct hull_paths *p, const char *name, struct hull_error 
 	if (hull_sandbox_running(p, name)) {
 		struct hull_error why = {0};
 		if (life_stop(p, name, -1, NULL, &why) < 0 || hull_sandbox_running(p, name)) {
-			_cleanup_close_ int pidfd = client_keeper(p, name);
+			_cleanup_close_ int pidfd = hull_sandbox_keeper(p, name);
 			if (pidfd < 0 && hull_sandbox_running(p, name))
 				return hull_fail(err, -EBUSY, "%s does not stop and its process is not to be found: %s",
 						 name, why.msg);

@@ -124,6 +124,15 @@ int place_check(const struct hull_paths *p, const char *path, char *const *entri
 		r = keep_apart(path, p->home, "where Hull keeps its sandboxes", err);
 	if (r >= 0)
 		r = keep_apart(path, p->runtime, "where Hull has its sockets", err);
+	/* They may come to be here, which is then not to have been made by a sandbox. */
+	_cleanup_free_ char *other = hull_runtime_short(p, "", NULL);
+	if (r >= 0 && other && (*strrchr(other, '/') = '\0', inside(other, path)))
+		r = hull_fail(err, -EPERM,
+			      "%s contains %s, where Hull may have its sockets: a sandbox could change it from there; "
+			      "choose a directory below",
+			      path, other);
+	if (r >= 0 && other)
+		r = keep_apart(path, other, "where Hull has its sockets", err);
 	if (r >= 0)
 		r = keep_apart(path, p->config, "where Hull has its settings", err);
 	if (r < 0)

@@ -98,7 +98,7 @@ static int run(struct cli *cli, struct hull_error *err)
 	}
 	if (r >= 0) {
 		_cleanup_free_ char *client = find_client();
-		_cleanup_free_ char *socket = hull_runtime_path(&cli->paths, name, HULL_DOCKER_SOCKET);
+		_cleanup_free_ char *socket = hull_sandbox_runtime_path(&cli->paths, name, HULL_DOCKER_SOCKET);
 		cli_progress_end(&progress);
 		if (client && socket && strlen(socket) < sizeof((struct sockaddr_un *)0)->sun_path)
 			return here(cli, name, client, socket, err);

@@ -64,7 +64,7 @@ int listener_open(struct keeper *k, struct listener *l, const char *file, struct
 	errno = saved;
 	/* It has its name when it can be connected to, so that those who wait for the one have waited for the other. */
 	if (r < 0 || listen(fd, 128) < 0 || renameat(k->runtime_fd, made, k->runtime_fd, file) < 0)
-		return hull_fail_errno(err, "cannot listen on %s/%s/%s", k->paths.runtime, k->sb.name, file);
+		return hull_fail_errno(err, "cannot listen on %s/%s", k->runtime.dir, file);
 	r = uv_poll_init(&k->loop, &l->poll, fd);
 	if (r < 0)
 		return hull_fail(err, r, "cannot watch the socket %s: %s", file, uv_strerror(r));
@@ -72,6 +72,7 @@ int listener_open(struct keeper *k, struct listener *l, const char *file, struct
 	l->k = k;
 	l->fd = hull_steal_fd(&fd);
 	uv_poll_start(&l->poll, UV_READABLE, on_listen);
+	l->file = file;
 	return 0;
 }
 
@@ -82,6 +83,23 @@ void listener_close(struct listener *l)
 	uv_close((uv_handle_t *)&l->poll, NULL);
 	close(l->fd);
 	l->fd = -1;
+}
+
+static void on_again(uv_handle_t *handle)
+{
+	struct listener *l = handle->data;
+	struct hull_error err;
+	if (l->k->phase != PHASE_ENDED && listener_open(l->k, l, l->file, &err) < 0)
+		hull_log("%s", err.msg);
+}
+
+void listener_again(struct listener *l)
+{
+	if (l->fd < 0)
+		return;
+	close(l->fd);
+	l->fd = -1;
+	uv_close((uv_handle_t *)&l->poll, on_again);
 }
 
 /* --- clients --- */

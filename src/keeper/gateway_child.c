@@ -36,7 +36,7 @@ int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct
 	_cleanup_free_ char *program = find_program(err);
 	if (!program)
 		return -ENOENT;
-	_cleanup_free_ char *dir = hull_runtime_path(&k->paths, k->sb.name, "egress");
+	_cleanup_free_ char *dir = hull_fmt("%s/egress", k->runtime.dir);
 	if (!dir || (mkdir(dir, 0700) < 0 && errno != EEXIST))
 		return hull_fail_errno(err, "cannot make %s", dir ? dir : "a directory");
 	const struct hull_bind binds[] = {

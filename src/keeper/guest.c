@@ -231,6 +231,8 @@ static void guest_hello(struct link *l, uint64_t epoch)
 	if (g->control.id)
 		return;
 	g->hello_ns = uv_hrtime();
+	char hostname[HULL_NAME_MAX + 1];
+	hull_hostname(k->sb.name, hostname);
 	g->control.ops = &CONTROL_OPS;
 	int r = stream_open(&g->control, l, HULL_SVC_CONTROL, NULL);
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
@@ -243,7 +245,7 @@ static void guest_hello(struct link *l, uint64_t epoch)
 	if (r == 0)
 		r = hull_args_put_u64(&b, HULL_TAG_TIME_NS, realtime_ns());
 	if (r == 0)
-		r = hull_args_put_str(&b, HULL_TAG_HOSTNAME, k->sb.name);
+		r = hull_args_put_str(&b, HULL_TAG_HOSTNAME, hostname);
 	if (r == 0)
 		r = hull_args_put(&b, HULL_TAG_ENTROPY, entropy, sizeof(entropy));
 	if (r == 0)

@@ -68,7 +68,7 @@ int keeper_init(struct keeper *k, struct hull_error *err)
 				&k->waiters,     &k->docker_conns, &k->jobs,   &k->mounts};
 	for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++)
 		list_init(heads[i]);
-	k->lock_fd = k->runtime_fd = k->clock.fd = -1;
+	k->lock_fd = k->runtime_fd = k->clock.fd = k->runtime.fd = -1;
 	k->control.fd = k->docker.fd = -1;
 	k->keeper_log.fd = k->docker_log.fd = k->guest_log.fd = -1;
 	k->started_ms = uv_hrtime() / 1000000;
@@ -99,6 +99,8 @@ int keeper_listen(struct keeper *k, struct hull_error *err)
 	int r = listener_open(k, &k->control, HULL_CONTROL_SOCKET, err);
 	if (r == 0 && !k->sb.no_docker)
 		r = listener_open(k, &k->docker, HULL_DOCKER_SOCKET, err);
+	if (r == 0)
+		runtime_watch(k);
 	return r;
 }
 
@@ -335,7 +337,7 @@ static void finish(struct keeper *k)
 	/* Paused, or still so because it could not be resumed. */
 	bool paused = k->parked || keeper_frozen(k->sb.restore);
 	keeper_save(k, paused ? "paused" : k->end_code ? "crashed" : "stopped", k->parked ? NULL : k->end_reason);
-	hull_sandbox_runtime_remove(&k->paths, k->sb.name);
+	runtime_close(k, true);
 	if (k->sb.remove && !paused && !again) {
 		struct hull_error err;
 		k->removed = hull_sandbox_remove_held(&k->paths, k->sb.name, &err) == 0;
@@ -343,11 +345,9 @@ static void finish(struct keeper *k)
 		if (!k->removed || (k->sb.clone && hull_git_remote_remove(k->sb.clone, k->sb.name, &kept, &err) < 0))
 			hull_log("%s", err.msg);
 	}
-	if (k->runtime_fd >= 0)
-		close(k->runtime_fd);
 	if (k->lock_fd >= 0)
 		close(k->lock_fd);
-	k->runtime_fd = k->lock_fd = -1;
+	k->lock_fd = -1;
 	if (again)
 		k->boot_instead(k, k->trouble[0] ? k->trouble : k->end_reason);
 	struct hull_error why = {0};

@@ -179,6 +179,22 @@ bool guest_docker_hopeless(const struct keeper *k);
 int guest_freeze(struct keeper *k, bool rest);
 void guest_thaw(struct keeper *k);
 
+/* --- runtime.c: the runtime directory --- */
+
+struct runtime {
+	char *dir; /* where it is now */
+	uv_poll_t poll;
+	uv_timer_t timer;
+	int fd; /* inotify; -1 = none */
+	bool watching;
+};
+/* Make it, hold it, and write down that it is ours. */
+int runtime_open(struct keeper *k, struct hull_error *err);
+/* The sockets are there: have them come back when they are taken away. */
+void runtime_watch(struct keeper *k);
+/* Watch no more; remove it, too. */
+void runtime_close(struct keeper *k, bool remove);
+
 /* --- clock.c: the guest's clock --- */
 
 struct clock {
@@ -254,13 +270,15 @@ int relay_own_command(const char *const *argv, size_t n, struct hull_buf *out);
 struct listener {
 	uv_poll_t poll;
 	int fd; /* -1 = not listening */
-	bool closing;
+	const char *file;
 	struct keeper *k;
 	void (*accepted)(struct keeper *k, int fd); /* takes fd */
 };
 /* Listen on <runtime>/NAME/file, 0600. */
 int listener_open(struct keeper *k, struct listener *l, const char *file, struct hull_error *err);
 void listener_close(struct listener *l);
+/* Listen under its name again, which somebody has taken away. Who is connected stays. */
+void listener_again(struct listener *l);
 /* Is the peer this user or root? */
 bool peer_allowed(int fd);
 
@@ -466,6 +484,7 @@ struct keeper {
 	struct hull_paths paths;
 	struct hull_sandbox sb;
 	int lock_fd, runtime_fd;
+	struct runtime runtime;
 	uint64_t started_ms; /* uv_hrtime / 1e6 when the keeper started */
 
 	enum phase phase;

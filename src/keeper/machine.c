@@ -259,7 +259,7 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	_cleanup_(restore_close) struct restore restore = {.memory_fd = -1, .device_fd = -1, .disk_fd = -1};
 	_cleanup_free_ char *init = NULL;
 	_cleanup_free_ char *initrd = NULL;
-	_cleanup_free_ char *jail = hull_runtime_path(&k->paths, k->sb.name, "jail");
+	_cleanup_free_ char *jail = hull_fmt("%s/jail", k->runtime.dir);
 	_cleanup_free_ char *cmdline = kernel_cmdline(k);
 	_cleanup_free_ char *disk_path = hull_sandbox_path(&k->paths, k->sb.name, "disk.img");
 

@@ -152,9 +152,9 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 	if (r < 0)
 		return r;
 	dup2(k->keeper_log.fd, 2); /* whatever a library has to say */
-	k->runtime_fd = hull_sandbox_runtime(&k->paths, name, err);
-	if (k->runtime_fd < 0)
-		return k->runtime_fd;
+	r = runtime_open(k, err);
+	if (r < 0)
+		return r;
 	hull_log("hull %s starts sandbox %s", HULL_VERSION, name);
 	jobs_recover(k);
 	k->begin_ns = begin_ns;
@@ -206,8 +206,7 @@ static void give_up(struct keeper *k, const struct hull_error *err)
 		k->machine_ops->close(k);
 	if (k->sb.name)
 		keeper_save(k, keeper_frozen(k->sb.restore) ? "paused" : "stopped", err->msg);
-	if (k->runtime_fd >= 0)
-		hull_sandbox_runtime_remove(&k->paths, k->sb.name);
+	runtime_close(k, true);
 }
 
 /* Ready means that the engine has answered, not only that its process was started: what is wrong with an engine shows

@@ -56,7 +56,7 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 	_cleanup_close_ int program = open_program(err);
 	if (program < 0)
 		return program;
-	_cleanup_free_ char *dir = hull_runtime_path(&k->paths, k->sb.name, "jail");
+	_cleanup_free_ char *dir = hull_fmt("%s/jail", k->runtime.dir);
 	if (!dir)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)

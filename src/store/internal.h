@@ -4,6 +4,11 @@
 
 #include "store/store.h"
 
+/* Is what fd is open on what has this name? */
+bool hull_same_file(int fd, int dirfd, const char *name);
+/* A directory of ours and nobody else's: see paths.c. */
+int hull_check_private(const char *dir, struct hull_error *err);
+
 /* Check and write sandbox.json into the directory. */
 int hull_sandbox_write(int dirfd, const struct hull_sandbox *s, struct hull_error *err);
 

@@ -35,7 +35,7 @@ static int open_sandboxes(const struct hull_paths *p, struct hull_error *err)
 	return fd < 0 ? hull_fail_errno(err, "cannot open %s", dir) : fd;
 }
 
-static bool same_file(int fd, int dirfd, const char *name)
+bool hull_same_file(int fd, int dirfd, const char *name)
 {
 	struct stat a, b;
 	return fstat(fd, &a) == 0 && fstatat(dirfd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev &&
@@ -63,7 +63,7 @@ static int scratch_make(int root, char *name, size_t cap, struct hull_error *err
 			return hull_fail_errno(err, "cannot make a sandbox's directory");
 		}
 		_cleanup_close_ int fd = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && same_file(fd, root, name))
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && hull_same_file(fd, root, name))
 			return hull_steal_fd(&fd);
 	}
 	return hull_fail(err, -EAGAIN, "cannot make a sandbox's directory: it is taken away again and again");
@@ -239,7 +239,7 @@ int hull_sandbox_lock(const struct hull_paths *p, const char *name, struct hull_
 			return hull_fail(err, -EBUSY, "sandbox \"%s\" is running already", name);
 		return hull_fail_errno(err, "cannot lock sandbox \"%s\"", name);
 	}
-	if (!same_file(fd, dir, "lock") || !same_file(dir, root, name))
+	if (!hull_same_file(fd, dir, "lock") || !hull_same_file(dir, root, name))
 		return hull_fail(err, -ENOENT, "sandbox \"%s\" has just been removed", name);
 	return hull_steal_fd(&fd);
 }
@@ -252,44 +252,6 @@ bool hull_sandbox_running(const struct hull_paths *p, const char *name)
 	_cleanup_close_ int fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
 	struct flock ask = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &ask) == 0 && ask.l_type != F_UNLCK;
-}
-
-int hull_sandbox_runtime(const struct hull_paths *p, const char *name, struct hull_error *err)
-{
-	hull_sandbox_sweep(p, name);
-	_cleanup_free_ char *path = hull_runtime_path(p, name, NULL);
-	if (!path)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return hull_fail_errno(err, "cannot make %s", path);
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return hull_fail_errno(err, "cannot open %s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || !same_file(fd, AT_FDCWD, path))
-		return hull_fail(err, -EBUSY,
-				 "%s is in use by a sandbox of the same name in another HULL_HOME; set XDG_RUNTIME_DIR",
-				 path);
-	return hull_steal_fd(&fd);
-}
-
-/* Remove the runtime directory; the flock on it is ours already when held. */
-static void remove_runtime(const struct hull_paths *p, const char *name, bool held)
-{
-	_cleanup_close_ int root = open(p->runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_close_ int fd = root < 0 ? -1 : openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd >= 0 && (held || flock(fd, LOCK_EX | LOCK_NB) == 0))
-		hull_remove_tree(root, name, NULL);
-}
-
-void hull_sandbox_sweep(const struct hull_paths *p, const char *name)
-{
-	if (hull_name_check(name, NULL) == 0)
-		remove_runtime(p, name, false);
-}
-
-void hull_sandbox_runtime_remove(const struct hull_paths *p, const char *name)
-{
-	remove_runtime(p, name, true);
 }
 
 /* --- remove --- */

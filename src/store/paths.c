@@ -4,7 +4,7 @@
  * is a real directory, ours, and closed to everyone else: someone may have put a symlink there first. And whoever may
  * rename a directory above one of ours can put another in its place: every directory on the way has to be root's or
  * ours, and writable by nobody else but where names belong to their owners (the sticky bit of /tmp). */
-#include "store/store.h"
+#include "store/internal.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -50,7 +50,7 @@ static char *runtime_dir(void)
 	return hull_fmt("/tmp/hull-%u", (unsigned)geteuid());
 }
 
-static int check_private(const char *dir, struct hull_error *err)
+int hull_check_private(const char *dir, struct hull_error *err)
 {
 	struct stat st;
 	if (lstat(dir, &st) < 0)
@@ -162,7 +162,7 @@ int hull_paths_open(struct hull_paths *out, struct hull_error *err)
 	if (r == 0)
 		r = hull_mkdir_all(p.runtime, 0700, err);
 	if (r == 0)
-		r = check_private(p.runtime, err);
+		r = hull_check_private(p.runtime, err);
 	if (r == 0)
 		r = check_parents(p.config, "the policy", "XDG_CONFIG_HOME", err);
 	if (r == 0)
@@ -187,11 +187,6 @@ char *hull_sandbox_path(const struct hull_paths *p, const char *name, const char
 	return file ? hull_fmt("%s/sandboxes/%s/%s", p->home, name, file) : hull_fmt("%s/sandboxes/%s", p->home, name);
 }
 
-char *hull_runtime_path(const struct hull_paths *p, const char *name, const char *file)
-{
-	return file ? hull_fmt("%s/%s/%s", p->runtime, name, file) : hull_fmt("%s/%s", p->runtime, name);
-}
-
 static bool lower_alnum(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
@@ -213,6 +208,26 @@ int hull_name_check(const char *name, struct hull_error *err)
 	return hull_fail(err, -EINVAL,
 			 "bad name \"%s\": use a-z, 0-9, '_', '.' and '-', starting with a letter or digit",
 			 shown ? shown : "");
+}
+
+void hull_hostname(const char *name, char out[HULL_NAME_MAX + 1])
+{
+	size_t n = 0;
+	for (; *name && n < HULL_NAME_MAX; name++) {
+		bool fine = lower_alnum(*name) || (*name == '.' && n > 0 && lower_alnum(out[n - 1]));
+		/* No label starts or ends with '-', nor is one empty. */
+		if (fine && *name == '.' && !lower_alnum(name[1]))
+			fine = false;
+		if (fine)
+			out[n++] = *name;
+		else if (n > 0 && lower_alnum(out[n - 1]))
+			out[n++] = '-';
+	}
+	while (n > 0 && !lower_alnum(out[n - 1]))
+		n--;
+	out[n] = '\0';
+	if (n == 0)
+		strcpy(out, "sandbox");
 }
 
 char *hull_name_from(const char *agent, const char *directory)

@@ -9,11 +9,11 @@
  *       sandboxes/NAME/docker/                  the docker client's configuration for it: cli/docker_env.c
  *       sandboxes/NAME/{keeper,engine,serial,dockerd}.log, jobs/ID.log, jobs/ID.json
  *   $XDG_RUNTIME_DIR/hull (default /run/user/UID/hull when that exists, else /tmp/hull-UID, 0700 and ours)
- *       NAME/control.sock NAME/docker.sock NAME/jail/
+ *       NAME/control.sock NAME/docker.sock NAME/jail/      or elsewhere: runtime.c
  *
- * A sandbox runs exactly while its lock is held; there is no pid file to go stale. The name of a sandbox appears and
- * disappears by one rename (scratch directories sandboxes/.new-* and .old-*); what an interrupted command leaves is
- * swept by the next create or rm. */
+ * A sandbox runs exactly while its lock is held. What is written in it (runtime.c) is true as long. The name of a
+ * sandbox appears and disappears by one rename (scratch directories sandboxes/.new-* and .old-*); what an interrupted
+ * command leaves is swept by the next create or rm. */
 #ifndef HULL_STORE_STORE_H
 #define HULL_STORE_STORE_H
 
@@ -37,9 +37,15 @@ struct hull_paths {
  * is someone else's or open to others. */
 int hull_paths_open(struct hull_paths *out, struct hull_error *err);
 void hull_paths_free(struct hull_paths *p);
-/* "<home>/sandboxes/NAME[/file]", "<runtime>/NAME[/file]": owned by the caller; file may be NULL. */
+/* "<home>/sandboxes/NAME[/file]", owned by the caller; file may be NULL. */
 char *hull_sandbox_path(const struct hull_paths *p, const char *name, const char *file);
+/* "<runtime>/NAME[/file]", or "/tmp/hull-UID/HASH[/file]" (hull_runtime_short) where a socket in that would have too
+ * long a path: where a sandbox started in this environment has its sockets. To find one that runs use
+ * hull_sandbox_runtime_path(). */
 char *hull_runtime_path(const struct hull_paths *p, const char *name, const char *file);
+char *hull_runtime_short(const struct hull_paths *p, const char *name, const char *file);
+/* A name by which a machine may go: the sandbox's, '-' for what a host name may not have. */
+void hull_hostname(const char *name, char out[HULL_NAME_MAX + 1]);
 
 /* [a-z0-9][a-z0-9_.-]*, at most HULL_NAME_MAX, case folded by hull_name_from(). Error says what is wrong. */
 int hull_name_check(const char *name, struct hull_error *err);
@@ -118,11 +124,19 @@ void hull_sandbox_sweep(const struct hull_paths *p, const char *name);
  * that it runs while its lock is free). Static string. */
 const char *hull_sandbox_truth(const struct hull_sandbox *s, bool lock_held);
 
-/* For the keeper, which holds the sandbox's lock. Make the runtime directory (0700, empty) and hold a flock on it;
- * the descriptor. -EBUSY when a sandbox of the same name in another HULL_HOME has it. */
+/* For the keeper, which holds the sandbox's lock. Make the runtime directory, hull_runtime_path() (0700, empty), and
+ * hold a flock on it; the descriptor. -EBUSY when a sandbox of the same name in another HULL_HOME has it. */
 int hull_sandbox_runtime(const struct hull_paths *p, const char *name, struct hull_error *err);
-/* Remove the runtime directory held by hull_sandbox_runtime(). */
-void hull_sandbox_runtime_remove(const struct hull_paths *p, const char *name);
+/* The same with whatever directory, what is in it left alone. */
+int hull_runtime_hold(const char *path, struct hull_error *err);
+/* Remove a runtime directory that is held by us. */
+void hull_runtime_remove(const char *path);
+/* Write down who holds the lock (this process) and where its sockets are. */
+int hull_sandbox_record(int lock_fd, const char *runtime, struct hull_error *err);
+/* What it wrote: the runtime directory of a sandbox that runs (hull_runtime_path() when none is known), and a pidfd of
+ * the process that holds its lock (-1: there is none, or it is in another pid namespace). */
+char *hull_sandbox_runtime_path(const struct hull_paths *p, const char *name, const char *file);
+int hull_sandbox_keeper(const struct hull_paths *p, const char *name);
 /* As hull_sandbox_remove, by the holder of the lock. */
 int hull_sandbox_remove_held(const struct hull_paths *p, const char *name, struct hull_error *err);
 

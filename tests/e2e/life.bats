@@ -85,3 +85,52 @@ grows() { [ "$(last_line "$1" "$2")" -gt "$3" ]; }
 	[ "$(job_state "$name" "$job")" = stopped ]
 }
 ended() { [ "$(job_state "$1" "$2")" = exited ]; }
+
+@test "life: a sandbox whose runtime directory is taken away is found again, from another login too" {
+	own_sandbox
+	local own=$XDG_RUNTIME_DIR mine
+	mine=$(mktemp -d /tmp/hr.XXXXXX)
+	export XDG_RUNTIME_DIR=$mine
+	hull start -q "$name"
+	rm -rf "$mine/hull"
+	eventually 20 hull exec "$name" true
+	# The login has ended, and this is another.
+	rm -rf "$mine"
+	export XDG_RUNTIME_DIR=$own
+	eventually 20 hull exec "$name" true
+	state_is "$name" running
+	hull stop -q "$name"
+	state_is "$name" stopped
+	[ ! -e "$mine" ]
+}
+
+@test "life: long names in a deep runtime directory, and a host name for any name" {
+	local own=$XDG_RUNTIME_DIR
+	XDG_RUNTIME_DIR=$own/$(printf 'r%.0s' {1..70})
+	export XDG_RUNTIME_DIR
+	mkdir -m 700 "$XDG_RUNTIME_DIR"
+	name=my_project.$(printf 'n%.0s' {1..52})
+	echo "$name" >>"$BATS_TEST_TMPDIR/own"
+	hull create -q --name "$name" --cpus 1 -m 1g shell
+	hull start -q "$name"
+	[ "$(hull exec "$name" hostname)" = "my-project.$(printf 'n%.0s' {1..52})" ]
+	if command -v docker >/dev/null; then hull docker "$name" ps -q; fi
+	hull pause -q "$name"
+	hull resume -q "$name"
+	hull exec "$name" true
+	hull rm -f "$name"
+	rm -rf "$XDG_RUNTIME_DIR"
+	export XDG_RUNTIME_DIR=$own
+}
+
+@test "life: a keeper that hangs is found by what it wrote down, and killed" {
+	own_sandbox
+	hull start -q "$name"
+	local keeper
+	keeper=$(head -n 1 "$HULL_HOME/sandboxes/$name/lock" | cut -d ' ' -f 1)
+	[ "$keeper" = "$(keeper_pid "$name")" ]
+	kill -STOP "$keeper"
+	hull rm -f "$name"
+	[ ! -e "$HULL_HOME/sandboxes/$name" ]
+	eventually 10 all_gone "$keeper"
+}

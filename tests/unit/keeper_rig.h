@@ -461,8 +461,8 @@ static int setup_with(void **state, bool no_docker, bool remove)
 	k->machine = (struct machine *)w;
 	assert_int_equal(keeper_init(k, &err), 0);
 	k->lock_fd = hull_sandbox_lock(&k->paths, "box", &err);
-	k->runtime_fd = hull_sandbox_runtime(&k->paths, "box", &err);
-	assert_true(k->lock_fd >= 0 && k->runtime_fd >= 0);
+	assert_true(k->lock_fd >= 0);
+	assert_int_equal(runtime_open(k, &err), 0);
 	assert_int_equal(keeper_log_open(k, &err), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, w->pair), 0);
 	assert_int_equal(guest_open(k, w->pair[0], &err), 0);
@@ -501,6 +501,7 @@ static int teardown(void **state)
 	jobs_close(k);
 	guest_close(k);
 	clock_close(k);
+	runtime_close(k, false);
 	uv_walk(&k->loop, close_handle, NULL);
 	uv_run(&k->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&k->loop), 0);
@@ -517,8 +518,6 @@ static int teardown(void **state)
 	logfile_close(&k->docker_log);
 	if (k->lock_fd >= 0)
 		close(k->lock_fd);
-	if (k->runtime_fd >= 0)
-		close(k->runtime_fd);
 	hull_sandbox_free(&k->sb);
 	peer_close(&w->guest);
 	for (size_t i = 0; i < PEERS; i++)

@@ -423,12 +423,97 @@ static void test_runtime(void **state)
 	fd = hull_sandbox_runtime(&w->paths, "one", &err);
 	assert_true(fd >= 0);
 	assert_int_equal(access(sock, F_OK), -1);
-	hull_sandbox_runtime_remove(&w->paths, "one");
+	hull_runtime_remove(dir);
 	assert_int_equal(access(dir, F_OK), -1);
 	close(fd);
 	hull_sandbox_sweep(&w->paths, "one");
 	hull_sandbox_sweep(&w->paths, "..");
 	assert_int_equal(access(w->paths.home, F_OK), 0);
+}
+
+/* The record in the lock file names the process that holds it, while it does, and where it is. */
+static void test_record(void **state)
+{
+	struct world *w = *state;
+	struct hull_error err;
+	create(w, "one");
+	assert_int_equal(hull_sandbox_keeper(&w->paths, "one"), -1);
+	int lock = hull_sandbox_lock(&w->paths, "one", &err);
+	assert_true(lock >= 0);
+	/* Nothing written yet. */
+	_cleanup_free_ char *usual = hull_runtime_path(&w->paths, "one", NULL);
+	_cleanup_free_ char *before = hull_sandbox_runtime_path(&w->paths, "one", NULL);
+	assert_string_equal(before, usual);
+	assert_int_equal(hull_sandbox_keeper(&w->paths, "one"), -1);
+	assert_int_equal(hull_sandbox_record(lock, "/some/where", &err), 0);
+	_cleanup_free_ char *sock = hull_sandbox_runtime_path(&w->paths, "one", "docker.sock");
+	assert_string_equal(sock, "/some/where/docker.sock");
+	_cleanup_close_ int keeper = hull_sandbox_keeper(&w->paths, "one");
+	assert_true(keeper >= 0);
+	/* A process of that number that started at another time is another. */
+	char text[64];
+	int n = snprintf(text, sizeof(text), "%d 12\n/some/where\n", (int)getpid());
+	assert_int_equal(pwrite(lock, text, (size_t)n, 0), n);
+	assert_int_equal(ftruncate(lock, n), 0);
+	assert_int_equal(hull_sandbox_keeper(&w->paths, "one"), -1);
+	/* Damage counts as nothing. */
+	static const char *const bad[] = {"", "7", "-1 4\n/x\n", "1 4\n/x\n", "99 4\nx\n", "99 4\n/no end"};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		assert_int_equal(ftruncate(lock, 0), 0);
+		assert_int_equal(pwrite(lock, bad[i], strlen(bad[i]), 0), strlen(bad[i]));
+		assert_int_equal(hull_sandbox_keeper(&w->paths, "one"), -1);
+		_cleanup_free_ char *dir = hull_sandbox_runtime_path(&w->paths, "one", NULL);
+		assert_non_null(dir);
+	}
+	assert_int_equal(hull_sandbox_record(lock, "/some/where", &err), 0);
+	close(lock);
+	/* Free: true no more. */
+	_cleanup_free_ char *after = hull_sandbox_runtime_path(&w->paths, "one", NULL);
+	assert_string_equal(after, usual);
+	assert_int_equal(hull_sandbox_keeper(&w->paths, "one"), -1);
+}
+
+/* A place whose sockets would have too long a path is not used. */
+static void test_long_runtime(void **state)
+{
+	struct world *w = *state;
+	char *was = w->paths.runtime, longer[HULL_NAME_MAX + 1];
+	memset(longer, 'n', HULL_NAME_MAX);
+	longer[HULL_NAME_MAX] = '\0';
+	w->paths.runtime = (char *)"/run/user/1000/hull";
+	_cleanup_free_ char *fits = hull_runtime_path(&w->paths, longer, "control.sock");
+	assert_true(strlen(fits) < 108 && hull_starts(fits, "/run/user/1000/hull/nnn"));
+	w->paths.runtime = (char *)"/run/user/1000/rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr/hull";
+	_cleanup_free_ char *moved = hull_runtime_path(&w->paths, longer, "control.sock");
+	assert_true(strlen(moved) < 108 && hull_starts(moved, "/tmp/hull-"));
+	_cleanup_free_ char *other = hull_runtime_path(&w->paths, longer + 1, "control.sock");
+	assert_string_not_equal(moved, other);
+	struct hull_error err;
+	int fd = hull_sandbox_runtime(&w->paths, longer, &err);
+	assert_true(fd >= 0);
+	_cleanup_free_ char *dir = hull_runtime_path(&w->paths, longer, NULL);
+	assert_int_equal(access(dir, F_OK), 0);
+	close(fd);
+	hull_sandbox_sweep(&w->paths, longer);
+	assert_int_equal(access(dir, F_OK), -1);
+	w->paths.runtime = was;
+}
+
+static void test_hostnames(void **state)
+{
+	static const char *const all[][2] = {
+		{"web", "web"},     {"shell-my_project", "shell-my-project"},
+		{"a__b", "a-b"},    {"a_", "a"},
+		{"a.b.c", "a.b.c"}, {"a._b", "a-b"},
+		{"a..b", "a-b"},    {"9-._-x", "9-x"},
+		{"a.", "a"},        {"1.2_3", "1.2-3"},
+	};
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		char out[HULL_NAME_MAX + 1];
+		assert_int_equal(hull_name_check(all[i][0], NULL), 0);
+		hull_hostname(all[i][0], out);
+		assert_string_equal(out, all[i][1]);
+	}
 }
 
 /* Turns about one thing come one after the other, about two beside each other, and end with their holder. */
@@ -615,6 +700,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_missing_parts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_runtime, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_record, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_long_runtime, setup, teardown),
+		cmocka_unit_test(test_hostnames),
 		cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test_setup_teardown(test_truth_and_ids, setup, teardown),

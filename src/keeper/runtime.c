@@ -1,0 +1,146 @@
+/* The runtime directory, and that the sockets stay in it; see keeper.h and store/runtime.c.
+ *
+ * A logout empties $XDG_RUNTIME_DIR or takes it away, and what cleans /tmp takes what is old: a sandbox whose sockets
+ * are gone could be reached by nothing but a signal. So the directory is watched (inotify), and SETTLE_MS after the
+ * last thing was taken out of it, when whoever does that is through, what is missing is made again: the directory,
+ * locked as before, and the sockets. Where it cannot be made, because the one above it is gone, that is done in
+ * hull_runtime_short() instead. The record in NAME/lock says where it is. */
+#include "keeper/keeper.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "keeper/api.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SETTLE_MS = 200 };
+
+int runtime_open(struct keeper *k, struct hull_error *err)
+{
+	k->runtime.dir = hull_runtime_path(&k->paths, k->sb.name, NULL);
+	if (!k->runtime.dir)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	int r = hull_sandbox_record(k->lock_fd, k->runtime.dir, err);
+	if (r < 0)
+		return r;
+	k->runtime_fd = hull_sandbox_runtime(&k->paths, k->sb.name, err);
+	return k->runtime_fd < 0 ? k->runtime_fd : 0;
+}
+
+static void add_watch(struct keeper *k)
+{
+	inotify_add_watch(k->runtime.fd, k->runtime.dir,
+			  IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
+}
+
+static bool same_directory(const struct keeper *k)
+{
+	struct stat a, b;
+	return fstat(k->runtime_fd, &a) == 0 && lstat(k->runtime.dir, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+static bool there(const struct keeper *k, const struct listener *l)
+{
+	return l->fd < 0 || faccessat(k->runtime_fd, l->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Take another directory, of this path. */
+static int move_to(struct keeper *k, char *path, struct hull_error *err)
+{
+	if (!path)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	int fd = hull_runtime_hold(path, err);
+	if (fd >= 0) {
+		int r = hull_sandbox_record(k->lock_fd, path, err);
+		if (r < 0) {
+			close(fd);
+			fd = r;
+		}
+	}
+	if (fd < 0) {
+		free(path);
+		return fd;
+	}
+	close(k->runtime_fd);
+	k->runtime_fd = fd;
+	free(k->runtime.dir);
+	k->runtime.dir = path;
+	add_watch(k);
+	return 0;
+}
+
+static void on_settled(uv_timer_t *timer)
+{
+	struct keeper *k = timer->data;
+	struct hull_error err = {0};
+	bool moved = !same_directory(k);
+	if (k->phase == PHASE_ENDED)
+		return;
+	if (moved && move_to(k, strdup(k->runtime.dir), &err) < 0) {
+		hull_log("%s", err.msg);
+		if (move_to(k, hull_runtime_short(&k->paths, k->sb.name, NULL), &err) < 0) {
+			hull_log("the sandbox cannot be reached: %s", err.msg);
+			return;
+		}
+	}
+	struct listener *all[] = {&k->control, &k->docker};
+	for (size_t i = 0; i < 2; i++) {
+		if (!moved && there(k, all[i]))
+			continue;
+		hull_log("%s was taken away: listening again in %s", all[i]->file ? all[i]->file : "a socket",
+			 k->runtime.dir);
+		listener_again(all[i]);
+	}
+}
+
+static void on_event(uv_poll_t *poll, int status, int events)
+{
+	struct keeper *k = poll->data;
+	_Alignas(struct inotify_event) char buf[4096];
+	bool any = false;
+	while (status >= 0 && read(k->runtime.fd, buf, sizeof(buf)) > 0)
+		any = true;
+	if (any)
+		uv_timer_start(&k->runtime.timer, on_settled, SETTLE_MS, 0);
+}
+
+void runtime_watch(struct keeper *k)
+{
+	struct runtime *r = &k->runtime;
+	r->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (r->fd < 0 || uv_poll_init(&k->loop, &r->poll, r->fd) < 0) {
+		hull_log("cannot watch %s", r->dir);
+		return;
+	}
+	uv_timer_init(&k->loop, &r->timer);
+	r->poll.data = r->timer.data = k;
+	r->watching = true;
+	add_watch(k);
+	uv_poll_start(&r->poll, UV_READABLE, on_event);
+}
+
+void runtime_close(struct keeper *k, bool remove)
+{
+	struct runtime *r = &k->runtime;
+	if (r->watching) {
+		uv_close((uv_handle_t *)&r->poll, NULL);
+		uv_close((uv_handle_t *)&r->timer, NULL);
+	}
+	r->watching = false;
+	if (r->fd >= 0)
+		close(r->fd);
+	r->fd = -1;
+	if (remove && k->runtime_fd >= 0 && r->dir && same_directory(k))
+		hull_runtime_remove(r->dir);
+	if (k->runtime_fd >= 0)
+		close(k->runtime_fd);
+	k->runtime_fd = -1;
+	free(r->dir);
+	r->dir = NULL;
+}

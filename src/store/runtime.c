@@ -1,0 +1,184 @@
+/* Runtime directories: where the sockets of a running sandbox are, and how they and its keeper are found; see store.h.
+ *
+ * The place follows from the environment: $XDG_RUNTIME_DIR/hull/NAME. Where that would be too long for the address of a
+ * socket (sun_path has 108 bytes) it is /tmp/hull-UID/HASH, so that programs which know nothing of Hull can use the
+ * sockets there. The keeper may have another environment than who looks for it, and moves when its directory is taken
+ * away for good: what counts is the record that it keeps in NAME/lock, the file whose lock it holds:
+ *
+ *     PID START-TIME
+ *     /path/of/its/runtime/directory
+ *
+ * It is true exactly while the lock is held. A pid alone may be another process's by now; with the time at which that
+ * started, in ticks since the boot (/proc/PID/stat), it is not. */
+#include "store/internal.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+enum { RECORD_MAX = PATH_MAX + 64 };
+
+/* --- where --- */
+
+char *hull_runtime_short(const struct hull_paths *p, const char *name, const char *file)
+{
+	/* FNV-1a over "runtime\0home\0name". */
+	const char *parts[] = {p->runtime, p->home, name};
+	uint64_t h = 0xcbf29ce484222325ull;
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+		for (const char *c = parts[i];; c++) {
+			h = (h ^ (uint8_t)*c) * 0x100000001b3ull;
+			if (!*c)
+				break;
+		}
+	return hull_fmt("/tmp/hull-%u/%016llx%s%s", (unsigned)geteuid(), (unsigned long long)h, file ? "/" : "",
+			file ? file : "");
+}
+
+char *hull_runtime_path(const struct hull_paths *p, const char *name, const char *file)
+{
+	static const char longest[] = "/control.sock";
+	if (strlen(p->runtime) + 1 + strlen(name) + sizeof(longest) > sizeof((struct sockaddr_un *)0)->sun_path)
+		return hull_runtime_short(p, name, file);
+	return file ? hull_fmt("%s/%s/%s", p->runtime, name, file) : hull_fmt("%s/%s", p->runtime, name);
+}
+
+/* --- the record --- */
+
+/* 0 when there is no such process. */
+static unsigned long long start_time(pid_t pid)
+{
+	_cleanup_free_ char *path = hull_fmt("/proc/%d/stat", (int)pid);
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	if (!path || hull_read_file(AT_FDCWD, path, 4096, &b, NULL) < 0 || hull_buf_add(&b, "", 1) < 0)
+		return 0;
+	/* Field 22; the second, the name in parentheses, may hold anything. */
+	const char *at = strrchr((const char *)hull_buf_bytes(&b), ')');
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at + 1, NULL, 10) : 0;
+}
+
+int hull_sandbox_record(int lock_fd, const char *runtime, struct hull_error *err)
+{
+	_cleanup_free_ char *text = hull_fmt("%d %llu\n%s\n", (int)getpid(), start_time(getpid()), runtime);
+	if (!text)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	size_t n = strlen(text);
+	if (pwrite(lock_fd, text, n, 0) != (ssize_t)n || ftruncate(lock_fd, (off_t)n) < 0)
+		return hull_fail_errno(err, "cannot write down where the sandbox runs");
+	return 0;
+}
+
+/* False when there is no whole record. */
+static bool read_record(const struct hull_paths *p, const char *name, pid_t *pid, unsigned long long *start,
+			char **runtime)
+{
+	char text[RECORD_MAX];
+	if (hull_name_check(name, NULL) < 0)
+		return false;
+	_cleanup_free_ char *path = hull_sandbox_path(p, name, "lock");
+	_cleanup_close_ int fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	char *place = strchr(text, '\n'), *end = place ? strchr(place + 1, '\n') : NULL, *rest;
+	if (!end || place[1] != '/')
+		return false;
+	*end = '\0';
+	*pid = (pid_t)strtol(text, &rest, 10);
+	*start = strtoull(rest, NULL, 10);
+	if (runtime)
+		*runtime = strdup(place + 1);
+	return *pid > 1 && *start > 0 && (!runtime || *runtime);
+}
+
+char *hull_sandbox_runtime_path(const struct hull_paths *p, const char *name, const char *file)
+{
+	_cleanup_free_ char *dir = NULL;
+	pid_t pid;
+	unsigned long long start;
+	if (!hull_sandbox_running(p, name) || !read_record(p, name, &pid, &start, &dir))
+		return hull_runtime_path(p, name, file);
+	return file ? hull_fmt("%s/%s", dir, file) : hull_steal_ptr(dir);
+}
+
+int hull_sandbox_keeper(const struct hull_paths *p, const char *name)
+{
+	pid_t pid;
+	unsigned long long start;
+	if (!hull_sandbox_running(p, name) || !read_record(p, name, &pid, &start, NULL))
+		return -1;
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	/* With the descriptor at hand its number cannot become another's. */
+	return fd >= 0 && start_time(pid) == start && hull_sandbox_running(p, name) ? hull_steal_fd(&fd) : -1;
+}
+
+/* --- holding it --- */
+
+int hull_runtime_hold(const char *path, struct hull_error *err)
+{
+	_cleanup_free_ char *parent = strdup(path);
+	char *slash = parent ? strrchr(parent, '/') : NULL;
+	if (!slash)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	*slash = '\0';
+	/* The directory above ours is not for us to make: a session that has ended, and its directory with it, must not
+	 * come back in parts. */
+	if (mkdir(parent, 0700) < 0 && errno != EEXIST)
+		return hull_fail_errno(err, "cannot make %s", parent);
+	int r = hull_check_private(parent, err);
+	if (r < 0)
+		return r;
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return hull_fail_errno(err, "cannot make %s", path);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return hull_fail_errno(err, "cannot open %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || !hull_same_file(fd, AT_FDCWD, path))
+		return hull_fail(err, -EBUSY,
+				 "%s is in use by a sandbox of the same name in another HULL_HOME; set XDG_RUNTIME_DIR",
+				 path);
+	return hull_steal_fd(&fd);
+}
+
+static void remove_dir(const char *path, bool held)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 && (held || flock(fd, LOCK_EX | LOCK_NB) == 0))
+		hull_remove_tree(AT_FDCWD, path, NULL);
+}
+
+int hull_sandbox_runtime(const struct hull_paths *p, const char *name, struct hull_error *err)
+{
+	_cleanup_free_ char *path = hull_runtime_path(p, name, NULL);
+	if (!path)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	remove_dir(path, false);
+	return hull_runtime_hold(path, err);
+}
+
+void hull_sandbox_sweep(const struct hull_paths *p, const char *name)
+{
+	if (hull_name_check(name, NULL) < 0)
+		return;
+	char *paths[] = {hull_runtime_path(p, name, NULL), hull_runtime_short(p, name, NULL)};
+	for (size_t i = 0; i < 2; i++) {
+		if (paths[i])
+			remove_dir(paths[i], false);
+		free(paths[i]);
+	}
+}
+
+void hull_runtime_remove(const char *path)
+{
+	remove_dir(path, true);
+}
