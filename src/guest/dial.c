@@ -13,6 +13,7 @@
 #include "guest/child.h"
 #include "guest/dial.h"
 #include "guest/pump.h"
+#include "guest/reclaim.h"
 #include "wire/args.h"
 #include "wire/service.h"
 #include "wire/wire.h"
@@ -328,6 +329,7 @@ void hull_dial_open(uint32_t stream, const uint8_t *args, size_t len)
 {
 	struct hull_error err = {0};
 	_cleanup_(target_free) struct target t = {0};
+	hull_reclaim_touch();
 	if (target_read(args, len, &t, &err) < 0) {
 		hull_wire_refuse(hull_wire, stream, -err.code, err.msg);
 		return;

@@ -23,6 +23,7 @@
 #include "guest/own.h"
 #include "guest/pty.h"
 #include "guest/pump.h"
+#include "guest/reclaim.h"
 #include "guest/request.h"
 #include "wire/args.h"
 #include "wire/service.h"
@@ -272,6 +273,7 @@ static void child_ended(struct hull_child *c, int status)
 	if ((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) ||
 	    (WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGKILL))
 		hull_oom_look();
+	hull_reclaim_touch();
 	s->ended = true;
 	s->group = 0;
 	s->wait_status = status;
@@ -645,6 +647,7 @@ void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 		hull_wire_refuse(hull_wire, stream, -e, err.msg);
 		return;
 	}
+	hull_reclaim_touch();
 	sessions++;
 	s->all_next = all;
 	if (all)

@@ -50,6 +50,16 @@ while True: x.append(bytearray(1 << 24))'
 	[ "$(hull exec runaway echo still here)" = "still here" ]
 }
 
+@test "runaway: page cache that nobody uses goes back to the host" {
+	local engine before
+	engine=$(engine_pid runaway)
+	hull exec runaway sh -c 'head -c 300M /dev/zero >cached; cat cached >/dev/null; sync'
+	before=$(rss_kib "$engine")
+	eventually 75 less_than "$engine" $((before - 150 * 1024))
+	hull exec runaway rm cached
+}
+less_than() { [ "$(rss_kib "$1")" -lt "$2" ]; }
+
 @test "runaway: a full disk, and room again" {
 	# Most of it without writing, the rest written until nothing goes in any more.
 	run hull exec -u root runaway sh -c 'fallocate -l $(($(df --output=avail -B1M . | tail -n 1) - 64))M big; dd if=/dev/zero of=rest bs=1M 2>&1'
