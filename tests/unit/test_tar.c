@@ -303,12 +303,16 @@ static int fill_small_disk(char *said)
 	struct feed f;
 	const struct member one = {"x", S_IFREG, ""};
 	struct stat st;
-	_cleanup_free_ char *map = hull_fmt("0 %u 1", geteuid());
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
 	if (unshare(CLONE_NEWNS) < 0) {
 		if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
 			return 77;
-		_cleanup_close_ int fd = open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC);
-		if (fd < 0 || hull_write_full(fd, map, strlen(map)) < 0)
+		_cleanup_free_ char *maps = hull_fmt(
+			"echo deny >/proc/$PPID/setgroups && echo 0 %u 1 >/proc/$PPID/uid_map && "
+			"echo 0 %u 1 >/proc/$PPID/gid_map",
+			uid, gid);
+		if (system(maps) != 0)
 			return 77;
 	}
 	_cleanup_free_ char *path = hull_fmt("%s/disk", base);
