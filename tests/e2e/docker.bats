@@ -120,16 +120,19 @@ client_of() { # WORD...
 	client_of build "$BATS_TEST_TMPDIR/context" || true
 	echo hunter2 | client_of login -u me --password-stdin sandbox.example
 	client_of build "$BATS_TEST_TMPDIR/context" || true
-	exec {STUB[1]}>&-
+	eval "exec ${STUB[1]}>&-"
 	grep -q 'POST .*/build' "$BATS_TEST_TMPDIR/asked"
 	sed -n 's/^X-Registry-Config: //p' "$BATS_TEST_TMPDIR/asked" | while read -r sent; do base64 -d <<<"$sent"; echo; done >"$BATS_TEST_TMPDIR/sent"
-	! grep -qi hostsecret "$BATS_TEST_TMPDIR/asked" "$BATS_TEST_TMPDIR/sent"
-	! grep -q registry.example "$BATS_TEST_TMPDIR/sent"
+	run grep -qi hostsecret "$BATS_TEST_TMPDIR/asked" "$BATS_TEST_TMPDIR/sent"
+	[ "$status" = 1 ]
+	run grep -q registry.example "$BATS_TEST_TMPDIR/sent"
+	[ "$status" = 1 ]
 	# A login made for the sandbox is kept with it, in no keyring.
 	grep -q '"sandbox.example"' "$own/config.json"
 	grep -q sandbox.example "$BATS_TEST_TMPDIR/sent"
 	[ ! -e "$BATS_TEST_TMPDIR/keyring" ]
-	! grep -q sandbox.example "$BATS_TEST_TMPDIR/home/.docker/config.json"
+	run grep -q sandbox.example "$BATS_TEST_TMPDIR/home/.docker/config.json"
+	[ "$status" = 1 ]
 	rm -rf "$own"
 }
 
