@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "egress/egress.h"
 #include "keeper/gateway_child.h"
+#include "keeper/gateway_files.h"
 #include "keeper/gateway_policy.h"
 #include "keeper/gateway_proxy.h"
 #include "policy/policy.h"
@@ -54,6 +55,7 @@ struct gateway {
 	unsigned failures; /* deaths in a row, soon after the start */
 	uv_timer_t restart;
 	struct policy_state policy;
+	struct host_files host;
 	char **name_table; /* by number */
 	struct logfile log;
 	json_t *ports; /* {"ID": {"spec", "bound", "host", "error", "pending"}} */
@@ -387,6 +389,17 @@ static void start_child(struct gateway *g)
 	}
 }
 
+/* Without namespaces it reads the host's own files, and only those that were there when it started. */
+static void on_host_files(void *ctx)
+{
+	struct gateway *g = ctx;
+	if (!g->k->host_files_fixed || !g->child)
+		return;
+	keeper_log_guest(g->k, "the resolver's configuration has changed: starting the gateway again");
+	end_child(g);
+	start_child(g);
+}
+
 /* --- for the rest of the keeper --- */
 
 static json_int_t add_port(struct gateway *g, const struct hull_port *p)
@@ -433,6 +446,7 @@ int gateway_open(struct keeper *k, struct hull_error *err)
 		else
 			add_port(g, &p);
 	}
+	host_files_open(&g->host, &k->loop, k->host_files, k->runtime_fd, g, on_host_files);
 	start_child(g);
 	return 0;
 }
@@ -495,6 +509,7 @@ void gateway_close(struct keeper *k)
 	if (g->restart.data) {
 		uv_close((uv_handle_t *)&g->restart, NULL);
 		policy_state_close(&g->policy);
+		host_files_close(&g->host);
 	}
 	logfile_close(&g->log);
 	/* The rest goes with the process: handles of the loop lie in it. */

@@ -1,6 +1,8 @@
 /* Starting hull-egress in its jail: the host's network, the resolver's files and the libraries, read-only, and nothing
- * else. Paths are the same inside and outside, so that it starts where namespaces are not to be had, too. */
+ * else. Paths are the same inside and outside, so that it starts where namespaces are not to be had, too; but for the
+ * files that are followed (gateway_files.c), of which it has copies where there are namespaces. */
 #include "keeper/gateway_child.h"
+#include "keeper/gateway_files.h"
 
 #include "base/cleanup.h"
 #include "base/text.h"
@@ -39,15 +41,19 @@ int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct
 	_cleanup_free_ char *dir = hull_fmt("%s/egress", k->runtime.dir);
 	if (!dir || (mkdir(dir, 0700) < 0 && errno != EEXIST))
 		return hull_fail_errno(err, "cannot make %s", dir ? dir : "a directory");
-	const struct hull_bind binds[] = {
+	_cleanup_free_ char *resolver = hull_runtime_path(&k->paths, k->sb.name, host_file_names[0]);
+	_cleanup_free_ char *hosts = hull_runtime_path(&k->paths, k->sb.name, host_file_names[1]);
+	if (!resolver || !hosts)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	struct hull_bind binds[] = {
+		{.source = resolver, .target = host_file_paths[0], .optional = true},
+		{.source = hosts, .target = host_file_paths[1], .optional = true},
 		{.source = program, .target = program},
 		{.source = "/usr/lib", .target = "/usr/lib"},
 		{.source = "/usr/lib64", .target = "/usr/lib64", .optional = true},
 		{.source = "/lib", .target = "/lib", .optional = true},
 		{.source = "/lib64", .target = "/lib64", .optional = true},
 		{.source = "/etc/ld.so.cache", .target = "/etc/ld.so.cache", .optional = true},
-		{.source = "/etc/resolv.conf", .target = "/etc/resolv.conf", .optional = true},
-		{.source = "/etc/hosts", .target = "/etc/hosts", .optional = true},
 		{.source = "/etc/nsswitch.conf", .target = "/etc/nsswitch.conf", .optional = true},
 		{.source = "/etc/host.conf", .target = "/etc/host.conf", .optional = true},
 		{.source = "/etc/gai.conf", .target = "/etc/gai.conf", .optional = true},
@@ -81,6 +87,12 @@ int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct
 	};
 	struct hull_jailed child;
 	int r = hull_jail_start(&jail, &child, err);
+	k->host_files_fixed = r == -EXDEV;
+	if (r == -EXDEV) { /* no namespaces: paths are the host's */
+		binds[0].source = host_file_paths[0];
+		binds[1].source = host_file_paths[1];
+		r = hull_jail_start(&jail, &child, err);
+	}
 	if (r < 0)
 		return hull_wrap(err, "cannot start the gateway");
 	*pid = child.pid;

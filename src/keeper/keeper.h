@@ -516,7 +516,9 @@ struct keeper {
 	uint64_t growing; /* the disk is being made this large; 0 = it is not */
 	/* Start hull-egress with its end of the wire. Set by main(); NULL = there is none. */
 	int (*gateway_start)(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct hull_error *err);
-	struct gateway *gateway; /* NULL = no network */
+	const char *const *host_files; /* what tests put in place of gateway_files.h's; NULL = those */
+	bool host_files_fixed;         /* hull-egress has them as they were when it started */
+	struct gateway *gateway;       /* NULL = no network */
 	size_t pair_count;
 	struct listener control, docker;
 	/* share_child_spawn(), or a test's; NULL = nothing is mounted. */

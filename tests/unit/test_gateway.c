@@ -107,6 +107,13 @@ static int gateway_setup(void **state)
 		return -1;
 	world = *state;
 	world->k->gateway_start = fake_start;
+	/* Not the host's own. */
+	static char *sources[2];
+	for (int i = 0; i < 2; i++) {
+		free(sources[i]);
+		sources[i] = hull_fmt("%s/etc-%s", world->dir, i ? "hosts" : "resolv.conf");
+	}
+	world->k->host_files = (const char *const *)sources;
 	return hull_mkdir_all(world->k->paths.config, 0700, NULL);
 }
 /* A gateway's memory goes with its process, as handles of the loop lie in it: it is kept here, not lost. */
@@ -424,6 +431,60 @@ static void test_log_is_bounded(void **state)
 	assert_int_equal(access(older, F_OK), -1);
 }
 
+static bool copy_is(const char *name, const char *text)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	return hull_read_file(world->k->runtime_fd, name, 1 << 20, &b, NULL) == 0 && b.len == strlen(text) &&
+	       memcmp(hull_buf_bytes(&b), text, b.len) == 0;
+}
+
+/* The resolver's file is replaced, written in place, and pointed elsewhere: what the jail has follows, in one inode. */
+static void test_resolver(void **state)
+{
+	struct world *w = *state;
+	const char *resolver = w->k->host_files[0], *hosts = w->k->host_files[1];
+	_cleanup_free_ char *run = hull_fmt("%s/etc-run", w->dir);
+	_cleanup_free_ char *stub = hull_fmt("%s/etc-run/stub.conf", w->dir);
+	_cleanup_free_ char *link = hull_fmt("%s/etc-link", w->dir);
+	_cleanup_free_ char *next = hull_fmt("%s/next", w->dir);
+	struct stat before, after;
+	put(resolver, "nameserver 192.0.2.1\n");
+	put(hosts, "192.0.2.9 a\n");
+	open_gateway();
+	assert_true(copy_is("resolv.conf", "nameserver 192.0.2.1\n") && copy_is("hosts", "192.0.2.9 a\n"));
+	assert_int_equal(fstatat(w->k->runtime_fd, "resolv.conf", &before, 0), 0);
+	put(resolver, "nameserver 192.0.2.2\nsearch x\n");
+	until(w, copy_is("resolv.conf", "nameserver 192.0.2.2\nsearch x\n"));
+	close(begin_in_place(resolver, "nameserver 192.0.2.3\n"));
+	until(w, copy_is("resolv.conf", "nameserver 192.0.2.3\n"));
+	/* As systemd-resolved has it: a link into a directory of its own, by way of another. */
+	assert_int_equal(mkdir(run, 0700), 0);
+	put(stub, "nameserver 127.0.0.53\n");
+	assert_int_equal(symlink("etc-run", link), 0);
+	assert_int_equal(symlink("etc-link/stub.conf", next), 0);
+	assert_int_equal(rename(next, resolver), 0);
+	until(w, copy_is("resolv.conf", "nameserver 127.0.0.53\n"));
+	put(stub, "nameserver 127.0.0.54\n");
+	until(w, copy_is("resolv.conf", "nameserver 127.0.0.54\n"));
+	/* Gone for a while: the last one counts. */
+	_cleanup_free_ char *away = hull_fmt("%s.away", run);
+	assert_int_equal(rename(run, away), 0);
+	settle(w);
+	assert_true(copy_is("resolv.conf", "nameserver 127.0.0.54\n"));
+	assert_int_equal(mkdir(run, 0700), 0);
+	put(stub, "nameserver 192.0.2.4\n");
+	until(w, copy_is("resolv.conf", "nameserver 192.0.2.4\n"));
+	put(hosts, "192.0.2.9 b\n");
+	until(w, copy_is("hosts", "192.0.2.9 b\n"));
+	assert_int_equal(fstatat(w->k->runtime_fd, "resolv.conf", &after, 0), 0);
+	assert_int_equal(before.st_ino, after.st_ino);
+	/* Where the child could not be given a copy, another child has the new file. */
+	w->k->host_files_fixed = true;
+	forget();
+	put(stub, "nameserver 192.0.2.5\n");
+	until(w, told("{\"start\":"));
+}
+
 static void test_proxy_environment(void **state)
 {
 	setenv("http_proxy", "http://h.test:1", 1);
@@ -487,10 +548,12 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, gateway_setup, gateway_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_policy_in_place),       T(test_policy_failures),     T(test_policy_directory),
-		T(test_policy_empty_at_start), T(test_policy_acknowledged), T(test_child_lies),
-		T(test_log_is_bounded),        T(test_proxy_environment),   T(test_proxy_config),
-		T(test_proxy_config_empty),    T(test_proxy_config_bad),
+		T(test_policy_in_place),     T(test_policy_failures),
+		T(test_policy_directory),    T(test_policy_empty_at_start),
+		T(test_policy_acknowledged), T(test_child_lies),
+		T(test_log_is_bounded),      T(test_resolver),
+		T(test_proxy_environment),   T(test_proxy_config),
+		T(test_proxy_config_empty),  T(test_proxy_config_bad),
 	};
 	return cmocka_run_group_tests_name("gateway", tests, NULL, NULL);
 }

@@ -1,0 +1,99 @@
+/* The host's resolver configuration as hull-egress has it; see gateway_files.h.
+ *
+ * A jail holds inodes, and /etc/resolv.conf becomes another one with each network that is joined (NetworkManager,
+ * systemd-resolved and dhclient replace it, or point its link elsewhere). So the jail gets a copy, which is written in
+ * place when the file changes; libc reads it again at the next lookup, because its times differ. /etc/hosts goes the
+ * same way. */
+#include "keeper/gateway_files.h"
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char *const host_file_names[HOST_FILES] = {"resolv.conf", "hosts"};
+const char *const host_file_paths[HOST_FILES] = {"/etc/resolv.conf", "/etc/hosts"};
+
+static int read_regular(const char *path, struct hull_buf *out)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	for (;;) {
+		uint8_t *p = hull_buf_room(out, 4096);
+		if (!p)
+			return -ENOMEM;
+		ssize_t n = read(fd, p, 4096);
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return 0;
+		hull_buf_added(out, (size_t)n);
+		if (out->len > HOST_FILE_MAX)
+			return -EFBIG;
+	}
+}
+
+/* In place: the jail has this inode. 1 = it has changed. */
+static int update(const struct host_files *h, unsigned which)
+{
+	_cleanup_(hull_buf_free) struct hull_buf now = {0};
+	_cleanup_(hull_buf_free) struct hull_buf before = {0};
+	_cleanup_close_ int fd = openat(h->dir, host_file_names[which], O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+					0644);
+	if (fd < 0 || fchmod(fd, 0644) < 0)
+		return -errno;
+	int r = read_regular(h->sources[which], &now);
+	if (r < 0)
+		return r;
+	if (hull_read_file(h->dir, host_file_names[which], HOST_FILE_MAX, &before, NULL) == 0 &&
+	    before.len == now.len &&
+	    (now.len == 0 || memcmp(hull_buf_bytes(&before), hull_buf_bytes(&now), now.len) == 0))
+		return 0;
+	for (size_t at = 0; at < now.len;) {
+		ssize_t n = pwrite(fd, hull_buf_bytes(&now) + at, now.len - at, (off_t)at);
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		at += (size_t)n;
+	}
+	return ftruncate(fd, (off_t)now.len) < 0 ? -errno : 1;
+}
+
+static void on_file(void *ctx, unsigned which)
+{
+	struct host_files *h = ctx;
+	int r = update(h, which);
+	h->watch.bad[which] = r < 0;
+	if (r < 0)
+		hull_log("%s cannot be read: %s; names are looked up with the one before", h->sources[which],
+			 strerror(-r));
+	if (r > 0)
+		h->changed(h->ctx);
+}
+
+void host_files_open(struct host_files *h, uv_loop_t *loop, const char *const *sources, int dir, void *ctx,
+		     void (*changed)(void *ctx))
+{
+	h->dir = dir;
+	h->ctx = ctx;
+	h->changed = changed;
+	for (unsigned i = 0; i < HOST_FILES; i++)
+		h->sources[i] = sources ? sources[i] : host_file_paths[i];
+	path_watch_start(&h->watch, loop, h->sources, HOST_FILES, h, on_file);
+	for (unsigned i = 0; i < HOST_FILES; i++)
+		h->watch.bad[i] = update(h, i) < 0;
+}
+
+void host_files_close(struct host_files *h)
+{
+	path_watch_stop(&h->watch);
+}
