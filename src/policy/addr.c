@@ -205,7 +205,13 @@ const char *hull_addr_special(const struct hull_addr *a)
 		if (prefix(a->b, embedded[i].b, embedded[i].bits))
 			return kind_of(v4, sizeof(v4) / sizeof(*v4), a->b + embedded[i].at);
 	const char *what = kind_of(v6, sizeof(v6) / sizeof(*v6), a->b);
-	return what ? what : hull_addr_in(a, &global6, 3) ? NULL : RESERVED;
+	if (!what && !hull_addr_in(a, &global6, 3))
+		what = RESERVED;
+	/* Below a public prefix, too (ISATAP). */
+	struct hull_addr inner;
+	for (unsigned i = 0; !what && hull_addr_embedded(a, i, &inner); i++)
+		what = kind_of(v4, sizeof(v4) / sizeof(*v4), inner.b);
+	return what;
 }
 
 bool hull_net_special(const struct hull_addr *net, unsigned bits)
@@ -226,5 +232,9 @@ bool hull_net_special(const struct hull_addr *net, unsigned bits)
 	for (size_t i = 0; i < sizeof(v6) / sizeof(*v6); i++)
 		if (bits >= v6[i].bits && prefix(net->b, v6[i].b, v6[i].bits))
 			return true;
-	return bits >= 3 && !hull_addr_in(net, &global6, 3);
+	if (bits >= 3 && !hull_addr_in(net, &global6, 3))
+		return true;
+	/* ISATAP: the IPv4 address at the end, which the network has to give as far as that one's range. */
+	struct hull_addr inner;
+	return bits > 96 && hull_addr_embedded(net, 0, &inner) && hull_net_special(&inner, bits - 96);
 }

@@ -1,9 +1,9 @@
 /* Addresses: parsed strictly, compared, and told what they are.
  *
  * "Special" is every address that is not a plain public host: private, loopback, link-local, metadata, multicast,
- * reserved, and IPv6 forms that carry such an IPv4 address inside (mapped, translated, 6to4). The gateway connects to
- * one only when a rule names it. The table is a list of what is public for IPv6 and of what is not for IPv4: what
- * nobody thought of is special. */
+ * reserved, and IPv6 forms that carry such an IPv4 address inside (mapped, translated, 6to4, ISATAP). The gateway
+ * connects to one only when a rule names it. The table is a list of what is public for IPv6 and of what is not for
+ * IPv4: what nobody thought of is special. */
 #ifndef HULL_POLICY_ADDR_H
 #define HULL_POLICY_ADDR_H
 
