@@ -63,7 +63,7 @@ static void ask_some(const struct hull_paths *p, struct policy_force *f, size_t 
 				 changed ? "its gateway has not taken it within %d s (`hull logs %s`)"
 					 : "its keeper did not answer within %d s (`hull logs %s`)",
 				 PATIENCE_MS / 1000, f[i].name);
-		else if (asks[i].code < 0 && asks[i].code == -EINVAL)
+		else if (asks[i].code == -EINVAL)
 			snprintf(f[i].why, sizeof(f[i].why), "it was started by an older Hull; stop it and start it");
 		else if (asks[i].code < 0)
 			stopped_or(&f[i], p, asks[i].code, asks[i].error.msg);
@@ -153,7 +153,7 @@ int policy_force_ask(struct cli *cli, const char *sandbox, const char *changed, 
 	}
 	struct policy_force *f = calloc(hull_strv_count(names) + 1, sizeof(*f));
 	size_t n = 0;
-	for (char **name = names; f && *name; name++)
+	for (char **name = names; f && name && *name; name++)
 		if (hull_sandbox_running(&cli->paths, *name) && (f[n].name = strdup(*name)))
 			n++;
 	hull_strv_free(names);
