@@ -200,34 +200,6 @@ static void special_addresses(void **state)
 	}
 }
 
-/* A rule opens a private address below a public prefix by naming it, as any other. */
-static void isatap(void **state)
-{
-	static const struct {
-		const char *rule;
-		bool want;
-	} t[] = {
-		{"::/0", false},
-		{"2606:2800::/32", false},
-		{"2606:2800::5efe:0:0/96", false},
-		{"2606:2800::5efe:a00:0/104", true},
-		{"2606:2800::5efe:10.0.0.1", true},
-	};
-	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
-		_cleanup_(hull_policy_free) struct hull_policy p = {0};
-		struct hull_error err;
-		_cleanup_free_ char *text = hull_fmt("preset: locked\nallow: [a.com, '%s']\n", t[i].rule);
-		struct hull_target q = {.port = 443, .proto = HULL_PROTO_TCP};
-		assert_int_equal(hull_policy_build(text, NULL, &p, NULL, &err), 0);
-		assert_true(hull_addr_parse("2606:2800::5efe:10.0.0.1", &q.addr));
-		if ((hull_policy_connect(&p, &q).verdict == HULL_ALLOW) != t[i].want)
-			fail_msg("%s", t[i].rule);
-		q.name = "a.com";
-		if ((hull_policy_address(&p, &q).verdict == HULL_ALLOW) != t[i].want)
-			fail_msg("a.com and %s", t[i].rule);
-	}
-}
-
 static void names(void **state)
 {
 	char out[HULL_HOST_MAX + 1];
@@ -796,7 +768,7 @@ int main(void)
 		cmocka_unit_test(names),      cmocka_unit_test(connects),  cmocka_unit_test(rebinding),
 		cmocka_unit_test(disguises),  cmocka_unit_test(requests),  cmocka_unit_test(bad_files),
 		cmocka_unit_test(presets),    cmocka_unit_test(balanced),  cmocka_unit_test(sources),
-		cmocka_unit_test(isatap),     cmocka_unit_test(edits),     cmocka_unit_test(files),
+		cmocka_unit_test(edits),      cmocka_unit_test(files),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,9 @@
-/* Paths of requests: what rules make of the ways in which servers read them. */
+/* What can be read in several ways: paths of requests, and addresses with another one inside. */
 #include "policy/path.h"
 #include "policy/policy.h"
 
 #include "base/cleanup.h"
+#include "base/text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -176,11 +177,40 @@ static void globs(void **state)
 			fail_msg("%s on %s", t[i].glob, t[i].s);
 }
 
+/* A rule opens a private address below a public prefix by naming it, as any other. */
+static void isatap(void **state)
+{
+	static const struct {
+		const char *rule;
+		bool want;
+	} t[] = {
+		{"::/0", false},
+		{"2606:2800::/32", false},
+		{"2606:2800::5efe:0:0/96", false},
+		{"2606:2800::5efe:a00:0/104", true},
+		{"2606:2800::5efe:10.0.0.1", true},
+	};
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		_cleanup_(hull_policy_free) struct hull_policy p = {0};
+		struct hull_error err;
+		_cleanup_free_ char *text = hull_fmt("preset: locked\nallow: [a.com, '%s']\n", t[i].rule);
+		struct hull_target q = {.port = 443, .proto = HULL_PROTO_TCP};
+		assert_int_equal(hull_policy_build(text, NULL, &p, NULL, &err), 0);
+		assert_true(hull_addr_parse("2606:2800::5efe:10.0.0.1", &q.addr));
+		if ((hull_policy_connect(&p, &q).verdict == HULL_ALLOW) != t[i].want)
+			fail_msg("%s", t[i].rule);
+		q.name = "a.com";
+		if ((hull_policy_address(&p, &q).verdict == HULL_ALLOW) != t[i].want)
+			fail_msg("a.com and %s", t[i].rule);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(readings),
 		cmocka_unit_test(globs),
+		cmocka_unit_test(isatap),
 	};
 	return cmocka_run_group_tests_name("policy_path", tests, NULL, NULL);
 }
