@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/sanitizer.h"
 #include "base/text.h"
 #include "jail/jail.h"
 
@@ -29,7 +30,7 @@
 
 enum { BINDS_MAX = 30, ARGS_MAX = 64, ENV_MAX = 24, ALTERNATES_MAX = 8, CONFIGS_MAX = 8 };
 
-static const uint64_t MEMORY_MAX = 8ULL << 30;
+static const uint64_t MEMORY_MAX = HULL_ASAN ? 1ULL << 46 : 8ULL << 30;
 
 struct cell {
 	struct hull_bind binds[BINDS_MAX];

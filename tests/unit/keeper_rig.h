@@ -516,6 +516,7 @@ static int teardown(void **state)
 	hull_log_open(2, "test");
 	logfile_close(&k->keeper_log);
 	logfile_close(&k->docker_log);
+	logfile_close(&k->guest_log);
 	if (k->lock_fd >= 0)
 		close(k->lock_fd);
 	hull_sandbox_free(&k->sb);

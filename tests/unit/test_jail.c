@@ -3,6 +3,7 @@
 #include "jail/jail_internal.h"
 
 #include "base/cleanup.h"
+#include "base/sanitizer.h"
 #include "base/io.h"
 
 #include <setjmp.h>
@@ -28,15 +29,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-/* AddressSanitizer's shadow is private writable memory, too. */
-#ifndef __has_feature
-#define __has_feature(x) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
-static const uint64_t DATA_MAX = 1ULL << 46;
-#else
-static const uint64_t DATA_MAX = 256 << 20;
-#endif
+static const uint64_t DATA_MAX = HULL_ASAN ? 1ULL << 46 : 256 << 20;
 static char work[64]; /* a temporary directory; work/jail is the jail's, work/data is bound */
 static char jaildir[96];
 static char datadir[96];
