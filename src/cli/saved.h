@@ -20,8 +20,8 @@ int saved_forget(struct cli *cli, const char *name, struct hull_error *err);
  * caller. Built when there is none yet, with progress. *name = NULL, with a note why, when it cannot be had and s
  * should boot. -errno only when called off. */
 int template_for(struct cli *cli, const struct hull_sandbox *s, bool quiet, char **name, struct hull_error *err);
-/* File name of the initramfs that a machine of this image would be booted with now; owned by the caller. */
-int template_initramfs(const struct hull_image *image, char **name, struct hull_error *err);
+/* File name of the initramfs that a machine would be booted with now; owned by the caller. */
+int template_initramfs(char **name, struct hull_error *err);
 /* Take away the runtime directories of builds that were killed. */
 void template_sweep(const struct hull_paths *p);
 

@@ -185,16 +185,10 @@ static int look(struct cli *cli, const char *key, struct hull_error *err)
 	return r;
 }
 
-int template_initramfs(const struct hull_image *image, char **name, struct hull_error *err)
+int template_initramfs(char **name, struct hull_error *err)
 {
 	_cleanup_free_ char *init = life_program("hull-init", err);
-	_cleanup_free_ char *path = NULL;
-	int r = init ? hull_image_initramfs(image, init, &path, err) : err->code;
-	if (r < 0 || !path)
-		return r;
-	const char *slash = strrchr(path, '/');
-	*name = strdup(slash ? slash + 1 : path);
-	return *name ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+	return init ? hull_image_initramfs_name(init, name, err) : err->code;
 }
 
 static int key_of(struct cli *cli, const struct hull_sandbox *s, const struct hull_image *image, char *key,
@@ -203,7 +197,7 @@ static int key_of(struct cli *cli, const struct hull_sandbox *s, const struct hu
 	_cleanup_free_ char *initramfs = NULL;
 	_cleanup_free_ char *identity = hull_engine_identity(err);
 	struct hull_probe probe;
-	int r = identity ? template_initramfs(image, &initramfs, err) : err->code;
+	int r = identity ? template_initramfs(&initramfs, err) : err->code;
 	if (r < 0)
 		return r;
 	hull_engine_probe_cached(cli->paths.runtime, &probe);

@@ -18,6 +18,7 @@ extern const struct cli_verb verb_fork;
 extern const struct cli_verb verb_snapshot;
 extern const struct cli_verb verb_template;
 extern const struct cli_verb verb_prune;
+extern const struct cli_verb verb_df;
 extern const struct cli_verb verb_cp;
 extern const struct cli_verb verb_mount;
 extern const struct cli_verb verb_unmount;

@@ -44,6 +44,8 @@ int hull_image_verify(const struct hull_image *im, struct hull_error *err);
 /* The initramfs for this hull-init: made on first use (atomically; two at once are safe), then the same file. hull-init
  * is not baked into the image, so that updating hull does not rebuild images. *path is owned by the caller. */
 int hull_image_initramfs(const struct hull_image *im, const char *init, char **path, struct hull_error *err);
+/* The file name that has, without making it; owned by the caller. */
+int hull_image_initramfs_name(const char *init, char **name, struct hull_error *err);
 /* All images, sorted by name; *list has *count members. Unreadable ones are left out and named in *skipped. */
 int hull_image_list(const struct hull_paths *p, struct hull_image **list, size_t *count, char ***skipped,
 		    struct hull_error *err);

@@ -37,21 +37,36 @@ static void remove_others(int dir, const char *keep)
 			unlinkat(dir, e->d_name, 0);
 }
 
+static int read_init(const char *init, struct hull_buf *program, char **name, struct hull_error *err)
+{
+	int r = hull_read_file(AT_FDCWD, init, INIT_MAX, program, err);
+	if (r < 0)
+		return hull_wrap(err, "hull-init");
+	if (program->len < 4 || memcmp(hull_buf_bytes(program), "\177ELF", 4) != 0)
+		return hull_fail(err, -EBADMSG, "%s is not a program; build hull again", init);
+	char hex[HULL_SHA256_HEX + 1];
+	r = hull_sha256(hull_buf_bytes(program), program->len, hex, err);
+	if (r < 0)
+		return r;
+	*name = hull_fmt(PREFIX "%.*s", HASH_SHOWN, hex);
+	return *name ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+}
+
+int hull_image_initramfs_name(const char *init, char **name, struct hull_error *err)
+{
+	_cleanup_(hull_buf_free) struct hull_buf program = {0};
+	return read_init(init, &program, name, err);
+}
+
 int hull_image_initramfs(const struct hull_image *im, const char *init, char **path, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf program = {0};
 	_cleanup_(hull_buf_free) struct hull_buf archive = {0};
-	int r = hull_read_file(AT_FDCWD, init, INIT_MAX, &program, err);
-	if (r < 0)
-		return hull_wrap(err, "hull-init");
-	if (program.len < 4 || memcmp(hull_buf_bytes(&program), "\177ELF", 4) != 0)
-		return hull_fail(err, -EBADMSG, "%s is not a program; build hull again", init);
-	char hex[HULL_SHA256_HEX + 1];
-	r = hull_sha256(hull_buf_bytes(&program), program.len, hex, err);
+	_cleanup_free_ char *name = NULL;
+	int r = read_init(init, &program, &name, err);
 	if (r < 0)
 		return r;
-	_cleanup_free_ char *name = hull_fmt(PREFIX "%.*s", HASH_SHOWN, hex);
-	_cleanup_free_ char *file = name ? hull_fmt("%s/%s", im->dir, name) : NULL;
+	_cleanup_free_ char *file = hull_fmt("%s/%s", im->dir, name);
 	if (!file)
 		return hull_fail(err, -ENOMEM, "out of memory");
 

@@ -18,7 +18,7 @@ static int open_dir(const char *path)
 	return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-void hull_scratch_sweep(const char *parent)
+void hull_scratch_each(const char *parent, void (*found)(void *ctx, int root, const char *name), void *ctx)
 {
 	_cleanup_close_ int root = open_dir(parent);
 	_cleanup_closedir_ DIR *d = root < 0 ? NULL : opendir(parent);
@@ -27,8 +27,18 @@ void hull_scratch_sweep(const char *parent)
 			continue;
 		_cleanup_close_ int fd = openat(root, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-			hull_remove_tree(root, e->d_name, NULL);
+			found(ctx, root, e->d_name);
 	}
+}
+
+static void take_away(void *ctx, int root, const char *name)
+{
+	hull_remove_tree(root, name, NULL);
+}
+
+void hull_scratch_sweep(const char *parent)
+{
+	hull_scratch_each(parent, take_away, NULL);
 }
 
 int hull_scratch_make(const char *parent, struct hull_scratch *out, struct hull_error *err)

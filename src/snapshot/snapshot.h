@@ -115,6 +115,8 @@ void hull_scratch_drop(struct hull_scratch *s);
 /* Remove parent/name, at once as far as anybody can see. A missing one is -ENOENT. */
 int hull_saved_remove(const char *parent, const char *name, struct hull_error *err);
 void hull_scratch_sweep(const char *parent);
+/* What that would remove: `found` is called with the descriptor of parent and a name there, which is held meanwhile. */
+void hull_scratch_each(const char *parent, void (*found)(void *ctx, int root, const char *name), void *ctx);
 
 /* --- own_disk.c: the disk of a sandbox, whose directory is `home`, made as a copy --- */
 

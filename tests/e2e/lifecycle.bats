@@ -150,3 +150,54 @@ docker_ready() { [ "$(sandbox_field "$1" docker)" = ready ]; }
 		[ "$status" != 0 ]
 	fi
 }
+
+@test "lifecycle: df says what du says, for each sandbox what it takes, and what prune frees" {
+	# A home of its own, for no other test may write there meanwhile. To df names are enough; all in it is damaged.
+	export HULL_HOME=$PWD/home
+	local web=$HULL_HOME/sandboxes/web key=0123456789abcdef0123456789abcdef before freed
+	taken() { du -s -B1 "$@" | cut -f 1; }
+	data() { dd if=/dev/urandom of="$1" bs=64K count="$2" status=none; }
+	mkdir -p "$HULL_HOME"/{images,templates/{$key,mine},sandboxes/web/{snapshots/one,frozen,.tmp-left,.tmp-held}} outside
+	data "$HULL_HOME/templates/$key/memory" 6
+	data "$HULL_HOME/templates/mine/memory" 2
+	data "$web/disk.img" 5
+	truncate -s 1T "$web/disk.img"
+	data "$web/snapshots/one/memory" 3
+	data "$web/frozen/memory" 2
+	data "$web/keeper.log.1" 1
+	data "$web/.tmp-left/memory" 4
+	data "$web/.tmp-held/memory" 1
+	data outside/file 8
+	ln -s "$PWD/outside" "$web/link"
+	ln "$HULL_HOME/templates/mine/memory" "$web/twice"
+	sync
+	exec 8<"$web/.tmp-held" # work under way
+	flock 8
+
+	before=$(taken "$HULL_HOME")
+	hull_json df --json -- --argjson all "$before" '.size == $all and .problems == [] and
+		.templates.count == 2 and .sandboxes.count == 1 and .snapshots.count == 1 and .images.count == 0'
+	hull_json df --json -- --argjson disk "$(taken "$web/disk.img")" --argjson memory "$(taken "$web/frozen")" \
+		--argjson snapshots "$(taken "$web/snapshots")" --argjson logs "$(taken "$web/keeper.log.1")" \
+		'.sandboxes.items[0] | .name == "web" and .disk == $disk and .memory == $memory and .logs == $logs and
+		.snapshots == $snapshots and .size == .disk + .memory + .logs + .other + .snapshots'
+	run hull df --verbose
+	assert_says 0 'web'
+
+	# What prune would free is what df says, and what is gone afterwards.
+	freed=$(hull df --json | jq .reclaimable)
+	[ "$freed" = "$(taken -c "$HULL_HOME/templates/$key" "$web/.tmp-left" | tail -n 1)" ]
+	hull_json prune -n --json -- --argjson size "$freed" '(map(.size) | add) == $size and
+		map(.name) == ["0123456789abcdef0123456789abcdef", "sandboxes/web/.tmp-left"]'
+	[ "$(taken "$HULL_HOME")" = "$before" ]
+	hull prune >/dev/null
+	[ "$(taken "$HULL_HOME")" = $((before - freed)) ]
+	hull_json df --json -- '.reclaimable == 0'
+	exec 8<&-
+
+	# A symlink in place of a directory is not followed, and told.
+	rm -r "$web/snapshots"
+	ln -s "$PWD/outside" "$web/snapshots"
+	run hull df
+	assert_says 1 'snapshots was not measured'
+}
