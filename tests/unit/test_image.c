@@ -502,7 +502,13 @@ static void initramfs_is_a_cache(void **state)
 	put(w->dir, "init", "#!/bin/sh\n", 10);
 	assert_int_equal(hull_image_initramfs(&im, init, &none, &err), -EBADMSG);
 	put(w->dir, "init", "\177ELF one", 8);
+	/* Naming it does not make it. */
+	_cleanup_free_ char *name = NULL;
+	assert_int_equal(hull_image_initramfs_name(init, &name, &err), 0);
+	_cleanup_free_ char *named = hull_fmt("%s/%s", im.dir, name);
+	assert_int_not_equal(access(named, F_OK), 0);
 	assert_int_equal(hull_image_initramfs(&im, init, &first, &err), 0);
+	assert_string_equal(first, named);
 	assert_int_equal(stat(first, &a), 0);
 	assert_int_equal(a.st_mode & 0777, 0644);
 	assert_int_equal(hull_image_initramfs(&im, init, &again, &err), 0);
