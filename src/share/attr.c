@@ -185,7 +185,7 @@ void share_op_setattr(struct share_req *r, struct share_inode *ino)
 			e = utimensat(at.fd, "", ts, AT_EMPTY_PATH) < 0 ? -errno : 0;
 		}
 	}
-	if (e == 0)
+	if (e >= 0)
 		e = share_statx(at.fd, "", &st);
 	share_at_put(sh, &at);
 	if (e < 0)

@@ -203,7 +203,7 @@ static int make_it(struct share_req *r, const struct share_inode *dir, int fd, c
 
 static void make(struct share_req *r, struct share_inode *dir, const char *name, const struct making *m)
 {
-	struct share_stat st;
+	struct share_stat st = {0};
 	int e;
 	bool exists = r->announcer && share_announced(r->sh, dir->id, name, true, true);
 	int fd = exists ? share_pin(r->sh, dir) : pin_for_change(r, dir, name);

@@ -646,7 +646,8 @@ static void test_place_link(void **state)
 	assert_int_equal(symlink(real, link), 0);
 	assert_int_equal(symlink(real, below), 0);
 	_cleanup_free_ char *old = getcwd(NULL, 0);
-	_cleanup_free_ char *pwd = getenv("PWD") ? strdup(getenv("PWD")) : NULL;
+	const char *before = getenv("PWD");
+	_cleanup_free_ char *pwd = before ? strdup(before) : NULL;
 	assert_int_equal(chdir(link), 0);
 	setenv("PWD", link, 1);
 	char *got = place_link(".", real);
@@ -681,7 +682,8 @@ static void test_git_identity(void **state)
 	char dir[] = "/tmp/hull-test-git.XXXXXX";
 	assert_non_null(mkdtemp(dir));
 	_cleanup_free_ char *file = hull_fmt("%s/.gitconfig", dir);
-	_cleanup_free_ char *home = getenv("HOME") ? strdup(getenv("HOME")) : NULL;
+	const char *before = getenv("HOME");
+	_cleanup_free_ char *home = before ? strdup(before) : NULL;
 	static const char config[] = "[user]\n\tname = Ann O\n\temail = a@x.org\n\tsigningkey = SECRET\n"
 				     "[credential]\n\thelper = store\n";
 	_cleanup_free_ char *name = NULL;

@@ -626,7 +626,8 @@ static void test_parents(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(base));
 	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
-		_cleanup_free_ char *before = strdup(getenv(variables[i]) ? getenv(variables[i]) : "");
+		const char *now = getenv(variables[i]);
+		_cleanup_free_ char *before = strdup(now ? now : "");
 		_cleanup_free_ char *mine = hull_fmt("%s/mine", base), *deep = hull_fmt("%s/mine/deep", base);
 		_cleanup_free_ char *link = hull_fmt("%s/mine/link", base), *through = hull_fmt("%s/mine/link/x", base);
 		struct hull_error err = {0};
