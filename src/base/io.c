@@ -128,8 +128,8 @@ int hull_read_file(int dirfd, const char *path, size_t max, struct hull_buf *out
 	}
 }
 
-/* Write, sync and rename: the part of the atomic replacement during which the temporary file exists. */
-static int fill_and_rename(int dirfd, const char *tmp, const char *path, int fd, const void *p, size_t n,
+/* Write, sync (if asked to) and rename: the part of the atomic replacement during which the temporary file exists. */
+static int fill_and_rename(int dirfd, const char *tmp, const char *path, int fd, const void *p, size_t n, bool sync,
 			   struct hull_error *err)
 {
 	int r = hull_write_full(fd, p, n);
@@ -137,14 +137,14 @@ static int fill_and_rename(int dirfd, const char *tmp, const char *path, int fd,
 		errno = -r;
 		return hull_fail_errno(err, "cannot write %s", path);
 	}
-	if (fsync(fd) < 0)
+	if (sync && fsync(fd) < 0)
 		return hull_fail_errno(err, "cannot sync %s to disk", path);
 	if (renameat(dirfd, tmp, dirfd, path) < 0)
 		return hull_fail_errno(err, "cannot replace %s", path);
 	return 0;
 }
 
-int hull_write_file_atomic(int dirfd, const char *path, const void *p, size_t n, mode_t mode, struct hull_error *err)
+static int replace(int dirfd, const char *path, const void *p, size_t n, mode_t mode, bool sync, struct hull_error *err)
 {
 	_cleanup_free_ char *tmp = NULL;
 	_cleanup_close_ int fd = -1;
@@ -167,11 +167,13 @@ int hull_write_file_atomic(int dirfd, const char *path, const void *p, size_t n,
 		unlinkat(dirfd, tmp, 0);
 		return r;
 	}
-	int r = fill_and_rename(dirfd, tmp, path, fd, p, n, err);
+	int r = fill_and_rename(dirfd, tmp, path, fd, p, n, sync, err);
 	if (r < 0) {
 		unlinkat(dirfd, tmp, 0);
 		return r;
 	}
+	if (!sync)
+		return 0;
 	/* The new name is only on disk once its directory is. */
 	char *slash = strrchr(tmp, '/');
 	if (slash)
@@ -180,6 +182,16 @@ int hull_write_file_atomic(int dirfd, const char *path, const void *p, size_t n,
 	if (dir < 0 || fsync(dir) < 0)
 		return hull_fail_errno(err, "cannot sync the directory of %s to disk", path);
 	return 0;
+}
+
+int hull_write_file_atomic(int dirfd, const char *path, const void *p, size_t n, mode_t mode, struct hull_error *err)
+{
+	return replace(dirfd, path, p, n, mode, true, err);
+}
+
+int hull_write_file_unsynced(int dirfd, const char *path, const void *p, size_t n, mode_t mode, struct hull_error *err)
+{
+	return replace(dirfd, path, p, n, mode, false, err);
 }
 
 /* --- trees --- */

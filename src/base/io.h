@@ -28,6 +28,8 @@ int hull_read_file(int dirfd, const char *path, size_t max, struct hull_buf *out
  * temporary file in the same directory, fsync, rename, fsync of the directory. It gets exactly `mode`, whatever the
  * umask. */
 int hull_write_file_atomic(int dirfd, const char *path, const void *p, size_t n, mode_t mode, struct hull_error *err);
+/* The same without waiting for the disk: a machine that loses power soon may have the old, the new or an empty file. */
+int hull_write_file_unsynced(int dirfd, const char *path, const void *p, size_t n, mode_t mode, struct hull_error *err);
 
 /* mkdir -p; existing directories are fine, anything else in the way is an error. */
 int hull_mkdir_all(const char *path, mode_t mode, struct hull_error *err);

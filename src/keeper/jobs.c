@@ -61,12 +61,13 @@ static char *job_path(const struct keeper *k, const char *id, const char *suffix
 	return file ? hull_sandbox_path(&k->paths, k->sb.name, file) : NULL;
 }
 
+/* Not synced: the loop would wait for the disk, and a job that a power failure takes away has ended anyway. */
 static void save(struct keeper *k, const char *id, const json_t *about)
 {
 	_cleanup_free_ char *path = job_path(k, id, ".json");
 	_cleanup_free_ char *text = json_dumps(about, JSON_INDENT(2));
 	struct hull_error err;
-	if (path && text && hull_write_file_atomic(AT_FDCWD, path, text, strlen(text), 0600, &err) < 0)
+	if (path && text && hull_write_file_unsynced(AT_FDCWD, path, text, strlen(text), 0600, &err) < 0)
 		hull_log("job %s: %s", id, err.msg);
 }
 
@@ -451,7 +452,7 @@ int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **stat
 	if (!about)
 		return hull_fail(err, -ENOENT, "%s has no such job: `hull logs %s --jobs` lists them", k->sb.name,
 				 k->sb.name);
-	static const char *const states[] = {"running", "exited", "failed", "stopped"};
+	static const char *const states[] = {"running", "exited", "failed", "stopped", "paused"};
 	*state = "ended";
 	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
 		if (hull_streq(json_string_value(json_object_get(about, "state")), states[i]))

@@ -35,7 +35,7 @@ static void on_prepare(uv_prepare_t *prepare)
 	links_flush(k);
 	if (k->save_due) {
 		k->save_due = false;
-		keeper_save(k, "running", NULL);
+		keeper_save_later(k, NULL);
 	}
 	if (k->ended && k->phase != PHASE_ENDED)
 		finish(k);
@@ -75,6 +75,9 @@ int keeper_init(struct keeper *k, struct hull_error *err)
 	int r = uv_loop_init(&k->loop);
 	if (r < 0)
 		return hull_fail(err, r, "cannot set up the event loop: %s", uv_strerror(r));
+	r = uv_mutex_init(&k->record.lock);
+	if (r < 0)
+		return hull_fail(err, r, "cannot set up the event loop: %s", uv_strerror(r));
 	uv_prepare_init(&k->loop, &k->prepare);
 	uv_timer_init(&k->loop, &k->timer);
 	uv_timer_init(&k->loop, &k->stats_timer);
@@ -101,25 +104,6 @@ int keeper_listen(struct keeper *k, struct hull_error *err)
 		r = listener_open(k, &k->docker, HULL_DOCKER_SOCKET, err);
 	if (r == 0)
 		runtime_watch(k);
-	return r;
-}
-
-int keeper_save(struct keeper *k, const char *state, const char *reason)
-{
-	char *s = strdup(state);
-	char *e = reason && reason[0] ? strdup(reason) : NULL;
-	struct hull_error err;
-	if (!s) {
-		free(e);
-		return -ENOMEM;
-	}
-	free(k->sb.state);
-	free(k->sb.last_error);
-	k->sb.state = s;
-	k->sb.last_error = e;
-	int r = hull_sandbox_save(&k->paths, &k->sb, &err);
-	if (r < 0)
-		hull_log("%s", err.msg);
 	return r;
 }
 
@@ -179,7 +163,7 @@ void keeper_configured(struct keeper *k)
 		return;
 	k->phase = PHASE_RUNNING;
 	k->sb.fresh = false;
-	k->save_due = true; /* after the first commands have gone out: it waits for the disk */
+	k->save_due = true; /* after the first commands have gone out */
 	uv_timer_stop(&k->timer);
 	relay_start_pending(k);
 	drop_frozen(k);

@@ -9,6 +9,7 @@
  *   guest.c ── pair.c ── gateway.c ── hull-egress  CONNECT, RESOLVE, DATAGRAM; and DIAL the other way
  *   hull-share ── share.c ─ SHARE, for each path ── guest.c
  *   machine.c   the engine and the image;   logs.c   capped files;   keeper.c   the life of the sandbox
+ *   record.c    sandbox.json, written by a thread beside the loop
  *
  * A `link` is a wire on a socket in the loop. A `stream` is one end of a stream on some wire; whoever opened or took
  * it embeds one, and link.c calls its ops. Events on one wire may act on any other wire at once (hull_wire_* queue
@@ -389,7 +390,8 @@ void share_sync_answered(struct keeper *k); /* a server has, or is gone */
 void place_watch(struct keeper *k, const char *path);
 void place_close(struct keeper *k);
 
-/* --- share_list.c: sandbox.json's list of paths --- */
+/* --- share_list.c: sandbox.json's list of paths. Who waits for the path is answered once it is changed (remember,
+ * forget) --- */
 
 /* An entry of it -> the length of its path. */
 size_t share_split(const char *entry, enum share_mode *mode);
@@ -451,6 +453,23 @@ void jobs_close(struct keeper *k);
 
 /* --- logs.c --- */
 
+/* Writes of sandbox.json: record.c. */
+struct record {
+	uv_work_t work;
+	uv_mutex_t lock;  /* held during a write */
+	uint64_t written; /* under the lock: the number of the last save that was written */
+	uint64_t asked;   /* the number of the last save that was asked for */
+	bool busy;        /* one is in flight: the next five are its */
+	uint64_t number;
+	char *text;
+	char **mounts; /* who waits for these paths is answered when it is done */
+	int code;
+	struct hull_error err;
+	char *path;
+	char *next; /* the text to be written then; NULL = none */
+	char **next_mounts;
+};
+
 struct logfile {
 	int fd; /* -1 = closed */
 	uint64_t size, cap;
@@ -483,6 +502,7 @@ struct keeper {
 
 	struct hull_paths paths;
 	struct hull_sandbox sb;
+	struct record record;
 	int lock_fd, runtime_fd;
 	struct runtime runtime;
 	uint64_t started_ms; /* uv_hrtime / 1e6 when the keeper started */
@@ -544,8 +564,12 @@ int keeper_init(struct keeper *k, struct hull_error *err);
 int keeper_listen(struct keeper *k, struct hull_error *err);
 /* Until the sandbox has ended and the clients have their answers. */
 void keeper_run(struct keeper *k);
-/* Write state and reason into sandbox.json. 0, or -errno, which is logged too. */
+/* record.c. Write state and reason into sandbox.json, now: 0 once it is on the disk, or -errno, which is logged too.
+ * The loop waits for the disk meanwhile. */
 int keeper_save(struct keeper *k, const char *state, const char *reason);
+/* Write that it runs, off the loop. With `mount`, who waits for that path is answered once that is done. */
+void keeper_save_later(struct keeper *k, const char *mount);
+void record_free(struct keeper *k); /* no write is in flight */
 
 void keeper_machine_runs(struct keeper *k);
 /* The machine is about to change the disk that saved memory belongs to: that must not be restored again, whatever

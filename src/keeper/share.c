@@ -622,15 +622,15 @@ void shares_answered(struct keeper *k, bool mounted, struct hull_cur *cur)
 	} else if (!mounted) {
 		mount_free(m);
 		share_forget(k, path);
-		service_mounted(k, path, 0, NULL);
 	} else if (error) {
 		give_up(m, -(int)error, why);
 	} else {
 		bool known = share_known(k, path);
 		m->state = MOUNTED;
-		if (!known)
+		if (known)
+			service_mounted(k, path, 0, NULL);
+		else
 			share_remember(k, m->path, m->as);
-		service_mounted(k, path, 0, NULL);
 		advance(k);
 	}
 }

@@ -56,17 +56,21 @@ void share_remember(struct keeper *k, const char *path, enum share_mode mode)
 {
 	_cleanup_free_ char *entry = hull_fmt("%s%s", path, suffixes[mode]);
 	if (entry && hull_strv_add(&k->sb.paths, entry) == 0)
-		keeper_save(k, "running", NULL);
+		keeper_save_later(k, path);
+	else
+		service_mounted(k, path, 0, NULL);
 }
 
 void share_forget(struct keeper *k, const char *path)
 {
 	size_t i = k->sb.paths ? position(k, path) : 0;
-	if (!k->sb.paths || !k->sb.paths[i])
+	if (!k->sb.paths || !k->sb.paths[i]) {
+		service_mounted(k, path, 0, NULL);
 		return;
+	}
 	free(k->sb.paths[i]);
 	for (; k->sb.paths[i + 1]; i++)
 		k->sb.paths[i] = k->sb.paths[i + 1];
 	k->sb.paths[i] = NULL;
-	keeper_save(k, "running", NULL);
+	keeper_save_later(k, path);
 }

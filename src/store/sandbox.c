@@ -377,7 +377,7 @@ static json_t *to_json(const struct hull_sandbox *s)
 	return NULL;
 }
 
-int hull_sandbox_write(int dirfd, const struct hull_sandbox *s, struct hull_error *err)
+int hull_sandbox_text(const struct hull_sandbox *s, char **text, struct hull_error *err)
 {
 	int r = check(s, err);
 	if (r < 0)
@@ -386,9 +386,16 @@ int hull_sandbox_write(int dirfd, const struct hull_sandbox *s, struct hull_erro
 	if (!j)
 		return hull_fail(err, -EILSEQ, "cannot keep sandbox \"%s\": a variable or a path is not valid UTF-8",
 				 s->name);
-	_cleanup_free_ char *text = json_dumps(j, JSON_INDENT(2));
-	if (!text)
-		return hull_fail(err, -ENOMEM, "out of memory");
+	*text = json_dumps(j, JSON_INDENT(2));
+	return *text ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+}
+
+int hull_sandbox_write(int dirfd, const struct hull_sandbox *s, struct hull_error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = hull_sandbox_text(s, &text, err);
+	if (r < 0)
+		return r;
 	return hull_write_file_atomic(dirfd, "sandbox.json", text, strlen(text), 0600, err);
 }
 

@@ -90,6 +90,8 @@ void hull_sandbox_free(struct hull_sandbox *s); /* frees the members, not s; fit
 
 /* Read sandbox.json. -ENOENT unknown name; -EBADMSG damaged (the message says file and what to do). */
 int hull_sandbox_load(const struct hull_paths *p, const char *name, struct hull_sandbox *out, struct hull_error *err);
+/* What that file holds, to be freed. */
+int hull_sandbox_text(const struct hull_sandbox *s, char **text, struct hull_error *err);
 int hull_sandbox_save(const struct hull_paths *p, const struct hull_sandbox *s, struct hull_error *err);
 /* May a new sandbox be called so? -EINVAL for a bad name, -EEXIST for one that is taken. To be asked before what takes
  * long; making the sandbox has the last word. */

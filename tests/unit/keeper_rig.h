@@ -505,6 +505,7 @@ static int teardown(void **state)
 	uv_walk(&k->loop, close_handle, NULL);
 	uv_run(&k->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&k->loop), 0);
+	record_free(k);
 	/* Whatever happened, nothing is left on any list. */
 	assert_int_equal(k->stream_count, 0);
 	assert_int_equal(k->pending_bytes, 0);

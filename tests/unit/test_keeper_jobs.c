@@ -175,6 +175,14 @@ static void test_signals(void **state)
 	until(w, e->closed);
 	settle(w);
 	assert_false(has_message(control, HULL_MSG_KILL));
+	/* One that a pause took with it says so. */
+	_cleanup_free_ char *path = hull_sandbox_path(&w->k->paths, "box", "jobs/00000abc.json");
+	static const char paused[] = "{\"id\":\"00000abc\",\"argv\":[\"x\"],\"state\":\"paused\"}";
+	struct hull_error err;
+	assert_int_equal(hull_write_file_atomic(AT_FDCWD, path, paused, sizeof(paused) - 1, 0600, &err), 0);
+	e = request(c, "{\"do\":\"signal\",\"job\":\"00000abc\",\"signal\":15}");
+	until(w, e->closed);
+	assert_non_null(strstr(answer(e), "paused"));
 	static const char *const bad[] = {
 		"{\"do\":\"signal\",\"job\":\"../../x\",\"signal\":15}",
 		"{\"do\":\"signal\",\"job\":\"00000000\",\"signal\":15}",

@@ -96,6 +96,7 @@ static void end(struct keeper *k)
 	uv_walk(&k->loop, close_handle, NULL);
 	uv_run(&k->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&k->loop), 0);
+	record_free(k);
 	free(k);
 }
 
