@@ -26,7 +26,7 @@ static const uint64_t MIB = 1024 * 1024, GIB = 1024 * 1024 * 1024ULL;
 #define MEMORY_STEP    (2 * MIB)
 enum { NAME_TRIES = 1000, TEMPLATE_TRIES = 2 };
 
-static const char *flag_name, *flag_cpus, *flag_memory, *flag_disk, *flag_image, *flag_engine;
+static const char *flag_name, *flag_cpus, *flag_memory, *flag_disk, *flag_swap, *flag_image, *flag_engine;
 static char **flag_env, **flag_env_file, **flag_publish;
 static const char *flag_template;
 static bool flag_no_git_identity;
@@ -41,6 +41,7 @@ const struct cli_opt create_options[] = {
 	 "taken from the host",
 	 .text = &flag_memory},
 	{0, "disk", "SIZE", "size of its disk (default 64g); only what is written takes space", .text = &flag_disk},
+	{0, "swap", "SIZE", "swap on its disk, 0 = none (the default)", .text = &flag_swap},
 	{'e', "env", "K[=V]", "set a variable for everything run in it; K alone takes the value it has here",
 	 .list = &flag_env},
 	{0, "env-file", "FILE", "variables from a file, a line each", .list = &flag_env_file, .complete = CLI_FILE},
@@ -56,8 +57,9 @@ const struct cli_opt create_options[] = {
 	{0, "no-git-identity", NULL, "do not give git in it your user.name and user.email",
 	 .flag = &flag_no_git_identity},
 	{0, "no-docker", NULL, "do not start Docker in it", .flag = &flag_no_docker},
-	{'t', "template", "TEMPLATE", "start from a template of yours (hull template save), its cpus, memory and disk",
-	 .text = &flag_template, .complete = CLI_TEMPLATE},
+	{'t', "template", "TEMPLATE",
+	 "start from a template of yours (hull template save), its cpus, memory, disk and swap", .text = &flag_template,
+	 .complete = CLI_TEMPLATE},
 	{0, "cold", NULL, "boot instead of starting from a template", .flag = &flag_cold},
 	{'q', "quiet", NULL, "no progress and no notices", .flag = &flag_quiet},
 	{0},
@@ -232,6 +234,22 @@ int create_cpus(const char *text, unsigned host, unsigned *out, struct hull_erro
 	return 0;
 }
 
+int create_swap(const char *text, uint64_t disk, uint64_t *out, struct hull_error *err)
+{
+	char a[32], b[32];
+	*out = 0;
+	int r = text ? hull_parse_size(text, out, err) : 0;
+	if (r < 0)
+		return hull_wrap(err, "--swap");
+	if (*out && *out < MIB)
+		return hull_fail(err, -EINVAL, "--swap %s is too little: 1m or more, or 0 for none", size(*out, a));
+	if (*out > disk / 2)
+		return hull_fail(err, -EINVAL, "--swap %s is more than half of its disk (%s)", size(*out, a),
+				 size(disk, b));
+	*out = *out / MIB * MIB;
+	return 0;
+}
+
 int create_disk(const char *text, uint64_t *out, struct hull_error *err)
 {
 	char a[32];
@@ -300,6 +318,8 @@ static int from_flags(const struct create_place *place, struct hull_sandbox *s, 
 		r = create_memory(flag_memory, create_host_memory(), &s->memory, err);
 	if (r >= 0)
 		r = create_disk(flag_disk, &s->disk, err);
+	if (r >= 0)
+		r = create_swap(flag_swap, s->disk, &s->swap, err);
 	if (r >= 0)
 		r = create_env(flag_env_file, flag_env, &s->env, err);
 	if (r >= 0)
@@ -371,10 +391,10 @@ static int choose_start(struct cli *cli, const struct hull_sandbox *s, char **re
 	*rel = NULL;
 	if (flag_template && flag_cold)
 		return hull_fail(err, -EINVAL, "--template and --cold exclude each other");
-	if (flag_template && (flag_cpus || flag_memory || flag_disk || flag_image || flag_no_docker))
+	if (flag_template && (flag_cpus || flag_memory || flag_disk || flag_swap || flag_image || flag_no_docker))
 		return hull_fail(
 			err, -EINVAL,
-			"--template decides about cpus, memory, disk, image and Docker: leave out those flags");
+			"--template decides about cpus, memory, disk, swap, image and Docker: leave out those flags");
 	if (flag_template)
 		r = find_template(cli, &name, err);
 	else if (!flag_cold && !(never && *never && strcmp(never, "0") != 0))
@@ -541,6 +561,8 @@ static int check_same(struct cli *cli, const struct hull_sandbox *s, const struc
 		flag = "--memory";
 	if (flag_disk && want.disk != s->disk)
 		flag = "--disk";
+	if (flag_swap && want.swap != s->swap)
+		flag = "--swap";
 	if (flag_engine && !hull_streq(want.engine, s->engine))
 		flag = "--engine";
 	if (flag_image) {

@@ -39,6 +39,8 @@ int create_cpus(const char *text, unsigned host, unsigned *out, struct hull_erro
 
 /* A disk's size in bytes, in whole MiB; 64 GiB when text is NULL. */
 int create_disk(const char *text, uint64_t *out, struct hull_error *err);
+/* Swap in bytes, in whole MiB, at most half of the disk; 0 when text is NULL. */
+int create_swap(const char *text, uint64_t disk, uint64_t *out, struct hull_error *err);
 /* What this machine has. */
 uint64_t create_host_memory(void);
 unsigned create_host_cpus(void);

@@ -47,6 +47,8 @@ int saved_sandbox(const struct hull_paths *p, const char *rel, struct hull_sandb
 	s->cpus = snap.cpus;
 	s->memory = snap.memory;
 	s->disk = snap.disk;
+	if (!hull_template_is_hulls(rel))
+		s->swap = snap.swap;
 	s->no_docker = snap.no_docker;
 	s->fresh = true;
 	if (replace(&s->image, snap.image) < 0 || replace(&s->restore, rel) < 0 ||

@@ -123,10 +123,10 @@ static json_t *to_json(const struct hull_paths *p, const struct row *row)
 	if (json_is_null(engine))
 		engine = json_string(s->engine);
 	json_t *more = json_pack(
-		"{s:s, s:s, s:o, s:o, s:I, s:o, s:I, s:I, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:b, s:s?}", "agent",
+		"{s:s, s:s, s:o, s:o, s:I, s:o, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:b, s:s?}", "agent",
 		s->agent, "image", s->image, "engine", engine, "accel", value(row, "accel"), "cpus",
 		(json_int_t)s->cpus, "memory", value(row, "memory"), "memory_limit", (json_int_t)s->memory, "disk",
-		(json_int_t)s->disk, "disk_used", disk_used(p, row->name), "docker",
+		(json_int_t)s->disk, "swap", (json_int_t)s->swap, "disk_used", disk_used(p, row->name), "docker",
 		row->status    ? value(row, "docker")
 		: s->no_docker ? json_string("off")
 			       : json_null(),

@@ -264,6 +264,7 @@ static int go_back(struct cli *cli, const char *name, const char *tag, const str
 	s.cpus = snap->cpus;
 	s.memory = snap->memory;
 	s.disk = snap->disk;
+	s.swap = snap->swap;
 	r = set_restore(&s, hull_fmt("sandboxes/%s/snapshots/%s", name, tag), snap->digest, err);
 	return r < 0 ? r : hull_sandbox_save(&cli->paths, &s, err);
 }

@@ -93,6 +93,7 @@ void hull_cgroup_setup(void)
 			pids = (total - reserve) / PROCESS_BYTES;
 	}
 	put_number(HULL_CG_ROOT "/work/pids.max", pids);
+	hull_put(HULL_CG_ROOT "/init/memory.swap.max", "0"); /* what answers the host does not wait for the disk */
 	hull_put(HULL_CG_ROOT "/init/cpu.weight", "10000");
 	hull_put(HULL_CG_ROOT "/dockerd/cpu.weight", "400");
 	sessions_dir = open(HULL_CG_ROOT "/work/sessions", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -9,6 +9,7 @@
 #include "guest/clock.h"
 #include "guest/grow.h"
 #include "guest/setup.h"
+#include "guest/swap.h"
 #include "wire/args.h"
 #include "wire/service.h"
 #include "wire/wire.h"
@@ -184,6 +185,8 @@ static void configure(struct hull_cur *cur)
 			_cleanup_free_ char *target = hull_arg_str(&a);
 			if (target)
 				hull_person_link(link, target);
+		} else if (a.tag == HULL_TAG_SWAP_BYTES) {
+			hull_swap_start(hull_arg_u64(&a));
 		} else if (a.tag == HULL_TAG_RENEW) {
 			renew = hull_arg_u32(&a) != 0;
 		} else if (a.tag == HULL_TAG_DISK_BYTES) {

@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "guest/loop.h"
 #include "guest/mounts.h"
+#include "guest/swap.h"
 #include "wire/service.h"
 
 #include <fcntl.h>
@@ -80,6 +81,7 @@ static void finish(void)
 	hull_shares_stop();
 	hull_port_flush(FLUSH_MS);
 	kill_all();
+	hull_swap_stop();
 	sync();
 	hull_leave_root();
 	power_off();

@@ -253,6 +253,8 @@ static void guest_hello(struct link *l, uint64_t epoch)
 	if (r == 0 && k->fresh)
 		r = hull_args_put_u32(&b, HULL_TAG_RENEW, 1);
 	if (r == 0)
+		r = hull_args_put_u64(&b, HULL_TAG_SWAP_BYTES, k->sb.swap);
+	if (r == 0)
 		r = put_person(&k->sb, &b);
 	explicit_bzero(entropy, sizeof(entropy));
 	if (r == 0)

@@ -49,11 +49,14 @@ static char *find_shim(struct hull_error *err)
 	return NULL;
 }
 
+/* What a sandbox of its own was saved with swap has it still; Hull's own templates have none, and every sandbox made of
+ * one sets up its own. */
 static int check_shape(const struct keeper *k, const struct hull_snapshot *s, struct hull_error *err)
 {
 	const struct hull_sandbox *sb = &k->sb;
 	if (hull_streq(s->image, sb->image) && s->cpus == sb->cpus && s->memory == (sb->memory & ~((2ull << 20) - 1)) &&
-	    s->disk == sb->disk && s->no_docker == sb->no_docker)
+	    s->disk == sb->disk && s->no_docker == sb->no_docker &&
+	    (s->swap == sb->swap || hull_template_is_hulls(k->restore)))
 		return 0;
 	return hull_fail(err, -ENOTSUP, "it was saved from a machine of another size than this one, or another image");
 }

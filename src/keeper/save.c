@@ -449,6 +449,7 @@ static int describe(struct save *s, struct hull_error *err)
 					  .cpus = sb->cpus,
 					  .memory = m->memory,
 					  .disk = sb->disk,
+					  .swap = sb->swap,
 					  .no_docker = sb->no_docker};
 	if (s->about.image && s->about.identity && s->about.engine && s->about.accel && s->about.cpu &&
 	    s->about.initramfs && s->about.hull && s->about.source)

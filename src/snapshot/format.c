@@ -83,11 +83,11 @@ int hull_snapshot_finish(const char *dir, struct hull_snapshot *s, struct hull_e
 	if (!s->created)
 		s->created = (uint64_t)time(NULL);
 	_cleanup_(json_putp) json_t *j = json_pack(
-		"{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:b, s:I, s:O, s:O*}", "format",
+		"{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:I, s:b, s:I, s:O, s:O*}", "format",
 		HULL_SNAPSHOT_FORMAT, "image", s->image, "identity", s->identity, "engine", s->engine, "accel",
 		s->accel, "cpu", s->cpu, "initramfs", s->initramfs, "hull", s->hull, "source", s->source, "cpus",
-		(int)s->cpus, "memory", (json_int_t)s->memory, "disk", (json_int_t)s->disk, "no_docker", s->no_docker,
-		"created", (json_int_t)s->created, "files", s->files, "names", s->names);
+		(int)s->cpus, "memory", (json_int_t)s->memory, "disk", (json_int_t)s->disk, "swap", (json_int_t)s->swap,
+		"no_docker", s->no_docker, "created", (json_int_t)s->created, "files", s->files, "names", s->names);
 	if (!j)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	int r = self_digest(j, s->digest, err);
@@ -139,6 +139,7 @@ static bool from_json(json_t *j, struct hull_snapshot *s)
 {
 	uint64_t cpus;
 	const json_t *docker = json_object_get(j, "no_docker"), *names = json_object_get(j, "names");
+	bool swap = json_object_get(j, "swap") != NULL; /* what was saved before there was swap has none */
 	bool ok = get_str(j, "image", true, &s->image) && hex_digits(s->image, 32) &&
 		  get_str(j, "identity", true, &s->identity) && get_str(j, "engine", true, &s->engine) &&
 		  get_str(j, "accel", true, &s->accel) && get_str(j, "cpu", true, &s->cpu) &&
@@ -147,6 +148,7 @@ static bool from_json(json_t *j, struct hull_snapshot *s)
 		  get_uint(j, "cpus", 1, CPUS_MAX, &cpus) &&
 		  get_uint(j, "memory", 64u << 20, 16ull << 40, &s->memory) && s->memory % (2u << 20) == 0 &&
 		  get_uint(j, "disk", 1u << 20, 64ull << 40, &s->disk) &&
+		  (!swap || get_uint(j, "swap", 0, 64ull << 40, &s->swap)) &&
 		  get_uint(j, "created", 0, INT64_MAX, &s->created) && json_is_boolean(docker) &&
 		  json_is_object(json_object_get(j, "files")) && (!names || json_is_array(names));
 	if (!ok)

@@ -48,6 +48,7 @@ struct hull_snapshot {
 	char *source;    /* the sandbox it was made of; NULL for Hull's own templates */
 	unsigned cpus;
 	uint64_t memory, disk; /* bytes */
+	uint64_t swap;         /* bytes; 0 = none */
 	bool no_docker;
 	uint64_t created; /* seconds since 1970 */
 	json_t *files;    /* {NAME: {"size", "stored", "sha256"}}; set by finish and load */

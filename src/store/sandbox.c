@@ -235,6 +235,7 @@ static int from_json(const json_t *j, struct hull_sandbox *s, const char **bad)
 	s->cpus = (unsigned)get_uint(j, "cpus", true, CPUS_MAX, bad);
 	s->memory = get_uint(j, "memory", true, MEMORY_MAX, bad);
 	s->disk = get_uint(j, "disk", true, DISK_MAX, bad);
+	s->swap = get_uint(j, "swap", false, DISK_MAX, bad);
 	s->engine = get_str(j, "engine", true, bad);
 	s->env = get_list(j, "env", bad);
 	s->paths = get_list(j, "paths", bad);
@@ -356,6 +357,8 @@ static json_t *to_json(const struct hull_sandbox *s)
 		ok = json_object_set_new(j, "clone", json_string(s->clone)) == 0 &&
 		     json_object_set_new(j, "workdir", json_string(s->workdir)) == 0 &&
 		     json_object_set_new(j, "cloned", json_boolean(s->cloned)) == 0;
+	if (ok && s->swap)
+		ok = json_object_set_new(j, "swap", json_integer((json_int_t)s->swap)) == 0;
 	if (ok && s->links && s->links[0])
 		ok = json_object_set_new(j, "links", list_json(s->links)) == 0;
 	if (ok && s->git_name)

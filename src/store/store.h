@@ -60,6 +60,7 @@ struct hull_sandbox {
 	unsigned cpus;
 	uint64_t memory; /* bytes */
 	uint64_t disk;   /* bytes */
+	uint64_t swap;   /* bytes of the disk; 0 = none */
 	char *engine;    /* "auto" "qemu" "kvm" */
 	char **env;      /* "K=V" */
 	char **paths;  /* workspace paths "PATH", "PATH:ro" or "PATH:git", absolute; the first is the working directory

@@ -70,6 +70,7 @@ enum hull_tag {
 	HULL_TAG_REST = 44,       /* sync: u32 1 = stop dockerd until somebody wants it */
 	HULL_TAG_OFFSET_NS = 50,  /* time: u64, two's complement: so much is the guest's clock behind */
 	HULL_TAG_GUEST_NS = 51,   /* clock: u64 what the guest's clock says */
+	HULL_TAG_SWAP_BYTES = 66, /* configure: u64, have so much swap on the disk; 0 = none */
 	HULL_TAG_GIT_NAME = 61,   /* configure: str, the host user's name for git */
 	HULL_TAG_GIT_EMAIL = 62,  /* configure: str */
 	HULL_TAG_LINK = 63, /* configure: str, repeated: a symlink to make where nothing is, to the TARGET behind it */

@@ -447,6 +447,7 @@ static int setup_with(void **state, bool no_docker, bool remove)
 		.cpus = 1,
 		.memory = 1 << 30,
 		.disk = 16 << 20,
+		.swap = 4 << 20,
 		.engine = strdup("auto"),
 		.env = hull_strv_copy((char *[]){(char *)"BOX=1", (char *)"TWICE=box", NULL}),
 		.paths = hull_strv_copy(NULL),

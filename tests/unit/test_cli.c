@@ -363,6 +363,20 @@ static void test_memory(void **state)
 		assert_true(create_memory(bad[i], GIB, &v, &err) < 0);
 }
 
+static void test_swap(void **state)
+{
+	uint64_t v;
+	assert_int_equal(create_swap(NULL, 64 * GIB, &v, &err), 0);
+	assert_int_equal(v, 0);
+	assert_int_equal(create_swap("0", 64 * GIB, &v, &err), 0);
+	assert_int_equal(v, 0);
+	assert_int_equal(create_swap("1.5g", 64 * GIB, &v, &err), 0);
+	assert_int_equal(v, 1536 * MIB);
+	const char *const bad[] = {"1k", "33g", "-1", "much", ""};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_true(create_swap(bad[i], 64 * GIB, &v, &err) < 0);
+}
+
 static void test_cpus(void **state)
 {
 	unsigned n;
@@ -732,6 +746,7 @@ int main(void)
 		cmocka_unit_test(test_help_and_completion),
 		cmocka_unit_test(test_docs),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_swap),
 		cmocka_unit_test(test_cpus),
 		cmocka_unit_test(test_env),
 		cmocka_unit_test(test_json_safe),

@@ -10,13 +10,14 @@ static void test_configure(void **state)
 	assert_true(field_is(&w->configure, HULL_TAG_HOSTNAME, 0, "box"));
 	struct hull_cur cur = hull_cur_make(hull_buf_bytes(&w->configure), w->configure.len);
 	struct hull_arg a;
-	bool time = false, entropy = false, disk = false;
+	bool time = false, entropy = false, disk = false, swap = false;
 	while (hull_args_next(&cur, &a)) {
 		time |= a.tag == HULL_TAG_TIME_NS && hull_arg_u64(&a) > 1700000000ull * 1000000000;
 		entropy |= a.tag == HULL_TAG_ENTROPY && a.n >= 64;
 		disk |= a.tag == HULL_TAG_DISK_BYTES && hull_arg_u64(&a) == 16 << 20;
+		swap |= a.tag == HULL_TAG_SWAP_BYTES && hull_arg_u64(&a) == 4 << 20;
 	}
-	assert_true(time && entropy && disk);
+	assert_true(time && entropy && disk && swap);
 	until(w, !w->k->save_due && hull_streq(w->k->sb.state, "running"));
 }
 

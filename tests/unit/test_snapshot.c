@@ -68,6 +68,7 @@ static struct hull_snapshot about(void)
 				      .cpus = 2,
 				      .memory = MEMORY,
 				      .disk = 8 * MIB,
+				      .swap = 2 * MIB,
 				      .names = json_pack("[[i,s]]", 256, "web.test")};
 }
 
@@ -116,6 +117,7 @@ static void test_round_trip(void **state)
 	assert_string_equal(json_string_value(json_array_get(json_array_get(s.names, 0), 1)), "web.test");
 	assert_int_equal(s.cpus, 2);
 	assert_true(s.memory == MEMORY);
+	assert_int_equal(s.swap, 2 * MIB);
 	assert_string_equal(s.initramfs, "initramfs-0123");
 	assert_string_equal(s.hull, "1.0");
 	static const char engine[] = "qemu /usr/bin/x 1 bytes of 2.3, state 1";

@@ -72,6 +72,7 @@ static struct hull_sandbox example(const char *name)
 		.cpus = 2,
 		.memory = 1ull << 30,
 		.disk = 64ull << 20,
+		.swap = 3ull << 20,
 		.engine = strdup("auto"),
 		.env = hull_strv_copy((char *[]){(char *)"A=1", (char *)"B=x y\xc3\xa9", NULL}),
 		.paths = hull_strv_copy((char *[]){(char *)"/src/x:ro", NULL}),
@@ -130,6 +131,7 @@ static void test_round_trip(void **state)
 	free(s.links[2]);
 	s.links[2] = NULL;
 	assert_true(s.no_docker);
+	assert_int_equal(s.swap, 3ull << 20);
 	_cleanup_(hull_buf_free) struct hull_buf policy = {0};
 	_cleanup_free_ char *path = hull_sandbox_path(&w->paths, "one", "policy.yaml");
 	assert_int_equal(hull_read_file(AT_FDCWD, path, 100, &policy, &err), 0);
