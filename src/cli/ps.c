@@ -1,5 +1,6 @@
 /* See ps.h. A line is seven words, the cgroup and the rest: "PID PPID USER STAT CPU RSS SECONDS 0::/CGROUP ARGS". The
- * cgroup says what a process is: /work/sessions/N a session, /work/docker/ID a container, /dockerd Docker's own. */
+ * cgroup says what a process is: /work/sessions/N a session, /work/docker/ID a container, /dockerd and /containerd
+ * Docker's own. */
 #include "cli/ps.h"
 
 #include "base/cleanup.h"
@@ -89,7 +90,8 @@ static json_t *read_line(const char *p, const char *end, uint32_t self, const js
 		container = w[7] + sizeof docker - 1;
 		if (strlen(container) > CONTAINER_SHOWN)
 			w[7][sizeof docker - 1 + CONTAINER_SHOWN] = '\0';
-	} else if (strncmp(w[7], "0::/work", 8) != 0 && strcmp(w[7], "0::/dockerd") != 0) {
+	} else if (strncmp(w[7], "0::/work", 8) != 0 && strcmp(w[7], "0::/dockerd") != 0 &&
+		   strcmp(w[7], "0::/containerd") != 0) {
 		return NULL;
 	}
 	if (self && (pid == self || ppid == self))

@@ -1,8 +1,9 @@
 /* Where processes live, so that none can starve the others:
  *
  *     /init           hull-init
- *     /dockerd        dockerd, containerd and the shims
- *     /work           everything the user starts; bounded in processes and memory, so that the two above keep room
+ *     /dockerd        dockerd, which may be frozen (docker.c)
+ *     /containerd     containerd and the shims
+ *     /work           everything the user starts; bounded in processes and memory, so that those above keep room
  *       sessions/N    one for each exec: an equal share of the processors for each
  *       docker        containers and builds
  *
@@ -72,6 +73,7 @@ void hull_cgroup_setup(void)
 	struct sysinfo si;
 	mkdir(HULL_CG_ROOT "/init", 0755);
 	mkdir(HULL_CG_ROOT "/dockerd", 0755);
+	mkdir(HULL_CG_ROOT "/containerd", 0755);
 	mkdir(HULL_CG_ROOT "/work", 0755);
 	if (hull_put(HULL_CG_ROOT "/init/cgroup.procs", "0") < 0) {
 		hull_say("cgroups are not available: nothing bounds what runs in the sandbox");
@@ -96,6 +98,7 @@ void hull_cgroup_setup(void)
 	hull_put(HULL_CG_ROOT "/init/memory.swap.max", "0"); /* what answers the host does not wait for the disk */
 	hull_put(HULL_CG_ROOT "/init/cpu.weight", "10000");
 	hull_put(HULL_CG_ROOT "/dockerd/cpu.weight", "400");
+	hull_put(HULL_CG_ROOT "/containerd/cpu.weight", "400");
 	sessions_dir = open(HULL_CG_ROOT "/work/sessions", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	hull_cg_dockerd = open(HULL_CG_ROOT "/dockerd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }

@@ -3,10 +3,14 @@
  *     off          hull.docker=0, or the image has none
  *     starting     running, has not said READY=1 on its notify socket yet
  *     ready        it has
- *     resting      ready, and frozen with its containerd until somebody connects to its socket. Templates are saved so:
- * a copy that has not asked for Docker yet spends nothing on it, neither when it starts nor later failed       it
- * ended; started again after a pause that doubles from 1 s to 30 s, and is forgotten once it has been ready for a
- * minute stopping     TERM was sent, for the shutdown; its end is the answer stopped
+ *     resting      ready, and frozen until somebody connects to its socket. Templates are saved so: a copy that has
+ *                  not asked for Docker yet spends next to nothing on it. Its containerd has a cgroup of its own and
+ *                  is never frozen: others (ctr) talk to it. It does not rest while anything but its socket may need
+ *                  it (docker_rest.c)
+ *     failed       it ended; started again after a pause that doubles from 1 s to 30 s, and is forgotten once it has
+ *                  been ready for a minute
+ *     stopping     TERM was sent, for the shutdown; its end is the answer
+ *     stopped
  *
  * Its socket is made here, before it is started, and handed to it (as systemd would, LISTEN_FDS): whoever connects
  * while it starts, or is started again, waits in the socket's queue until it answers. Somebody may have removed the
@@ -16,13 +20,15 @@
  * Its output goes through a pipe into dockerd.log, which is moved to dockerd.log.1 when it reaches LOG_MAX. The file is
  * on the disk itself and /var/log has a link to it: whoever follows it is told of changes by inotify there, while on
  * the root's overlay he would have to look every second. /etc/docker/daemon.json is the user's: when there is one,
- * nothing is given on the command line that it could say differently, because dockerd refuses to start on a conflict.
+ * nothing is given on the command line that it could say differently, because dockerd refuses to start on a conflict;
+ * with "hosts" in it not even the socket.
  */
 #include "guest/guest.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "guest/child.h"
+#include "guest/docker_rest.h"
 #include "guest/loop.h"
 #include "guest/own.h"
 #include "guest/users.h"
@@ -70,6 +76,8 @@ static uint64_t ready_since;
 static void (*when_stopped)(void);
 
 static bool resting;
+static bool own_config; /* there is a daemon.json */
+static struct hull_docker_config config;
 static struct hull_watch caller_watch;
 
 static void launch(void);
@@ -158,9 +166,10 @@ static void close_log(void)
 /* dockerd starts its own containerd and writes the settings for it, which leave out one that matters here: looking
  * whether there is garbage to collect may take 2 % of the time, which is every 0.7 s under emulation, and was most of
  * what an idle sandbox did. What dockerd finds in its PATH under that name adds the setting. Deletions are collected at
- * once all the same. */
+ * once all the same. It also leaves dockerd's cgroup first, so that it goes on while dockerd rests. */
 static const char containerd_script[] = "#!/bin/sh\n"
 					"# hull-init: see docs/guest.md.\n"
+					"echo $$ 2>/dev/null >" HULL_CG_ROOT "/containerd/cgroup.procs\n"
 					"for a; do [ \"$before\" = --config ] && config=$a; before=$a; done\n"
 					"[ \"$config\" ] || exec /usr/bin/containerd \"$@\"\n"
 					"cat >" CONTAINERD_DIR
@@ -249,9 +258,30 @@ static void called(struct hull_watch *w, uint32_t events)
 	hull_docker_announce();
 }
 
+/* As it is now, which need not be what dockerd was started with. */
+static struct hull_docker_config read_config(bool *there)
+{
+	_cleanup_close_ int fd = hull_own_open("/etc/docker/daemon.json", O_RDONLY | O_NONBLOCK, 0);
+	*there = fd != -ENOENT;
+	return hull_docker_config_read(fd);
+}
+
+/* Only a connection to its socket would wake it: is that the one way to need it? */
+static bool may_rest(void)
+{
+	char path[32];
+	bool there;
+	snprintf(path, sizeof(path), "/proc/%d", (int)child.pid);
+	_cleanup_close_ int proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int others = open(HULL_CG_ROOT "/containerd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return socket_is_there() && !config.more && !read_config(&there).more && proc >= 0 &&
+	       !hull_listens_on_tcp(proc) && others >= 0 && !hull_cgroup_has_more(others, 0) &&
+	       !hull_cgroup_has_more(hull_cg_dockerd, child.pid);
+}
+
 void hull_docker_rest(void)
 {
-	if (resting || state != READY || socket_fd < 0)
+	if (resting || state != READY || !may_rest())
 		return;
 	/* First the watch: nobody who connects from now on waits in vain. */
 	if (hull_watch_add(&caller_watch, socket_fd, EPOLLIN, called) < 0)
@@ -309,6 +339,7 @@ static void run(void *ctx, int status_fd)
 			      "LISTEN_FDS=1",
 			      pid,
 			      NULL};
+	static char *bare[] = {"dockerd", NULL};
 	static char *plain[] = {"dockerd", "-H", "fd://", NULL};
 	static char *full[] = {"dockerd",         "-H",           "fd://", "--storage-driver", "overlay2",
 			       "--cgroup-parent", "/work/docker", NULL};
@@ -323,7 +354,7 @@ static void run(void *ctx, int status_fd)
 	umask(022);
 	int r = chdir("/");
 	(void)r;
-	execve("/usr/sbin/dockerd", access("/etc/docker/daemon.json", F_OK) == 0 ? plain : full, env);
+	execve("/usr/sbin/dockerd", config.hosts ? bare : own_config ? plain : full, env);
 	dprintf(2, "cannot execute /usr/sbin/dockerd: %s\n", strerror(errno));
 	_exit(127);
 }
@@ -376,6 +407,7 @@ static void launch(void)
 	/* A containerd that outlived a killed dockerd is found by its pid file and used again; a stale pid file of
 	 * dockerd itself would only be in the way. */
 	unlink("/run/docker.pid");
+	config = read_config(&own_config);
 	char what[128];
 	int made = notify_fd < 0 ? open_notify() : 0;
 	if (made < 0) {

@@ -284,7 +284,6 @@ static void run(void *ctx, int status_fd)
 static void write_resolv_conf(void)
 {
 	static const char text[] = "nameserver " HULL_LINK_ADDRESS4 "\n";
-	_cleanup_(hull_buf_free) struct hull_buf old = {0};
 	struct hull_error err = {0};
 	struct stat st;
 	if (lstat("/etc/resolv.conf", &st) == 0 && (!S_ISREG(st.st_mode) || st.st_size > 0))

@@ -47,6 +47,9 @@ frozen() { as_root "$1" sed -n 's/^frozen //p' /sys/fs/cgroup/dockerd/cgroup.eve
 	[ "$(sandbox_field "$name" docker)" = ready ]
 	hull wait "$name"
 	[ "$(frozen "$name")" = 1 ]
+	# containerd is awake for who speaks to it.
+	as_root "$name" timeout 60 ctr -a /run/docker/containerd/containerd.sock version
+	[ "$(frozen "$name")" = 1 ]
 	hull exec "$name" docker ps
 	[ "$(frozen "$name")" = 0 ]
 	hull stop "$name"
@@ -62,6 +65,25 @@ frozen() { as_root "$1" sed -n 's/^frozen //p' /sys/fs/cgroup/dockerd/cgroup.eve
 	restored_sandbox
 	hull stop "$name"
 	state_is "$name" stopped
+}
+
+@test "snapshot: Docker with a TCP listener does not rest in a copy" {
+	restored_sandbox
+	as_root "$name" sh -c 'printf "%s" "{\"hosts\": [\"fd://\", \"tcp://127.0.0.1:2375\"], \"cgroup-parent\": \"/work/docker\"}" \
+		>/etc/docker/daemon.json && kill -KILL $(cat /run/docker.pid)'
+	as_root "$name" timeout 120 sh -c 'until curl -sf http://127.0.0.1:2375/_ping; do sleep 1; done'
+	hull wait "$name"
+	hull template save -q "$name" listens
+	local from=$name
+	name=listens-$RANDOM
+	own "$name"
+	hull create -q --template listens --name "$name" shell
+	hull start -q "$name"
+	restored "$name"
+	as_root "$name" curl -sf --max-time 60 http://127.0.0.1:2375/_ping
+	[ "$(frozen "$name")" = 0 ]
+	hull rm -f "$name" "$from"
+	hull template rm listens
 }
 
 # What must not be the same in two sandboxes, a line each: identities, and random numbers as programs get them.

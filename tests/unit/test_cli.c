@@ -622,6 +622,7 @@ static void test_ps(void **state)
 		"      2       0 root                             S     0.0      0  10 0::/ [kthreadd]\n"
 		"     40       1 root                             S     0.0   1000  10 0::/init hull-notify\n"
 		"    125       1 root                             Ssl   4.9  91000  95 0::/dockerd dockerd -H fd://\n"
+		"    126     125 root                             Ssl   0.2  41000  95 0::/containerd containerd\n"
 		"    487     485 agent                            Ss    6.2   1900   3 0::/work/sessions/7 sleep  "
 		"7777\n"
 		"    490       1 agent                            R    99.9     20   0 0::/work/sessions/8 ps -eww\n"
@@ -633,14 +634,14 @@ static void test_ps(void **state)
 		"   600  1 u S 1.0 1 1 0::/work/sessions/9 no line end";
 	json_t *jobs = json_pack("[{s:s, s:i}]", "id", "007d73f4", "session", 7);
 	json_t *found = ps_read(said, sizeof said - 1, 490, jobs);
-	assert_int_equal(json_array_size(found), 4);
-	const json_t *j = json_array_get(found, 1);
+	assert_int_equal(json_array_size(found), 5);
+	const json_t *j = json_array_get(found, 2);
 	assert_int_equal(json_integer_value(json_object_get(j, "pid")), 487);
 	assert_int_equal(json_integer_value(json_object_get(j, "memory")), 1900 * 1024);
 	assert_string_equal(json_string_value(json_object_get(j, "job")), "007d73f4");
 	assert_string_equal(json_string_value(json_object_get(j, "command")), "sleep  7777");
 	assert_true(json_is_null(json_object_get(j, "container")));
-	j = json_array_get(found, 2);
+	j = json_array_get(found, 3);
 	assert_string_equal(json_string_value(json_object_get(j, "container")), "0123456789ab");
 	assert_string_equal(json_string_value(json_object_get(j, "command")), "postgres \\x1b[2J");
 	assert_true(json_is_null(json_object_get(j, "job")));
