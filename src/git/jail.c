@@ -8,8 +8,10 @@
  * Therefore only commands that git has built in can be used here, and none that calls another.
  *
  * The repository is found without git, as git would: `.git` in the directory or above, a directory or a file that names
- * one; its common directory, when it is a linked worktree; alternates. Paths are pinned: what is renamed or replaced
- * meanwhile makes the start fail. Everything has the same path inside and outside. */
+ * one; its common directory, when it is a linked worktree; alternates. What leads out of the work tree is believed only
+ * if the repository leads back (worktree.c): else a file in a workspace could open any repository of the user's. Paths
+ * are pinned: what is renamed or replaced meanwhile makes the start fail. Everything has the same path inside and
+ * outside. */
 #include "git/internal.h"
 
 #include "base/cleanup.h"
@@ -28,13 +30,14 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-enum { BINDS_MAX = 30, ARGS_MAX = 64, ENV_MAX = 24, ALTERNATES_MAX = 8, CONFIGS_MAX = 8 };
+enum { BINDS_MAX = 40, ARGS_MAX = 64, ENV_MAX = 24, ALTERNATES_MAX = 8, CONFIGS_MAX = 8 };
 
 static const uint64_t MEMORY_MAX = HULL_ASAN ? 1ULL << 46 : 8ULL << 30;
 
 struct cell {
 	struct hull_bind binds[BINDS_MAX];
 	size_t count;
+	bool full;              /* there was one more */
 	char *owned[BINDS_MAX]; /* paths */
 	int fds[BINDS_MAX];     /* what they are */
 	char *env[ENV_MAX];     /* owned */
@@ -56,6 +59,7 @@ static void cell_free(struct cell *c)
 static void add(struct cell *c, char *path, bool pin, bool writable)
 {
 	if (!path || c->count == BINDS_MAX) {
+		c->full = c->full || path;
 		free(path);
 		return;
 	}
@@ -111,36 +115,31 @@ static void add_alternates(struct cell *c, const char *common)
 /* The repository that the real path `dir` is in; when there is none, the directory alone. */
 static int add_repository(struct cell *c, const char *dir, bool writes, struct hull_error *err)
 {
-	struct stat st;
+	_cleanup_(hull_git_worktree_free) struct hull_git_worktree w = {0};
 	_cleanup_free_ char *top = strdup(dir);
-	_cleanup_free_ char *own = NULL;
+	int r = 0;
 	while (top) {
-		_cleanup_free_ char *dot = hull_fmt("%s/.git", top);
-		if (is(top, ".git", S_IFDIR, &st))
-			own = dot ? realpath(dot, NULL) : NULL;
-		else if (is(top, ".git", S_IFREG, &st))
-			own = hull_git_path_in(top, ".git", "gitdir: ");
-		else if (is(top, "HEAD", S_IFREG, &st) && is(top, "objects", S_IFDIR, &st) &&
-			 is(top, "refs", S_IFDIR, &st))
-			own = strdup(top);
+		r = hull_git_repository(top, &w, err);
 		char *slash = strrchr(top, '/');
-		if (own || !slash || slash == top)
+		if (r != 0 || !slash || slash == top)
 			break;
 		*slash = '\0';
 	}
+	if (r < 0)
+		return r;
+	if (top && !w.own) {
+		free(top);
+		top = strdup(dir);
+	}
 	if (!top)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	if (!own && !(free(top), top = strdup(dir)))
 		return hull_fail(err, -ENOMEM, "out of memory");
 	if (stat(top, &c->top) < 0)
 		return hull_fail_errno(err, "%s", top);
-	_cleanup_free_ char *common = own ? hull_git_path_in(own, "commondir", "") : NULL;
-	if (own && !common)
-		common = strdup(own);
+	const char *own = w.own, *common = w.common;
 	add(c, strdup(top), true, false);
 	if (own && (writes || !covered(own, top)))
 		add(c, strdup(own), true, writes);
-	if (common && (writes || !covered(common, top)) && !covered(common, own))
+	if (own && common && (writes || !covered(common, top)) && !covered(common, own))
 		add(c, strdup(common), true, writes);
 	if (common)
 		add_alternates(c, common);
@@ -269,6 +268,8 @@ int hull_git_start(const char *dir, bool writes, const char *const *args, int in
 		return r;
 	add_system(&c, git);
 	add_configuration(&c);
+	if (c.full)
+		return hull_fail(err, -E2BIG, "git in %s needs more than %d directories and files", real, BINDS_MAX);
 	const struct hull_jail jail = {.dir = "/usr",
 				       .binds = c.binds,
 				       .bind_count = c.count,

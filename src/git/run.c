@@ -117,8 +117,8 @@ static int complain(struct hull_buf *words, bool cut, int code, struct hull_erro
 	return code;
 }
 
-/* Started already: wait for it. Takes over `pidfd` and the reading ends. */
-static int finish(pid_t pid, int pidfd, int out_fd, struct hull_buf *out, int words_fd, struct hull_error *err)
+/* Started already: wait for it. Takes over `pidfd` and the reading ends. `end` is the signal that ends it early. */
+static int finish(pid_t pid, int pidfd, int end, int out_fd, struct hull_buf *out, int words_fd, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf said = {0};
 	struct taken from = {.fd = out_fd, .into = out, .most = HULL_GIT_OUT_MAX};
@@ -128,7 +128,7 @@ static int finish(pid_t pid, int pidfd, int out_fd, struct hull_buf *out, int wo
 	hull_closep(&words.fd);
 	close(pidfd);
 	if (r < 0)
-		kill(pid, SIGTERM);
+		kill(pid, end);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return hull_fail_errno(err, "waiting for git");
@@ -178,7 +178,8 @@ static int run_jailed(const char *dir, bool writes, const char *const *args, int
 	hull_closep(&p.words[1]);
 	p.out[1] = p.words[1] = -1;
 	struct hull_buf none = {0};
-	r = finish(pid, pidfd, hull_steal_fd(&p.out[0]), out ? out : &none, hull_steal_fd(&p.words[0]), err);
+	/* Init of its pid namespace, which no other signal reaches. */
+	r = finish(pid, pidfd, SIGKILL, hull_steal_fd(&p.out[0]), out ? out : &none, hull_steal_fd(&p.words[0]), err);
 	hull_buf_free(&none);
 	return r;
 }
@@ -223,5 +224,5 @@ int hull_git_run_here(const char *const *args, int in_fd, struct hull_buf *out, 
 	hull_closep(&p.out[1]);
 	hull_closep(&p.words[1]);
 	p.out[1] = p.words[1] = -1;
-	return finish(pid, pidfd, hull_steal_fd(&p.out[0]), out, hull_steal_fd(&p.words[0]), err);
+	return finish(pid, pidfd, SIGTERM, hull_steal_fd(&p.out[0]), out, hull_steal_fd(&p.words[0]), err);
 }

@@ -3,7 +3,8 @@
  *
  * The `.git` file may have been written by an agent that had this directory as its workspace, so it is believed only
  * when the repository it names knows a worktree here: that part an agent could not write, unless the repository is its
- * own. No git is run: it would obey the configuration it finds. */
+ * own. The same holds for everything that leads out of a work tree: the `.git` of a submodule, whose repository has the
+ * way back in core.worktree; a symlink; a `commondir`. No git is run: it would obey the configuration it finds. */
 #include "git/internal.h"
 
 #include "base/cleanup.h"
@@ -15,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+enum { CONFIG_MAX = 1 << 20 };
 
 char *hull_git_path_in(const char *dir, const char *name, const char *prefix)
 {
@@ -72,4 +75,102 @@ void hull_git_worktree_free(struct hull_git_worktree *w)
 	free(w->common);
 	free(w->own);
 	*w = (struct hull_git_worktree){0};
+}
+
+/* The last core.worktree of a configuration file, NULL when there is none. Owned by the caller. */
+static char *core_worktree(const char *own, const char *name)
+{
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	_cleanup_free_ char *file = hull_fmt("%s/%s", own, name);
+	char *found = NULL, *save = NULL;
+	struct stat st;
+	bool core = false;
+	if (!file || lstat(file, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    hull_read_file(AT_FDCWD, file, CONFIG_MAX, &text, NULL) < 0 || hull_buf_add(&text, "", 1) < 0)
+		return NULL;
+	for (char *l = strtok_r((char *)(uintptr_t)hull_buf_bytes(&text), "\r\n", &save); l;
+	     l = strtok_r(NULL, "\r\n", &save)) {
+		l += strspn(l, " \t");
+		if (*l == '[') {
+			core = strncasecmp(l, "[core]", 6) == 0;
+			continue;
+		}
+		if (!core || strncasecmp(l, "worktree", 8) != 0)
+			continue;
+		l += 8 + strspn(l + 8, " \t");
+		if (*l++ != '=')
+			continue;
+		l += strspn(l, " \t");
+		size_t n = strlen(l);
+		while (n && (l[n - 1] == ' ' || l[n - 1] == '\t'))
+			n--;
+		/* As git writes a path that has a ';' or '#'. */
+		if (n >= 2 && l[0] == '"' && l[n - 1] == '"') {
+			l++;
+			n -= 2;
+		}
+		free(found);
+		found = strndup(l, n);
+	}
+	return found;
+}
+
+/* Does the repository have its work tree at `top`? */
+static bool leads_back(const char *own, const char *top)
+{
+	static const char *const files[] = {"config.worktree", "config"};
+	for (size_t i = 0; i < 2; i++) {
+		_cleanup_free_ char *to = core_worktree(own, files[i]);
+		_cleanup_free_ char *path = to && to[0] != '/' ? hull_fmt("%s/%s", own, to) : to ? strdup(to) : NULL;
+		_cleanup_free_ char *real = path && *to ? realpath(path, NULL) : NULL;
+		if (to)
+			return hull_streq(real, top);
+	}
+	return false;
+}
+
+static bool inside(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+	return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+int hull_git_repository(const char *top, struct hull_git_worktree *out, struct hull_error *err)
+{
+	struct stat st;
+	_cleanup_free_ char *dot = hull_fmt("%s/.git", top);
+	*out = (struct hull_git_worktree){0};
+	if (!dot)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	bool there = lstat(dot, &st) == 0;
+	if (there && S_ISREG(st.st_mode)) {
+		int r = hull_git_worktree(top, out, err);
+		if (r != 0)
+			return r;
+	}
+	_cleanup_free_ char *own = NULL;
+	if (there && S_ISREG(st.st_mode))
+		own = hull_git_path_in(top, ".git", "gitdir: ");
+	else if (there && stat(dot, &st) == 0 && S_ISDIR(st.st_mode))
+		own = realpath(dot, NULL);
+	else if (!there && has(top, "HEAD", S_IFREG) && has(top, "objects", S_IFDIR) && has(top, "refs", S_IFDIR))
+		own = strdup(top);
+	else if (!there)
+		return 0;
+	if (!own)
+		return hull_fail(err, -EINVAL, "%s leads to no repository", dot);
+	if (!inside(own, top) && !leads_back(own, top))
+		return hull_fail(err, -EINVAL,
+				 "%s leads to the repository %s, which does not have its work tree here. If it is "
+				 "yours, `git config --file '%s/config' core.worktree '%s'` says so",
+				 dot, own, own, top);
+	_cleanup_free_ char *named = hull_git_path_in(own, "commondir", "");
+	if (named && !inside(named, top) && !inside(named, own))
+		return hull_fail(err, -EINVAL, "%s/commondir leads to the repository %s, which knows no worktree at %s",
+				 own, named, top);
+	out->common = named ? hull_steal_ptr(named) : strdup(own);
+	if (!out->common)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	out->own = hull_steal_ptr(own);
+	return 1;
 }

@@ -21,7 +21,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
-enum { BINDS_MAX = 32 };
+enum { BINDS_MAX = 40 };
 
 /* b->fd itself will not do: it belongs to the mount namespace of the parent, of which nothing can be cloned here. So
  * the path is gone again, and has to lead to the same thing. */

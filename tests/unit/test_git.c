@@ -163,6 +163,54 @@ static void test_worktree(void **state)
 	      "-D linked");
 }
 
+/* No file in a work tree opens a repository of the user's that is somewhere else. */
+static void test_leads_back(void **state)
+{
+	static const char *const traps[] = {
+		"echo \"gitdir: $PWD/private/.git\" >trap/.git",
+		"echo 'gitdir: ../private/.git' >trap/.git",
+		"ln -s ../private/.git trap/.git",
+		"echo \"gitdir: $PWD/private/.git\" >trap/x; ln -s x trap/.git",
+		"git init -q trap; echo \"$PWD/private/.git\" >trap/.git/commondir",
+		"git init -q --bare trap; echo \"$PWD/private/.git\" >trap/commondir",
+		"git init -q --separate-git-dir=trap/g trap; echo \"$PWD/private/.git\" >trap/g/commondir",
+		"mkdir -p trap/g/worktrees/x; cp private/.git/HEAD trap/g/worktrees/x; "
+		"echo \"$PWD/private/.git\" >trap/g/worktrees/x/commondir; "
+		"echo \"$PWD/trap/.git\" >trap/g/worktrees/x/gitdir; echo 'gitdir: g/worktrees/x' >trap/.git",
+	};
+	_cleanup_free_ char *trap = path("trap"), *below = path("trap/below"), *outer = path("outer");
+	_cleanup_free_ char *module = path("outer/m od"), *apart = path("apart");
+	struct hull_git_repo repo;
+	shell("git init -q private; cd private; echo secret >s; git add s; git commit -qm secret; cp .git/config "
+	      "../config-before");
+	for (size_t i = 0; i < sizeof traps / sizeof *traps; i++) {
+		shell("mkdir trap; %s; mkdir -p trap/below", traps[i]);
+		if (hull_git_inspect(trap, &repo, &err) != -EINVAL || hull_git_inspect(below, &repo, &err) != -EINVAL)
+			fail_msg("%s", traps[i]);
+		assert_true(hull_git_send(trap, 1, &err) < 0);
+		assert_true(hull_git_remote_add(trap, "box", &err) < 0);
+		assert_non_null(strstr(err.msg, trap));
+		shell("cmp private/.git/config config-before; rm -rf trap");
+	}
+	/* A repository that names this place: a submodule, one that is kept apart. */
+	shell("git init -q outer; cd outer; git -c protocol.file.allow=always submodule --quiet add ../private 'm od'");
+	assert_int_equal(hull_git_inspect(module, &repo, &err), 0);
+	assert_string_equal(repo.top, module);
+	hull_git_repo_free(&repo);
+	assert_int_equal(hull_git_remote_add(module, "box", &err), 0);
+	shell("cd 'outer/m od'; [ \"$(git remote get-url hull-box)\" = hull::box ]");
+	assert_int_equal(hull_git_inspect(outer, &repo, &err), 0);
+	assert_true(repo.submodules);
+	hull_git_repo_free(&repo);
+	shell("git init -q --separate-git-dir='elsewhere; x' apart");
+	assert_int_equal(hull_git_inspect(apart, &repo, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "core.worktree"));
+	shell("git config --file 'elsewhere; x/config' core.worktree \"$PWD/apart\"");
+	assert_int_equal(hull_git_inspect(apart, &repo, &err), 0);
+	hull_git_repo_free(&repo);
+	shell("rm -rf private outer apart 'elsewhere; x' config-before");
+}
+
 static void test_stream(void **state)
 {
 	_cleanup_free_ char *r = path("r"), *empty = path("empty"), *wt = path("wt"), *shallow = path("shallow");
@@ -229,6 +277,21 @@ static void test_remote(void **state)
 	      "2>/dev/null");
 }
 
+/* Everything that git needs is there, when it is as much as is looked for. */
+static void test_many_files(void **state)
+{
+	_cleanup_free_ char *r = path("many");
+	unsetenv("XDG_CONFIG_HOME");
+	shell("git init -q many; for i in 1 2 3 4 5 6 7 8; do git init -q --bare alt$i; echo $PWD/alt$i/objects "
+	      ">>many/.git/objects/info/alternates; touch .gitconfig-$i; done; mkdir -p .config/git; "
+	      "for i in 1 2 3 4 5 6 7; do touch .config/git/config-$i; done; "
+	      "printf '[include]\npath = config-7\n' >.config/git/config; git config --global --unset user.name; "
+	      "printf '[user]\nname = Seven\n' >.config/git/config-7");
+	_cleanup_free_ char *text = stream_of(r);
+	shell("rm -rf .config .gitconfig-* alt? many; git config --global user.name 'A B'");
+	assert_non_null(strstr(text, "\nname Seven\n"));
+}
+
 static void check_list(const char *text, const char *expected)
 {
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
@@ -268,9 +331,9 @@ static void test_status(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_urls),     cmocka_unit_test(test_inspect), cmocka_unit_test(test_stream),
-		cmocka_unit_test(test_worktree), cmocka_unit_test(test_remote),  cmocka_unit_test(test_list),
-		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_urls),     cmocka_unit_test(test_inspect),    cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_worktree), cmocka_unit_test(test_remote),     cmocka_unit_test(test_list),
+		cmocka_unit_test(test_status),   cmocka_unit_test(test_leads_back), cmocka_unit_test(test_many_files),
 	};
 	if (system("git --version >/dev/null 2>&1") != 0) {
 		puts("1..0 # SKIP no git");
