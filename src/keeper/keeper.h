@@ -367,7 +367,7 @@ void shares_close(struct keeper *k);
 /* The guest opened a SHARE stream; answered MOUNTED, or UNMOUNTED. */
 void share_opened(struct keeper *k, struct link *l, uint32_t stream, const uint8_t *args, size_t len);
 void shares_answered(struct keeper *k, bool mounted, struct hull_cur *cur);
-/* On a running sandbox. 0 = under way, service_mounted() tells how it went; share_unmount: 1 = done. */
+/* On a running sandbox. 0 = under way, service_mounted() tells how it went. */
 int share_mount(struct keeper *k, const char *path, enum share_mode mode, struct hull_error *err);
 int share_unmount(struct keeper *k, const char *path, bool force, struct hull_error *err);
 json_t *shares_list(struct keeper *k);
@@ -569,6 +569,8 @@ void keeper_run(struct keeper *k);
 int keeper_save(struct keeper *k, const char *state, const char *reason);
 /* Write that it runs, off the loop. With `mount`, who waits for that path is answered once that is done. */
 void keeper_save_later(struct keeper *k, const char *mount);
+/* Is somebody still to be answered for this path? */
+bool record_awaited(const struct keeper *k, const char *path);
 void record_free(struct keeper *k); /* no write is in flight */
 
 void keeper_machine_runs(struct keeper *k);

@@ -138,6 +138,19 @@ void keeper_save_later(struct keeper *k, const char *mount)
 		fly(k);
 }
 
+static bool holds(char *const *list, const char *path)
+{
+	for (size_t i = 0; list && list[i]; i++)
+		if (strcmp(list[i], path) == 0)
+			return true;
+	return false;
+}
+
+bool record_awaited(const struct keeper *k, const char *path)
+{
+	return holds(k->record.mounts, path) || holds(k->record.next_mounts, path);
+}
+
 void record_free(struct keeper *k)
 {
 	struct record *r = &k->record;

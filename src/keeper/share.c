@@ -640,6 +640,8 @@ void shares_answered(struct keeper *k, bool mounted, struct hull_cur *cur)
 int share_mount(struct keeper *k, const char *path, enum share_mode mode, struct hull_error *err)
 {
 	struct mount *m = find(k, path);
+	if (record_awaited(k, path))
+		return hull_fail(err, -EAGAIN, "%s is just being mounted or unmounted", path);
 	if (!k->share_spawn || !k->guest.configured || k->phase >= PHASE_STOPPING)
 		return hull_fail(err, -EAGAIN, "the sandbox is not up");
 	if (m && m->state == GONE) {
@@ -668,12 +670,14 @@ int share_mount(struct keeper *k, const char *path, enum share_mode mode, struct
 int share_unmount(struct keeper *k, const char *path, bool force, struct hull_error *err)
 {
 	struct mount *m = find(k, path);
+	if (record_awaited(k, path))
+		return hull_fail(err, -EAGAIN, "%s is just being mounted or unmounted", path);
 	if (!m)
 		return hull_fail(err, -ENOENT, "%s is not mounted in this sandbox", path);
 	if (m->state == GONE) {
 		mount_free(m);
 		share_forget(k, path);
-		return 1;
+		return 0;
 	}
 	if (m->state != MOUNTED)
 		return hull_fail(err, -EAGAIN, "%s is just being mounted or unmounted", path);
