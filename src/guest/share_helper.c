@@ -134,11 +134,7 @@ static void announce(enum hull_share_event event, bool directory, int dir, const
 			announce_content(dir, path);
 		break;
 	case HULL_SHARE_DELETED:
-		/* Refused when something of that name is here again and our kernel has not been told yet that what it
-		 * has under it is old. Every try is a round trip, in which the notifier has its turn. */
-		for (int i = 0; i < HULL_SHARE_REMOVAL_TRIES; i++)
-			if (unlinkat(dir, path, directory ? AT_REMOVEDIR : 0) == 0 || errno != EBUSY)
-				break;
+		unlinkat(dir, path, directory ? AT_REMOVEDIR : 0);
 		break;
 	case HULL_SHARE_MODIFIED:
 		announce_content(dir, path);

@@ -365,7 +365,7 @@ bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool 
 uint64_t share_announced_node(struct hull_share *sh, uint64_t dir, const char *name);
 void share_announced_show(struct hull_share *sh, uint64_t dir, const char *name);
 bool share_announced_shown(struct hull_share *sh, uint64_t dir, const char *name);
-/* It was refused: false when it is not to be asked for again, and forgotten. */
+/* It was asked for too early: true the first time, when it is to be asked for again; else it is forgotten. */
 bool share_announced_again(struct hull_share *sh, uint64_t dir, const char *name);
 void share_announced_clear(struct hull_share *sh);
 /* The guest is told that dir, which is watched, has no such name: for how many seconds it may believe that. */

@@ -326,8 +326,10 @@ static int announce_removal(struct share_req *r, struct share_inode *dir, const 
 	int e = fd < 0 ? fd : share_identify(r->sh, fd, name, &st);
 	if (fd >= 0)
 		share_unpin(r->sh, dir);
+	/* Its kernel may not have been told yet that what it has under the name is old, and has asked nothing. ESTALE
+	 * makes it look the name up and try again, once. */
 	if (e == 0 && share_announced_again(r->sh, dir->id, name))
-		return -EBUSY;
+		return -ESTALE;
 	share_announced(r->sh, dir->id, name, false, true);
 	return e == 0 ? -EBUSY : e == -ENOENT ? 0 : e;
 }

@@ -14,7 +14,7 @@ struct pending {
 	char *name;    /* NULL = free */
 	int32_t next;  /* in its bucket */
 	uint8_t flags; /* CREATED, DIRECTORY, SHOWN */
-	uint8_t tries;
+	bool tried;    /* its removal was asked for once, too early */
 	uint64_t node; /* of the file that had it, 0 = none that the guest knows */
 	int64_t when;
 };
@@ -122,8 +122,10 @@ bool share_announced_again(struct hull_share *sh, uint64_t dir, const char *name
 	struct share_pendings *p = sh->pendings;
 	pthread_mutex_lock(&p->lock);
 	struct pending *e = find(p, dir, name, false);
-	bool again = e && e->node && ++e->tries < HULL_SHARE_REMOVAL_TRIES;
-	if (e && !again)
+	bool again = e && e->node && !e->tried;
+	if (again)
+		e->tried = true;
+	else if (e)
 		drop(p, e);
 	pthread_mutex_unlock(&p->lock);
 	return again;
@@ -150,7 +152,7 @@ bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool 
 	if (e && node) {
 		e->node = node; /* it came and went again: what went last */
 		e->flags &= (uint8_t)~SHOWN;
-		e->tries = 0;
+		e->tried = false;
 	} else if (!e) {
 		e = &p->ring[p->at++ % RING];
 		char *copy = strdup(name);

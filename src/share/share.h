@@ -108,8 +108,6 @@ enum {
 struct hull_share_looked {
 	uint64_t node, count;
 };
-/* An announcer asks again this often to remove a name, before it takes EBUSY for an answer. */
-enum { HULL_SHARE_REMOVAL_TRIES = 4 };
 /* A request whose number (`unique`) is 0 gets no reply: a relay may answer RELEASE itself.
  *
  * The relay marks the announcer's requests in the last two bytes of the header, which the guest's kernel leaves 0. It

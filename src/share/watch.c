@@ -82,10 +82,13 @@ void share_watch_init(struct hull_share *sh)
 	pthread_mutex_init(&n->lock, NULL);
 	n->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	n->fan = -1;
-	if (!sh->config.no_watch && share_fs_reports(sh, sh->config.root_fd))
-		n->fan = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_DFID_NAME |
-					       FAN_REPORT_FID,
-				       O_RDONLY | O_CLOEXEC);
+	if (sh->config.no_watch || !share_fs_reports(sh, sh->config.root_fd))
+		return;
+	const unsigned flags = FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_DFID_NAME | FAN_REPORT_FID;
+	/* Since Linux 5.17 a name that comes or goes is told with the file that has, or had, it. */
+	n->fan = fanotify_init(flags | FAN_REPORT_TARGET_FID, O_RDONLY | O_CLOEXEC);
+	if (n->fan < 0)
+		n->fan = fanotify_init(flags, O_RDONLY | O_CLOEXEC);
 }
 
 void share_watch_free(struct hull_share *sh)
@@ -326,8 +329,10 @@ static uint64_t replaced(struct hull_share *sh, const struct share_inode *dir, c
 	return node;
 }
 
-/* The node of what has the name, 0 = the guest knows none. */
-static uint64_t on_name(struct hull_share *sh, struct share_inode *dir, const char *name, uint64_t mask)
+/* The node of what has the name, 0 = the guest knows none. `subject` (may be NULL) is what the event is about, as the
+ * guest knows it: by what name is not sure, when names change faster than they are told. */
+static uint64_t on_name(struct hull_share *sh, struct share_inode *dir, const char *name, uint64_t mask,
+			const struct share_inode *subject)
 {
 	struct share_stat st, again;
 	bool here = !strcmp(name, ".");
@@ -342,6 +347,10 @@ static uint64_t on_name(struct hull_share *sh, struct share_inode *dir, const ch
 	if (here)
 		drop_attr(sh, dir->id, false);
 	uint64_t old = mask & NAMES ? replaced(sh, dir, name, ino) : 0;
+	if (!old && subject && subject != ino && subject->type != S_IFDIR && mask & (FAN_DELETE | FAN_MOVED_FROM)) {
+		drop_attr(sh, subject->id, false);
+		old = subject->id;
+	}
 	bool over = old && e == 0 && !(mask & (FAN_DELETE | FAN_MOVED_FROM)); /* by a rename */
 	if (ino && mask & FAN_MOVED_TO)
 		share_inode_moved(sh, ino, dir, name);
@@ -506,14 +515,14 @@ static void on_event(struct hull_share *sh, const struct fanotify_event_metadata
 			snprintf(name, sizeof name, "%s", r.name);
 		}
 	}
-	uint64_t told = dir ? on_name(sh, dir, name, m->mask) : 0;
+	bool of_file = file.handle && !(m->mask & FAN_ONDIR);
+	size_t n = of_file ? share_inode_of_handle(sh, file.handle_type, file.handle, file.len, known,
+						   sizeof known / sizeof *known)
+			   : 0;
+	uint64_t told = dir ? on_name(sh, dir, name, m->mask, n ? known[0] : NULL) : 0;
 	share_inode_put(sh, dir);
-	if (!file.handle || !(m->mask & MARKED) || m->mask & FAN_ONDIR)
-		return;
-	size_t n = share_inode_of_handle(sh, file.handle_type, file.handle, file.len, known,
-					 sizeof known / sizeof *known);
 	while (n-- > 0) {
-		if (known[n]->id != told)
+		if (m->mask & MARKED && known[n]->id != told)
 			on_file(sh, known[n], m->mask);
 		share_inode_put(sh, known[n]);
 	}

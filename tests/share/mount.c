@@ -363,8 +363,7 @@ static int run_announcer(const char *target, int from)
 			if (directory)
 				rmdir(path);
 			else
-				for (int i = 0; i < HULL_SHARE_REMOVAL_TRIES && unlink(path) < 0 && errno == EBUSY; i++)
-					;
+				unlink(path);
 			break;
 		case 'm':
 			utimensat(AT_FDCWD, path, touch, AT_SYMLINK_NOFOLLOW);
