@@ -76,3 +76,33 @@ size_t share_byname(struct hull_share *sh, const struct share_inode *dir, const 
 	pthread_mutex_unlock(&sh->lock);
 	return n;
 }
+
+bool share_path(struct hull_share *sh, struct share_inode *dir, const char *name, char *out, size_t cap)
+{
+	size_t at = cap - 1;
+	bool fits = true;
+	out[at] = '\0';
+	pthread_mutex_lock(&sh->lock);
+	const char *part = name;
+	for (const struct share_inode *i = dir;; i = i->parent) {
+		size_t n = strlen(part);
+		if (n > 0) {
+			fits = at > n + 1;
+			if (!fits)
+				break;
+			if (out[at])
+				out[--at] = '/';
+			at -= n;
+			memcpy(out + at, part, n);
+		}
+		if (!i->parent) {
+			fits = i == sh->root;
+			break;
+		}
+		part = i->name;
+	}
+	pthread_mutex_unlock(&sh->lock);
+	if (fits)
+		memmove(out, out + at, cap - at);
+	return fits;
+}

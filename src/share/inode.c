@@ -304,6 +304,10 @@ struct share_inode *share_inode_get(struct hull_share *sh, uint64_t id)
 	pthread_mutex_lock(&sh->lock);
 	struct share_inode *ino = get_locked(sh, id);
 	pthread_mutex_unlock(&sh->lock);
+	if (ino && atomic_load(&ino->adopted) && share_prove(sh, ino) < 0) {
+		share_inode_put(sh, ino);
+		return NULL;
+	}
 	return ino;
 }
 
@@ -376,13 +380,13 @@ void share_inode_moved(struct hull_share *sh, struct share_inode *ino, struct sh
 	free_chain(sh, dead);
 }
 
-/* A new record, not hashed, unused yet; NULL when full. Under the lock. */
-static struct share_inode *add_locked(struct hull_share *sh, struct share_inode *parent, const char *name)
+/* A new record, not hashed, unused yet; id 0 = any. NULL when full. Under the lock. */
+static struct share_inode *add_locked(struct hull_share *sh, struct share_inode *parent, const char *name, uint64_t id)
 {
 	struct share_inode *ino = calloc(1, sizeof *ino);
 	char *copy = strdup(name);
 	if (ino)
-		ino->id = copy ? share_table_add(&sh->inodes, ino) : 0;
+		ino->id = !copy ? 0 : id ? share_table_put(&sh->inodes, id, ino) : share_table_add(&sh->inodes, ino);
 	if (!ino || ino->id == 0) {
 		free(copy);
 		free(ino);
@@ -400,13 +404,26 @@ struct share_inode *share_inode_phantom(struct hull_share *sh, struct share_inod
 					uint32_t type)
 {
 	pthread_mutex_lock(&sh->lock);
-	struct share_inode *ino = add_locked(sh, parent, name);
+	struct share_inode *ino = add_locked(sh, parent, name, 0);
 	if (ino) {
 		ino->key.dev = UINT64_MAX; /* no file is that one, so nothing is ever found under its name */
 		ino->type = type;
 		ino->lookups = ino->refs = 1;
 	}
 	pthread_mutex_unlock(&sh->lock);
+	return ino;
+}
+
+struct share_inode *share_inode_adopt(struct hull_share *sh, uint64_t id, struct share_inode *parent, const char *name,
+				      const struct share_key *key, uint32_t type)
+{
+	struct share_inode *ino = find_key(sh, key) ? NULL : add_locked(sh, parent, name, id);
+	if (!ino)
+		return NULL;
+	ino->key = *key;
+	ino->type = type;
+	atomic_store(&ino->adopted, true);
+	hash_add(sh, ino);
 	return ino;
 }
 
@@ -425,8 +442,9 @@ struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode 
 	}
 	if (ino) {
 		dead = move_locked(sh, ino, parent, name);
+		atomic_store(&ino->adopted, false); /* it is what it was said to be */
 	} else {
-		ino = add_locked(sh, parent, name);
+		ino = add_locked(sh, parent, name, 0);
 		if (!ino) {
 			pthread_mutex_unlock(&sh->lock);
 			return NULL;
@@ -719,36 +737,6 @@ int share_open_inode(struct hull_share *sh, struct share_inode *ino, int flags, 
 	}
 	share_at_put(sh, &at);
 	return fd;
-}
-
-bool share_path(struct hull_share *sh, struct share_inode *dir, const char *name, char *out, size_t cap)
-{
-	size_t at = cap - 1;
-	bool fits = true;
-	out[at] = '\0';
-	pthread_mutex_lock(&sh->lock);
-	const char *part = name;
-	for (const struct share_inode *i = dir;; i = i->parent) {
-		size_t n = strlen(part);
-		if (n > 0) {
-			fits = at > n + 1;
-			if (!fits)
-				break;
-			if (out[at])
-				out[--at] = '/';
-			at -= n;
-			memcpy(out + at, part, n);
-		}
-		if (!i->parent) {
-			fits = i == sh->root;
-			break;
-		}
-		part = i->name;
-	}
-	pthread_mutex_unlock(&sh->lock);
-	if (fits)
-		memmove(out, out + at, cap - at);
-	return fits;
 }
 
 uint32_t share_each_inode(struct hull_share *sh, uint32_t at, uint32_t max,

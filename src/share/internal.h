@@ -70,9 +70,11 @@ struct share_inode {
 	struct share_owner *owners;   /* its fcntl lock owners */
 	struct share_watch *watch;    /* directories: being watched */
 	bool watch_failed;
-	bool marked;    /* files: it is watched by itself */
-	bool loose;     /* files: it can be changed by a name that is not in a directory which is watched */
-	uint32_t asked; /* directories: LOOKUPs in it */
+	atomic_bool adopted; /* of the server before, and not found to be there yet (keep.c) */
+	atomic_bool rewatch; /* that one watched it, or marked it */
+	bool marked;         /* files: it is watched by itself */
+	bool loose;          /* files: it can be changed by a name that is not in a directory which is watched */
+	uint32_t asked;      /* directories: LOOKUPs in it */
 	/* Directories, of ahead_dir.c: the guest has looked into it, or what is in it was sent ahead; somebody sends
 	 * what is in those below it, how many of them at a time, and how far that is; how many in those below. */
 	bool looked, walking;
@@ -143,6 +145,7 @@ struct hull_share {
 	gid_t *groups;
 	int group_count;
 	uint64_t root_dev;
+	atomic_bool adopted;        /* the guest is to be told that all may have changed */
 	atomic_bool no_generations; /* seen a file system that has none */
 
 	struct share_table inodes, handles;
@@ -226,6 +229,9 @@ const void *share_args(struct share_req *r, size_t n);
 void share_table_init(struct share_table *t, uint32_t max);
 void share_table_free(struct share_table *t);
 uint64_t share_table_add(struct share_table *t, void *p); /* 0 when full or out of memory */
+/* Only in one that nothing was added to yet: with this very id, 0 when that cannot be; then `adopted`, once. */
+uint64_t share_table_put(struct share_table *t, uint64_t id, void *p);
+void share_table_adopted(struct share_table *t);
 void *share_table_get(const struct share_table *t, uint64_t id);
 void share_table_remove(struct share_table *t, uint64_t id);
 
@@ -237,11 +243,15 @@ void share_key_of(const struct share_stat *st, struct share_key *key);
 bool share_same(const struct share_key *a, const struct share_key *b);
 int share_inodes_init(struct hull_share *sh, struct hull_error *err);
 void share_inodes_free(struct hull_share *sh);
-struct share_inode *share_inode_get(struct hull_share *sh, uint64_t id); /* ref'd, or NULL */
+struct share_inode *share_inode_get(struct hull_share *sh,
+				    uint64_t id); /* ref'd, or NULL; may wait, see share_prove() */
 void share_inode_put(struct hull_share *sh, struct share_inode *ino);
 /* The guest learns that (parent, name) is what st describes: one more lookup; ref'd for the caller. NULL when full. */
 struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode *parent, const char *name,
 				      const struct share_stat *st);
+/* keep.c's, under the lock: what the guest knew before, not proved; unused. NULL when it cannot be one. */
+struct share_inode *share_inode_adopt(struct hull_share *sh, uint64_t id, struct share_inode *parent, const char *name,
+				      const struct share_key *key, uint32_t type);
 /* An inode that stands for something gone, for the announcer to remove; as share_inode_enter. */
 struct share_inode *share_inode_phantom(struct hull_share *sh, struct share_inode *parent, const char *name,
 					uint32_t type);
@@ -272,6 +282,12 @@ bool share_path(struct hull_share *sh, struct share_inode *dir, const char *name
 /* At most `max` inodes from `at` (0 = the first) on; where to go on, 0 when that was all. */
 uint32_t share_each_inode(struct hull_share *sh, uint32_t at, uint32_t max,
 			  void (*fn)(void *ctx, struct share_inode *ino), void *ctx);
+
+/* --- keep.c --- */
+/* Find what was adopted, and its ancestors, where it is said to be. 0, or -ESTALE and the like: not to be used. */
+int share_prove(struct hull_share *sh, struct share_inode *ino);
+/* From the watching thread: watch what the server before did. */
+void share_watch_again(struct hull_share *sh, struct share_inode *ino);
 
 /* --- byname.c: add and remove under the lock --- */
 void share_byname_add(struct hull_share *sh, struct share_inode *ino);

@@ -1,12 +1,15 @@
 /* hull-share: one mount of a sandbox, served. Started by hull-keeper in a jail that holds nothing but what it serves.
  *
- *     hull-share --root PATH [--ro] [--guard PATH]... [--control FD] [--uid N] [--gid N] [--keep-free BYTES]
+ *     hull-share --root PATH [--ro] [--guard PATH]... [--control FD] [--nodes FD] [--uid N] [--gid N]
+ *                [--keep-free BYTES]
  *
  * Its standard input is a socket that carries the FUSE messages both ways (share.h, the stream transport); it ends
  * when the socket does. In front of them come four bytes, little-endian: the process id of the guest's announcer.
  * FD is a socket of the keeper's (SOCK_SEQPACKET): each packet is one more path to guard, relative to the root; the
  * answer is a packet of four bytes, little-endian, 0 or an errno. A packet that is one zero byte asks for a sync
- * (hull_share_sync); the answer, when it is through, is the same.
+ * (hull_share_sync); the answer, when it is through, is the same. Two bytes, 0 and 'K': it is to write into the file
+ * --nodes what the guest knows (keep.c), for the next server of this path; the answer is two bytes, the first 0 when it
+ * has. The file is a length, u32, and so many bytes; what is in there at the start is what the server before wrote.
  * Before it reads a byte from it, it takes away from itself all system calls but those that serving takes (calls.c). It
  * is linked statically and executed by descriptor, so the jail need not show it any program or library. What it has to
  * say goes to standard error, the keeper's log. */
@@ -14,11 +17,14 @@
 #include "share/share.h"
 
 #include "base/cleanup.h"
+#include "base/buf.h"
 #include "base/bytes.h"
+#include "base/io.h"
 #include "base/text.h"
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/falloc.h>
 #include <linux/fuse.h>
 #include <pthread.h>
 #include <signal.h>
@@ -31,7 +37,8 @@ enum { GUARDS_MAX = 64, THREADS = 8 };
 struct arguments {
 	const char *root;
 	const char *guards[GUARDS_MAX];
-	uint32_t control; /* 0 = none */
+	uint32_t control; /* 0 = none; and this */
+	uint32_t nodes;
 	struct hull_share_config config;
 };
 
@@ -72,6 +79,8 @@ static int parse(char **argv, struct arguments *a, struct hull_error *err)
 			r = number(value, &a->config.guest_uid, err);
 		else if (!strcmp(*p, "--control"))
 			r = number(value, &a->control, err);
+		else if (!strcmp(*p, "--nodes"))
+			r = number(value, &a->nodes, err);
 		else if (!strcmp(*p, "--keep-free"))
 			r = keep_free(value, &a->config, err);
 		else if (!strcmp(*p, "--gid"))
@@ -132,10 +141,62 @@ static int greet(struct hull_share *share, struct hull_error *err)
 	return 0;
 }
 
+/* --- what the guest knows --- */
+
+static int pwrite_all(int fd, const uint8_t *p, size_t n, off_t at)
+{
+	while (n > 0) {
+		ssize_t w = pwrite(fd, p, n, at);
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w <= 0)
+			return w < 0 ? -errno : -EIO;
+		p += w;
+		at += w;
+		n -= (size_t)w;
+	}
+	return 0;
+}
+
+static int write_length(int fd, size_t n)
+{
+	const uint8_t raw[4] = {(uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16), (uint8_t)(n >> 24)};
+	return pwrite_all(fd, raw, sizeof raw, 0);
+}
+
+static int keep(struct hull_share *share, int fd)
+{
+	_cleanup_(hull_buf_free) struct hull_buf all = {0};
+	int r = fd > 0 ? hull_share_keep(share, &all) : -EBADF;
+	if (r == 0)
+		r = pwrite_all(fd, hull_buf_bytes(&all), all.len, 4);
+	return r < 0 ? r : write_length(fd, all.len);
+}
+
+/* What cannot be taken over the guest looks up again. */
+static void adopt(struct hull_share *share, int fd)
+{
+	uint8_t raw[4] = {0};
+	struct hull_error err = {0};
+	if (fd <= 0 || hull_pread_full(fd, raw, sizeof raw, 0) != (ssize_t)sizeof raw)
+		return;
+	struct hull_cur cur = hull_cur_make(raw, sizeof raw);
+	uint32_t n = hull_cur_le32(&cur);
+	if (n == 0 || n > HULL_SHARE_NODES_MAX)
+		return;
+	_cleanup_free_ uint8_t *bytes = malloc(n);
+	if (!bytes || hull_pread_full(fd, bytes, n, 4) != (ssize_t)n)
+		return;
+	if (hull_share_adopt(share, bytes, n, &err) < 0)
+		fprintf(stderr, "hull-share: %s\n", err.msg);
+	write_length(fd, 0);
+	fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)n + 4);
+}
+
 /* --- what the keeper wants while it serves --- */
 
 struct control {
-	int fd;
+	int fd, nodes;
 	struct hull_share *share;
 	pthread_t thread;
 	bool running;
@@ -154,6 +215,12 @@ static void *follow_control(void *arg)
 		path[n] = '\0';
 		if (n == 1 && !path[0]) {
 			hull_share_sync(c->share);
+			continue;
+		}
+		if (n == 2 && !path[0] && path[1] == 'K') {
+			const uint8_t kept[2] = {keep(c->share, c->nodes) < 0, 0};
+			if (write(c->fd, kept, sizeof kept) != (ssize_t)sizeof kept)
+				break;
 			continue;
 		}
 		struct hull_error err = {0};
@@ -207,8 +274,11 @@ static int serve(char **argv, struct hull_error *err)
 		r = hull_fail(err, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = hull_share_confine(err);
+	if (r == 0)
+		adopt(share, (int)a.nodes);
 	static struct control control;
 	control.fd = (int)a.control;
+	control.nodes = (int)a.nodes;
 	control.share = share;
 	if (r == 0)
 		r = control_start(&control, err);

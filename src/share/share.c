@@ -140,6 +140,8 @@ static void op_init(struct share_req *r)
 	out.max_pages = HULL_SHARE_MAX_WRITE / 4096;
 	out.time_gran = 1;
 	share_reply(r, 0, &out, sizeof out);
+	if (atomic_exchange(&sh->adopted, false))
+		share_notify_all(sh); /* of before */
 }
 
 static void op_forget(struct share_req *r)

@@ -23,6 +23,7 @@
 #ifndef HULL_SHARE_SHARE_H
 #define HULL_SHARE_SHARE_H
 
+#include "base/buf.h"
 #include "base/error.h"
 
 #include <linux/fuse.h>
@@ -180,6 +181,13 @@ int hull_share_new(const struct hull_share_config *config, struct hull_share **o
 /* One more `guarded` path, for good; from any thread, also while it serves: what the guest asks for after this has
  * returned is refused, descriptors that it has open included. */
 int hull_share_guard(struct hull_share *share, const char *path, struct hull_error *err);
+/* What the guest knows, for the next server of the same directory (keep.c): at most HULL_SHARE_NODES_MAX bytes, more is
+ * left out. From any thread. 0 or -ENOMEM. */
+enum { HULL_SHARE_NODES_MAX = 63 << 20 };
+int hull_share_keep(struct hull_share *share, struct hull_buf *out);
+/* Before it serves: take that over. The bytes may be damaged or hostile. 0 also when it is of no use here; -EBADMSG
+ * when it is damaged: nothing is taken over then. */
+int hull_share_adopt(struct hull_share *share, const void *p, size_t n, struct hull_error *err);
 /* Nothing may be running in it any more. */
 void hull_share_free(struct hull_share *share);
 

@@ -49,6 +49,37 @@ uint64_t share_table_add(struct share_table *t, void *p)
 	return (uint64_t)s->count << 32 | (i + 1);
 }
 
+uint64_t share_table_put(struct share_table *t, uint64_t id, void *p)
+{
+	uint32_t i = (uint32_t)id - 1, count = (uint32_t)(id >> 32);
+	if (i >= t->max || count == 0 || count > 0x7fffffff || (i < t->used && t->slots[i].p))
+		return 0;
+	if (i >= t->cap) {
+		uint32_t cap = i + 256 > 2 * t->cap ? i + 256 : 2 * t->cap;
+		struct share_slot *slots = reallocarray(t->slots, cap, sizeof *slots);
+		if (!slots)
+			return 0;
+		t->slots = slots;
+		t->cap = cap;
+	}
+	while (t->used <= i)
+		t->slots[t->used++] = (struct share_slot){.count = t->seed};
+	t->slots[i].p = p;
+	t->slots[i].count = count;
+	t->live++;
+	return id;
+}
+
+void share_table_adopted(struct share_table *t)
+{
+	t->free_head = NO_SLOT;
+	for (uint32_t i = t->used; i-- > 0;)
+		if (!t->slots[i].p) {
+			t->slots[i].next_free = t->free_head;
+			t->free_head = i;
+		}
+}
+
 static struct share_slot *slot_of(const struct share_table *t, uint64_t id)
 {
 	uint32_t i = (uint32_t)id - 1;

@@ -407,6 +407,7 @@ static void forget_one(void *ctx, struct share_inode *ino)
 		strncpy(name, ino->name, NAME_MAX);
 	}
 	pthread_mutex_unlock(&sh->lock);
+	share_watch_again(sh, ino); /* first: nothing can change in between unseen */
 	drop_attr(sh, ino->id, true);
 	if (parent)
 		expire_name(sh, parent, name);
