@@ -81,6 +81,7 @@ int keeper_init(struct keeper *k, struct hull_error *err)
 	uv_prepare_init(&k->loop, &k->prepare);
 	uv_timer_init(&k->loop, &k->timer);
 	uv_timer_init(&k->loop, &k->stats_timer);
+	k->nodes_fd = -1;
 	uv_timer_init(&k->loop, &k->sync_timer);
 	k->place_fd = -1;
 	list_init(&k->sync_now);

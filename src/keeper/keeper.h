@@ -352,7 +352,8 @@ enum share_mode { SHARE_WRITABLE, SHARE_READONLY, SHARE_GIT };
 /* What a server is to serve. */
 struct share_spec {
 	const char *path;
-	int fd; /* what is at the path, O_PATH */
+	int fd;    /* what is at the path, O_PATH */
+	int nodes; /* share_nodes.c; -1 = none. Borrowed */
 	bool readonly;
 	/* Below path, relative: read-only all the same; with a '/' behind it, a path that can be changed but keeps its
 	 * name, and so do all before it. */
@@ -383,6 +384,22 @@ struct sync_wait {
 bool share_sync(struct keeper *k, struct sync_wait *w, void (*passed)(struct sync_wait *w));
 void share_sync_cancel(struct sync_wait *w);
 void share_sync_answered(struct keeper *k); /* a server has, or is gone */
+
+/* --- share_nodes.c: what the guest knows of the workspace, beside its saved memory --- */
+
+/* The machine stands still: have every server write it down. How many were asked; done() is called when all have
+ * answered, unless it was none. After share_nodes_late() nobody is waited for. */
+unsigned share_nodes_ask(struct keeper *k, void (*done)(struct keeper *k));
+void share_nodes_late(struct keeper *k);
+/* What they wrote, for a worker: how many. nodes is to be freed in any case. */
+struct share_nodes {
+	char *path;
+	int fd;
+};
+size_t share_nodes_collect(struct keeper *k, struct share_nodes **nodes);
+void share_nodes_free(struct share_nodes *nodes, size_t n);
+/* 1, or 0 when there was nothing to write. From any thread. */
+int share_nodes_write(const struct share_nodes *nodes, size_t n, int to, struct hull_error *err);
 
 /* --- share_place.c: what is at the paths on the host --- */
 
@@ -546,6 +563,9 @@ struct keeper {
 			   struct hull_jailed *child, struct hull_error *err);
 	struct node links_dirty, clients, relays, pending, waiters, docker_conns, jobs, mounts;
 	size_t mount_count;
+	int nodes_fd;         /* what was kept beside the memory that is restored; -1 = nothing */
+	unsigned nodes_asked; /* servers that have not answered */
+	void (*nodes_done)(struct keeper *k);
 	struct clone *clone; /* while it is being made */
 	size_t client_count, spare_count, stream_count, pending_bytes, waiter_count, docker_count, job_count;
 	unsigned sessions;    /* exec streams of clients, and jobs */

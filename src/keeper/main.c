@@ -178,7 +178,9 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 	}
 	k->share_spawn = share_child_spawn;
 	k->gateway_start = gateway_child_start;
+	restore_nodes(k);
 	r = shares_start(k, err);
+	hull_closep(&k->nodes_fd);
 	/* A port that cannot be had is known before the machine runs; without ports there is nothing to wait for, and
 	 * the gateway starts beside the machine. */
 	if (r == 0 && k->sb.ports && k->sb.ports[0] && (r = gateway_open(k, err)) == 0)

@@ -61,6 +61,22 @@ static int check_shape(const struct keeper *k, const struct hull_snapshot *s, st
 	return hull_fail(err, -ENOTSUP, "it was saved from a machine of another size than this one, or another image");
 }
 
+void restore_nodes(struct keeper *k)
+{
+	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
+	struct hull_error err = {0};
+	/* No workspace, nothing to know; and what a template says, which may be a stranger's, is not asked for. */
+	if (!k->restore || !k->sb.paths || !k->sb.paths[0] || hull_starts(k->restore, "templates/"))
+		return;
+	_cleanup_free_ char *dir = hull_fmt("%s/%s", k->paths.home, k->restore);
+	if (!dir || hull_snapshot_load(dir, &s, &err) < 0 || !hull_streq(s.digest, k->sb.restore_id) ||
+	    !json_object_get(s.files, HULL_SNAPSHOT_NODES))
+		return;
+	k->nodes_fd = hull_snapshot_open(dir, &s, HULL_SNAPSHOT_NODES, NULL, &err);
+	if (k->nodes_fd < 0)
+		hull_log("what stood in the workspace has to be entered anew: %s", err.msg);
+}
+
 static int open_all(struct keeper *k, const char *dir, const char *identity, const char *accel,
 		    void (*stage)(const char *text), struct restore *out, struct hull_error *err)
 {

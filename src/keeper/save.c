@@ -34,7 +34,7 @@
 #include <sys/stat.h>
 
 enum stage { BASE, QUIET, PAUSE, COPY, DISK, KEPT, FINISH, GIVE_UP };
-enum { QUIET_TIMEOUT_MS = 60 * 1000, DISK_INDEX = 1 /* of the sandbox's in machine.c */ };
+enum { QUIET_TIMEOUT_MS = 60 * 1000, NODES_MS = 5000, DISK_INDEX = 1 /* of the sandbox's in machine.c */ };
 
 struct save {
 	struct keeper *k;
@@ -57,9 +57,11 @@ struct save {
 	pid_t pid;
 	uint64_t size, copied, merged;
 	uint64_t paused_ns, resumed_ns;
-	bool copying, devicing, beginning; /* COPY waits for all to be false */
-	bool stopped;                      /* the machine stands still, because of us or of a full disk */
-	bool failed;                       /* err says how */
+	bool copying, devicing, beginning, asking; /* COPY waits for all to be false */
+	struct share_nodes *nodes;                 /* of the workspace's servers */
+	size_t node_count;
+	bool stopped; /* the machine stands still, because of us or of a full disk */
+	bool failed;  /* err says how */
 	bool worker_failed;
 	struct hull_error err, worker_err;
 	struct hull_snapshot about;
@@ -79,6 +81,9 @@ static void release(struct save *s)
 	hull_closep(&s->new_disk);
 	hull_closep(&s->kept);
 	hull_disk_map_free(&s->map);
+	share_nodes_free(s->nodes, s->node_count);
+	s->nodes = NULL;
+	s->node_count = 0;
 	hull_scratch_drop(&s->scratch);
 	hull_snapshot_free(&s->about);
 	free(s->dir);
@@ -186,6 +191,20 @@ static void copy_disk(uv_work_t *work)
 	s->worker_failed = hull_disk_copy(s->disk, &s->map, s->new_disk, &s->stop, &s->worker_err) < 0;
 }
 
+static int write_nodes(struct save *s)
+{
+	_cleanup_free_ char *path = hull_fmt("%s/" HULL_SNAPSHOT_NODES, s->dir);
+	if (!path)
+		return hull_fail(&s->worker_err, -ENOMEM, "out of memory");
+	if (s->node_count == 0)
+		return 0;
+	_cleanup_close_ int fd = open_new(s->dir, HULL_SNAPSHOT_NODES, O_WRONLY, &s->worker_err);
+	int r = fd < 0 ? fd : share_nodes_write(s->nodes, s->node_count, fd, &s->worker_err);
+	if (r == 0)
+		unlink(path);
+	return r < 0 ? r : 0;
+}
+
 static void finish_files(uv_work_t *work)
 {
 	struct save *s = work->data;
@@ -193,6 +212,8 @@ static void finish_files(uv_work_t *work)
 	/* A pause has no copy of the disk: the sandbox's own is of this moment, and its memory fits no other. */
 	if (r == 0 && !s->with_disk && fsync(s->disk) < 0)
 		r = hull_fail_errno(&s->worker_err, "cannot write the disk");
+	if (r == 0)
+		r = write_nodes(s);
 	if (r == 0)
 		r = hull_snapshot_finish(s->dir, &s->about, &s->worker_err);
 	s->worker_failed = r < 0;
@@ -285,7 +306,7 @@ static void disk_copied(uv_work_t *work, int status)
 
 static void copied(struct save *s)
 {
-	if (s->copying || s->devicing || s->beginning)
+	if (s->copying || s->devicing || s->beginning || s->asking)
 		return;
 	if (failed(s)) {
 		fail(s);
@@ -352,6 +373,31 @@ void save_kept(struct keeper *k, const char *error)
 	}
 }
 
+static void nodes_there(struct keeper *k)
+{
+	struct save *s = k->machine ? k->machine->save : NULL;
+	if (!s || !s->asking)
+		return;
+	s->asking = false;
+	uv_timer_stop(&s->timer);
+	s->node_count = share_nodes_collect(k, &s->nodes);
+	copied(s);
+}
+
+static void on_nodes_late(uv_timer_t *timer)
+{
+	struct save *s = timer->data;
+	share_nodes_late(s->k);
+	nodes_there(s->k);
+}
+
+/* A template holds no workspace: who starts from it has another one, or none. */
+static bool is_template(const struct save *s)
+{
+	_cleanup_free_ char *templates = hull_fmt("%s/templates/", s->k->paths.home);
+	return !templates || hull_starts(s->dir, templates);
+}
+
 /* The machine stands still. */
 static void begin_copy(struct save *s)
 {
@@ -371,6 +417,9 @@ static void begin_copy(struct save *s)
 	}
 	s->copying = s->devicing = true;
 	s->beginning = keep;
+	s->asking = !is_template(s) && share_nodes_ask(s->k, nodes_there) > 0;
+	if (s->asking)
+		uv_timer_start(&s->timer, on_nodes_late, NODES_MS, 0);
 	s->work.data = s;
 	uv_queue_work(&s->k->loop, &s->work, copy_own, own_copied);
 }

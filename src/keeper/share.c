@@ -87,8 +87,10 @@ static void server_hang_up(struct server *sv)
 	uv_close((uv_handle_t *)&sv->control_socket, on_handle_closed);
 	close(fd);
 	close(sv->control);
+	hull_closep(&sv->nodes);
 	stream_reset(&sv->stream, ECONNRESET, "the server of this path has ended");
 	synced(sv);
+	share_nodes_answered(sv, false);
 	if (!sv->guarding)
 		return;
 	/* Should this path get another server, that one knows from its start. */
@@ -278,6 +280,10 @@ static void on_control(uv_poll_t *poll, int status, int events)
 		synced(sv);
 		return;
 	}
+	if (n == 2 && sv->keeping) {
+		share_nodes_answered(sv, raw[0] == 0);
+		return;
+	}
 	if (n != (ssize_t)sizeof(raw) || (!m && !sv->unclaimed)) {
 		server_hang_up(sv);
 		return;
@@ -325,10 +331,12 @@ static int server_start(struct mount *m, struct hull_error *err)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	sv->k = k;
 	sv->stream.ops = &OPS;
+	sv->nodes = share_nodes_new(m);
 	int r = guards_of(m, &guards, err);
 	if (r == 0) {
 		const struct share_spec spec = {.path = m->path,
 						.fd = m->fd,
+						.nodes = sv->nodes,
 						.readonly = m->readonly,
 						.guards = (const char *const *)guards,
 						.guard_count = hull_strv_count(guards)};
@@ -336,6 +344,7 @@ static int server_start(struct mount *m, struct hull_error *err)
 	}
 	hull_strv_free(guards);
 	if (r < 0) {
+		hull_closep(&sv->nodes);
 		free(sv);
 		return r;
 	}
@@ -356,6 +365,7 @@ static int server_start(struct mount *m, struct hull_error *err)
 			close(fds[i]);
 		}
 		sv->fd = -1;
+		hull_closep(&sv->nodes);
 		if (!made)
 			free(sv);
 		return hull_fail(err, r, "cannot watch a server: %s", uv_strerror(r));

@@ -48,8 +48,8 @@ static int open_program(struct hull_error *err)
 int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, int *control, struct hull_jailed *child,
 		      struct hull_error *err)
 {
-	char uid[16], gid[16], number[16], keep[24];
-	char *argv[2 * GUARDS_MAX + 14];
+	char uid[16], gid[16], number[16], nodes[16], keep[24];
+	char *argv[2 * GUARDS_MAX + 16];
 	size_t n = 0;
 	struct stat st;
 	int ends[2], control_ends[2];
@@ -96,6 +96,12 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 	snprintf(number, sizeof(number), "%d", their_control);
 	argv[n++] = "--control";
 	argv[n++] = number;
+	int fds[2] = {their_control, spec->nodes};
+	if (spec->nodes >= 0) {
+		snprintf(nodes, sizeof(nodes), "%d", spec->nodes);
+		argv[n++] = "--nodes";
+		argv[n++] = nodes;
+	}
 	const char *keep_free = getenv("HULL_KEEP_FREE");
 	if (keep_free && keep_free[0]) {
 		uint64_t bytes = 0;
@@ -122,8 +128,8 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 		.need_proc = true,
 		.need_fanotify = true,
 		.threads_only = true,
-		.fds = &their_control,
-		.fd_count = 1,
+		.fds = fds,
+		.fd_count = spec->nodes >= 0 ? 2 : 1,
 		.stdin_fd = theirs,
 		.stdout_fd = -1,
 		.stderr_fd = k->keeper_log.fd,

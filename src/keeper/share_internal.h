@@ -17,9 +17,12 @@ struct server {
 	unsigned handles; /* of the loop that hold on to this */
 	int fd;           /* -1 = closed, and so is control */
 	int control;
-	struct mount *guarding; /* what it was told to guard and has not answered yet; NULL = nothing */
-	unsigned unclaimed;     /* answers to come that nobody waits for any more */
-	bool syncing, late;     /* asked for a sync (share_sync.c), which nobody waits for any more */
+	struct mount *guarding;  /* what it was told to guard and has not answered yet; NULL = nothing */
+	unsigned unclaimed;      /* answers to come that nobody waits for any more */
+	bool syncing, late;      /* asked for a sync (share_sync.c), which nobody waits for any more */
+	int nodes;               /* share_nodes.c: shared with it; -1 = none. Closed with fd */
+	bool keeping, keep_late; /* asked what the guest knows, which nobody waits for any more */
+	bool kept;               /* and it is in `nodes` */
 	int watching;
 	struct hull_jailed child;
 	bool exited;
@@ -48,5 +51,9 @@ struct mount {
 
 /* What is at a path, O_PATH, without following a symlink anywhere on the way. */
 int share_open_path(const char *path, struct stat *st, struct hull_error *err);
+
+/* share_nodes.c. For a new server of m, with what was kept for it; -1 = it does without. */
+int share_nodes_new(const struct mount *m);
+void share_nodes_answered(struct server *sv, bool kept);
 
 #endif

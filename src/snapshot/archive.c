@@ -243,6 +243,9 @@ static int get_header(struct reader *r, const char *dir, struct hull_snapshot *s
 		else if (fd < 0 || ftruncate(fd, (off_t)json_integer_value(size)) < 0)
 			rc = hull_fail_errno(r->err, "cannot make %s", hull_snapshot_files[i]);
 	}
+	/* It says which files of the host to look for: nobody else's is believed. */
+	if (rc == 0 && json_object_get(json_object_get(j, "files"), HULL_SNAPSHOT_NODES))
+		rc = damaged(r, "a template knows of no workspace");
 	json_decref(j);
 	return rc < 0 ? rc : hull_snapshot_load(dir, s, r->err);
 }

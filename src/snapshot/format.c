@@ -14,7 +14,8 @@
 
 enum { CPUS_MAX = 1024 };
 
-const char *const hull_snapshot_files[] = {HULL_SNAPSHOT_MEMORY, HULL_SNAPSHOT_DEVICE, HULL_SNAPSHOT_DISK, NULL};
+const char *const hull_snapshot_files[] = {HULL_SNAPSHOT_MEMORY, HULL_SNAPSHOT_DEVICE, HULL_SNAPSHOT_DISK,
+					   HULL_SNAPSHOT_NODES, NULL};
 
 void hull_snapshot_free(struct hull_snapshot *s)
 {
@@ -55,7 +56,8 @@ static int hash_file(const char *dir, const char *name, json_t *files, struct hu
 	char hex[65];
 	uint64_t stored;
 	struct stat st;
-	if (fd < 0 && errno == ENOENT && strcmp(name, HULL_SNAPSHOT_DISK) == 0)
+	bool optional = strcmp(name, HULL_SNAPSHOT_DISK) == 0 || strcmp(name, HULL_SNAPSHOT_NODES) == 0;
+	if (fd < 0 && errno == ENOENT && optional)
 		return 0;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return hull_fail_errno(err, "cannot open %s/%s", dir, name);

@@ -6,6 +6,8 @@
  *   memory          the guest's RAM, sparse: what is zero is a hole
  *   device          the state of everything else of the machine, as the engine writes it
  *   disk.img        the sandbox's disk of the same instant; absent where the sandbox's own disk is that (a pause)
+ *   nodes           what the guest knows of its workspace (keeper/share_nodes.c); absent when it has none, and so
+ *                   in every template
  *   verified        which files were found good when: remembered so that a start does not read gigabytes
  *
  *   $HULL_HOME/templates/KEY/                   made by Hull; KEY = 32 hex digits, see hull_template_key()
@@ -35,6 +37,7 @@ enum { HULL_SNAPSHOT_FORMAT = 2, HULL_KEY_HEX = 32, HULL_SNAPSHOT_JSON_MAX = 16 
 #define HULL_SNAPSHOT_MEMORY "memory"
 #define HULL_SNAPSHOT_DEVICE "device"
 #define HULL_SNAPSHOT_DISK   "disk.img"
+#define HULL_SNAPSHOT_NODES  "nodes"
 
 /* Strings owned. */
 struct hull_snapshot {

@@ -216,6 +216,42 @@ $fork" ]
 	[ "$(hull exec "$name" cat /proc/sys/kernel/random/boot_id)" != "$boot" ]
 }
 
+@test "snapshot: what stands in a workspace goes on after a pause and in a fork; a watch hears the host" {
+	local a n
+	a=st-$RANDOM
+	own "$a"
+	mkdir -p workspace/sub/deep
+	echo 1 >workspace/sub/deep/f
+	cp "$BATS_TEST_DIRNAME/stands.py" workspace/
+	hull create -q --name "$a" --cpus 1 -m 1g shell "$PWD/workspace"
+	# One that has its working directory there, and one that watches it and asks for nothing by itself.
+	hull exec -d "$a" sh -c 'cd sub/deep; while sleep 1; do cat f >/tmp/read 2>>/tmp/failed; done'
+	hull exec -d "$a" sh -c 'exec python3 stands.py sub/deep >/tmp/heard'
+	eventually 20 hull exec "$a" grep -q watching /tmp/heard
+	eventually 20 hull exec "$a" grep -qx 1 /tmp/read
+	hull pause -q "$a"
+	[ -s "$HULL_HOME/sandboxes/$a/frozen/nodes" ]
+	echo 2 >workspace/sub/deep/f
+	hull resume -q "$a"
+	eventually 20 hull exec "$a" grep -qx 2 /tmp/read
+	hull exec "$a" sh -c ': >/tmp/heard'
+	echo 3 >workspace/sub/deep/f
+	eventually 20 hull exec "$a" grep -q modified /tmp/heard
+	eventually 20 hull exec "$a" grep -qx 3 /tmp/read
+	run hull exec "$a" cat /tmp/failed
+	[ "$output" = '' ]
+	hull fork -q "$a" "$a-f"
+	own "$a-f"
+	hull exec "$a-f" sh -c ': >/tmp/heard'
+	echo 4 >workspace/sub/deep/f
+	for n in "$a" "$a-f"; do
+		eventually 20 hull exec "$n" grep -qx 4 /tmp/read
+		eventually 20 hull exec "$n" grep -q modified /tmp/heard
+		run hull exec "$n" cat /tmp/failed
+		[ "$output" = '' ]
+	done
+}
+
 @test "snapshot: memory and disk are of one moment, and the disk is not copied in the pause" {
 	restored_sandbox
 	# Writes pass after pass over a file. Asked by a signal, it compares what is on the disk with where it is by its

@@ -1,6 +1,6 @@
 /* What hull-keeper plans for the paths of a sandbox (src/keeper/share.c): one server each, and what each has to guard
  * for the others. The servers are processes that do nothing. */
-#include "keeper/keeper.h"
+#include "keeper/share_internal.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -268,6 +269,111 @@ static void test_sync(void **state)
 	end(k);
 }
 
+static unsigned kept;
+static void on_kept(struct keeper *k)
+{
+	kept++;
+}
+
+static struct server *first_server(struct keeper *k)
+{
+	return container_of(k->mounts.next, struct mount, in_list)->server;
+}
+
+static void say_kept(struct keeper *k, uint8_t code)
+{
+	const uint8_t answer[2] = {code, 0};
+	assert_int_equal(write(asked, answer, 2), 2);
+	while (first_server(k)->keeping)
+		uv_run(&k->loop, UV_RUN_NOWAIT);
+}
+
+static bool asked_to_keep(void)
+{
+	char c[8];
+	return read(asked, c, sizeof(c)) == 2 && c[0] == '\0' && c[1] == 'K';
+}
+
+/* What a server wrote down is found by the next one of the same path, and by no other. */
+static void test_nodes(void **state)
+{
+	static const uint8_t bytes[] = {5, 0, 0, 0, 'h', 'e', 'l', 'l', 'o'};
+	char *const paths[] = {(char *)"/a", (char *)"/ab", NULL}, *const none[] = {NULL};
+	uint8_t back[sizeof(bytes)] = {0};
+	struct hull_error err = {0};
+	struct share_nodes *nodes;
+	struct keeper *k = fresh(none);
+	assert_int_equal(share_nodes_ask(k, on_kept), 0); /* no workspace: nothing to wait for, nothing to keep */
+	assert_int_equal(share_nodes_collect(k, &nodes), 0);
+	share_nodes_free(nodes, 0);
+	end(k);
+	k = fresh(paths);
+	assert_int_equal(shares_start(k, &err), 0);
+	assert_int_equal(share_nodes_ask(k, on_kept), 0); /* the guest has not met them */
+	struct server *sv = first_server(k);
+	assert_true(sv->nodes >= 0);
+	assert_int_equal(ftruncate(sv->nodes, 128 << 20), -1); /* the server cannot make it longer */
+	sv->taken = true;
+	/* It cannot; it does not in time; it has. */
+	kept = 0;
+	assert_int_equal(share_nodes_ask(k, on_kept), 1);
+	assert_true(asked_to_keep());
+	say_kept(k, 1);
+	assert_int_equal(kept, 1);
+	assert_int_equal(share_nodes_collect(k, &nodes), 0);
+	share_nodes_free(nodes, 0);
+	assert_int_equal(share_nodes_ask(k, on_kept), 1);
+	assert_true(asked_to_keep());
+	share_nodes_late(k);
+	assert_int_equal(share_nodes_ask(k, on_kept), 0);
+	say_kept(k, 0);
+	assert_int_equal(kept, 1);
+	assert_int_equal(share_nodes_collect(k, &nodes), 0);
+	share_nodes_free(nodes, 0);
+	assert_int_equal(pwrite(sv->nodes, bytes, sizeof(bytes), 0), (ssize_t)sizeof(bytes));
+	assert_int_equal(share_nodes_ask(k, on_kept), 1);
+	assert_true(asked_to_keep());
+	say_kept(k, 0);
+	assert_int_equal(kept, 2);
+	size_t n = share_nodes_collect(k, &nodes);
+	assert_int_equal(n, 1);
+	int file = memfd_create("nodes", MFD_CLOEXEC);
+	assert_int_equal(share_nodes_write(nodes, n, file, &err), 1);
+	share_nodes_free(nodes, n);
+	/* It ends while it is asked. */
+	assert_int_equal(share_nodes_ask(k, on_kept), 1);
+	shares_close(k);
+	assert_int_equal(kept, 3);
+	end(k);
+	k = fresh(paths);
+	k->nodes_fd = file;
+	assert_int_equal(shares_start(k, &err), 0);
+	sv = first_server(k);
+	assert_int_equal(pread(sv->nodes, back, sizeof(back), 0), (ssize_t)sizeof(back));
+	assert_memory_equal(back, bytes, sizeof(bytes));
+	const struct mount *other = container_of(k->mounts.next->next, struct mount, in_list);
+	assert_int_equal(pread(other->server->nodes, back, sizeof(back), 0), (ssize_t)sizeof(back));
+	assert_memory_equal(back, ((uint8_t[sizeof(bytes)]){0}), sizeof(back));
+	end(k);
+	/* Cut off anywhere, there is none. */
+	struct stat st;
+	assert_int_equal(fstat(file, &st), 0);
+	for (off_t len = st.st_size - 1; len >= 0; len--) {
+		assert_int_equal(ftruncate(file, len), 0);
+		k = fresh(paths);
+		k->nodes_fd = file;
+		struct mount m = {.k = k, .path = k->sb.paths[0]};
+		int fd = share_nodes_new(&m);
+		if (fd >= 0) {
+			assert_int_equal(pread(fd, back, 4, 0), 4);
+			assert_memory_equal(back, ((uint8_t[4]){0}), 4);
+			close(fd);
+		}
+		end(k);
+	}
+	close(file);
+}
+
 /* The repository of a linked worktree: what git would run stays as it is, and the worktree's own part can be written.
  */
 static void test_git_guards(void **state)
@@ -377,10 +483,15 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_guards),           cmocka_unit_test(test_guards_of_a_running_server),
-		cmocka_unit_test(test_file_is_readonly), cmocka_unit_test(test_missing),
-		cmocka_unit_test(test_symlink),          cmocka_unit_test(test_git_guards),
-		cmocka_unit_test(test_too_many),         cmocka_unit_test(test_sync),
+		cmocka_unit_test(test_guards),
+		cmocka_unit_test(test_guards_of_a_running_server),
+		cmocka_unit_test(test_file_is_readonly),
+		cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_symlink),
+		cmocka_unit_test(test_git_guards),
+		cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_sync),
+		cmocka_unit_test(test_nodes),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

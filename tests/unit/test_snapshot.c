@@ -662,6 +662,25 @@ static void test_archive_with_a_tail(void **state)
 	assert_non_null(strstr(err.msg, "something follows its end"));
 }
 
+/* What a stranger's template says of directories of the host is not for anybody here. */
+static void test_archive_with_nodes(void **state)
+{
+	_cleanup_free_ char *dir = make("with-nodes");
+	_cleanup_free_ char *file = in(root, "nodes-archive");
+	_cleanup_free_ char *to = in(root, "nodes-imported");
+	_cleanup_(hull_snapshot_free) struct hull_snapshot s = about();
+	struct hull_error err = {0};
+	put(dir, "nodes", 100, "nodes", 0);
+	assert_int_equal(hull_snapshot_finish(dir, &s, &err), 0);
+	assert_int_equal(open_file(dir, "nodes"), 0);
+	_cleanup_close_ int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(hull_archive_export(dir, fd, &err), 0);
+	lseek(fd, 0, SEEK_SET);
+	assert_int_equal(mkdir(to, 0700), 0);
+	assert_int_equal(hull_archive_import(fd, to, &err), -EBADMSG);
+	assert_non_null(strstr(err.msg, "no workspace"));
+}
+
 static void test_archive_of_another_version(void **state)
 {
 	uint8_t plain[64] = "HULLSAVE\x02", packed[256];
@@ -716,6 +735,7 @@ int main(void)
 		cmocka_unit_test(test_build_locks),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_archive),
+		cmocka_unit_test(test_archive_with_nodes),
 		cmocka_unit_test(test_archive_with_a_tail),
 		cmocka_unit_test(test_archive_of_another_version),
 		cmocka_unit_test(test_damaged_notes),
