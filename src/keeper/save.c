@@ -534,6 +534,9 @@ static int prepare(struct save *s, const char *dir, struct hull_error *err)
 int save_begin(struct keeper *k, const char *dir, bool disk, bool end, struct hull_error *err)
 {
 	struct machine *m = k->machine;
+	/* The copy of the disk and the size that is written down would not belong together. */
+	if (k->growing)
+		return hull_fail(err, -EBUSY, "its disk is being grown: try again in a moment");
 	if (m->save)
 		return hull_fail(err, -EBUSY, "it is being saved already");
 	struct save *s = calloc(1, sizeof(*s));
