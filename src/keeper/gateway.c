@@ -365,6 +365,7 @@ static void start_child(struct gateway *g)
 	struct keeper *k = g->k;
 	struct hull_error err = {0};
 	g->started_ms = keeper_ms(k);
+	host_files_hold(&g->host);
 	if (try_start(g, &err) < 0) {
 		hull_log("no network: %s", err.msg);
 		g->failures++;
@@ -401,6 +402,13 @@ static void on_host_files(void *ctx)
 }
 
 /* --- for the rest of the keeper --- */
+
+void gateway_runtime_changed(struct keeper *k)
+{
+	struct gateway *g = k->gateway;
+	if (g && g->host.k && !g->closing)
+		host_files_again(&g->host);
+}
 
 static json_int_t add_port(struct gateway *g, const struct hull_port *p)
 {
@@ -446,7 +454,7 @@ int gateway_open(struct keeper *k, struct hull_error *err)
 		else
 			add_port(g, &p);
 	}
-	host_files_open(&g->host, &k->loop, k->host_files, k->runtime_fd, g, on_host_files);
+	host_files_open(&g->host, k, k->host_files, g, on_host_files);
 	start_child(g);
 	return 0;
 }

@@ -41,8 +41,8 @@ int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct
 	_cleanup_free_ char *dir = hull_fmt("%s/egress", k->runtime.dir);
 	if (!dir || (mkdir(dir, 0700) < 0 && errno != EEXIST))
 		return hull_fail_errno(err, "cannot make %s", dir ? dir : "a directory");
-	_cleanup_free_ char *resolver = hull_runtime_path(&k->paths, k->sb.name, host_file_names[0]);
-	_cleanup_free_ char *hosts = hull_runtime_path(&k->paths, k->sb.name, host_file_names[1]);
+	_cleanup_free_ char *resolver = hull_fmt("%s/%s", k->runtime.dir, host_file_names[0]);
+	_cleanup_free_ char *hosts = hull_fmt("%s/%s", k->runtime.dir, host_file_names[1]);
 	if (!resolver || !hosts)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	struct hull_bind binds[] = {

@@ -3,13 +3,18 @@
  * A jail holds inodes, and /etc/resolv.conf becomes another one with each network that is joined (NetworkManager,
  * systemd-resolved and dhclient replace it, or point its link elsewhere). So the jail gets a copy, which is written in
  * place when the file changes; libc reads it again at the next lookup, because its times differ. /etc/hosts goes the
- * same way. */
+ * same way.
+ *
+ * The copies lie in the runtime directory, which somebody may clean, and which may move (runtime.c): its descriptor is
+ * the keeper's, looked up at each use. Copies that are missing are made again then, and before each start of the child.
+ * The child goes on with those it has, which are held open here. */
 #include "keeper/gateway_files.h"
 
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "keeper/keeper.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,29 +48,47 @@ static int read_regular(const char *path, struct hull_buf *out)
 	}
 }
 
-/* In place: the jail has this inode. 1 = it has changed. */
-static int update(const struct host_files *h, unsigned which)
+static bool same(int fd, const struct hull_buf *now)
 {
-	_cleanup_(hull_buf_free) struct hull_buf now = {0};
 	_cleanup_(hull_buf_free) struct hull_buf before = {0};
-	_cleanup_close_ int fd = openat(h->dir, host_file_names[which], O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
-					0644);
-	if (fd < 0 || fchmod(fd, 0644) < 0)
-		return -errno;
-	int r = read_regular(h->sources[which], &now);
-	if (r < 0)
-		return r;
-	if (hull_read_file(h->dir, host_file_names[which], HOST_FILE_MAX, &before, NULL) == 0 &&
-	    before.len == now.len &&
-	    (now.len == 0 || memcmp(hull_buf_bytes(&before), hull_buf_bytes(&now), now.len) == 0))
+	struct stat st;
+	if (fstat(fd, &st) < 0 || st.st_size != (off_t)now->len)
+		return false;
+	if (now->len == 0)
+		return true;
+	uint8_t *p = hull_buf_room(&before, now->len);
+	return p && pread(fd, p, now->len, 0) == (ssize_t)now->len && memcmp(p, hull_buf_bytes(now), now->len) == 0;
+}
+
+/* In place: a jail has this inode. 1 = it has changed. */
+static int put(int fd, const struct hull_buf *now)
+{
+	if (same(fd, now))
 		return 0;
-	for (size_t at = 0; at < now.len;) {
-		ssize_t n = pwrite(fd, hull_buf_bytes(&now) + at, now.len - at, (off_t)at);
+	for (size_t at = 0; at < now->len;) {
+		ssize_t n = pwrite(fd, hull_buf_bytes(now) + at, now->len - at, (off_t)at);
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
 		at += (size_t)n;
 	}
-	return ftruncate(fd, (off_t)now.len) < 0 ? -errno : 1;
+	return ftruncate(fd, (off_t)now->len) < 0 ? -errno : 1;
+}
+
+/* The copy that the child has, and the one that the next child gets: the same one, unless somebody cleaned the
+ * directory. 1 = what the child has was changed. */
+static int update(struct host_files *h, unsigned which)
+{
+	_cleanup_(hull_buf_free) struct hull_buf now = {0};
+	_cleanup_close_ int fd = openat(h->k->runtime_fd, host_file_names[which],
+					O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+	int opened = fd < 0 || fchmod(fd, 0644) < 0 ? -errno : 0;
+	int r = read_regular(h->sources[which], &now);
+	int changed = r == 0 && h->held[which] >= 0 ? put(h->held[which], &now) : 0;
+	if (r == 0)
+		r = opened < 0 ? opened : put(fd, &now);
+	if (h->held[which] < 0 && opened == 0) /* also when it is empty: what can be read later gets there */
+		h->held[which] = hull_steal_fd(&fd);
+	return changed != 0 ? changed : r < 0 ? r : 0;
 }
 
 static void on_file(void *ctx, unsigned which)
@@ -80,20 +103,38 @@ static void on_file(void *ctx, unsigned which)
 		h->changed(h->ctx);
 }
 
-void host_files_open(struct host_files *h, uv_loop_t *loop, const char *const *sources, int dir, void *ctx,
+void host_files_open(struct host_files *h, struct keeper *k, const char *const *sources, void *ctx,
 		     void (*changed)(void *ctx))
 {
-	h->dir = dir;
+	h->k = k;
 	h->ctx = ctx;
 	h->changed = changed;
-	for (unsigned i = 0; i < HOST_FILES; i++)
+	for (unsigned i = 0; i < HOST_FILES; i++) {
+		h->held[i] = -1;
 		h->sources[i] = sources ? sources[i] : host_file_paths[i];
-	path_watch_start(&h->watch, loop, h->sources, HOST_FILES, h, on_file);
-	for (unsigned i = 0; i < HOST_FILES; i++)
+	}
+	path_watch_start(&h->watch, &k->loop, h->sources, HOST_FILES, h, on_file);
+}
+
+void host_files_hold(struct host_files *h)
+{
+	for (unsigned i = 0; i < HOST_FILES; i++) {
+		hull_closep(&h->held[i]);
+		h->held[i] = -1;
 		h->watch.bad[i] = update(h, i) < 0;
+	}
+}
+
+void host_files_again(struct host_files *h)
+{
+	for (unsigned i = 0; i < HOST_FILES; i++)
+		on_file(h, i);
 }
 
 void host_files_close(struct host_files *h)
 {
 	path_watch_stop(&h->watch);
+	for (unsigned i = 0; h->k && i < HOST_FILES; i++)
+		hull_closep(&h->held[i]);
+	h->k = NULL;
 }

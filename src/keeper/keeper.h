@@ -329,6 +329,8 @@ struct gateway;
 /* Start it, unless the sandbox has no network. */
 int gateway_open(struct keeper *k, struct hull_error *err);
 void gateway_close(struct keeper *k);
+/* The runtime directory is another one, or has lost some of its files. */
+void gateway_runtime_changed(struct keeper *k);
 /* The guest opened one of the network's streams. */
 void gateway_guest_open(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len);
 /* Publish as [[IP:]HOST:]PORT[/proto]: its number; service_port() is called when it is known how it went, and then

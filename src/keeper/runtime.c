@@ -3,8 +3,8 @@
  * A logout empties $XDG_RUNTIME_DIR or takes it away, and what cleans /tmp takes what is old: a sandbox whose sockets
  * are gone could be reached by nothing but a signal. So the directory is watched (inotify), and SETTLE_MS after the
  * last thing was taken out of it, when whoever does that is through, what is missing is made again: the directory,
- * locked as before, and the sockets. Where it cannot be made, because the one above it is gone, that is done in
- * hull_runtime_short() instead. The record in NAME/lock says where it is. */
+ * locked as before, the sockets, and the files of the gateway. Where it cannot be made, because the one above it is
+ * gone, that is done in hull_runtime_short() instead. The record in NAME/lock says where it is. */
 #include "keeper/keeper.h"
 
 #include "base/cleanup.h"
@@ -89,6 +89,7 @@ static void on_settled(uv_timer_t *timer)
 			return;
 		}
 	}
+	gateway_runtime_changed(k);
 	struct listener *all[] = {&k->control, &k->docker};
 	for (size_t i = 0; i < 2; i++) {
 		if (!moved && there(k, all[i]))

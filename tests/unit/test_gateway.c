@@ -485,6 +485,43 @@ static void test_resolver(void **state)
 	until(w, told("{\"start\":"));
 }
 
+/* The runtime directory is taken away and made again: the copies are there again, for the next child, and nothing is
+ * written by the number that the descriptor of the old one had. */
+static void test_resolver_after_a_cleaning(void **state)
+{
+	struct world *w = *state;
+	const char *resolver = w->k->host_files[0];
+	_cleanup_free_ char *other = hull_fmt("%s/other", w->dir);
+	_cleanup_free_ char *stray = hull_fmt("%s/other/resolv.conf", w->dir);
+	put(resolver, "nameserver 192.0.2.1\n");
+	open_gateway();
+	int before = w->k->runtime_fd;
+	_cleanup_close_ int childs = openat(before, "resolv.conf", O_RDONLY | O_CLOEXEC);
+	assert_true(childs >= 0);
+	assert_int_equal(hull_remove_tree(AT_FDCWD, w->k->paths.runtime, NULL), 0);
+	until(w, copy_is("resolv.conf", "nameserver 192.0.2.1\n"));
+	_cleanup_free_ char *path = hull_fmt("%s/resolv.conf", w->k->runtime.dir);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(mkdir(other, 0700), 0);
+	_cleanup_close_ int dir = open(other, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int taken = w->k->runtime_fd == before ? -1 : fcntl(dir, F_DUPFD_CLOEXEC, before);
+	(void)taken;
+	put(resolver, "nameserver 192.0.2.2\n");
+	until(w, copy_is("resolv.conf", "nameserver 192.0.2.2\n"));
+	assert_int_equal(access(stray, F_OK), -1);
+	/* The child that runs has the old file, and what is in there follows as well. */
+	char text[64] = "";
+	assert_true(pread(childs, text, sizeof(text) - 1, 0) > 0);
+	assert_string_equal(text, "nameserver 192.0.2.2\n");
+	/* One that is missing is made before a child is started. */
+	assert_int_equal(unlink(path), 0);
+	forget();
+	w->k->host_files_fixed = true;
+	put(resolver, "nameserver 192.0.2.3\n");
+	until(w, told("{\"start\":"));
+	assert_true(copy_is("resolv.conf", "nameserver 192.0.2.3\n"));
+}
+
 static void test_proxy_environment(void **state)
 {
 	setenv("http_proxy", "http://h.test:1", 1);
@@ -548,12 +585,19 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, gateway_setup, gateway_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_policy_in_place),     T(test_policy_failures),
-		T(test_policy_directory),    T(test_policy_empty_at_start),
-		T(test_policy_acknowledged), T(test_child_lies),
-		T(test_log_is_bounded),      T(test_resolver),
-		T(test_proxy_environment),   T(test_proxy_config),
-		T(test_proxy_config_empty),  T(test_proxy_config_bad),
+		T(test_policy_in_place),
+		T(test_policy_failures),
+		T(test_policy_directory),
+		T(test_policy_empty_at_start),
+		T(test_policy_acknowledged),
+		T(test_child_lies),
+		T(test_log_is_bounded),
+		T(test_resolver),
+		T(test_proxy_environment),
+		T(test_proxy_config),
+		T(test_proxy_config_empty),
+		T(test_proxy_config_bad),
+		T(test_resolver_after_a_cleaning),
 	};
 	return cmocka_run_group_tests_name("gateway", tests, NULL, NULL);
 }
