@@ -3,7 +3,8 @@
  * A pair is two streams: `a`, which its opener opened on its wire (the guest's CONNECT, RESOLVE and DATAGRAM, the
  * gateway's DIAL), and `b`, which we open on the other. As in relay.c, data and credit are passed on at once and never
  * made here, so that at most a window is on the way in each direction. Neither side waits for anything: when the other
- * one is not there, the stream is refused. */
+ * one is not there, the stream is refused. Published ports do not wait for the shares either (share_sync.c): a server
+ * has many short connections, and a round for each would cost more than it shows. */
 #include "keeper/keeper.h"
 
 #include "base/cleanup.h"
@@ -20,20 +21,11 @@ struct pair {
 	struct keeper *k;
 	struct stream a, b;
 	bool accepted;
-	/* Until what is on the host can be seen in the guest: what `b` is to be opened with, and what came for it. */
-	struct sync_wait sync;
-	struct link *to;
-	uint8_t service;
-	bool waits, early_eof;
-	struct hull_buf args, early;
 };
 
 static void pair_free(struct pair *p)
 {
 	p->k->pair_count--;
-	share_sync_cancel(&p->sync);
-	hull_buf_free(&p->args);
-	hull_buf_free(&p->early);
 	free(p);
 }
 
@@ -45,13 +37,9 @@ static void pass(struct stream *to, struct stream *from, unsigned channel, const
 
 /* --- the opener's half --- */
 
-static void a_data(struct stream *s, unsigned channel, const uint8_t *data, size_t n)
+static void a_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
-	struct pair *p = container_of(s, struct pair, a);
-	if (!p->waits)
-		pass(&p->b, s, channel, data, n);
-	else if (channel != 0 || hull_buf_add(&p->early, data, n) < 0) /* at most a window: no credit is granted */
-		stream_reset(s, ENOMEM, "the keeper cannot pass the stream on");
+	pass(&container_of(s, struct pair, a)->b, s, channel, p, n);
 }
 
 static void a_credit(struct stream *s, uint32_t bytes)
@@ -61,9 +49,7 @@ static void a_credit(struct stream *s, uint32_t bytes)
 
 static void a_eof(struct stream *s)
 {
-	struct pair *p = container_of(s, struct pair, a);
-	p->early_eof = p->waits;
-	stream_eof(&p->b);
+	stream_eof(&container_of(s, struct pair, a)->b);
 }
 
 static void a_closed(struct stream *s, int code, const char *message)
@@ -121,35 +107,11 @@ static void b_closed(struct stream *s, int code, const char *message)
 static const struct stream_ops B_OPS = {
 	.accepted = b_accepted, .data = b_data, .credit = b_credit, .eof = b_eof, .closed = b_closed};
 
-static int open_other(struct pair *p)
-{
-	int e = stream_open(&p->b, p->to, p->service, &p->args);
-	p->waits = false;
-	hull_buf_free(&p->args);
-	return e;
-}
-
-static void passed(struct sync_wait *w)
-{
-	struct pair *p = container_of(w, struct pair, sync);
-	int e = open_other(p);
-	if (e < 0) {
-		hull_wire_refuse(p->a.wire, p->a.id, e == -EAGAIN ? EAGAIN : ENETDOWN, strerror(-e));
-		return;
-	}
-	_cleanup_(hull_buf_free) struct hull_buf early = p->early;
-	p->early = (struct hull_buf){0};
-	bool eof = p->early_eof;
-	if (early.len)
-		pass(&p->b, &p->a, 0, hull_buf_bytes(&early), early.len);
-	if (eof)
-		stream_eof(&p->b);
-}
-
 void pair_open(struct keeper *k, struct link *from, uint32_t stream, struct link *to, uint8_t service,
 	       const uint8_t *args, size_t len)
 {
 	struct pair *p = k->pair_count < PAIRS_MAX ? calloc(1, sizeof(*p)) : NULL;
+	struct hull_buf b = {.data = (uint8_t *)args, .len = len, .cap = len}; /* only read */
 	if (!p) {
 		hull_wire_refuse(from->wire, stream, EAGAIN, "too many connections are open in this sandbox");
 		return;
@@ -157,15 +119,8 @@ void pair_open(struct keeper *k, struct link *from, uint32_t stream, struct link
 	p->k = k;
 	p->a.ops = &A_OPS;
 	p->b.ops = &B_OPS;
-	p->to = to;
-	p->service = service;
-	int e = hull_buf_add(&p->args, args, len);
-	/* Into the guest; what comes out of it has seen what it has seen. */
-	p->waits = e == 0 && to == &k->guest.link && !share_sync(k, &p->sync, passed);
-	if (e == 0 && !p->waits)
-		e = open_other(p);
+	int e = stream_open(&p->b, to, service, &b);
 	if (e < 0) {
-		hull_buf_free(&p->args);
 		free(p);
 		hull_wire_refuse(from->wire, stream, e == -EAGAIN ? EAGAIN : ENETDOWN, strerror(-e));
 		return;

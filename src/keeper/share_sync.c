@@ -1,6 +1,6 @@
 /* What was done on the host before a command is seen by it: whatever enters the sandbox (a command, a job, a copy, a
- * connection to a port or to Docker) waits until every share of it has told the guest of the host's changes so far; see
- * keeper.h.
+ * connection to Docker; not one to a published port) waits until every share of it has told the guest of the host's
+ * changes so far; see keeper.h.
  *
  * A round: every server is asked over its control socket (hull-share's main.c), and answers when its events are read
  * and the guest's kernel has taken the notifications. Who comes while a round is under way waits for the next one,
