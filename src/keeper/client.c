@@ -54,6 +54,7 @@ int listener_open(struct keeper *k, struct listener *l, const char *file, struct
 	char made[64];
 	snprintf(made, sizeof(made), ".%s", file);
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/%s", k->runtime_fd, made);
+	unlinkat(k->runtime_fd, made, 0); /* of an attempt that failed */
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return hull_fail_errno(err, "cannot make the socket %s", file);
@@ -71,6 +72,7 @@ int listener_open(struct keeper *k, struct listener *l, const char *file, struct
 	l->poll.data = l;
 	l->k = k;
 	l->fd = hull_steal_fd(&fd);
+	l->state = LISTENER_OPEN;
 	uv_poll_start(&l->poll, UV_READABLE, on_listen);
 	l->file = file;
 	return 0;
@@ -78,6 +80,7 @@ int listener_open(struct keeper *k, struct listener *l, const char *file, struct
 
 void listener_close(struct listener *l)
 {
+	l->state = LISTENER_CLOSED;
 	if (l->fd < 0)
 		return;
 	uv_close((uv_handle_t *)&l->poll, NULL);
@@ -85,21 +88,33 @@ void listener_close(struct listener *l)
 	l->fd = -1;
 }
 
+static void open_again(struct listener *l)
+{
+	struct hull_error err;
+	if (listener_open(l->k, l, l->file, &err) == 0)
+		return;
+	hull_log("%s", err.msg);
+	l->state = LISTENER_LOST;
+	runtime_retry(l->k);
+}
+
 static void on_again(uv_handle_t *handle)
 {
 	struct listener *l = handle->data;
-	struct hull_error err;
-	if (l->k->phase != PHASE_ENDED && listener_open(l->k, l, l->file, &err) < 0)
-		hull_log("%s", err.msg);
+	if (l->state == LISTENER_REOPENING && l->k->phase != PHASE_ENDED)
+		open_again(l);
 }
 
 void listener_again(struct listener *l)
 {
-	if (l->fd < 0)
-		return;
-	close(l->fd);
-	l->fd = -1;
-	uv_close((uv_handle_t *)&l->poll, on_again);
+	if (l->state == LISTENER_LOST) {
+		open_again(l);
+	} else if (l->state == LISTENER_OPEN) {
+		l->state = LISTENER_REOPENING;
+		close(l->fd);
+		l->fd = -1;
+		uv_close((uv_handle_t *)&l->poll, on_again);
+	}
 }
 
 /* --- clients --- */

@@ -188,11 +188,14 @@ struct runtime {
 	uv_timer_t timer;
 	int fd; /* inotify; -1 = none */
 	bool watching;
+	unsigned failures; /* in a row, to make again what was taken away */
 };
 /* Make it, hold it, and write down that it is ours. */
 int runtime_open(struct keeper *k, struct hull_error *err);
 /* The sockets are there: have them come back when they are taken away. */
 void runtime_watch(struct keeper *k);
+/* What was to be made again there could not be: try later. */
+void runtime_retry(struct keeper *k);
 /* Watch no more; remove it, too. */
 void runtime_close(struct keeper *k, bool remove);
 
@@ -270,6 +273,12 @@ int relay_own_command(const char *const *argv, size_t n, struct hull_buf *out);
 
 struct listener {
 	uv_poll_t poll;
+	enum {
+		LISTENER_CLOSED, /* nobody wants it to listen */
+		LISTENER_OPEN,
+		LISTENER_REOPENING, /* the loop has still to let go of its handle */
+		LISTENER_LOST,      /* it could not be opened again: runtime.c tries once more */
+	} state;
 	int fd; /* -1 = not listening */
 	const char *file;
 	struct keeper *k;

@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SETTLE_MS = 200 };
+enum { SETTLE_MS = 200, RETRY_SHIFT_MAX = 9 };
 
 int runtime_open(struct keeper *k, struct hull_error *err)
 {
@@ -47,7 +47,8 @@ static bool same_directory(const struct keeper *k)
 
 static bool there(const struct keeper *k, const struct listener *l)
 {
-	return l->fd < 0 || faccessat(k->runtime_fd, l->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	return l->state == LISTENER_CLOSED ||
+	       (l->state == LISTENER_OPEN && faccessat(k->runtime_fd, l->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
 }
 
 /* Take another directory, of this path. */
@@ -86,6 +87,7 @@ static void on_settled(uv_timer_t *timer)
 		hull_log("%s", err.msg);
 		if (move_to(k, hull_runtime_short(&k->paths, k->sb.name, NULL), &err) < 0) {
 			hull_log("the sandbox cannot be reached: %s", err.msg);
+			runtime_retry(k);
 			return;
 		}
 	}
@@ -100,6 +102,17 @@ static void on_settled(uv_timer_t *timer)
 	}
 }
 
+/* With patience: up to 100 s. */
+void runtime_retry(struct keeper *k)
+{
+	struct runtime *r = &k->runtime;
+	if (!r->watching)
+		return;
+	if (r->failures < RETRY_SHIFT_MAX)
+		r->failures++;
+	uv_timer_start(&r->timer, on_settled, (uint64_t)SETTLE_MS << r->failures, 0);
+}
+
 static void on_event(uv_poll_t *poll, int status, int events)
 {
 	struct keeper *k = poll->data;
@@ -107,8 +120,10 @@ static void on_event(uv_poll_t *poll, int status, int events)
 	bool any = false;
 	while (status >= 0 && read(k->runtime.fd, buf, sizeof(buf)) > 0)
 		any = true;
-	if (any)
-		uv_timer_start(&k->runtime.timer, on_settled, SETTLE_MS, 0);
+	if (!any)
+		return;
+	k->runtime.failures = 0;
+	uv_timer_start(&k->runtime.timer, on_settled, SETTLE_MS, 0);
 }
 
 void runtime_watch(struct keeper *k)

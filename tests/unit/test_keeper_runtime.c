@@ -65,11 +65,28 @@ static void test_the_session_is_gone(void **state)
 	assert_int_equal(access(shorter, F_OK), -1);
 }
 
+/* It cannot listen again at once: it does when it can. */
+static void test_listening_again_fails(void **state)
+{
+	struct world *w = *state;
+	until(w, w->k->guest.configured);
+	_cleanup_free_ char *path = hull_runtime_path(&w->k->paths, "box", "control.sock");
+	_cleanup_free_ char *in_the_way = hull_runtime_path(&w->k->paths, "box", ".control.sock");
+	assert_int_equal(mkdir(in_the_way, 0700), 0);
+	assert_int_equal(unlink(path), 0);
+	until(w, w->k->runtime.failures > 0);
+	assert_false(answers(w));
+	assert_int_equal(rmdir(in_the_way), 0);
+	until(w, answers(w));
+	assert_int_equal(w->k->control.state, LISTENER_OPEN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_a_socket_is_removed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_directory_is_removed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_listening_again_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_session_is_gone, setup, teardown),
 	};
 	return cmocka_run_group_tests_name("keeper_runtime", tests, NULL, NULL);
