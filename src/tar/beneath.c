@@ -193,16 +193,15 @@ void beneath_drop(struct beneath_file *f)
 struct maker {
 	mode_t type;
 	mode_t mode;
-	const char *target;  /* of a symlink */
-	int link_dir;        /* of a hard link */
-	const char *link_to; /* NULL = none */
+	const char *target; /* of a symlink */
+	const char *link;   /* of a hard link: what leads to the open file */
 	struct timespec mtime;
 };
 
 static int make_at(const struct maker *m, int parent, const char *name)
 {
-	if (m->link_to)
-		return linkat(m->link_dir, m->link_to, parent, name, 0);
+	if (m->link)
+		return linkat(AT_FDCWD, m->link, parent, name, AT_SYMLINK_FOLLOW);
 	if (m->type == S_IFLNK ? symlinkat(m->target, parent, name) : mkfifoat(parent, name, m->mode))
 		return -1;
 	const struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, m->mtime};
@@ -244,15 +243,37 @@ int beneath_fifo(int root, const char *path, mode_t mode, struct timespec mtime,
 	return make(&m, root, path, err);
 }
 
-int beneath_link(int root, const char *path, const char *to, struct hull_error *err)
+/* The file itself, whatever it is; "" is none. */
+static int open_node(int root, const char *path, struct hull_error *err)
 {
-	const char *name;
+	int fd = open_beneath(root, path, O_PATH | O_NOFOLLOW);
+	return fd < 0 ? fail(err, path) : fd;
+}
+
+int beneath_remember(int root, const char *path, struct made *m, struct hull_error *err)
+{
+	_cleanup_close_ int fd = open_node(root, path, err);
+	int r = fd < 0 ? fd : made_add(m, fd);
+	return r < 0 && fd >= 0 ? hull_fail(err, r, "cannot tell which file was made: %s", strerror(-r)) : r;
+}
+
+int beneath_link(int root, const char *path, const char *to, const struct made *made, struct hull_error *err)
+{
 	struct stat st;
-	_cleanup_close_ int dir = open_parent(root, to, &name, err);
-	if (dir < 0)
-		return dir;
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	char from[32];
+	_cleanup_close_ int fd = open_node(root, to, err);
+	if (fd < 0)
+		return fd;
+	if (!made_has(made, fd)) {
+		_cleanup_free_ char *shown = hull_printable(path, strlen(path)),
+				    *target = hull_printable(to, strlen(to));
+		return hull_fail(err, -EPERM,
+				 "%s is a hard link to %s, which did not come with this copy; it was not made",
+				 shown ? shown : "", target ? target : "");
+	}
+	if (fstat(fd, &st) < 0)
 		return fail(err, to);
-	const struct maker m = {.type = st.st_mode & S_IFMT, .link_dir = dir, .link_to = name};
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
+	const struct maker m = {.type = st.st_mode & S_IFMT, .link = from};
 	return make(&m, root, path, err);
 }

@@ -6,6 +6,8 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -34,6 +36,26 @@ void beneath_drop(struct beneath_file *f); /* in any case */
 
 int beneath_symlink(int root, const char *path, const char *target, struct timespec mtime, struct hull_error *err);
 int beneath_fifo(int root, const char *path, mode_t mode, struct timespec mtime, struct hull_error *err);
-int beneath_link(int root, const char *path, const char *to, struct hull_error *err);
+
+/* The files that this archive has made, as numbers of inodes: made.c. Not all of a very large archive. */
+struct made_file {
+	dev_t dev;
+	uint64_t ino;
+	int64_t born;
+	uint32_t born_nsec;
+	bool used;
+};
+struct made {
+	struct made_file *slots; /* owned */
+	size_t size, count;
+};
+int made_add(struct made *m, int fd);
+bool made_has(const struct made *m, int fd);
+void made_free(struct made *m);
+/* What is called so now, which was just made. */
+int beneath_remember(int root, const char *path, struct made *m, struct hull_error *err);
+/* A hard link to what is in `m`, and to nothing else: a link to a file of the host's would put it where the guest can
+ * read and write it. */
+int beneath_link(int root, const char *path, const char *to, const struct made *m, struct hull_error *err);
 
 #endif

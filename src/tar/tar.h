@@ -5,11 +5,12 @@
  * follow no symlink and do not leave the target (openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS). The host
  * gives the name of what arrives; a guest gives content only.
  *
- * Made are directories, regular files, symlinks (never followed), hard links to what lies in the target, and FIFOs; no
- * device nodes. They belong to the user; of the mode, what the umask allows of 0777; times are kept. Something of the
- * same type is replaced by a rename, something of another type is not replaced. A file has no name until it is
- * complete: whatever ends the process, nothing half-written stays (where the file system has no O_TMPFILE, a kill
- * leaves .hull-cp-*). Writing stops while there is space left (base/space.h). */
+ * Made are directories, regular files, symlinks (never followed), hard links to what came in the same archive (one to a
+ * file that was there would show it to a guest that the target is shared with), and FIFOs; no device nodes. They belong
+ * to the user; of the mode, what the umask allows of 0777; times are kept. Something of the same type is replaced by a
+ * rename, something of another type is not replaced. A file has no name until it is complete: whatever ends the
+ * process, nothing half-written stays (where the file system has no O_TMPFILE, a kill leaves .hull-cp-*). Writing stops
+ * while there is space left (base/space.h). */
 #ifndef HULL_TAR_TAR_H
 #define HULL_TAR_TAR_H
 

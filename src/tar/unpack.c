@@ -36,6 +36,7 @@ struct left_dir {
 struct unpack {
 	const struct hull_unpack *u;
 	struct archive *a;
+	struct made made;      /* what a hard link may lead to */
 	struct left_dir *open; /* directories we are in, the innermost first */
 	struct hull_error *err;
 	struct hull_error lost; /* why the archive cannot be read on, when that is not the archive's fault */
@@ -301,6 +302,9 @@ static int make_file(struct unpack *x, const struct item *i, int64_t size, bool 
 	if (fchmod(f.fd, i->mode) < 0)
 		return hull_fail_errno(x->err, "cannot write");
 	futimens(f.fd, times);
+	r = only ? 0 : made_add(&x->made, f.fd);
+	if (r < 0)
+		return hull_fail(x->err, r, "cannot tell which file was made: %s", strerror(-r));
 	return beneath_commit(&f, i->path, x->err);
 }
 
@@ -308,7 +312,8 @@ static int make(struct unpack *x, const struct item *i, int64_t size, bool root)
 {
 	bool only = root && x->u->entry != NULL;
 	if (i->link)
-		return root ? bad(x, "a link without a file") : beneath_link(x->u->dir, i->path, i->link, x->err);
+		return root ? bad(x, "a link without a file")
+			    : beneath_link(x->u->dir, i->path, i->link, &x->made, x->err);
 	if (i->type == S_IFDIR)
 		return make_dir(x, i, root && x->u->entry);
 	if (!*i->path)
@@ -325,8 +330,10 @@ static int make(struct unpack *x, const struct item *i, int64_t size, bool root)
 	if (r < 0)
 		return r;
 	if (i->type == S_IFLNK)
-		return beneath_symlink(x->u->dir, i->path, i->target, i->mtime, x->err);
-	return beneath_fifo(x->u->dir, i->path, i->mode, i->mtime, x->err);
+		r = beneath_symlink(x->u->dir, i->path, i->target, i->mtime, x->err);
+	else
+		r = beneath_fifo(x->u->dir, i->path, i->mode, i->mtime, x->err);
+	return r < 0 || only ? r : beneath_remember(x->u->dir, i->path, &x->made, x->err);
 }
 
 /* The one entry comes first, and once; all others are below it. */
@@ -377,6 +384,7 @@ int hull_unpack(const struct hull_unpack *u, struct hull_error *err)
 	int r = archive_read_open(x.a, &x, NULL, on_read, NULL) == ARCHIVE_OK ? take_all(&x) : unreadable(&x);
 	leave(&x, NULL);
 	archive_read_free(x.a);
+	made_free(&x.made);
 	if (r >= 0)
 		return 0;
 	/* Not followed by symlinks either. */

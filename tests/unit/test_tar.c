@@ -265,6 +265,73 @@ static void test_symlinks_are_not_followed(void **state)
 			 0);
 }
 
+/* A hard link leads to what came in the same archive, never to a file that was there: where a part of the target is a
+ * workspace, the guest would get at it. */
+static void test_hard_links_to_what_came(void **state)
+{
+	struct feed f;
+	sh("mkdir -p d/ws && echo secret >d/key && ln -s key d/l && mkfifo d/p");
+	assert_int_equal(SEND(f, "d", NULL, NULL, {"./ws/got", S_IFREG, NULL, "./key"}), -EPERM);
+	assert_non_null(strstr(err.msg, "ws/got is a hard link to key"));
+	assert_int_equal(SEND(f, "d", NULL, NULL, {"./key", S_IFREG, NULL, "./key"}), -EPERM);
+	assert_int_equal(SEND(f, "d", NULL, NULL, {"./ws/a", S_IFREG, "a"}, {"./ws/got", S_IFREG, NULL, "./key"}),
+			 -EPERM);
+	assert_int_equal(SEND(f, "d", NULL, NULL, {"./ws/got", S_IFREG, NULL, "./l"}), -EPERM);
+	assert_int_equal(SEND(f, "d", NULL, NULL, {"./ws/got", S_IFREG, NULL, "./p"}), -EPERM);
+	assert_int_equal(SEND(f, "d", NULL, NULL, {"./ws/got", S_IFREG, NULL, "./ws"}), -EPERM);
+	assert_int_equal(SEND(f, "d", NULL, NULL, {"./ws/got", S_IFREG, NULL, "./ws/none"}), -ENOENT);
+	assert_int_equal(sh("[ ! -e d/ws/got ] && [ \"$(stat -c %%h d/key)\" = 1 ]"), 0);
+	/* What was replaced is not what came. */
+	assert_int_equal(SEND(f, "d", NULL, NULL, {"./key", S_IFREG, "new"}, {"./ws/got", S_IFREG, NULL, "./key"},
+			      {"./s", S_IFLNK, "x"}, {"./s2", S_IFLNK, NULL, "./s"}, {"./q", S_IFIFO},
+			      {"./q2", S_IFREG, NULL, "./q"}, {"./ws/got2", S_IFREG, NULL, "./ws/got"}),
+			 0);
+	assert_int_equal(
+		sh("[ \"$(cat d/ws/got2)\" = new ] && [ \"$(stat -c %%h d/key)\" = 3 ] && "
+		   "[ \"$(readlink d/s2)\" = x ] && [ d/s -ef d/s2 -o \"$(stat -c %%h d/s)\" = 2 ] && [ -p d/q2 ]; "
+		   "e=$?; rm -rf d; exit $e"),
+		0);
+}
+
+static void swap_in_key(void)
+{
+	sh("mv d/ws/a d/ws/b && mv d/key d/ws/a");
+}
+
+/* And it is the same file, not what has its name by then. */
+static void test_a_file_put_in_the_way_of_a_link(void **state)
+{
+	struct feed f;
+	sh("mkdir -p d/ws && echo secret >d/key");
+	const struct member m[] = {
+		{"./ws/a", S_IFREG, "1"}, {"./ws/pad", S_IFREG, "1"}, {"./got", S_IFREG, NULL, "./ws/a"}};
+	make(&f, m, 3);
+	f.when = 4 * 512;
+	f.between = swap_in_key;
+	assert_int_equal(unpack(&f, "d", NULL, NULL), -EPERM);
+	assert_null(f.between);
+	assert_int_equal(sh("[ ! -e d/got ]; e=$?; rm -rf d; exit $e"), 0);
+}
+
+/* More than the table of what was made has at first. */
+static void test_many_links(void **state)
+{
+	enum { N = 1000 };
+	struct feed f;
+	static char names[2 * N][24];
+	static struct member m[2 * N];
+	for (int i = 0; i < N; i++) {
+		snprintf(names[i], sizeof(names[i]), "./f%d", i);
+		snprintf(names[N + i], sizeof(names[i]), "./l%d", i);
+		m[i] = (struct member){names[i], S_IFREG, "x"};
+		m[N + i] = (struct member){names[N + i], S_IFREG, NULL, names[i]};
+	}
+	sh("mkdir d");
+	make(&f, m, 2 * N);
+	assert_int_equal(unpack(&f, "d", NULL, NULL), 0);
+	assert_int_equal(sh("[ \"$(find d -type f -links 2 | wc -l)\" = 2000 ]; e=$?; rm -rf d; exit $e"), 0);
+}
+
 static void swap_in_link(void)
 {
 	sh("mv d/t/sub d/t/gone && ln -s ../../out d/t/sub");
@@ -430,6 +497,9 @@ int main(void)
 		cmocka_unit_test(test_what_is_there),
 		cmocka_unit_test(test_a_tree),
 		cmocka_unit_test(test_symlinks_are_not_followed),
+		cmocka_unit_test(test_hard_links_to_what_came),
+		cmocka_unit_test(test_a_file_put_in_the_way_of_a_link),
+		cmocka_unit_test(test_many_links),
 		cmocka_unit_test(test_a_link_put_in_the_way),
 		cmocka_unit_test(test_a_floor_of_space),
 		cmocka_unit_test(test_pack),
