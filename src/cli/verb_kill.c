@@ -30,7 +30,10 @@ static int kill_job(struct cli *cli, const char *name, const char *job, int sig,
 		return r;
 	const char *state = json_string_value(json_object_get(answer, "state"));
 	if (!hull_streq(state, "running"))
-		cli_note("job %s has ended (%s); what it left running got the signal", job, state ? state : "?");
+		cli_note("job %s %s (%s); %s", job, hull_streq(state, "paused") ? "is not running" : "has ended",
+			 state ? state : "?",
+			 json_is_true(json_object_get(answer, "reached")) ? "what it left running got the signal"
+									  : "nothing got the signal");
 	json_decref(answer);
 	printf("%s\n", job);
 	return 0;

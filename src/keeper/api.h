@@ -15,8 +15,8 @@
  *   job       {"argv": [...], "env": [...], "cwd": , "user": , "tty": false, "stdin": false}: start a
  *             detached job, whose stdin is empty, or with "stdin" what attached clients send; {"id": "..."} once
  *             its command runs; code ENOENT: no such command, ENOTDIR, EACCES, ESRCH...: it cannot be executed
- *   signal    {"job": ID, "signal": n}: to every process of a job; {"state": its state}. Of one that has ended it
- *             reaches what it left behind
+ *   signal    {"job": ID, "signal": n}: to every process of a job; {"state": its state, "reached": the guest was told}.
+ *             Of one that has ended in this run it reaches what it left behind
  *   ports     {"ports": [{"spec": "8080:80/tcp", "bound": ["127.0.0.1:8080", ...], "host": n} or with "error"]}
  *   policy    {"changed": "global" | "sandbox"}: read this file again, and answer when hull-egress has taken the policy
  *             or refused it; without "changed" at once. {"network": false} for a sandbox without one, else {"network",

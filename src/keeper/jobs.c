@@ -13,7 +13,9 @@
  *
  * Adopted: a machine that was paused or copied has the sessions in it that ran then, jobs and what clients waited for.
  * Before the guest says CONFIGURED it tells of each (SESSION), and each is a job of this keeper from then on, with the
- * id it had: its log goes on. In a copy that is all there is of it. */
+ * id it had: its log goes on. In a copy that is all there is of it. The guest is not believed more than that: a job
+ * whose record says how it ended is not touched, of ids that have no record here ADOPTED_NEW_MAX are taken, and no
+ * finished job has to go for them. What is not adopted runs on unheard. */
 #include "keeper/keeper.h"
 
 #include "base/cleanup.h"
@@ -32,7 +34,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { ID_LEN = JOB_ID, FILE_MAX = 2 << 20 };
+enum { ID_LEN = JOB_ID, FILE_MAX = 2 << 20, ADOPTED_NEW_MAX = 64 };
 
 struct job {
 	struct keeper *k;
@@ -443,7 +445,8 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 
 /* --- by its id --- */
 
-int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **state, struct hull_error *err)
+int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **state, bool *reached,
+	       struct hull_error *err)
 {
 	struct job *j = strlen(id) == ID_LEN && strspn(id, "0123456789abcdef") == ID_LEN ? running(k, id) : NULL;
 	_cleanup_(free_json)
@@ -461,7 +464,8 @@ int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **stat
 	json_int_t session = json_integer_value(json_object_get(about, "session"));
 	if (!j && json_integer_value(json_object_get(about, "started")) < (json_int_t)k->sb.started)
 		session = 0;
-	int r = session > 0 && session <= UINT32_MAX ? guest_kill_session(k, (uint32_t)session, sig) : 0;
+	*reached = session > 0 && session <= UINT32_MAX;
+	int r = *reached ? guest_kill_session(k, (uint32_t)session, sig) : 0;
 	return r < 0 ? hull_fail(err, r, "the guest cannot be told: %s", strerror(-r)) : 0;
 }
 
@@ -504,6 +508,29 @@ static json_t *read_session(struct hull_cur *cur)
 	return json_pack("{s:s,s:O,s:b}", "id", id, "argv", argv, "tty", tty);
 }
 
+static bool has_files(const struct keeper *k, const char *id)
+{
+	_cleanup_free_ char *json = job_path(k, id, ".json");
+	_cleanup_free_ char *log = job_path(k, id, ".log");
+	return !json || !log || access(json, F_OK) == 0 || access(log, F_OK) == 0;
+}
+
+/* May it be a job of this keeper? A record that ended is what happened; one that cannot be read is not replaced. */
+static bool adoptable(struct keeper *k, const char *id)
+{
+	_cleanup_(free_json) json_t *about = load(k, id);
+	_cleanup_free_ struct found *all = NULL;
+	if (k->job_count >= JOBS_MAX)
+		return false;
+	if (about) {
+		const char *state = json_string_value(json_object_get(about, "state"));
+		/* "stopped" is what the end of the machine made of it: a snapshot may be of the time before. */
+		return hull_streq(state, "running") || hull_streq(state, "paused") ||
+		       (hull_streq(state, "stopped") && !keeper_frozen(k->restore));
+	}
+	return !has_files(k, id) && find_jobs(k, &all) < JOBS_MAX && k->adopted_new++ < ADOPTED_NEW_MAX;
+}
+
 /* What is known of it, or what the guest says of one that is new here. */
 static json_t *adopted(const struct keeper *k, const char *id, const json_t *told)
 {
@@ -541,10 +568,7 @@ void job_adopt(struct keeper *k, struct hull_cur *session)
 	j->about = adopted(k, id, told);
 	audience_init(&j->audience, &j->stream, json_is_true(json_object_get(j->about, "stdin")));
 	int r = dir && log && j->about ? hull_mkdir_all(dir, 0700, &err) : -ENOMEM;
-	/* More than can be jobs: let go of, which runs on unheard. */
-	bool keep = r == 0 && k->job_count < JOBS_MAX;
-	if (keep)
-		prune(k);
+	bool keep = r == 0 && adoptable(k, id);
 	if (keep)
 		r = logfile_open(&j->log, log, JOB_LOG_CAP, false, &err);
 	if (r == 0)

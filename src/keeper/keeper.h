@@ -449,7 +449,8 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 json_t *jobs_list(struct keeper *k);
 /* A signal to all processes of a job, also of one that has ended in this run of the machine and left some behind; its
  * state in *state. -ENOENT when there is no such job. */
-int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **state, struct hull_error *err);
+int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **state, bool *reached,
+	       struct hull_error *err);
 
 /* --- attach.c: clients that follow a job and feed it --- */
 
@@ -581,6 +582,7 @@ struct keeper {
 	size_t client_count, spare_count, stream_count, pending_bytes, waiter_count, docker_count, job_count;
 	unsigned sessions;    /* exec streams of clients, and jobs */
 	size_t told_sessions; /* that the guest brought along */
+	size_t adopted_new;   /* of them, adopted without a record here */
 
 	struct logfile keeper_log, docker_log;
 	struct logfile guest_log; /* what keeper.log has no room for of the guest's lines; logs.c */

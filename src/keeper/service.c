@@ -451,11 +451,12 @@ static void do_signal(struct request *q, const json_t *j)
 		answer_error(q, EINVAL, "signal: \"job\" or \"signal\" is missing");
 		return;
 	}
-	int r = job_signal(q->k, id, (uint32_t)sig, &state, &err);
+	bool reached = false;
+	int r = job_signal(q->k, id, (uint32_t)sig, &state, &reached, &err);
 	if (r < 0)
 		answer_error(q, r, err.msg);
 	else
-		answer(q, json_pack("{s:s}", "state", state));
+		answer(q, json_pack("{s:s,s:b}", "state", state, "reached", reached));
 }
 
 void service_mounted(struct keeper *k, const char *path, int code, const char *error)

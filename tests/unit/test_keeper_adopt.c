@@ -127,6 +127,31 @@ static void test_hostile(void **state)
 	assert_int_equal(w->k->job_count, 1);
 }
 
+/* A job that has ended is not brought back to life, and what a guest invents takes no other's place. */
+static void test_ended_and_invented(void **state)
+{
+	struct world *w = *state;
+	static const char ended[] = "{\"id\":\"0000000e\",\"argv\":[\"x\"],\"state\":\"exited\",\"exit\":7}";
+	write_job(w, "0000000e", ".json", ended);
+	write_job(w, "0000000e", ".log", "words\n");
+	until(w, w->configured_seen);
+	say_session(w, "0000000e", "x", 1);
+	say_session(w, "00001000", "x", 1);
+	settle(w);
+	_cleanup_free_ char *text = job_file(w, "0000000e", ".json");
+	assert_string_equal(text, ended);
+	assert_true(says(w, "0000000e", ".log", "words\n"));
+	/* With the budget used up no more are taken. */
+	assert_int_equal(w->k->job_count, 1);
+	assert_int_equal(w->k->adopted_new, 1);
+	w->k->adopted_new = 1000;
+	say_session(w, "0000f00d", "x", 1);
+	settle(w);
+	assert_int_equal(w->k->job_count, 1);
+	_cleanup_free_ char *none = job_file(w, "0000f00d", ".json");
+	assert_null(none);
+}
+
 /* One that was booted has no sessions of before. */
 static void test_not_restored(void **state)
 {
@@ -144,6 +169,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_adopted, setup_restored, teardown_restored),
 		cmocka_unit_test_setup_teardown(test_paused, setup_restored, teardown_restored),
 		cmocka_unit_test_setup_teardown(test_hostile, setup_restored, teardown_restored),
+		cmocka_unit_test_setup_teardown(test_ended_and_invented, setup_restored, teardown_restored),
 		cmocka_unit_test_setup_teardown(test_not_restored, setup, teardown),
 	};
 	return cmocka_run_group_tests_name("keeper_adopt", tests, NULL, NULL);

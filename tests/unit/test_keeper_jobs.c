@@ -167,6 +167,7 @@ static void test_signals(void **state)
 	e = request(c, ask);
 	until(w, e->closed);
 	assert_non_null(strstr(answer(e), "exited"));
+	assert_non_null(strstr(answer(e), "\"reached\":true"));
 	until(w, has_message(control, HULL_MSG_KILL));
 	/* In a later boot that number is another session's. */
 	control->messages.len = 0;
@@ -175,6 +176,7 @@ static void test_signals(void **state)
 	until(w, e->closed);
 	settle(w);
 	assert_false(has_message(control, HULL_MSG_KILL));
+	assert_non_null(strstr(answer(e), "\"reached\":false"));
 	/* One that a pause took with it says so. */
 	_cleanup_free_ char *path = hull_sandbox_path(&w->k->paths, "box", "jobs/00000abc.json");
 	static const char paused[] = "{\"id\":\"00000abc\",\"argv\":[\"x\"],\"state\":\"paused\"}";
