@@ -301,7 +301,9 @@ two_rehearse() { [ "$(rehearsing "$1" | wc -w)" = 2 ]; }
 	hull exec -d "$name" python3 -c 'import socket, sys
 s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(5)
 while True: c, _ = s.accept(); c.sendall(b"hello"); c.close()' "$ws/sock"
-	eventually 60 [ -S "$ws/sock" ]
+	# On the host it is a file that stands for it.
+	eventually 60 [ -e "$ws/sock" ]
+	hull exec "$name" test -S "$ws/sock"
 	[ "$(timeout 60 python3 "$top/tests/e2e/dial.py" "$runtime/$name/control.sock" "$ws/sock")" = hello ]
 	run timeout 60 python3 "$top/tests/e2e/dial.py" "$runtime/$name/control.sock" "$ws/none"
 	[ "$status" = 1 ]

@@ -756,7 +756,7 @@ real_tar() { as_root work mv /usr/bin/tar.real /usr/bin/tar; }
 	echo mine >"$d/.bashrc"
 	forge_tar <<-'SH'
 		#!/bin/sh
-		mkdir -p /tmp/evil && cd /tmp/evil && echo pwned >.bashrc && echo report >report.txt && exec /usr/bin/tar.real -c -f - $(cat /tmp/members)
+		mkdir -p /tmp/forged && cd /tmp/forged && echo pwned >.bashrc && echo report >report.txt && exec /usr/bin/tar.real -c -f - $(cat /tmp/members)
 	SH
 	local members
 	for members in .bashrc 'report.txt .bashrc' '.bashrc report.txt'; do
@@ -771,11 +771,11 @@ real_tar() { as_root work mv /usr/bin/tar.real /usr/bin/tar; }
 	real_tar
 	[ "$(cat "$d/report.txt")" = report ]
 	mkdir "$d/tree"
-	run hull cp work:/tmp/evil/report.txt "$d/tree/../tree/./new"
+	run hull cp work:/tmp/forged/report.txt "$d/tree/../tree/./new"
 	[ "$status" = 0 ]
-	as_root work sh -c 'rm -rf /tmp/evil && mkdir /tmp/evil && ln -s /etc /tmp/evil/link && echo x >/tmp/evil/file'
+	as_root work sh -c 'rm -rf /tmp/forged && mkdir /tmp/forged && ln -s /etc /tmp/forged/link && echo x >/tmp/forged/file'
 	ln -s ../d "$d/tree/file"
-	run hull cp work:/tmp/evil/. "$d/tree"
+	run hull cp work:/tmp/forged/. "$d/tree"
 	assert_refused 125 'is a symlink, while a file arrived'
 }
 
