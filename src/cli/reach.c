@@ -17,24 +17,32 @@
 
 enum { LINKS_MAX = 40 };
 
-/* What guests may write in: real paths, owned by the caller. */
-static char **shared_dirs(const struct hull_paths *p)
+/* What guests may write in: real paths, owned by the caller. Without knowing all of them no symlink can be trusted. */
+static int shared_dirs(const struct hull_paths *p, char ***out, struct hull_error *err)
 {
 	char **names = NULL, **all = hull_strv_copy(NULL);
-	if (!all || hull_sandbox_list(p, &names, NULL) < 0)
-		return all;
-	for (char **n = names; n && *n; n++) {
+	int r = all ? hull_sandbox_list(p, &names, err) : hull_fail(err, -ENOMEM, "out of memory");
+	for (char **n = names; r >= 0 && n && *n; n++) {
 		_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-		if (hull_sandbox_load(p, *n, &sb, NULL) < 0)
+		struct hull_error why;
+		r = hull_sandbox_load(p, *n, &sb, &why);
+		if (r == -ENOENT) { /* removed just now */
+			r = 0;
 			continue;
-		for (char **e = sb.paths; e && *e; e++) {
+		}
+		if (r < 0)
+			hull_fail(err, r, "cannot tell which directories %s writes in: %s", *n, why.msg);
+		for (char **e = sb.paths; r >= 0 && e && *e; e++) {
 			_cleanup_free_ char *path = strndup(*e, place_length(*e));
-			if (path && strcmp(*e + strlen(path), ":ro") != 0 && hull_strv_add(&all, path) < 0)
-				break;
+			if (!path || (strcmp(*e + strlen(path), ":ro") != 0 && hull_strv_add(&all, path) < 0))
+				r = hull_fail(err, -ENOMEM, "out of memory");
 		}
 	}
 	hull_strv_free(names);
-	return all;
+	if (r >= 0)
+		*out = hull_steal_ptr(all);
+	hull_strv_free(all);
+	return r < 0 ? r : 0;
 }
 
 static bool is_shared(char *const *dirs, const char *path)
@@ -113,8 +121,8 @@ int reach_path(const struct hull_paths *p, const char *path, bool whole, struct 
 {
 	struct walk w = {.todo = strdup(path)};
 	struct stat st;
-	char **shared = shared_dirs(p);
-	int r = shared && w.todo ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+	char **shared = NULL;
+	int r = w.todo ? shared_dirs(p, &shared, err) : hull_fail(err, -ENOMEM, "out of memory");
 	w.shared = shared;
 	if (r == 0 && path[0] != '/' && !getcwd(w.real, sizeof(w.real)))
 		r = hull_fail_errno(err, "where this is called");

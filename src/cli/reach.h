@@ -9,8 +9,8 @@ struct reach {
 	int type;   /* S_IFDIR..., 0 = there is nothing */
 };
 
-/* Resolve `path`; `whole`: a symlink at its end is followed as well. In the directories that sandboxes may write in no
- * symlink is followed: -ELOOP. */
+/* Resolve `path`, if what sandboxes write in can be told; `whole`: a symlink at its end is followed as well. In the
+ * directories that sandboxes may write in no symlink is followed: -ELOOP. */
 int reach_path(const struct hull_paths *p, const char *path, bool whole, struct reach *out, struct hull_error *err);
 void reach_free(struct reach *r);
 /* Open a directory that reach_path() found; no symlink is followed any more, whoever has put one there since. */
