@@ -71,12 +71,16 @@ static uint64_t now_ms(void)
 static void run(void *ctx, int status_fd)
 {
 	hull_child_keep(-1, status_fd);
-	for (;;) {
+	/* What is read meanwhile is not given up again. */
+	uint64_t budget = cached();
+	while (budget > 0) {
 		char want[64];
 		uint64_t there = cached();
 		if (there < KEEP + (uint64_t)WORTH / 2)
 			break;
 		uint64_t bytes = there - KEEP < STEP ? there - KEEP : STEP;
+		bytes = bytes < budget ? bytes : budget;
+		budget -= bytes;
 		snprintf(want, sizeof(want), "%llu swappiness=0", (unsigned long long)bytes);
 		/* EAGAIN: less than that could be had. */
 		if (hull_put(WORK "/memory.reclaim", want) < 0 && cached() + (STEP >> 4) > there)
