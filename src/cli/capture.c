@@ -34,13 +34,24 @@ static void on_accepted(void *ctx, uint32_t stream, void *user, const uint8_t *a
 	hull_wire_message(c->client.wire, stream, &eof, 1);
 }
 
+/* Of what it says on stderr. */
+static void keep_end(struct captured *c, const uint8_t *p, size_t n)
+{
+	size_t most = sizeof c->said - 1, had = strlen(c->said);
+	for (size_t i = n > most ? n - most : 0; i < n; i++) {
+		if (had == most)
+			memmove(c->said, c->said + 1, had--);
+		c->said[had++] = p[i] ? (char)p[i] : ' ';
+	}
+	c->said[had] = '\0';
+}
+
 static void on_data(void *ctx, uint32_t stream, void *user, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct captured *c = ctx;
 	hull_wire_grant(c->client.wire, stream, n);
 	if (channel == HULL_CHANNEL_STDERR) {
-		if (!c->said[0])
-			snprintf(c->said, sizeof c->said, "%.*s", (int)(n < 200 ? n : 200), (const char *)p);
+		keep_end(c, p, n);
 		return;
 	}
 	if (c->out->len + n > c->max || hull_buf_add(c->out, p, n) < 0) {
@@ -80,7 +91,12 @@ static const struct hull_wire_ops ops = {
 
 static int outcome(struct captured *c, const char *name, const char *what, struct hull_error *err)
 {
-	_cleanup_free_ char *said = hull_printable(c->said, strcspn(c->said, "\n"));
+	size_t n = strlen(c->said);
+	while (n && (c->said[n - 1] == '\n' || c->said[n - 1] == '\r'))
+		c->said[--n] = '\0';
+	const char *line = strrchr(c->said, '\n');
+	line = line ? line + 1 : c->said;
+	_cleanup_free_ char *said = hull_printable(line, strlen(line));
 	if (c->full)
 		return hull_fail(err, -EFBIG, "%s in %s says more than %zu bytes", what, name, c->max);
 	if (!c->told || c->status)
