@@ -519,6 +519,11 @@ int create_session_env(char ***out, struct hull_error *err)
 
 /* --- again --- */
 
+static void say_waiting(void)
+{
+	cli_note("waiting for another hull that makes this sandbox");
+}
+
 int create_turn(struct cli *cli, const struct create_place *place, struct hull_error *err)
 {
 	int r = cli_paths(cli, err);
@@ -527,7 +532,7 @@ int create_turn(struct cli *cli, const struct create_place *place, struct hull_e
 	char **about = hull_strv_copy(flag_name ? NULL : place->paths);
 	if (about && hull_strv_add(&about, flag_name ? flag_name : place->agent) == 0 &&
 	    (!place->workdir || flag_name || hull_strv_add(&about, place->workdir) == 0))
-		r = hull_turn_take(&cli->paths, about, err);
+		r = hull_turn_take(&cli->paths, about, say_waiting, err);
 	else
 		r = hull_fail(err, -ENOMEM, "out of memory");
 	hull_strv_free(about);

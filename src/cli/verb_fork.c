@@ -40,13 +40,20 @@ static char *nth_name(const char *name, const char *wish, unsigned n, unsigned c
 }
 
 /* A copy may do what the original may: a policy that cannot be read is none to go without. */
-static int copy_policy(struct cli *cli, const char *of, struct hull_sandbox *s, struct hull_error *err)
+static int copy_policy(struct cli *cli, const struct hull_sandbox *of, struct hull_sandbox *s, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};
-	_cleanup_free_ char *path = hull_sandbox_path(&cli->paths, of, "policy.yaml");
+	_cleanup_free_ char *path = hull_sandbox_path(&cli->paths, of->name, "policy.yaml");
 	int r = path ? hull_policy_read(path, &text, err) : hull_fail(err, -ENOMEM, "out of memory");
+	if (r == -ENOENT && !of->has_policy)
+		return 0;
+	if (r == -ENOENT)
+		return hull_fail(err, r,
+				 "%s is gone, so a copy cannot have the policy of %s; `hull policy init` or `hull "
+				 "policy reset` with `--sandbox %s` makes it again",
+				 path, of->name, of->name);
 	if (r < 0)
-		return r == -ENOENT ? 0 : r;
+		return r;
 	s->policy = strndup((char *)hull_buf_bytes(&text), text.len);
 	return s->policy ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 }
@@ -63,9 +70,12 @@ static int make_copy(struct cli *cli, const struct hull_sandbox *of, const char 
 				 .git_email = of->git_email ? strdup(of->git_email) : NULL,
 				 .no_network = of->no_network,
 				 .created = (uint64_t)time(NULL)};
-	int r = s.agent && s.engine && s.env && s.paths ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+	int r = s.agent && s.engine && s.env && s.paths && s.links && !s.git_name == !of->git_name &&
+				!s.git_email == !of->git_email
+			? 0
+			: hull_fail(err, -ENOMEM, "out of memory");
 	if (r == 0)
-		r = copy_policy(cli, of->name, &s, err);
+		r = copy_policy(cli, of, &s, err);
 	if (r == 0 && of->clone) {
 		s.clone = strdup(of->clone);
 		s.workdir = strdup(of->workdir);

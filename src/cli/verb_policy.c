@@ -43,10 +43,26 @@ static const struct cli_opt rule_options[] = {
 static const struct cli_opt reset_options[] = {
 	OPT_SANDBOX, {'f', "force", NULL, "no question asked", .flag = &yes}, {0}};
 
+/* sandbox.json says that it has a policy: a running sandbox's keeper does that itself. */
+static int mark(struct cli *cli, struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	_cleanup_close_ int lock = hull_sandbox_lock(&cli->paths, sandbox, err);
+	if (lock < 0)
+		return lock == -EBUSY ? 0 : lock;
+	int r = hull_sandbox_load(&cli->paths, sandbox, &sb, err);
+	if (r < 0 || sb.has_policy)
+		return r;
+	sb.has_policy = true;
+	return hull_sandbox_save(&cli->paths, &sb, err);
+}
+
 /* Put the new text in place, atomically, and wait until it is in force in running sandboxes. */
 static int put(struct cli *cli, const char *path, const struct hull_buf *text, struct hull_error *err)
 {
 	int r = hull_write_file_atomic(AT_FDCWD, path, hull_buf_bytes(text), text->len, 0600, err);
+	if (r >= 0 && sandbox)
+		r = mark(cli, err);
 	return r < 0 ? r : policy_force_wait(cli, sandbox, err);
 }
 

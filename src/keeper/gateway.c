@@ -114,6 +114,12 @@ static void say_start(struct gateway *g)
 static void say_policy(void *ctx)
 {
 	struct gateway *g = ctx;
+	struct keeper *k = g->k;
+	/* From now on the file may not be missing. */
+	if (g->policy.text[POLICY_SANDBOX] && !k->sb.has_policy) {
+		k->sb.has_policy = true;
+		k->sb.has_policy = keeper_save(k, k->sb.state, k->sb.last_error) >= 0;
+	}
 	say(g, policy_state_say(&g->policy));
 }
 
@@ -443,6 +449,7 @@ int gateway_open(struct keeper *k, struct hull_error *err)
 		return r;
 	uv_timer_init(&k->loop, &g->restart);
 	g->restart.data = g;
+	g->policy.files[POLICY_SANDBOX].expected = k->sb.has_policy;
 	r = policy_state_open(&g->policy, &k->loop, paths, g, say_policy, err);
 	if (r < 0)
 		return r;

@@ -2,8 +2,9 @@
  *
  * A text that was good stays in force until another good one replaces it. A file that is missing, empty, cut short,
  * unreadable, replaced by a link or writable by others after that is an error of this file: its last good text goes on
- * to count, and changes of the other file are taken all the same. A file that has never been good denies everything. A
- * file that has never been there is none, which is what a new user has: the preset counts then. */
+ * to count, and changes of the other file are taken all the same. A file that has never been good denies everything,
+ * and so does one of a sandbox that is missing at its start and was there before (sandbox.json knows). A file that has
+ * never been there is none, which is what a new user has: the preset counts then. */
 #include "keeper/gateway_policy.h"
 
 #include "base/cleanup.h"
@@ -24,11 +25,12 @@ static int read_file(const struct policy_file *f, unsigned which, char **out, st
 	_cleanup_(hull_policy_free) struct hull_policy p = {0};
 	*out = NULL;
 	int r = hull_policy_read(f->path, &b, err);
-	if (r == -ENOENT && !f->good)
+	if (r == -ENOENT && !f->good && !f->expected)
 		return 0;
 	if (r == -ENOENT)
-		return hull_fail(err, r, "%s is gone; `hull policy init` or `hull policy reset` makes it again",
-				 f->path);
+		return hull_fail(err, r, "%s is gone; `hull policy init%s` or `hull policy reset%s` makes it again",
+				 f->path, which == POLICY_SANDBOX ? " --sandbox" : "",
+				 which == POLICY_SANDBOX ? " --sandbox" : "");
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *text = strndup((char *)hull_buf_bytes(&b), b.len);

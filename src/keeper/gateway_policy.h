@@ -13,6 +13,7 @@ enum { POLICY_GLOBAL, POLICY_SANDBOX, POLICY_FILES };
 struct policy_file {
 	char *path;
 	char *good;       /* its text when it last was good; NULL = there has been no file */
+	bool expected;    /* there has been one in an earlier life */
 	char error[1024]; /* why that is not what is there now; empty = it is */
 };
 

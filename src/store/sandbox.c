@@ -256,6 +256,7 @@ static int from_json(const json_t *j, struct hull_sandbox *s, const char **bad)
 	s->restore_id = get_str(j, "restore_id", false, bad);
 	s->disk_boot = get_str(j, "disk_boot", false, bad);
 	s->fresh = get_bool(j, "fresh", bad);
+	s->has_policy = get_bool(j, "policy", bad);
 	s->last_error = get_str(j, "last_error", false, bad);
 	return *bad ? -EBADMSG : 0;
 }
@@ -365,6 +366,8 @@ static json_t *to_json(const struct hull_sandbox *s)
 		ok = json_object_set_new(j, "git_name", json_string(s->git_name)) == 0;
 	if (ok && s->git_email)
 		ok = json_object_set_new(j, "git_email", json_string(s->git_email)) == 0;
+	if (ok && (s->has_policy || s->policy))
+		ok = json_object_set_new(j, "policy", json_true()) == 0;
 	if (ok && s->last_error) {
 		/* May quote a guest or an engine: when it is not UTF-8, escaped is better than lost. */
 		json_t *text = json_string(s->last_error);

@@ -84,6 +84,7 @@ struct hull_sandbox {
 	char *disk_boot; /* it has never run, and its disk was copied in this boot of the host: after another it may not
 			  * be complete; NULL = it has run, or is */
 	bool fresh;      /* its disk is another sandbox's, and it has not been up yet: identities are to be renewed */
+	bool has_policy; /* it has had a policy.yaml of its own: without the file everything is denied */
 	char *policy;    /* for hull_sandbox_create() alone: text of the policy.yaml it begins with; NULL = none */
 	char *last_error; /* why it crashed or did not start; NULL after a clean stop */
 };
@@ -113,8 +114,8 @@ int hull_sandbox_remove(const struct hull_paths *p, const char *name, struct hul
 int hull_sandbox_list(const struct hull_paths *p, char ***names, struct hull_error *err);
 
 /* Wait until nobody else has the turn about these strings (a list that ends with NULL), and take it: the descriptor
- * (close-on-exec) that holds it. */
-int hull_turn_take(const struct hull_paths *p, char *const *about, struct hull_error *err);
+ * (close-on-exec) that holds it. waits() is called before, if somebody else has it; it may be NULL. */
+int hull_turn_take(const struct hull_paths *p, char *const *about, void (*waits)(void), struct hull_error *err);
 
 /* Take the sandbox's lock for the keeper: the descriptor (close-on-exec) that holds it, or -EBUSY when running. */
 int hull_sandbox_lock(const struct hull_paths *p, const char *name, struct hull_error *err);

@@ -10,7 +10,7 @@
 
 #include <fcntl.h>
 
-int hull_turn_take(const struct hull_paths *p, char *const *about, struct hull_error *err)
+int hull_turn_take(const struct hull_paths *p, char *const *about, void (*waits)(void), struct hull_error *err)
 {
 	/* FNV-1a over the strings, each with its end. */
 	uint64_t h = 0xcbf29ce484222325ull;
@@ -25,6 +25,10 @@ int hull_turn_take(const struct hull_paths *p, char *const *about, struct hull_e
 	if (fd < 0)
 		return path ? hull_fail_errno(err, "cannot open %s", path) : hull_fail(err, -ENOMEM, "out of memory");
 	struct flock one = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)(h >> 2), .l_len = 1};
+	if (fcntl(fd, F_OFD_SETLK, &one) == 0)
+		return hull_steal_fd(&fd);
+	if ((errno == EAGAIN || errno == EACCES) && waits)
+		waits();
 	while (fcntl(fd, F_OFD_SETLKW, &one) < 0)
 		if (errno != EINTR)
 			return hull_fail_errno(err, "cannot lock %s", path);

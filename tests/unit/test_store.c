@@ -130,7 +130,7 @@ static void test_round_trip(void **state)
 	assert_int_equal(hull_sandbox_save(&w->paths, &s, &err), -EINVAL);
 	free(s.links[2]);
 	s.links[2] = NULL;
-	assert_true(s.no_docker);
+	assert_true(s.no_docker && s.has_policy);
 	assert_int_equal(s.swap, 3ull << 20);
 	_cleanup_(hull_buf_free) struct hull_buf policy = {0};
 	_cleanup_free_ char *path = hull_sandbox_path(&w->paths, "one", "policy.yaml");
@@ -518,25 +518,39 @@ static void test_hostnames(void **state)
 	}
 }
 
+static int waits_fd;
+static void say_waits(void)
+{
+	if (write(waits_fd, "w", 1) != 1)
+		_exit(2);
+}
+
+static void not_called(void)
+{
+	fail();
+}
+
 /* Turns about one thing come one after the other, about two beside each other, and end with their holder. */
 static void test_turns(void **state)
 {
 	struct world *w = *state;
 	struct hull_error err;
 	char *one[] = {(char *)"shell", (char *)"/src/one", NULL}, *two[] = {(char *)"shell", (char *)"/src/two", NULL};
-	int held = hull_turn_take(&w->paths, one, &err);
-	_cleanup_close_ int other = hull_turn_take(&w->paths, two, &err);
+	int held = hull_turn_take(&w->paths, one, not_called, &err);
+	_cleanup_close_ int other = hull_turn_take(&w->paths, two, NULL, &err);
 	assert_true(held >= 0 && other >= 0);
 	int fds[2];
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	pid_t pid = fork();
 	if (pid == 0) {
 		close(held);
-		bool got = write(fds[1], "w", 1) == 1 && hull_turn_take(&w->paths, one, &err) >= 0;
+		waits_fd = fds[1];
+		bool got = hull_turn_take(&w->paths, one, say_waits, &err) >= 0;
 		_exit(got && write(fds[1], "g", 1) == 1 ? 0 : 1);
 	}
 	char c = 0;
 	assert_int_equal(read(fds[0], &c, 1), 1);
+	assert_int_equal(c, 'w');
 	struct pollfd p = {.fd = fds[0], .events = POLLIN};
 	assert_int_equal(poll(&p, 1, 200), 0);
 	close(held);
@@ -545,7 +559,7 @@ static void test_turns(void **state)
 	int status = 1;
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	_cleanup_close_ int again = hull_turn_take(&w->paths, one, &err);
+	_cleanup_close_ int again = hull_turn_take(&w->paths, one, NULL, &err);
 	assert_true(again >= 0);
 	close(fds[0]);
 	close(fds[1]);
