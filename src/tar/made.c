@@ -52,7 +52,7 @@ static int grow(struct made *m)
 
 int made_add(struct made *m, int fd)
 {
-	struct made_file f;
+	struct made_file f = {0};
 	int r = identify(fd, &f);
 	if (r == 0 && (m->count + 1) * 2 > m->size && m->count < MADE_MAX)
 		r = grow(m);
@@ -68,7 +68,7 @@ int made_add(struct made *m, int fd)
 
 bool made_has(const struct made *m, int fd)
 {
-	struct made_file f;
+	struct made_file f = {0};
 	if (m->count == 0 || identify(fd, &f) < 0)
 		return false;
 	const struct made_file *s = slot(m, &f);

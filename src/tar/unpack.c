@@ -24,6 +24,9 @@ enum {
 	PATH_MAX_ = 4096,
 	SPACE_STEP = 16 << 20, /* space is asked for in steps of this */
 	ENTRY_COST = 4096,     /* what an entry takes besides its data, about */
+	/* What is read at most for one header, or one block of a file. libarchive keeps some of it in memory: the map
+	 * of a sparse file has as many lines as it says. And it reads over the data of what has none. */
+	IDLE_MAX = 16 << 20,
 };
 
 struct left_dir {
@@ -41,6 +44,7 @@ struct unpack {
 	struct hull_error *err;
 	struct hull_error lost; /* why the archive cannot be read on, when that is not the archive's fault */
 	uint64_t spent;
+	uint64_t idle; /* bytes read since libarchive last gave something */
 	mode_t umask;
 	bool began;     /* the one entry has come */
 	bool only;      /* and is no directory: nothing may follow */
@@ -64,10 +68,19 @@ static void item_free(struct item *i)
 static la_ssize_t on_read(struct archive *a, void *ctx, const void **p)
 {
 	struct unpack *x = ctx;
-	ssize_t n = x->u->read(x->u->ctx, p, &x->lost);
+	ssize_t n = x->idle >= IDLE_MAX
+			    ? hull_fail(&x->lost, -EPROTO, "the sandbox sent an archive that describes nothing")
+			    : x->u->read(x->u->ctx, p, &x->lost);
 	if (n < 0)
 		archive_set_error(a, EIO, "lost");
+	x->idle += n > 0 ? (uint64_t)n : 0;
 	return n < 0 ? -1 : n;
+}
+
+static int next_header(struct unpack *x, struct archive_entry **e)
+{
+	x->idle = 0;
+	return archive_read_next_header(x->a, e);
 }
 
 static int bad(struct unpack *x, const char *what)
@@ -258,6 +271,7 @@ static int fill(struct unpack *x, int fd, int64_t size)
 		const void *p;
 		size_t n;
 		la_int64_t at;
+		x->idle = 0;
 		int r = archive_read_data_block(x->a, &p, &n, &at);
 		if (r == ARCHIVE_EOF)
 			break;
@@ -280,7 +294,7 @@ static int fill(struct unpack *x, int fd, int64_t size)
 static int expect_end(struct unpack *x)
 {
 	struct archive_entry *e;
-	int r = archive_read_next_header(x->a, &e);
+	int r = next_header(x, &e);
 	if (r == ARCHIVE_OK || r == ARCHIVE_WARN)
 		return bad(x, "more than one file");
 	if (r != ARCHIVE_EOF)
@@ -356,7 +370,7 @@ static int take_all(struct unpack *x)
 {
 	for (;;) {
 		struct archive_entry *e;
-		int r = archive_read_next_header(x->a, &e);
+		int r = next_header(x, &e);
 		if (r == ARCHIVE_EOF)
 			break;
 		if (r < ARCHIVE_WARN)

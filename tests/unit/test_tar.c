@@ -365,6 +365,84 @@ static ssize_t endless(void *ctx, const void **p, struct hull_error *e)
 	return n;
 }
 
+/* A header without libarchive's help. */
+static void header(struct hull_buf *b, const char *name, char type, uint64_t size)
+{
+	char h[512] = {0};
+	unsigned sum = 0;
+	snprintf(h, 100, "%s", name);
+	snprintf(h + 100, 8, "%07o", 0644);
+	snprintf(h + 108, 8, "%07o", 0);
+	snprintf(h + 116, 8, "%07o", 0);
+	snprintf(h + 124, 12, "%011llo", (unsigned long long)size);
+	snprintf(h + 136, 12, "%011o", 0);
+	memset(h + 148, ' ', 8);
+	h[156] = type;
+	if (type == '1')
+		strcpy(h + 157, "./a");
+	memcpy(h + 257, "ustar\00000", 8);
+	for (size_t i = 0; i < sizeof(h); i++)
+		sum += (unsigned char)h[i];
+	snprintf(h + 148, 8, "%06o", sum);
+	assert_int_equal(hull_buf_add(b, h, sizeof(h)), 0);
+}
+
+static void padded(struct hull_buf *b, const char *text)
+{
+	char block[512] = {0};
+	memcpy(block, text, strlen(text));
+	assert_int_equal(hull_buf_add(b, block, sizeof(block)), 0);
+}
+
+/* The bytes, and 100 MB of the two lines of an entry in a sparse file's map. */
+static ssize_t on_and_on(void *ctx, const void **p, struct hull_error *e)
+{
+	static char lines[1 << 16];
+	struct feed *f = ctx;
+	size_t start = f->at;
+	for (size_t i = 0; i < sizeof(lines) && !lines[sizeof(lines) - 1]; i++)
+		lines[i] = i % 2 ? '\n' : '0';
+	*p = start ? (void *)lines : hull_buf_bytes(&f->bytes);
+	f->at += start ? sizeof(lines) : f->bytes.len;
+	return f->at > 100 << 20 ? 0 : (ssize_t)(f->at - start);
+}
+
+static int unpack_on_and_on(struct feed *f)
+{
+	_cleanup_free_ char *path = hull_fmt("%s/d", base);
+	_cleanup_close_ int dir = open(path, O_RDONLY | O_DIRECTORY);
+	const struct hull_unpack u = {.dir = dir, .read = on_and_on, .end = feed_end, .ctx = f};
+	int r = hull_unpack(&u, &err);
+	hull_buf_free(&f->bytes);
+	return r;
+}
+
+/* Bytes of which nothing is made: they would be kept in memory, or read for ever. */
+static void test_much_that_is_nothing(void **state)
+{
+	static const char sparse[] = "22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n24 GNU.sparse.name=./map\n"
+				     "30 GNU.sparse.realsize=999999\n";
+	struct feed f = {0};
+	sh("mkdir d");
+	header(&f.bytes, "pax", 'x', strlen(sparse));
+	padded(&f.bytes, sparse);
+	header(&f.bytes, "./map", '0', UINT64_C(1) << 32);
+	hull_buf_add(&f.bytes, "999999999\n", 10);
+	assert_int_equal(unpack_on_and_on(&f), -EPROTO);
+	assert_string_equal(err.msg, "the sandbox sent an archive that describes nothing");
+	assert_true(f.at < 17 << 20);
+	/* The data of a link. */
+	f = (struct feed){0};
+	header(&f.bytes, "./a", '0', 0);
+	header(&f.bytes, "pax", 'x', strlen("16 comment=none\n"));
+	padded(&f.bytes, "16 comment=none\n");
+	header(&f.bytes, "./b", '1', 1 << 30);
+	assert_int_equal(unpack_on_and_on(&f), -EPROTO);
+	assert_string_equal(err.msg, "the sandbox sent an archive that describes nothing");
+	assert_true(f.at < 17 << 20);
+	assert_int_equal(sh("[ ! -e d/map ]; e=$?; rm -rf d; exit $e"), 0);
+}
+
 static int fill_small_disk(char *said)
 {
 	struct feed f;
@@ -501,6 +579,7 @@ int main(void)
 		cmocka_unit_test(test_a_file_put_in_the_way_of_a_link),
 		cmocka_unit_test(test_many_links),
 		cmocka_unit_test(test_a_link_put_in_the_way),
+		cmocka_unit_test(test_much_that_is_nothing),
 		cmocka_unit_test(test_a_floor_of_space),
 		cmocka_unit_test(test_pack),
 		cmocka_unit_test(test_gnu_tar),
