@@ -140,6 +140,31 @@ int reach_path(const struct hull_paths *p, const char *path, bool whole, struct 
 	return r < 0 ? r : 0;
 }
 
+/* Without the slashes and "." at its end; owned. */
+static char *itself(const char *path)
+{
+	size_t n = strlen(path);
+	while (n > 1 && (path[n - 1] == '/' || (path[n - 1] == '.' && path[n - 2] == '/')))
+		n--;
+	return strndup(path, n);
+}
+
+int reach_dest(const struct hull_paths *p, const char *path, bool follow, struct reach *out, struct hull_error *err)
+{
+	_cleanup_(reach_free) struct reach link = {0};
+	_cleanup_free_ char *bare = itself(path);
+	int r = bare ? reach_path(p, path, true, out, err) : hull_fail(err, -ENOMEM, "out of memory");
+	if (r < 0 || follow || (out->type && out->type != S_IFDIR))
+		return r;
+	r = reach_path(p, bare, false, &link, err);
+	if (r < 0 || link.type != S_IFLNK)
+		return r;
+	_cleanup_free_ char *shown = hull_printable(bare, strlen(bare));
+	return hull_fail(err, -ELOOP,
+			 "%s is a symlink, which is not followed: name what it leads to, or use --follow-link",
+			 shown ? shown : "");
+}
+
 void reach_free(struct reach *r)
 {
 	free(r->path);

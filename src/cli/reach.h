@@ -12,6 +12,10 @@ struct reach {
 /* Resolve `path`, if what sandboxes write in can be told; `whole`: a symlink at its end is followed as well. In the
  * directories that sandboxes may write in no symlink is followed: -ELOOP. */
 int reach_path(const struct hull_paths *p, const char *path, bool whole, struct reach *out, struct hull_error *err);
+/* The same for what is copied to, `whole`; but where the path itself, whatever slashes and "/." follow, is a symlink to
+ * a directory, or to nothing, it is followed with `follow` only: -ELOOP. A sandbox that is gone, or no longer has the
+ * directory, may have left it. */
+int reach_dest(const struct hull_paths *p, const char *path, bool follow, struct reach *out, struct hull_error *err);
 void reach_free(struct reach *r);
 /* Open a directory that reach_path() found; no symlink is followed any more, whoever has put one there since. */
 int reach_open(const char *path, struct hull_error *err);

@@ -7,9 +7,9 @@
  * Into a sandbox: what is there already decides, as with cp(1): into a directory, or under the name of the last
  * component. What arrives belongs to the sandbox's user; modes, times and links are kept.
  *
- * Out of one: the host decides the name, and that it is one entry. It appears when it is complete, if it is a file; a
- * tree grows where it is to be, and is removed again when that fails. An interrupt leaves nothing but what was copied
- * of DIR/. already. */
+ * Out of one: a symlink as DEST is followed on request only (reach.c). The host decides the name, and that it is one
+ * entry. It appears when it is complete, if it is a file; a tree grows where it is to be, and is removed again when
+ * that fails. An interrupt leaves nothing but what was copied of DIR/. already. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
@@ -30,10 +30,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool tolerated, quiet;
+static bool tolerated, quiet, follow;
 
 static const struct cli_opt options[] = {
 	{'a', "archive", NULL, "accepted as docker has it: modes, times and links are always kept", .flag = &tolerated},
+	{'L', "follow-link", NULL, "follow DEST on the host when it is a symlink", .flag = &follow},
 	{'q', "quiet", NULL, "no progress", .flag = &quiet},
 	{0},
 };
@@ -185,7 +186,7 @@ static int unpack(struct cli *cli, const char *name, const char *path, struct hu
 static int copy_content(struct cli *cli, const char *name, const char *path, const char *dst, struct hull_error *err)
 {
 	_cleanup_(reach_free) struct reach at = {0};
-	int r = reach_path(&cli->paths, dst, true, &at, err);
+	int r = reach_dest(&cli->paths, dst, follow, &at, err);
 	if (r < 0)
 		return r;
 	if (at.type && at.type != S_IFDIR)
@@ -214,7 +215,7 @@ static int copy_out(struct cli *cli, const char *name, const char *path, const c
 	if (r == 0 && !strcmp(asked, ".."))
 		return hull_fail(err, -EINVAL, "%s: name the directory itself, or DIR/. for what is in it", path);
 	if (r == 0)
-		r = reach_path(&cli->paths, dst, true, &at, err);
+		r = reach_dest(&cli->paths, dst, follow, &at, err);
 	if (r < 0)
 		return r;
 	bool slash = dst[strlen(dst) - 1] == '/', there = at.type == S_IFDIR;
@@ -262,6 +263,8 @@ static int run(struct cli *cli, struct hull_error *err)
 				 in ? ", the other one here" : "");
 	if (!*src || !*dst)
 		return hull_fail(err, -EINVAL, "cp: an empty path");
+	if (follow && in)
+		return hull_fail(err, -EINVAL, "cp: --follow-link is for DEST on the host");
 	signal(SIGPIPE, SIG_IGN);
 	int r = life_load(cli, in ? to : from, &sb, err);
 	if (r < 0)

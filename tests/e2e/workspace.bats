@@ -797,9 +797,11 @@ real_tar() { as_root work mv /usr/bin/tar.real /usr/bin/tar; }
 	assert_refused 125 'a directory that a sandbox writes in'
 	hull cp "$ws/rw/build" work:/tmp/got
 	[ "$(hull exec work readlink /tmp/got)" = "$out" ]
-	# A symlink of one's own is as everywhere.
+	# A symlink of one's own is followed on request.
 	ln -s "$ws/rw/real" "$BATS_TEST_TMPDIR/mine"
-	hull cp work:/etc/hostname "$BATS_TEST_TMPDIR/mine"
+	run hull cp work:/etc/hostname "$BATS_TEST_TMPDIR/mine/"
+	assert_refused 125 'or use --follow-link'
+	hull cp -L work:/etc/hostname "$BATS_TEST_TMPDIR/mine"
 	[ -f "$ws/rw/real/hostname" ]
 	rm -rf "$ws/rw/"{real,build,own}
 }
