@@ -13,7 +13,7 @@ teardown() { remove_own; }
 	assert_refused 125 '--memory'
 	run hull ls --jsn
 	assert_refused 125 '--json'
-	run hull ps
+	run hull list
 	assert_refused 125 'ls'
 	run hull start --no-such-flag-at-all x
 	assert_refused 125 'no-such-flag-at-all'

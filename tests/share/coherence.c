@@ -338,21 +338,27 @@ static bool fires(int in, uint32_t mask, const char *name)
 	return false;
 }
 
+static uint32_t heard; /* by the last call of fires_self() */
+
 /* True when an event with one of `mask` comes for what is watched itself. */
 static bool fires_self(int in, uint32_t mask)
 {
+	bool fired = false;
+	heard = 0;
 	_Alignas(struct inotify_event) char buf[4096];
 	struct pollfd p = {.fd = in, .events = POLLIN};
 	while (poll(&p, 1, 5000) > 0) {
 		ssize_t n = read(in, buf, sizeof buf);
 		for (ssize_t at = 0; at < n;) {
 			const struct inotify_event *e = (void *)(buf + at);
-			if (e->mask & mask)
-				return true;
+			heard |= e->mask;
 			at += (ssize_t)(sizeof *e + e->len);
 		}
+		fired = heard & mask;
+		if (fired)
+			break;
 	}
-	return false;
+	return fired;
 }
 
 static int watch_one(const char *name)
@@ -382,7 +388,10 @@ static void watchers_of_one_file(void)
 	snprintf(kept, sizeof kept, "%.2000s/one/a~", host);
 	CHECK(rename(h("one/a"), kept) == 0 && put_file(h("one/a"), "4") == 0, "kept under another name");
 	CHECK(fires_self(in, IN_ATTRIB | IN_MOVE_SELF), "is told");
-	CHECK(unlink(kept) == 0 && fires_self(in, IN_DELETE_SELF), "and removed");
+	/* The guest's kernel may take a file that got another name for one that is gone (its count of links is what it
+	 * knew before, when its attributes are dropped at that moment), and says so then, once. */
+	bool early = heard & IN_DELETE_SELF;
+	CHECK(unlink(kept) == 0 && (early || fires_self(in, IN_DELETE_SELF | IN_IGNORED)), "and removed");
 	SEES(has_text(g("one/a"), "4"), "the new content");
 	close(in);
 	in = watch_one("one/a");
