@@ -165,6 +165,21 @@ int reach_dest(const struct hull_paths *p, const char *path, bool follow, struct
 			 shown ? shown : "");
 }
 
+int reach_shared_below(const struct hull_paths *p, const char *dir, char ***out, struct hull_error *err)
+{
+	char **shared = NULL, **below = hull_strv_copy(NULL);
+	size_t n = strcmp(dir, "/") == 0 ? 0 : strlen(dir);
+	int r = below ? shared_dirs(p, &shared, err) : hull_fail(err, -ENOMEM, "out of memory");
+	for (char **s = shared; r >= 0 && s && *s; s++)
+		if (strncmp(*s, dir, n) == 0 && (*s)[n] == '/' && (*s)[n + 1] && hull_strv_add(&below, *s + n + 1) < 0)
+			r = hull_fail(err, -ENOMEM, "out of memory");
+	hull_strv_free(shared);
+	if (r >= 0)
+		*out = hull_steal_ptr(below);
+	hull_strv_free(below);
+	return r < 0 ? r : 0;
+}
+
 void reach_free(struct reach *r)
 {
 	free(r->path);

@@ -16,6 +16,8 @@ int reach_path(const struct hull_paths *p, const char *path, bool whole, struct 
  * a directory, or to nothing, it is followed with `follow` only: -ELOOP. A sandbox that is gone, or no longer has the
  * directory, may have left it. */
 int reach_dest(const struct hull_paths *p, const char *path, bool follow, struct reach *out, struct hull_error *err);
+/* The paths below a directory (real) that sandboxes may write in, relative to it; free with hull_strv_free(). */
+int reach_shared_below(const struct hull_paths *p, const char *dir, char ***out, struct hull_error *err);
 void reach_free(struct reach *r);
 /* Open a directory that reach_path() found; no symlink is followed any more, whoever has put one there since. */
 int reach_open(const char *path, struct hull_error *err);

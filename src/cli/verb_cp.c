@@ -192,11 +192,18 @@ static int copy_content(struct cli *cli, const char *name, const char *path, con
 	if (at.type && at.type != S_IFDIR)
 		return hull_fail(err, -ENOTDIR, "%s: %s", dst, strerror(ENOTDIR));
 	bool fresh = !at.type;
-	if (fresh && mkdir(at.path, 0777) < 0)
+	char **shared = NULL;
+	r = reach_shared_below(&cli->paths, at.path, &shared, err);
+	if (r < 0)
+		return r;
+	if (fresh && mkdir(at.path, 0777) < 0) {
+		hull_strv_free(shared);
 		return hull_fail_errno(err, "%s", dst);
+	}
 	_cleanup_close_ int dir = reach_open(at.path, err);
-	struct hull_unpack u = {.dir = dir, .fresh = fresh};
+	struct hull_unpack u = {.dir = dir, .fresh = fresh, .apart = shared};
 	r = dir < 0 ? dir : unpack(cli, name, path, &u, err);
+	hull_strv_free(shared);
 	if (r < 0 && fresh)
 		rmdir(at.path); /* when nothing came */
 	return r;

@@ -28,6 +28,9 @@ struct hull_unpack {
 	const char *name;
 	bool must_be_dir; /* with entry: nothing else will do */
 	bool fresh;       /* without entry: dir was made for this, and gets the mode and time of the one sent */
+	/* Paths in dir (a list that ends with NULL; NULL = none) that guests may write in: no hard link leads into one
+	 * or out of it, for then the guest could write in a file that lies elsewhere. */
+	char *const *apart;
 	/* The next bytes of the archive, valid until the next call; 0 = its end. */
 	ssize_t (*read)(void *ctx, const void **p, struct hull_error *err);
 	/* The archive has been read to its end: does the sender agree that it is complete? Called before a single entry

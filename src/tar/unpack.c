@@ -322,12 +322,33 @@ static int make_file(struct unpack *x, const struct item *i, int64_t size, bool 
 	return beneath_commit(&f, i->path, x->err);
 }
 
+/* The innermost of those that guests may write in. */
+static const char *region(const struct unpack *x, const char *path)
+{
+	const char *found = NULL;
+	for (char *const *s = x->u->apart; s && *s; s++)
+		if ((below(path, *s) || strcmp(path, *s) == 0) && (!found || strlen(*s) > strlen(found)))
+			found = *s;
+	return found;
+}
+
+static int make_link(struct unpack *x, const struct item *i)
+{
+	const char *from = region(x, i->path), *to = region(x, i->link);
+	if (from == to || (from && to && strcmp(from, to) == 0))
+		return beneath_link(x->u->dir, i->path, i->link, &x->made, x->err);
+	_cleanup_free_ char *shown = hull_printable(i->path, strlen(i->path));
+	_cleanup_free_ char *target = hull_printable(i->link, strlen(i->link));
+	return hull_fail(x->err, -EPERM,
+			 "%s is a hard link to %s, and a sandbox can write in one of them only; it was not made",
+			 shown ? shown : "", target ? target : "");
+}
+
 static int make(struct unpack *x, const struct item *i, int64_t size, bool root)
 {
 	bool only = root && x->u->entry != NULL;
 	if (i->link)
-		return root ? bad(x, "a link without a file")
-			    : beneath_link(x->u->dir, i->path, i->link, &x->made, x->err);
+		return root ? bad(x, "a link without a file") : make_link(x, i);
 	if (i->type == S_IFDIR)
 		return make_dir(x, i, root && x->u->entry);
 	if (!*i->path)

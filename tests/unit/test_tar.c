@@ -125,12 +125,14 @@ static int feed_end(void *ctx, struct hull_error *e)
 	return f->verdict ? hull_fail(e, f->verdict, "no such file") : 0;
 }
 
+static char *const *apart;
+
 static int unpack(struct feed *f, const char *into, const char *entry, const char *name)
 {
 	_cleanup_free_ char *path = hull_fmt("%s/%s", base, into);
 	_cleanup_close_ int dir = open(path, O_RDONLY | O_DIRECTORY);
 	const struct hull_unpack u = {
-		.dir = dir, .entry = entry, .name = name, .read = feed_read, .end = feed_end, .ctx = f};
+		.dir = dir, .entry = entry, .name = name, .apart = apart, .read = feed_read, .end = feed_end, .ctx = f};
 	assert_true(dir >= 0);
 	int r = hull_unpack(&u, &err);
 	hull_buf_free(&f->bytes);
@@ -291,6 +293,27 @@ static void test_hard_links_to_what_came(void **state)
 		   "[ \"$(readlink d/s2)\" = x ] && [ d/s -ef d/s2 -o \"$(stat -c %%h d/s)\" = 2 ] && [ -p d/q2 ]; "
 		   "e=$?; rm -rf d; exit $e"),
 		0);
+}
+
+/* Neither into a workspace nor out of it: what is in it the guest can write in later. */
+static void test_hard_links_stay_in_a_workspace(void **state)
+{
+	static char *const shared[] = {"ws", "ws/sub", NULL};
+	struct feed f;
+	sh("mkdir -p d/ws/sub d/wso");
+	apart = shared;
+	assert_int_equal(SEND(f, "d", NULL, NULL, {"./a", S_IFREG, "a"}, {"./ws/a", S_IFREG, NULL, "./a"}), -EPERM);
+	assert_non_null(strstr(err.msg, "ws/a is a hard link to a,"));
+	assert_int_equal(SEND(f, "d", NULL, NULL, {"./ws/b", S_IFREG, "b"}, {"./b", S_IFREG, NULL, "./ws/b"}), -EPERM);
+	assert_int_equal(SEND(f, "d", NULL, NULL, {"./ws/b", S_IFREG, "b"}, {"./ws/sub/b", S_IFREG, NULL, "./ws/b"}),
+			 -EPERM);
+	assert_int_equal(SEND(f, "d", NULL, NULL, {"./ws/c", S_IFREG, "c"}, {"./ws/c2", S_IFREG, NULL, "./ws/c"},
+			      {"./c", S_IFREG, "c"}, {"./wso/c2", S_IFREG, NULL, "./c"}),
+			 0);
+	apart = NULL;
+	assert_int_equal(sh("[ \"$(find d -type f -links 2 | wc -l)\" = 4 ] && [ ! -e d/ws/a ] && [ ! -e d/b ]; "
+			    "e=$?; rm -rf d; exit $e"),
+			 0);
 }
 
 static void swap_in_key(void)
@@ -576,6 +599,7 @@ int main(void)
 		cmocka_unit_test(test_a_tree),
 		cmocka_unit_test(test_symlinks_are_not_followed),
 		cmocka_unit_test(test_hard_links_to_what_came),
+		cmocka_unit_test(test_hard_links_stay_in_a_workspace),
 		cmocka_unit_test(test_a_file_put_in_the_way_of_a_link),
 		cmocka_unit_test(test_many_links),
 		cmocka_unit_test(test_a_link_put_in_the_way),
