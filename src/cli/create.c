@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "ca/ca.h"
 #include "cli/saved.h"
 #include "engine/engine.h"
 #include "cli/place.h"
@@ -27,7 +28,7 @@ static const uint64_t MIB = 1024 * 1024, GIB = 1024 * 1024 * 1024ULL;
 enum { NAME_TRIES = 1000, TEMPLATE_TRIES = 2 };
 
 static const char *flag_name, *flag_cpus, *flag_memory, *flag_disk, *flag_swap, *flag_image, *flag_engine;
-static char **flag_env, **flag_env_file, **flag_publish;
+static char **flag_env, **flag_env_file, **flag_publish, **flag_ca;
 static const char *flag_template;
 static bool flag_no_git_identity;
 static bool flag_clone, flag_no_network, flag_no_docker, flag_cold, flag_quiet;
@@ -45,6 +46,8 @@ const struct cli_opt create_options[] = {
 	{'e', "env", "K[=V]", "set a variable for everything run in it; K alone takes the value it has here",
 	 .list = &flag_env},
 	{0, "env-file", "FILE", "variables from a file, a line each", .list = &flag_env_file, .complete = CLI_FILE},
+	{0, "ca", "FILE", "trust the certificate authorities in this PEM file in it; read at each start",
+	 .list = &flag_ca, .complete = CLI_FILE},
 	{0, "image", "IMAGE", "base image, by name or digest (default \"default\")", .text = &flag_image,
 	 .complete = CLI_IMAGE},
 	{0, "engine", "ENGINE", "auto or qemu (default auto: the fastest that works here)", .text = &flag_engine,
@@ -308,6 +311,26 @@ static int parse_ports(char ***out, struct hull_error *err)
 	return 0;
 }
 
+/* The files' own names, not what symlinks lead to now: they are read at each start. What is wrong with one is told
+ * before anything is made. */
+static int parse_ca(char ***out, struct hull_error *err)
+{
+	_cleanup_(hull_ca_free) struct hull_ca ca = {0};
+	_cleanup_free_ char *here = flag_ca ? getcwd(NULL, 0) : NULL;
+	if (!(*out = hull_strv_copy(NULL)))
+		return hull_fail(err, -ENOMEM, "out of memory");
+	if (flag_ca && !here)
+		return hull_fail_errno(err, "the current directory");
+	for (char **f = flag_ca; f && *f; f++) {
+		_cleanup_free_ char *path = **f == '/' ? strdup(*f) : hull_fmt("%s/%s", here, *f);
+		if (!path || hull_strv_add(out, path) < 0)
+			return hull_fail(err, -ENOMEM, "out of memory");
+		if (hull_ca_add_file(&ca, path, err) < 0)
+			return hull_wrap(err, "--ca");
+	}
+	return 0;
+}
+
 /* What the flags ask for, the defaults filled in. */
 static int from_flags(const struct create_place *place, struct hull_sandbox *s, struct hull_error *err)
 {
@@ -324,6 +347,8 @@ static int from_flags(const struct create_place *place, struct hull_sandbox *s, 
 		r = create_env(flag_env_file, flag_env, &s->env, err);
 	if (r >= 0)
 		r = parse_ports(&s->ports, err);
+	if (r >= 0)
+		r = parse_ca(&s->ca, err);
 	if (r < 0)
 		return r;
 	s->no_network = flag_no_network;
@@ -551,6 +576,17 @@ static bool same_place(const struct hull_sandbox *s, const struct create_place *
 	return true;
 }
 
+static bool same_list(char *const *a, char *const *b)
+{
+	size_t n = hull_strv_count(a);
+	if (hull_strv_count(b) != n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(a[i], b[i]) != 0)
+			return false;
+	return true;
+}
+
 /* The flags must be what the sandbox was made with, when they are given at all. */
 static int check_same(struct cli *cli, const struct hull_sandbox *s, const struct create_place *place,
 		      struct hull_error *err)
@@ -578,6 +614,8 @@ static int check_same(struct cli *cli, const struct hull_sandbox *s, const struc
 		if (!hull_streq(image.digest, s->image))
 			flag = "--image";
 	}
+	if (flag_ca && !same_list(want.ca, s->ca))
+		flag = "--ca";
 	if (flag_no_docker && !s->no_docker)
 		flag = "--no-docker";
 	if (flag_no_network && !s->no_network)

@@ -66,11 +66,12 @@ static int make_copy(struct cli *cli, const struct hull_sandbox *of, const char 
 				 .env = hull_strv_copy(of->env),
 				 .paths = hull_strv_copy(of->paths),
 				 .links = hull_strv_copy(of->links),
+				 .ca = hull_strv_copy(of->ca),
 				 .git_name = of->git_name ? strdup(of->git_name) : NULL,
 				 .git_email = of->git_email ? strdup(of->git_email) : NULL,
 				 .no_network = of->no_network,
 				 .created = (uint64_t)time(NULL)};
-	int r = s.agent && s.engine && s.env && s.paths && s.links && !s.git_name == !of->git_name &&
+	int r = s.agent && s.engine && s.env && s.paths && s.links && s.ca && !s.git_name == !of->git_name &&
 				!s.git_email == !of->git_email
 			? 0
 			: hull_fail(err, -ENOMEM, "out of memory");

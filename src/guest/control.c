@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "guest/authority.h"
 #include "guest/child.h"
 #include "guest/person.h"
 #include "guest/clock.h"
@@ -27,6 +28,7 @@ enum { ENTROPY_MAX = 512, GRACE_DEFAULT_MS = 10000, LOG_TEXT_MAX = 1024 };
 
 static struct hull_stream control;
 static bool configured;
+static bool authorities;
 
 static void send(struct hull_buf *m)
 {
@@ -334,12 +336,22 @@ static void on_closed(void *user, int code, const char *message)
 
 static const struct hull_stream_ops control_ops = {.message = on_message, .eof = on_eof, .closed = on_closed};
 
+bool hull_control_authorities(void)
+{
+	return authorities;
+}
+
 void hull_control_open(uint32_t stream, const uint8_t *args, size_t len)
 {
 	if (control.id) {
 		hull_wire_refuse(hull_wire, stream, EBUSY, "control is open already");
 		return;
 	}
+	/* Before anything that may start a program. One that fails leaves clients refusing what they do not know. */
+	struct hull_error err = {0};
+	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (hull_authority_install(root, args, len, &authorities, &err) < 0)
+		hull_say("%s", err.msg);
 	control = (struct hull_stream){.ops = &control_ops, .id = stream};
 	hull_wire_set_user(hull_wire, stream, &control);
 	hull_wire_accept(hull_wire, stream, NULL, 0);

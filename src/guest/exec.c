@@ -638,6 +638,7 @@ void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 	}
 	if (e == 0)
 		e = find_user(r.user ? r.user : "agent", &u, &err);
+	r.authorities = hull_control_authorities();
 	if (e == 0)
 		e = hull_request_complete(&r, &u, &err);
 	struct session *s = e == 0 ? calloc(1, sizeof(*s)) : NULL;

@@ -114,6 +114,7 @@ void hull_rehearse(void); /* the machine may just have been restored */
 void hull_control_service(const char *service, const char *state, const char *text);
 void hull_control_log(const char *text);
 void hull_control_stopping(void);
+bool hull_control_authorities(void); /* the host gave authorities to trust, and they are in place (authority.c) */
 /* SESSION with these fields. */
 struct hull_buf;
 void hull_control_session(const struct hull_buf *fields);

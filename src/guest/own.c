@@ -13,15 +13,20 @@
 #include <unistd.h>
 #include <linux/openat2.h>
 
-int hull_own_open(const char *path, int flags, mode_t mode)
+int hull_own_openat(int dir, const char *path, int flags, mode_t mode)
 {
 	struct open_how how = {
 		.flags = (unsigned)(flags | O_CLOEXEC),
 		.mode = flags & O_CREAT ? mode : 0,
 		.resolve = RESOLVE_NO_XDEV,
 	};
-	long fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+	long fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
 	return fd < 0 ? -errno : (int)fd;
+}
+
+int hull_own_open(const char *path, int flags, mode_t mode)
+{
+	return hull_own_openat(AT_FDCWD, path, flags, mode);
 }
 
 void hull_own_path(int fd, char path[32])

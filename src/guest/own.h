@@ -6,6 +6,8 @@
 
 /* open(2) of an absolute path, close-on-exec. -errno; -EXDEV when something is mounted on the way or at the end. */
 int hull_own_open(const char *path, int flags, mode_t mode);
+/* The same with openat(2). */
+int hull_own_openat(int dir, const char *path, int flags, mode_t mode);
 /* For what takes a path: that of an open descriptor. */
 void hull_own_path(int fd, char path[32]);
 

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "guest/authority.h"
 #include "wire/args.h"
 #include "wire/service.h"
 
@@ -207,6 +208,11 @@ int hull_request_complete(struct hull_request *r, const struct hull_user *u, str
 		/* npm asks again, 10 s and 60 s later, whatever the error was; a host that is denied stays so. */
 		{"npm_config_fetch_retry_mintimeout", "1000"},
 		{"npm_config_fetch_retry_maxtimeout", "4000"},
+		/* Node adds to its own store, the others take another instead. */
+		{"NODE_EXTRA_CA_CERTS", r->authorities ? HULL_CA_GIVEN : NULL},
+		{"SSL_CERT_FILE", r->authorities ? HULL_CA_BUNDLE : NULL},
+		{"REQUESTS_CA_BUNDLE", r->authorities ? HULL_CA_BUNDLE : NULL},
+		{"PIP_CERT", r->authorities ? HULL_CA_BUNDLE : NULL},
 	};
 	for (size_t i = 0; e == 0 && i < sizeof(defaults) / sizeof(defaults[0]); i++)
 		if (defaults[i].value)

@@ -23,6 +23,7 @@ struct hull_request {
 	char *program; /* what to execute: argv[0], or the shell when argv[0] is "-bash" */
 	bool tty;
 	bool keep;
+	bool authorities; /* the host gave some: tell programs that have a trust store of their own; not of the wire */
 	unsigned rows, cols;
 	char id[HULL_SESSION_ID + 1]; /* "" = none */
 	bool attach;

@@ -2,11 +2,10 @@
 #include "keeper/gateway_proxy.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "policy/config.h"
 
-#include <fcntl.h>
 #include <libfyaml.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +14,6 @@ static const char *env_either(const char *upper, const char *lower)
 {
 	const char *v = getenv(lower);
 	return v && v[0] ? v : getenv(upper);
-}
-
-static void free_doc(struct fy_document **d)
-{
-	if (*d)
-		fy_document_destroy(*d);
 }
 
 /* A word of config.yaml, owned, or NULL when it is not there. False when there is something else. */
@@ -37,39 +30,16 @@ static bool config_word(struct fy_node *root, const char *key, char **out)
  * somebody relies on: then what to mend is returned, owned. NULL = all is well. */
 static char *read_config(const struct keeper *k, char **all, char **no)
 {
-	_cleanup_free_ char *path = hull_fmt("%s/config.yaml", k->paths.config);
-	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	_cleanup_(hull_config_free) struct fy_document *doc = NULL;
 	struct hull_error err = {0};
-	int r = path ? hull_read_file(AT_FDCWD, path, 1 << 20, &text, &err) : -ENOMEM;
-	if (r == -ENOENT)
-		return NULL;
-	if (r == 0)
-		r = hull_yaml_readable(path, (char *)hull_buf_bytes(&text), text.len, &err);
-	if (r < 0)
+	if (hull_config_read(k->paths.config, &doc, &err) < 0)
 		return hull_fmt("the upstream proxy is not known: %s; mend it, and start the sandbox again", err.msg);
-	struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET};
-	_cleanup_(free_doc) struct fy_document *doc =
-		text.len ? fy_document_build_from_string(&cfg, (char *)hull_buf_bytes(&text), text.len) : NULL;
 	struct fy_node *root = doc ? fy_document_root(doc) : NULL;
-	bool nothing = !root || fy_node_is_null(root);
-	for (size_t i = 0; !doc && nothing && i < text.len; i++) {
-		/* Nothing but blanks and comments is no document, and fine. */
-		const char *p = (char *)hull_buf_bytes(&text) + i;
-		if (*p == '#')
-			i += strcspn(p, "\n");
-		else if (!strchr(" \t\r\n", *p))
-			nothing = false;
-	}
-	if (nothing)
-		return NULL;
-	if (!root || !fy_node_is_mapping(root))
-		return hull_fmt(
-			"the upstream proxy is not known: %s is not YAML with \"key: value\" lines; mend it, and "
-			"start the sandbox again",
-			path);
 	if (config_word(root, "proxy", all) && config_word(root, "no_proxy", no))
 		return NULL;
-	return hull_fmt("proxy: and no_proxy: in %s have to be texts; mend it, and start the sandbox again", path);
+	return hull_fmt("proxy: and no_proxy: in %s/config.yaml have to be texts; mend it, and start the sandbox "
+			"again",
+			k->paths.config);
 }
 
 json_t *gateway_proxy(const struct keeper *k)

@@ -234,7 +234,7 @@ static void guest_hello(struct link *l, uint64_t epoch)
 	char hostname[HULL_NAME_MAX + 1];
 	hull_hostname(k->sb.name, hostname);
 	g->control.ops = &CONTROL_OPS;
-	int r = stream_open(&g->control, l, HULL_SVC_CONTROL, NULL);
+	int r = stream_open(&g->control, l, HULL_SVC_CONTROL, &k->ca);
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	uint8_t kind = HULL_MSG_CONFIGURE;
 	uint8_t entropy[128];

@@ -532,6 +532,7 @@ struct keeper {
 	struct hull_paths paths;
 	struct hull_sandbox sb;
 	struct record record;
+	struct hull_buf ca; /* the authorities that the guest is to trust, as fields of the OPEN of control */
 	int lock_fd, runtime_fd;
 	struct runtime runtime;
 	uint64_t started_ms; /* uv_hrtime / 1e6 when the keeper started */

@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "ca/ca.h"
 #include "snapshot/snapshot.h"
 
 #include <fcntl.h>
@@ -132,6 +133,20 @@ static void drop_leftover(struct keeper *k)
 		hull_remove_tree(dir, "frozen", NULL);
 }
 
+/* The certificates that the guest is to trust, as the files are now. One that builds a template (the only ones with a
+ * lease) has none: everybody's sandboxes will have what is in that. */
+static int read_authorities(struct keeper *k, struct hull_error *err)
+{
+	_cleanup_(hull_ca_free) struct hull_ca ca = {0};
+	int r = getenv(HULL_KEEPER_LEASE) ? 0 : hull_ca_add_config(&ca, k->paths.config, err);
+	for (char **f = k->sb.ca; r == 0 && f && *f; f++)
+		if ((r = hull_ca_add_file(&ca, *f, err)) < 0)
+			hull_wrap(err, "--ca");
+	if (r == 0 && hull_ca_fields(&ca, &k->ca) < 0)
+		r = hull_fail(err, -ENOMEM, "out of memory");
+	return r;
+}
+
 static int start(struct keeper *k, const char *name, struct hull_error *err)
 {
 	int r = hull_paths_open(&k->paths, err);
@@ -156,6 +171,9 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 	if (r < 0)
 		return r;
 	hull_log("hull %s starts sandbox %s", HULL_VERSION, name);
+	r = read_authorities(k, err);
+	if (r < 0)
+		return r;
 	jobs_recover(k);
 	k->begin_ns = begin_ns;
 	k->sb.started = (uint64_t)time(NULL);

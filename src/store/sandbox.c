@@ -39,6 +39,7 @@ void hull_sandbox_free(struct hull_sandbox *s)
 	hull_strv_free(s->paths);
 	hull_strv_free(s->ports);
 	hull_strv_free(s->links);
+	hull_strv_free(s->ca);
 	free(s->git_name);
 	free(s->git_email);
 	free(s->clone);
@@ -110,6 +111,13 @@ static int check_lists(const struct hull_sandbox *s, struct hull_error *err)
 	for (size_t i = 0; s->links && s->links[i]; i++)
 		if (!below(s->links[i]))
 			return hull_fail(err, -EINVAL, "the link \"%.200s\" is not absolute, or too long", s->links[i]);
+	if (hull_strv_count(s->ca) > LIST_MAX)
+		return hull_fail(err, -EINVAL, "too many files of certificates (at most %d)", LIST_MAX);
+	for (size_t i = 0; s->ca && s->ca[i]; i++)
+		if (!below(s->ca[i]))
+			return hull_fail(err, -EINVAL,
+					 "the file of certificates \"%.200s\" is not absolute, or its path too long",
+					 s->ca[i]);
 	return 0;
 }
 
@@ -241,6 +249,7 @@ static int from_json(const json_t *j, struct hull_sandbox *s, const char **bad)
 	s->paths = get_list(j, "paths", bad);
 	s->ports = get_list(j, "ports", bad);
 	s->links = get_list(j, "links", bad);
+	s->ca = get_list(j, "ca", bad);
 	s->git_name = get_str(j, "git_name", false, bad);
 	s->git_email = get_str(j, "git_email", false, bad);
 	s->no_docker = get_bool(j, "no_docker", bad);
@@ -362,6 +371,8 @@ static json_t *to_json(const struct hull_sandbox *s)
 		ok = json_object_set_new(j, "swap", json_integer((json_int_t)s->swap)) == 0;
 	if (ok && s->links && s->links[0])
 		ok = json_object_set_new(j, "links", list_json(s->links)) == 0;
+	if (ok && s->ca && s->ca[0])
+		ok = json_object_set_new(j, "ca", list_json(s->ca)) == 0;
 	if (ok && s->git_name)
 		ok = json_object_set_new(j, "git_name", json_string(s->git_name)) == 0;
 	if (ok && s->git_email)

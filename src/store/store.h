@@ -72,6 +72,7 @@ struct hull_sandbox {
 	/* Names by which a person knows those paths: symlinks of the host, made in the guest where nothing is. LINK and
 	 * TARGET in turn. */
 	char **links;
+	char **ca; /* files of certificates of authorities that it trusts, absolute; read at each start */
 	char *git_name, *git_email; /* the host user's, for git in the guest; NULL = none, or not wanted */
 	bool no_docker;
 	bool no_network;  /* no gateway at all */

@@ -88,6 +88,24 @@ static void test_command(void **state)
 	assert_string_equal(get(&r, "LANG"), "C.UTF-8");
 	assert_null(get(&r, "TERM"));
 	assert_string_equal(get(&r, "npm_config_fetch_retry_maxtimeout"), "4000");
+	assert_null(get(&r, "SSL_CERT_FILE"));
+}
+
+/* Where the host gave authorities, programs with a store of their own hear of it; what the request says wins. */
+static void test_authorities(void **state)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	_cleanup_(hull_request_free) struct hull_request r = {0};
+	const struct hull_user u = {.name = (char *)"a", .home = (char *)"/", .shell = (char *)"/bin/sh"};
+	hull_args_put_str(&b, HULL_TAG_ARGV, "make");
+	hull_args_put_str(&b, HULL_TAG_ENV, "SSL_CERT_FILE=/mine");
+	assert_int_equal(read_it(&b, &r), 0);
+	r.authorities = true;
+	assert_int_equal(hull_request_complete(&r, &u, NULL), 0);
+	assert_string_equal(get(&r, "SSL_CERT_FILE"), "/mine");
+	assert_string_equal(get(&r, "NODE_EXTRA_CA_CERTS"), "/etc/ssl/hull-ca.pem");
+	assert_string_equal(get(&r, "REQUESTS_CA_BUNDLE"), "/etc/ssl/certs/ca-certificates.crt");
+	assert_string_equal(get(&r, "PIP_CERT"), "/etc/ssl/certs/ca-certificates.crt");
 }
 
 /* The lines for git: first in the file, replaced by later ones, and never more than they should be. */
@@ -239,9 +257,9 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_command),      cmocka_unit_test(test_gitconfig),   cmocka_unit_test(test_linkdir),
-		cmocka_unit_test(test_oom_record),   cmocka_unit_test(test_login_shell), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_every_prefix), cmocka_unit_test(test_many),
+		cmocka_unit_test(test_command), cmocka_unit_test(test_authorities),  cmocka_unit_test(test_gitconfig),
+		cmocka_unit_test(test_linkdir), cmocka_unit_test(test_oom_record),   cmocka_unit_test(test_login_shell),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_every_prefix), cmocka_unit_test(test_many),
 	};
 	return cmocka_run_group_tests_name("guest_request", tests, NULL, NULL);
 }

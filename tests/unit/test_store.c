@@ -77,6 +77,7 @@ static struct hull_sandbox example(const char *name)
 		.env = hull_strv_copy((char *[]){(char *)"A=1", (char *)"B=x y\xc3\xa9", NULL}),
 		.paths = hull_strv_copy((char *[]){(char *)"/src/x:ro", NULL}),
 		.links = hull_strv_copy((char *[]){(char *)"/home/me/x", (char *)"/src/x", NULL}),
+		.ca = hull_strv_copy((char *const[]){(char *)"/etc/corp.pem", NULL}),
 		.git_name = strdup("Ann \"X\" O\\Brien"),
 		.no_docker = true,
 		.created = 1700000000,
@@ -119,6 +120,7 @@ static void test_round_trip(void **state)
 	assert_string_equal(s.links[0], "/home/me/x");
 	assert_string_equal(s.links[1], "/src/x");
 	assert_null(s.links[2]);
+	assert_string_equal(s.ca[0], "/etc/corp.pem");
 	assert_string_equal(s.git_name, "Ann \"X\" O\\Brien");
 	assert_null(s.git_email);
 	/* What would be another line of a configuration file is refused, and so is a link without a target. */
