@@ -30,8 +30,10 @@ int grow_begin(struct keeper *k, uint64_t bytes, struct hull_error *err)
 		return hull_fail(err, -EINVAL, "the disk has %s already, and cannot be made smaller",
 				 hull_format_size(k->sb.disk, now, sizeof(now)));
 	int r = k->machine_ops->grow(k, bytes, err);
-	if (r == 0)
+	if (r == 0) {
 		k->growing = bytes;
+		k->grow_asked = false;
+	}
 	return r;
 }
 
@@ -58,8 +60,10 @@ void grow_resized(struct keeper *k, const char *error)
 		done(k, EIO, "the disk has its new size, but sandbox.json cannot be written");
 	else if (hull_buf_add(&b, &kind, 1) < 0 || hull_args_put_u64(&b, HULL_TAG_DISK_BYTES, k->sb.disk) < 0)
 		done(k, ENOMEM, "out of memory");
-	else
+	else {
+		k->grow_asked = true;
 		stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
+	}
 }
 
 void grow_answered(struct keeper *k, struct hull_cur *cur)
@@ -73,7 +77,7 @@ void grow_answered(struct keeper *k, struct hull_cur *cur)
 		else if (a.tag == HULL_TAG_TEXT && !text)
 			text = hull_printable((const char *)a.p, a.n);
 	}
-	if (!k->growing || cur->bad)
+	if (!k->growing || !k->grow_asked || cur->bad)
 		return;
 	_cleanup_free_ char *why = hull_fmt(
 		"the disk has its new size, but its file system does not: %.300s; the next start grows it",

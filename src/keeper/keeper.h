@@ -564,6 +564,7 @@ struct keeper {
 	struct guest guest;
 	struct clock clock;
 	uint64_t growing; /* the disk is being made this large; 0 = it is not */
+	bool grow_asked;  /* the guest was told so: its answer counts from here on */
 	/* Start hull-egress with its end of the wire. Set by main(); NULL = there is none. */
 	int (*gateway_start)(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct hull_error *err);
 	const char *const *host_files; /* what tests put in place of gateway_files.h's; NULL = those */

@@ -60,6 +60,10 @@ static void test_grows(void **state)
 	until(w, second->closed);
 	assert_non_null(strstr(answer(second), "already"));
 	assert_int_equal(told(w), 0);
+	/* An answer to what was not asked yet. */
+	say_grown(w, 0, "");
+	settle(w);
+	assert_false(e->closed);
 	grow_resized(w->k, NULL);
 	until(w, told(w) == 32 << 20);
 	assert_false(e->closed);
