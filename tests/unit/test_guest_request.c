@@ -170,16 +170,16 @@ static void test_linkdir(void **state)
 		struct hull_user u = agent();
 		hull_args_put_str(&b, HULL_TAG_ARGV, "pwd");
 		hull_args_put_str(&b, HULL_TAG_WORKDIR, "/src/x");
-		hull_args_put_str(&b, HULL_TAG_LINKDIR, "/home/me/x");
+		hull_args_put_str(&b, HULL_TAG_LINKDIR, "/srv/me/x");
 		if (given)
 			hull_args_put_str(&b, HULL_TAG_CWD, "/tmp");
 		assert_int_equal(read_it(&b, &r), 0);
 		assert_int_equal(hull_request_complete(&r, &u, NULL), 0);
-		assert_string_equal(r.linkdir, "/home/me/x");
+		assert_string_equal(r.linkdir, "/srv/me/x");
 		if (given)
 			assert_null(get(&r, "PWD"));
 		else
-			assert_string_equal(get(&r, "PWD"), "/home/me/x");
+			assert_string_equal(get(&r, "PWD"), "/srv/me/x");
 	}
 }
 

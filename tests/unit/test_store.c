@@ -76,7 +76,7 @@ static struct hull_sandbox example(const char *name)
 		.engine = strdup("auto"),
 		.env = hull_strv_copy((char *[]){(char *)"A=1", (char *)"B=x y\xc3\xa9", NULL}),
 		.paths = hull_strv_copy((char *[]){(char *)"/src/x:ro", NULL}),
-		.links = hull_strv_copy((char *[]){(char *)"/home/me/x", (char *)"/src/x", NULL}),
+		.links = hull_strv_copy((char *[]){(char *)"/srv/me/x", (char *)"/src/x", NULL}),
 		.ca = hull_strv_copy((char *const[]){(char *)"/etc/corp.pem", NULL}),
 		.git_name = strdup("Ann \"X\" O\\Brien"),
 		.no_docker = true,
@@ -117,7 +117,7 @@ static void test_round_trip(void **state)
 	assert_string_equal(s.env[1], "B=x y\xc3\xa9");
 	assert_null(s.env[2]);
 	assert_string_equal(s.paths[0], "/src/x:ro");
-	assert_string_equal(s.links[0], "/home/me/x");
+	assert_string_equal(s.links[0], "/srv/me/x");
 	assert_string_equal(s.links[1], "/src/x");
 	assert_null(s.links[2]);
 	assert_string_equal(s.ca[0], "/etc/corp.pem");
