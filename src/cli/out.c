@@ -135,7 +135,7 @@ static int add_escape(struct hull_buf *out, uint32_t unit)
 	return hull_buf_addf(out, "\\u%04x", (unsigned)unit);
 }
 
-/* Outside of strings JSON is ASCII, so whatever is not is in one, and may be written as \uXXXX. */
+/* Outside of strings JSON is ASCII, so whatever is not is in one, and may be written as \u and four digits. */
 char *out_json_safe(const char *text)
 {
 	_cleanup_(hull_buf_free) struct hull_buf out = {0};

@@ -36,7 +36,8 @@ void cli_table_free(struct cli_table *t);
 void cli_tone(enum cli_tone tone, const char *text);
 /* One JSON value and a line end on stdout. */
 void cli_json(const json_t *value);
-/* JSON text with all that could steer a terminal as \uXXXX: the same JSON. Owned; NULL when out of memory. */
+/* JSON text with all that could steer a terminal as \u and four digits: the same JSON. Owned; NULL when out of memory.
+ */
 char *out_json_safe(const char *text);
 
 /* Progress of one thing a person waits for, on stderr. On a terminal one line that says the stage and the seconds;
