@@ -348,7 +348,7 @@ static int ask_for_space(const char *dir, const struct hull_snapshot *s, struct 
 	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return hull_fail_errno(err, "%s", dir);
-	return hull_space_check(fd, total, 0, err) < 0 ? hull_wrap(err, "no room for what it holds") : 0;
+	return hull_space_check(fd, total, 0, err) < 0 ? hull_wrap(err, "no space for what it holds") : 0;
 }
 
 int hull_archive_import(int from, const char *dir, struct hull_error *err)
