@@ -117,7 +117,7 @@ static void disk_args(struct vec *a, const struct hull_disk *disk, size_t i, int
 	add(a, "-blockdev");
 	add(a,
 	    "driver=file,node-name=file%zu,filename=/dev/fdset/%zu,aio=threads,cache.direct=off,cache.no-flush=off,"
-	    "drop-cache=off,read-only=%s,auto-read-only=off,discard=unmap",
+	    "drop-cache=off,read-only=%s,auto-read-only=off,discard=unmap,locking=off",
 	    i, i + 1, ro);
 	add(a, "-blockdev");
 	add(a, "driver=raw,node-name=disk%zu,file=file%zu,read-only=%s,auto-read-only=off,discard=unmap%s", i, i, ro,
