@@ -127,7 +127,7 @@ static void test_space_is_asked_for_first(void **state)
 	begin_memory(&b);
 	extents(&b, 1);
 	assert_int_equal(import(&b), -ENOSPC);
-	assert_non_null(strstr(err.msg, "no room for what it holds"));
+	assert_non_null(strstr(err.msg, "no space for what it holds"));
 	assert_int_equal(written(), 0);
 	/* Sums that wrap around, and what is less than nothing. */
 	static const uint64_t wrong[] = {INT64_MAX, UINT64_MAX, 1ULL << 63};
