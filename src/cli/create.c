@@ -8,9 +8,9 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "ca/ca.h"
-#include "cli/saved.h"
+#include "lib/saved/saved.h"
 #include "engine/engine.h"
-#include "cli/place.h"
+#include "lib/sandbox/place.h"
 #include "image/image.h"
 #include "policy/port.h"
 

@@ -3,7 +3,7 @@
 #include "cli/each.h"
 
 #include "base/cleanup.h"
-#include "cli/life.h"
+#include "lib/sandbox/life.h"
 
 #include <string.h>
 #include <sys/wait.h>

@@ -6,7 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "cli/life.h"
+#include "lib/sandbox/life.h"
 #include "cli/out.h"
 
 #include <fcntl.h>

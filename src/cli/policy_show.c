@@ -3,7 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "cli/life.h"
+#include "lib/sandbox/life.h"
 #include "cli/out.h"
 
 #include <jansson.h>

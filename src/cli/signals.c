@@ -1,6 +1,6 @@
 /* Signals as events of the poll loop, through one signalfd. What the process found blocked or ignored at its start
  * is given back to its children. */
-#include "cli/client.h"
+#include "lib/client.h"
 
 #include <signal.h>
 #include <sys/signalfd.h>

@@ -4,9 +4,9 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "cli/client.h"
-#include "cli/life.h"
-#include "cli/session.h"
+#include "lib/client.h"
+#include "lib/sandbox/life.h"
+#include "lib/command/session.h"
 
 #include <string.h>
 

@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cli/out.h"
-#include "cli/prunable.h"
+#include "lib/saved/prunable.h"
 #include "image/image.h"
 #include "snapshot/snapshot.h"
 #include "store/usage.h"

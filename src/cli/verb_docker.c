@@ -5,10 +5,10 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "cli/client.h"
+#include "lib/client.h"
 #include "cli/docker_env.h"
-#include "cli/life.h"
-#include "cli/session.h"
+#include "lib/sandbox/life.h"
+#include "lib/command/session.h"
 #include "keeper/api.h"
 
 #include <limits.h>

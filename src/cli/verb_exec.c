@@ -3,10 +3,10 @@
 
 #include "base/cleanup.h"
 #include "cli/create.h"
-#include "cli/job.h"
-#include "cli/life.h"
-#include "cli/refused.h"
-#include "cli/session.h"
+#include "lib/command/job.h"
+#include "lib/sandbox/life.h"
+#include "lib/command/refused.h"
+#include "lib/command/session.h"
 
 #include <string.h>
 

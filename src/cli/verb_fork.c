@@ -7,9 +7,9 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "cli/client.h"
-#include "cli/life.h"
-#include "cli/saved.h"
+#include "lib/client.h"
+#include "lib/sandbox/life.h"
+#include "lib/saved/saved.h"
 #include "git/git.h"
 #include "policy/policy.h"
 

@@ -3,10 +3,10 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "cli/aside.h"
-#include "cli/life.h"
+#include "lib/saved/aside.h"
+#include "lib/sandbox/life.h"
 #include "cli/out.h"
-#include "cli/seed.h"
+#include "lib/saved/seed.h"
 #include "image/image.h"
 
 #include <string.h>

@@ -4,8 +4,8 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "cli/client.h"
-#include "cli/life.h"
+#include "lib/client.h"
+#include "lib/sandbox/life.h"
 #include "cli/signal_name.h"
 
 #include <signal.h>

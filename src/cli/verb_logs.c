@@ -6,10 +6,10 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "cli/client.h"
+#include "lib/client.h"
 #include "cli/filter.h"
-#include "cli/jobs.h"
-#include "cli/life.h"
+#include "lib/command/jobs.h"
+#include "lib/sandbox/life.h"
 
 #include <fcntl.h>
 #include <poll.h>

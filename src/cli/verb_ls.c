@@ -4,7 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "cli/client.h"
+#include "lib/client.h"
 
 #include <poll.h>
 #include <string.h>

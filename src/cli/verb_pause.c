@@ -3,8 +3,8 @@
 #include "cli/each.h"
 
 #include "base/cleanup.h"
-#include "cli/client.h"
-#include "cli/life.h"
+#include "lib/client.h"
+#include "lib/sandbox/life.h"
 
 #include <string.h>
 

@@ -3,8 +3,8 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "cli/client.h"
-#include "cli/life.h"
+#include "lib/client.h"
+#include "lib/sandbox/life.h"
 #include "cli/out.h"
 #include "policy/port.h"
 

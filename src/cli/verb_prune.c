@@ -4,7 +4,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cli/out.h"
-#include "cli/prunable.h"
+#include "lib/saved/prunable.h"
 #include "snapshot/snapshot.h"
 
 #include <string.h>

@@ -4,10 +4,10 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "cli/capture.h"
-#include "cli/client.h"
-#include "cli/life.h"
-#include "cli/ps.h"
+#include "lib/command/capture.h"
+#include "lib/client.h"
+#include "lib/sandbox/life.h"
+#include "lib/command/ps.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #include "cli/each.h"
 
 #include "base/cleanup.h"
-#include "cli/life.h"
+#include "lib/sandbox/life.h"
 
 #include <string.h>
 

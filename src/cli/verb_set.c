@@ -8,9 +8,9 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "cli/client.h"
+#include "lib/client.h"
 #include "cli/create.h"
-#include "cli/life.h"
+#include "lib/sandbox/life.h"
 #include "cli/out.h"
 #include "snapshot/snapshot.h"
 

@@ -2,9 +2,9 @@
 #include "cli/each.h"
 
 #include "base/cleanup.h"
-#include "cli/client.h"
-#include "cli/life.h"
-#include "cli/saved.h"
+#include "lib/client.h"
+#include "lib/sandbox/life.h"
+#include "lib/saved/saved.h"
 
 #include <string.h>
 

@@ -4,9 +4,9 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "cli/client.h"
-#include "cli/life.h"
-#include "cli/saved.h"
+#include "lib/client.h"
+#include "lib/sandbox/life.h"
+#include "lib/saved/saved.h"
 #include "engine/engine.h"
 #include "image/image.h"
 

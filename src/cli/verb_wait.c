@@ -2,8 +2,8 @@
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
-#include "cli/client.h"
-#include "cli/life.h"
+#include "lib/client.h"
+#include "lib/sandbox/life.h"
 
 #include <poll.h>
 #include <string.h>

@@ -7,8 +7,8 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "cli/client.h"
-#include "cli/life.h"
+#include "lib/client.h"
+#include "lib/sandbox/life.h"
 #include "cli/out.h"
 #include "git/git.h"
 

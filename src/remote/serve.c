@@ -3,8 +3,8 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "cli/client.h"
-#include "cli/session.h"
+#include "lib/client.h"
+#include "lib/command/session.h"
 
 #include <string.h>
 #include <unistd.h>

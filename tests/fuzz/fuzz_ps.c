@@ -1,5 +1,5 @@
 /* What ps says in a guest: whatever it is, a list of objects with every member comes of it. */
-#include "cli/ps.h"
+#include "lib/command/ps.h"
 
 #include <stdlib.h>
 

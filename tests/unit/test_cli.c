@@ -12,15 +12,15 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "cli/place.h"
-#include "cli/ps.h"
+#include "lib/sandbox/place.h"
+#include "lib/command/ps.h"
 #include "cli/signal_name.h"
 #include "cli/cli.h"
 #include "cli/create.h"
 #include "cli/filter.h"
 #include "cli/out.h"
-#include "cli/refused.h"
-#include "cli/reach.h"
+#include "lib/command/refused.h"
+#include "lib/files/reach.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

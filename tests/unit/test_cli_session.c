@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
-#include "cli/session.h"
+#include "lib/command/session.h"
 #include "wire/args.h"
 #include "wire/service.h"
 

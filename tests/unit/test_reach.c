@@ -1,5 +1,5 @@
-/* Where `hull cp` is led by a path of the host (cli/reach.c), where no sandbox has anything mounted: one that is gone
- * may have left symlinks. */
+/* Where `hull cp` is led by a path of the host (lib/files/reach.c), where no sandbox has anything mounted: one that is
+ * gone may have left symlinks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "cli/reach.h"
+#include "lib/files/reach.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,0 +1,99 @@
+/* Saying why a command had no network: few clients show what a refusal is about, and TLS cannot carry it; see
+ * refused.h.
+ *
+ * hull-egress has written a line to egress.log before the command saw the refusal. So what was added to the log while a
+ * command ran, and says `deny`, is what it was refused, or another command that ran beside it. Names in it are the
+ * guest's: they are printed as hull_printable() has them, and a few only. */
+#include "lib/command/refused.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "cli/out.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { READ_MAX = 256 * 1024, HOSTS_MAX = 4, HOST_SHOWN = 100 };
+
+static int open_log(const struct hull_paths *paths, const char *name, struct stat *st)
+{
+	_cleanup_free_ char *path = hull_sandbox_path(paths, name, "egress.log");
+	_cleanup_close_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	if (fd < 0 || fstat(fd, st) < 0 || !S_ISREG(st->st_mode))
+		return -1;
+	return hull_steal_fd(&fd);
+}
+
+struct refused_mark refused_mark(const struct hull_paths *paths, const char *name)
+{
+	struct stat st;
+	_cleanup_close_ int fd = open_log(paths, name, &st);
+	return fd < 0 ? (struct refused_mark){0} : (struct refused_mark){.file = st.st_ino, .end = st.st_size};
+}
+
+/* "host:port" of a line that denies, owned; NULL when it is none. */
+static char *denied_host(const char *line, size_t n)
+{
+	json_t *j = json_loadb(line, n, 0, NULL);
+	const char *verdict = json_string_value(json_object_get(j, "verdict"));
+	const char *host = json_string_value(json_object_get(j, "name"));
+	char *one = NULL;
+	if (!host)
+		host = json_string_value(json_object_get(j, "address"));
+	if (host && verdict && strcmp(verdict, "deny") == 0) {
+		_cleanup_free_ char *shown = hull_printable(host, strnlen(host, HOST_SHOWN));
+		bool six = strchr(host, ':') != NULL;
+		if (shown)
+			one = hull_fmt("%s%s%s:%lld", six ? "[" : "", shown, six ? "]" : "",
+				       (long long)json_integer_value(json_object_get(j, "port")));
+	}
+	json_decref(j);
+	return one;
+}
+
+void refused_hosts(const char *text, size_t n, struct hull_buf *out)
+{
+	char *hosts[HOSTS_MAX] = {0};
+	size_t count = 0;
+	bool others = false;
+	for (const char *nl; n > 0 && (nl = memchr(text, '\n', n)); n -= (size_t)(nl - text) + 1, text = nl + 1) {
+		char *one = denied_host(text, (size_t)(nl - text));
+		bool known = !one;
+		for (size_t i = 0; i < count && !known; i++)
+			known = strcmp(hosts[i], one) == 0;
+		if (!known && count < HOSTS_MAX) {
+			hull_buf_addf(out, "%s%s", count ? ", " : "", one);
+			hosts[count++] = one;
+			continue;
+		}
+		others = others || !known;
+		free(one);
+	}
+	if (others)
+		hull_buf_addf(out, " and others");
+	for (size_t i = 0; i < count; i++)
+		free(hosts[i]);
+}
+
+void refused_tell(const struct hull_paths *paths, const char *name, const struct refused_mark *since)
+{
+	struct stat st;
+	_cleanup_close_ int fd = open_log(paths, name, &st);
+	_cleanup_(hull_buf_free) struct hull_buf hosts = {0};
+	if (fd < 0)
+		return;
+	off_t from = st.st_ino == since->file && st.st_size >= since->end ? since->end : 0;
+	size_t n = st.st_size - from < READ_MAX ? (size_t)(st.st_size - from) : READ_MAX;
+	_cleanup_free_ char *text = n ? malloc(n) : NULL;
+	ssize_t got = text ? pread(fd, text, n, from) : 0;
+	if (got > 0)
+		refused_hosts(text, (size_t)got, &hosts);
+	if (hosts.len)
+		cli_note("the network policy refused %.*s; `hull policy log %s` tells why, `hull policy allow "
+			 "--sandbox %s HOST:PORT` allows it",
+			 (int)hosts.len, (const char *)hull_buf_bytes(&hosts), name, name);
+}

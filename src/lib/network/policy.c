@@ -1,0 +1,71 @@
+/* The network policy's files: where they are and what is in them. */
+#include "lib/network/policy.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "lib/sandbox/life.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+
+char *policy_path(struct cli *cli, const char *sandbox, struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	int r = cli_paths(cli, err);
+	if (r >= 0 && sandbox)
+		r = life_load(cli, sandbox, &sb, err);
+	if (r < 0)
+		return NULL;
+	char *path = sandbox ? hull_sandbox_path(&cli->paths, sandbox, "policy.yaml")
+			     : hull_fmt("%s/policy.yaml", cli->paths.config);
+	if (!path)
+		hull_fail(err, -ENOMEM, "out of memory");
+	return path;
+}
+
+int policy_text(const char *path, char **out, struct hull_error *err)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	*out = NULL;
+	int r = hull_policy_read(path, &b, err);
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0 && !(*out = strndup((char *)hull_buf_bytes(&b), b.len)))
+		r = hull_fail(err, -ENOMEM, "out of memory");
+	return r;
+}
+
+int policy_lock(const char *path, struct hull_error *err)
+{
+	_cleanup_free_ char *dir = strndup(path, (size_t)(strrchr(path, '/') - path));
+	int r = dir ? hull_mkdir_all(dir, 0700, err) : hull_fail(err, -ENOMEM, "out of memory");
+	if (r < 0)
+		return r;
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return hull_fail_errno(err, "cannot open %s", dir);
+	while (flock(fd, LOCK_EX) < 0)
+		if (errno != EINTR)
+			return hull_fail_errno(err, "cannot lock %s", dir);
+	return hull_steal_fd(&fd);
+}
+
+int policy_build(struct cli *cli, const char *sandbox, struct hull_policy *out, const char **preset,
+		 struct hull_error *err)
+{
+	_cleanup_free_ char *global = NULL;
+	_cleanup_free_ char *own = NULL;
+	_cleanup_free_ char *global_path = policy_path(cli, NULL, err);
+	_cleanup_free_ char *own_path = global_path && sandbox ? policy_path(cli, sandbox, err) : NULL;
+	if (!global_path || (sandbox && !own_path))
+		return err->code;
+	int r = policy_text(global_path, &global, err);
+	if (r == 0 && own_path)
+		r = policy_text(own_path, &own, err);
+	if (r == 0)
+		r = hull_policy_build(global, own, out, preset, err);
+	return r;
+}

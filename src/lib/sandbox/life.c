@@ -1,0 +1,367 @@
+/* Starting and ending sandboxes.
+ *
+ * A start is hull-keeper with a pipe on descriptor 3, on which it tells its stages and its fate (keeper/api.h); its
+ * stderr is an unnamed file, so that the last words of one that could not even begin are not lost. An end is asked
+ * for on control.sock, and over when the keeper's process is: its pidfd says so. A keeper that does not answer is
+ * killed; everything of the sandbox ends with it. */
+#include "lib/sandbox/life.h"
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "lib/client.h"
+#include "git/git.h"
+#include "keeper/api.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+extern char **environ;
+
+enum {
+	STATUS_MAX = 64 * 1024, /* what a keeper may say while it starts, unread */
+	SOCKET_WAIT_MS = 10000, /* for the socket of a sandbox that somebody else is just starting */
+	KILL_ANSWER_MS = 5000,  /* then the keeper itself is killed */
+	STOP_SLACK_MS = 25000,  /* beyond the grace, for a keeper to have pulled the plug */
+	GONE_MS = 10000,        /* for a killed process to be gone */
+};
+
+int life_load(struct cli *cli, const char *name, struct hull_sandbox *out, struct hull_error *err)
+{
+	int r = cli_paths(cli, err);
+	if (r >= 0)
+		r = hull_name_check(name, err);
+	if (r >= 0)
+		r = hull_sandbox_load(&cli->paths, name, out, err);
+	if (r != -ENOENT)
+		return r;
+	char **names = NULL;
+	const char *near = NULL;
+	if (hull_sandbox_list(&cli->paths, &names, NULL) >= 0 && names)
+		near = hull_closest(name, (const char *const *)names, hull_strv_count(names));
+	if (near)
+		hull_fail(err, r, "no sandbox is called %s: did you mean %s? `hull ls` lists them", name, near);
+	else
+		hull_fail(err, r, "no sandbox is called %s: `hull ls` lists them, `hull create` makes one", name);
+	hull_strv_free(names);
+	return r;
+}
+
+char *life_program(const char *name, struct hull_error *err)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+	if (n <= 0) {
+		hull_fail_errno(err, "reading /proc/self/exe");
+		return NULL;
+	}
+	self[n] = 0;
+	char *slash = strrchr(self, '/');
+	if (slash)
+		*slash = 0;
+	for (int i = 0; i < 2; i++) {
+		char *path = i ? hull_fmt("%s/../libexec/hull/%s", self, name) : hull_fmt("%s/%s", self, name);
+		if (path && access(path, X_OK) == 0)
+			return path;
+		free(path);
+	}
+	hull_fail(err, -ENOENT, "%s is not in %s nor in %s/../libexec/hull: install hull again, or build all of it",
+		  name, self, self);
+	return NULL;
+}
+
+/* Until the process is gone; -ETIMEDOUT. */
+static int await_end(int pidfd, int ms)
+{
+	struct pollfd fd = {.fd = pidfd, .events = POLLIN};
+	int r;
+	while ((r = poll(&fd, 1, ms)) < 0 && errno == EINTR)
+		;
+	return r > 0 ? 0 : -ETIMEDOUT;
+}
+
+/* --- starting --- */
+
+struct starting {
+	pid_t pid;
+	int status_fd, stderr_fd;
+};
+
+static int spawn_keeper(const char *program, const char *name, char *const *envp, struct starting *out,
+			struct hull_error *err)
+{
+	int pipe_fds[2];
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return hull_fail_errno(err, "pipe");
+	_cleanup_close_ int status = pipe_fds[0], theirs = pipe_fds[1];
+	_cleanup_close_ int words = memfd_create("keeper-stderr", MFD_CLOEXEC);
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (words < 0 || null < 0)
+		return hull_fail_errno(err, "starting the keeper");
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid < 0)
+		return hull_fail_errno(err, "starting the keeper");
+	if (!pid) {
+		cli_signals_child();
+		/* Above the numbers they are copied to, so that no copy lands on another's original. */
+		int s = fcntl(theirs, F_DUPFD, 10), w = fcntl(words, F_DUPFD, 10), z = fcntl(null, F_DUPFD, 10);
+		if (s < 0 || w < 0 || z < 0 || dup2(z, 0) < 0 || dup2(z, 1) < 0 || dup2(w, 2) < 0 ||
+		    dup2(s, HULL_KEEPER_STATUS_FD) < 0)
+			_exit(126);
+		syscall(SYS_close_range, 4U, ~0U, 0U);
+		char *argv[] = {(char *)"hull-keeper", (char *)(uintptr_t)name, NULL};
+		execve(program, argv, envp ? envp : environ);
+		dprintf(2, "%s", strerror(errno));
+		_exit(127);
+	}
+	*out = (struct starting){.pid = pid, .status_fd = hull_steal_fd(&status), .stderr_fd = hull_steal_fd(&words)};
+	return 0;
+}
+
+/* One line of the status pipe: 1 = ready, 0 = go on, -errno = it failed. */
+static int status_line(const char *name, const char *line, size_t n, struct cli_progress *progress,
+		       struct hull_error *err)
+{
+	json_t *o = json_loadb(line, n, 0, NULL);
+	const char *stage = json_string_value(json_object_get(o, "stage"));
+	const char *error = json_string_value(json_object_get(o, "error"));
+	const char *note = json_string_value(json_object_get(o, "note"));
+	json_int_t code = json_integer_value(json_object_get(o, "code"));
+	int r = 0;
+	if (error)
+		r = hull_fail(err, code > 0 && code < 4096 ? -(int)code : -EIO, "%s", error);
+	else if (json_is_true(json_object_get(o, "ready")))
+		r = 1;
+	else if (stage && progress)
+		cli_progress_stage(progress, stage);
+	if (note && progress && !progress->quiet)
+		cli_note("%s: %s", name, note);
+	json_decref(o);
+	return r;
+}
+
+/* The pipe ended and neither "ready" nor an error had come. */
+static int silent_end(const char *name, struct starting *s, struct hull_error *err)
+{
+	char words[512];
+	ssize_t n = pread(s->stderr_fd, words, sizeof words - 1, 0);
+	n = n < 0 ? 0 : n;
+	while (n && (words[n - 1] == '\n' || words[n - 1] == ' '))
+		n--;
+	words[n] = 0;
+	return hull_fail(err, -EIO,
+			 "starting %s: hull-keeper ended before it was ready%s%s; `hull logs %s` may have more", name,
+			 n ? ": " : "", words, name);
+}
+
+/* Called off. What has been heard of the keeper it said with the lock held, so it is ours that holds it. Only a memory
+ * that is being restored is not to be cut short: it might be lost. */
+static int call_off(const struct hull_paths *p, const char *name, bool restores, struct cli_progress *progress,
+		    struct hull_error *err)
+{
+	_cleanup_close_ int keeper = restores ? -1 : hull_sandbox_keeper(p, name);
+	if (progress && !restores)
+		cli_progress_stage(progress, "interrupted: stopping");
+	if (keeper >= 0) {
+		syscall(SYS_pidfd_send_signal, keeper, SIGTERM, NULL, 0);
+		await_end(keeper, GONE_MS);
+	}
+	if (hull_sandbox_running(p, name))
+		return hull_fail(err, -EINTR, "interrupted, and %s goes on starting: `hull stop %s` stops it", name,
+				 name);
+	return hull_fail(err, -EINTR, "starting %s: interrupted", name);
+}
+
+static int await_ready(const struct hull_paths *p, const char *name, struct starting *s, bool restores,
+		       struct cli_progress *progress, struct hull_error *err)
+{
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	bool heard = false, interrupted = false;
+	for (;;) {
+		if (heard && interrupted)
+			return call_off(p, name, restores, progress, err);
+		struct pollfd fds[2] = {{.fd = s->status_fd, .events = POLLIN},
+					{.fd = cli_signals_fd(), .events = POLLIN}};
+		if (poll(fds, 2, progress ? cli_progress_tick(progress) : -1) < 0 && errno != EINTR)
+			return hull_fail_errno(err, "waiting for the keeper");
+		if (fds[1].revents) {
+			while (cli_signals_read())
+				;
+			interrupted = interrupted || cli_signals_ended();
+		}
+		if (!fds[0].revents)
+			continue;
+		uint8_t *at = hull_buf_room(&text, 4096);
+		ssize_t n = at ? read(s->status_fd, at, 4096) : -1;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0 || text.len > STATUS_MAX)
+			return silent_end(name, s, err);
+		hull_buf_added(&text, (size_t)n);
+		uint8_t *end;
+		while ((end = memchr(hull_buf_bytes(&text), '\n', text.len)) != NULL) {
+			size_t len = (size_t)(end - hull_buf_bytes(&text));
+			int r = status_line(name, (const char *)hull_buf_bytes(&text), len, progress, err);
+			if (r > 0 && interrupted)
+				return call_off(p, name, restores, progress, err);
+			if (r)
+				return r;
+			heard = true;
+			hull_buf_drain(&text, len + 1);
+		}
+	}
+}
+
+/* Will its memory be restored? The memory of a pause may be there and not be what would be: it was being resumed when
+ * its keeper was killed, and may have changed its disk by then. */
+static bool look_at_memory(const struct hull_paths *p, const char *name)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
+	_cleanup_free_ char *frozen = hull_sandbox_path(p, name, "frozen");
+	if (hull_sandbox_load(p, name, &s, NULL) < 0)
+		return false;
+	if (frozen && access(frozen, F_OK) == 0 && !s.restore && !strcmp(hull_sandbox_truth(&s, false), "crashed"))
+		cli_note("%s was killed while it was being resumed: its processes are lost, and it boots from its disk",
+			 name);
+	return s.restore != NULL;
+}
+
+int life_start_leased(const struct hull_paths *p, const char *name, char *const *envp, struct cli_progress *progress,
+		      int *lease, struct hull_error *err)
+{
+	if (hull_sandbox_running(p, name))
+		return 1;
+	bool restores = look_at_memory(p, name);
+	_cleanup_free_ char *program = life_program("hull-keeper", err);
+	if (!program)
+		return err->code;
+	struct starting s = {.status_fd = -1, .stderr_fd = -1};
+	int r = spawn_keeper(program, name, envp, &s, err);
+	if (r < 0)
+		return r;
+	if (progress)
+		cli_progress_stage(progress, "starting");
+	r = await_ready(p, name, &s, restores, progress, err);
+	if (lease && r >= 0)
+		*lease = hull_steal_fd(&s.status_fd);
+	else
+		close(s.status_fd);
+	close(s.stderr_fd);
+	waitpid(s.pid, NULL, WNOHANG); /* the one that has put itself in the background stays */
+	if (r == -EBUSY && hull_sandbox_running(p, name))
+		return 1; /* somebody else was quicker */
+	return r < 0 ? r : 0;
+}
+
+int life_start(const struct hull_paths *p, const char *name, char *const *envp, struct cli_progress *progress,
+	       struct hull_error *err)
+{
+	return life_start_leased(p, name, envp, progress, NULL, err);
+}
+
+int life_connect(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	int r = life_load(cli, name, &sb, err);
+	if (r < 0)
+		return r;
+	/* It may stop between the look and the connect: once more, then. */
+	for (int attempt = 0;; attempt++) {
+		r = life_start(&cli->paths, name, NULL, progress, err);
+		if (r < 0)
+			return r;
+		int fd = client_connect(&cli->paths, name, SOCKET_WAIT_MS, err);
+		if (fd == -ENOTCONN && attempt < 2)
+			continue;
+		if (fd < 0)
+			return fd;
+		if (progress)
+			cli_progress_stage(progress, "waiting for the guest");
+		return fd;
+	}
+}
+
+/* --- ending --- */
+
+int life_stop(const struct hull_paths *p, const char *name, int grace_ms, struct cli_progress *progress,
+	      struct hull_error *err)
+{
+	_cleanup_close_ int pidfd = hull_sandbox_keeper(p, name);
+	if (progress)
+		cli_progress_stage(progress, grace_ms < 0 ? "killing" : "stopping");
+	json_t *request = grace_ms < 0 ? json_pack("{s:s}", "do", "kill")
+				       : json_pack("{s:s, s:i}", "do", "stop", "grace_ms", grace_ms);
+	int timeout = grace_ms < 0                         ? KILL_ANSWER_MS
+		      : grace_ms < INT_MAX - STOP_SLACK_MS ? grace_ms + STOP_SLACK_MS
+							   : -1;
+	int r = client_ask(p, name, request, timeout, progress, NULL, err);
+	/* The keeper has gone, or is going: it may have been killed meanwhile. If it stays it did not listen to us. */
+	bool refused = r == -ECONNRESET;
+	if (r == -ENOTCONN || r == -ECONNRESET)
+		r = 0;
+	if (r < 0)
+		return r == -ETIMEDOUT
+			       ? hull_fail(err, r,
+					   "%s does not stop: `hull rm -f %s` removes it, `hull stop -t 0 %s` pulls "
+					   "the plug",
+					   name, name, name)
+			       : r;
+	/* The answer comes just before the keeper's end; the lock is free after it. */
+	if (pidfd >= 0)
+		await_end(pidfd, GONE_MS);
+	if (refused && hull_sandbox_running(p, name))
+		return hull_fail(err, -EBUSY,
+				 "%s was not stopped: its keeper closed the connection and goes on; try again, or "
+				 "`hull rm -f %s` removes it by force",
+				 name, name);
+	if (pidfd >= 0 && hull_sandbox_running(p, name))
+		return hull_fail(err, -ETIMEDOUT,
+				 "%s has stopped, but its keeper does not end: `hull rm -f %s` removes it", name, name);
+	return 0;
+}
+
+/* The remote that the repository has for its sandbox goes with it. */
+static void forget_remote(const char *clone, const char *name)
+{
+	struct hull_error err = {0};
+	bool kept = false;
+	if (hull_git_remote_remove(clone, name, &kept, &err) < 0)
+		cli_note("%s still has the remote hull-%s: %s", clone, name, err.msg);
+	else if (kept)
+		cli_note("commits fetched from %s that no branch has stay in %s as refs/remotes/hull-%s/", name, clone,
+			 name);
+}
+
+int life_remove(const struct hull_paths *p, const char *name, struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	bool known = hull_sandbox_load(p, name, &sb, NULL) >= 0;
+	if (hull_sandbox_running(p, name)) {
+		struct hull_error why = {0};
+		if (life_stop(p, name, -1, NULL, &why) < 0 || hull_sandbox_running(p, name)) {
+			_cleanup_close_ int pidfd = hull_sandbox_keeper(p, name);
+			if (pidfd < 0 && hull_sandbox_running(p, name))
+				return hull_fail(err, -EBUSY, "%s does not stop and its process is not to be found: %s",
+						 name, why.msg);
+			if (pidfd >= 0) {
+				syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+				if (await_end(pidfd, GONE_MS) < 0)
+					return hull_fail(err, -EBUSY, "%s: its keeper does not die", name);
+			}
+		}
+	}
+	int r = hull_sandbox_remove(p, name, err);
+	/* One made with --rm goes by itself. */
+	r = r == -ENOENT ? 0 : r;
+	if (r >= 0 && known && sb.clone)
+		forget_remote(sb.clone, name);
+	return r;
+}

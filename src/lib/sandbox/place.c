@@ -1,0 +1,207 @@
+/* Paths of the host that a sandbox is to have, at the same place inside: real and absolute, so that both sides mean
+ * the same by a name. What would hand over Hull's own state, or cover what a sandbox needs itself, is refused. */
+#include "lib/sandbox/place.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "cli/out.h"
+#include "git/git.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int place_parse(const char *word, char **path, bool *readonly, struct hull_error *err)
+{
+	struct stat st;
+	size_t n = strlen(word);
+	*readonly = n > 3 && !strcmp(word + n - 3, ":ro");
+	_cleanup_free_ char *plain = strndup(word, *readonly ? n - 3 : n);
+	_cleanup_free_ char *shown = hull_printable(word, n);
+	if (!plain || !shown)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	_cleanup_free_ char *real = realpath(plain, NULL);
+	if (!real || stat(real, &st) < 0)
+		return hull_fail(err, -errno, "%s: %s", *shown ? shown : "an empty path", strerror(errno));
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return hull_fail(err, -ENOTDIR, "%s is neither a directory nor a file", shown);
+	if (S_ISREG(st.st_mode) && !*readonly)
+		return hull_fail(err, -ENOTDIR,
+				 "%s: the workspace has to be a directory; a file can be mounted "
+				 "read-only, as %s:ro",
+				 shown, shown);
+	if (place_length(real) != strlen(real))
+		return hull_fail(err, -EINVAL, "%s: a name that ends in \":ro\" or \":git\" cannot be mounted", shown);
+	*path = hull_steal_ptr(real);
+	return 0;
+}
+
+static bool inside(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+	return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+/* The current directory as the person's shell names it. */
+static char *logical_cwd(void)
+{
+	const char *pwd = getenv("PWD");
+	struct stat a, b;
+	if (pwd && pwd[0] == '/' && stat(pwd, &a) == 0 && stat(".", &b) == 0 && a.st_dev == b.st_dev &&
+	    a.st_ino == b.st_ino)
+		return strdup(pwd);
+	return getcwd(NULL, 0);
+}
+
+char *place_link(const char *word, const char *real)
+{
+	size_t n = strlen(word);
+	if (n > 3 && !strcmp(word + n - 3, ":ro"))
+		n -= 3;
+	_cleanup_free_ char *here = word[0] == '/' ? strdup("") : logical_cwd();
+	_cleanup_free_ char *whole = here ? hull_fmt("%s/%.*s", here, (int)n, word) : NULL;
+	_cleanup_free_ char *path = whole ? calloc(1, strlen(whole) + 2) : NULL;
+	char *save = NULL;
+	for (char *part = path ? strtok_r(whole, "/", &save) : NULL; part; part = strtok_r(NULL, "/", &save)) {
+		/* A step up means another place by the name than by the directories. */
+		if (!strcmp(part, ".."))
+			return NULL;
+		if (strcmp(part, ".") != 0) {
+			strcat(path, "/");
+			strcat(path, part);
+		}
+	}
+	struct hull_error err;
+	if (!path || !*path || !strcmp(path, real) || inside(path, real) || place_allowed(path, &err) < 0)
+		return NULL;
+	return hull_steal_ptr(path);
+}
+
+static int keep_apart(const char *path, const char *own, const char *what, struct hull_error *err)
+{
+	_cleanup_free_ char *real = realpath(own, NULL);
+	if (!real)
+		return 0; /* not there yet */
+	if (inside(path, real))
+		return hull_fail(err, -EPERM, "%s lies in %s, %s: it cannot be given to a sandbox", path, real, what);
+	if (inside(real, path))
+		return hull_fail(err, -EPERM,
+				 "%s contains %s, %s: a sandbox could change it from there; choose a directory below",
+				 path, real, what);
+	return 0;
+}
+
+int place_allowed(const char *path, struct hull_error *err)
+{
+	/* At these places the sandbox has its own. */
+	static const char *const whole[] = {"/",     "/bin", "/boot", "/etc", "/home", "/lib", "/lib64",     "/opt",
+					    "/root", "/run", "/sbin", "/srv", "/usr",  "/var", "/home/agent"};
+	static const char *const all[] = {"/dev", "/proc", "/sys", "/run/hull"};
+	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+		if (!strcmp(path, whole[i]))
+			return hull_fail(err, -EPERM,
+					 "%s cannot be mounted as a whole: the sandbox has its own; choose a directory "
+					 "below it",
+					 path);
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (inside(path, all[i]))
+			return hull_fail(err, -EPERM, "%s belongs to the system and cannot be mounted", path);
+	return 0;
+}
+
+int place_beside_clone(const char *path, const char *clone, struct hull_error *err)
+{
+	if (clone && (inside(path, clone) || inside(clone, path)))
+		return hull_fail(err, -EBUSY, "%s and the sandbox's private clone %s lie in one another", path, clone);
+	return 0;
+}
+
+int place_check(const struct hull_paths *p, const char *path, char *const *entries, struct hull_error *err)
+{
+	int r = place_allowed(path, err);
+	if (r >= 0)
+		r = keep_apart(path, p->home, "where Hull keeps its sandboxes", err);
+	if (r >= 0)
+		r = keep_apart(path, p->runtime, "where Hull has its sockets", err);
+	/* They may come to be here, which is then not to have been made by a sandbox. */
+	_cleanup_free_ char *other = hull_runtime_short(p, "", NULL);
+	if (r >= 0 && other && (*strrchr(other, '/') = '\0', inside(other, path)))
+		r = hull_fail(err, -EPERM,
+			      "%s contains %s, where Hull may have its sockets: a sandbox could change it from there; "
+			      "choose a directory below",
+			      path, other);
+	if (r >= 0 && other)
+		r = keep_apart(path, other, "where Hull has its sockets", err);
+	if (r >= 0)
+		r = keep_apart(path, p->config, "where Hull has its settings", err);
+	if (r < 0)
+		return r;
+	if (entries && entries[place_find(entries, path)])
+		return hull_fail(err, -EEXIST, "%s is there already", path);
+	return 0;
+}
+
+size_t place_find(char *const *entries, const char *path)
+{
+	size_t i = 0, n = strlen(path);
+	for (; entries[i]; i++)
+		if (!strncmp(entries[i], path, n) && place_length(entries[i]) == n)
+			break;
+	return i;
+}
+
+size_t place_length(const char *entry)
+{
+	static const char *const suffixes[] = {":ro", ":git"};
+	size_t n = strlen(entry);
+	for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+		size_t s = strlen(suffixes[i]);
+		if (n > s && !strcmp(entry + n - s, suffixes[i]))
+			return n - s;
+	}
+	return n;
+}
+
+/* Does one of the entries have it? */
+static bool covered(char *const *entries, const char *path)
+{
+	for (; *entries; entries++) {
+		_cleanup_free_ char *dir = strndup(*entries, place_length(*entries));
+		if (dir && inside(path, dir))
+			return true;
+	}
+	return false;
+}
+
+static int add_entry(const char *path, const char *suffix, char ***entries, struct hull_error *err)
+{
+	_cleanup_free_ char *entry = hull_fmt("%s%s", path, suffix);
+	return entry && hull_strv_add(entries, entry) >= 0 ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+}
+
+int place_worktree(const char *path, bool readonly, char ***entries, struct hull_error *err)
+{
+	_cleanup_(hull_git_worktree_free) struct hull_git_worktree w = {0};
+	struct hull_error why = {0};
+	int r = hull_git_worktree(path, &w, &why);
+	if (r == -EINVAL) {
+		cli_note("git will not work in %s: %s", path, why.msg);
+		return 0;
+	}
+	if (r <= 0)
+		return r < 0 ? hull_fail(err, r, "%s", why.msg) : 0;
+	bool there = (*entries)[place_find(*entries, w.common)] != NULL;
+	if (!there && covered(*entries, w.common))
+		return 0; /* with all of the repository, or as somebody wanted it */
+	if (!there)
+		r = add_entry(w.common, readonly ? ":ro" : ":git", entries, err);
+	if (r < 0)
+		return r;
+	/* Or it is there for another worktree of the same repository. */
+	const char *mode = (*entries)[place_find(*entries, w.common)] + strlen(w.common);
+	if (readonly || strcmp(mode, ":git") != 0 || (*entries)[place_find(*entries, w.own)])
+		return !there;
+	r = add_entry(w.own, "", entries, err);
+	return r < 0 ? r : 1;
+}

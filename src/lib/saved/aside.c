@@ -1,0 +1,78 @@
+/* A build that needs a machine (seed.c, template_build.c) has a runtime directory of its own for it, beside those of
+ * the sandboxes because sockets want a short path: .KIND-XXXXXX, with hull/KIND in it while the machine runs.
+ *
+ * The build holds a lock on the directory, the machine's keeper one on its part of it. Where neither is held the build
+ * was killed, and whoever comes by sweeps it. The keeper ends by itself then: it is started with HULL_KEEPER_LEASE. */
+#include "lib/saved/aside.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+static const char *const kinds[] = {"seed", "template", NULL};
+
+int aside_remove(const char *path, struct hull_error *err)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	_cleanup_free_ char *dir = slash ? strndup(path, (size_t)(slash - path)) : NULL;
+	_cleanup_close_ int fd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	return fd >= 0 ? hull_remove_tree(fd, slash + 1, err) : 0;
+}
+
+/* Nobody builds in it: neither the maker nor a keeper holds its lock. */
+static bool abandoned(const char *parent, const char *kind)
+{
+	_cleanup_free_ char *keeper = hull_fmt("%s/hull/%s", parent, kind);
+	const char *const dirs[] = {parent, keeper};
+	for (size_t i = 0; i < 2; i++) {
+		_cleanup_close_ int fd = dirs[i] ? open(dirs[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+		if (fd < 0 ? errno != ENOENT : flock(fd, LOCK_EX | LOCK_NB) < 0)
+			return false;
+	}
+	return true;
+}
+
+static const char *kind_of(const char *name)
+{
+	for (size_t i = 0; kinds[i]; i++) {
+		size_t n = strlen(kinds[i]);
+		if (name[0] == '.' && !strncmp(name + 1, kinds[i], n) && name[n + 1] == '-')
+			return kinds[i];
+	}
+	return NULL;
+}
+
+void aside_sweep(const struct hull_paths *p)
+{
+	_cleanup_closedir_ DIR *d = opendir(p->runtime);
+	for (const struct dirent *e; d && (e = readdir(d));) {
+		const char *kind = kind_of(e->d_name);
+		_cleanup_free_ char *path = kind ? hull_fmt("%s/%s", p->runtime, e->d_name) : NULL;
+		if (path && abandoned(path, kind))
+			aside_remove(path, NULL);
+	}
+}
+
+int aside_make(const struct hull_paths *p, const char *kind, char **path, struct hull_error *err)
+{
+	aside_sweep(p);
+	for (int attempt = 0; attempt < 16; attempt++) {
+		_cleanup_free_ char *dir = hull_fmt("%s/.%s-XXXXXX", p->runtime, kind);
+		if (!dir || !mkdtemp(dir))
+			return hull_fail_errno(err, "making a runtime directory");
+		_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		/* Somebody who sweeps may have taken it between the two. */
+		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || access(dir, F_OK) < 0)
+			continue;
+		*path = hull_steal_ptr(dir);
+		return hull_steal_fd(&fd);
+	}
+	return hull_fail(err, -EAGAIN, "making a runtime directory: it is taken away again and again");
+}

@@ -1,0 +1,240 @@
+/* Filling the disk that sandboxes start from: a sandbox like any other is started on it, `docker import` is run in
+ * it, and its disk, cleanly unmounted, becomes the seed.
+ *
+ * It lives in a HULL_HOME of its own inside the build's scratch directory, with the unfinished image (hard links)
+ * under a digest of its own, and in a runtime directory of its own, so that nothing outside the build can see it and
+ * no other code has to know that such a thing exists. Both are removed here. Of a build that was killed the machine
+ * ends by itself (HULL_KEEPER_LEASE), and the next one sweeps both. */
+#include "lib/saved/seed.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "lib/saved/aside.h"
+#include "lib/sandbox/life.h"
+#include "lib/command/session.h"
+#include "image/digest.h"
+#include "keeper/api.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+
+extern char **environ;
+
+#define SEED_NAME     "seed"
+#define SEED_MEMORY   ((uint64_t)1024 * 1024 * 1024)
+#define SEED_GRACE_MS 60000
+#define SEED_IMAGE    "localhost/debian:trixie"
+
+/* The image as it will be, but for the seed: parts linked, image.json with a digest that fits it. */
+static int lay_out_image(const struct hull_image *unfinished, const char *home, const char *seed_img, char **digest,
+			 struct hull_error *err)
+{
+	char hex[HULL_DIGEST_HEX + 1];
+	struct stat st;
+	json_t *about = json_deep_copy(unfinished->about);
+	_cleanup_free_ char *text = NULL;
+	int r = about && stat(seed_img, &st) == 0 ? 0 : hull_fail_errno(err, "%s", seed_img);
+	if (r >= 0) {
+		char none[HULL_SHA256_HEX + 1];
+		memset(none, '0', HULL_SHA256_HEX);
+		none[HULL_SHA256_HEX] = 0;
+		json_object_set_new(json_object_get(about, "parts"), "seed.img",
+				    json_pack("{s:I, s:I, s:s}", "size", (json_int_t)st.st_size, "stored",
+					      (json_int_t)0, "sha256", none));
+		r = hull_parts_digest(json_object_get(about, "parts"), hex, err);
+	}
+	_cleanup_free_ char *dir = r >= 0 ? hull_fmt("%s/images/%s", home, hex) : NULL;
+	if (r >= 0)
+		r = dir ? hull_mkdir_all(dir, 0755, err) : hull_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; r >= 0 && hull_image_parts[i]; i++) {
+		_cleanup_free_ char *from = hull_fmt("%s/%s", unfinished->dir, hull_image_parts[i]);
+		_cleanup_free_ char *to = hull_fmt("%s/%s", dir, hull_image_parts[i]);
+		if (!from || !to || link(from, to) < 0)
+			r = hull_fail_errno(err, "linking %s", hull_image_parts[i]);
+	}
+	text = r >= 0 ? json_dumps(about, JSON_COMPACT) : NULL;
+	_cleanup_free_ char *json = dir ? hull_fmt("%s/image.json", dir) : NULL;
+	if (r >= 0)
+		r = text && json ? hull_write_file_atomic(AT_FDCWD, json, text, strlen(text), 0644, err)
+				 : hull_fail(err, -ENOMEM, "out of memory");
+	json_decref(about);
+	*digest = r >= 0 ? strdup(hex) : NULL;
+	return r;
+}
+
+static int make_sandbox(const struct hull_paths *p, const char *digest, const char *seed_img, struct hull_error *err)
+{
+	_cleanup_close_ int seed = open(seed_img, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	if (seed < 0 || fstat(seed, &st) < 0)
+		return hull_fail_errno(err, "%s", seed_img);
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	char *none[] = {NULL};
+	struct hull_sandbox s = {.name = (char *)SEED_NAME,
+				 .agent = (char *)"shell",
+				 .image = (char *)(uintptr_t)digest,
+				 .cpus = cpus > 2 ? 2 : 1,
+				 .memory = SEED_MEMORY,
+				 .disk = (uint64_t)st.st_size,
+				 .engine = (char *)"auto",
+				 .env = none,
+				 .paths = none,
+				 .created = (uint64_t)time(NULL),
+				 .state = (char *)"created"};
+	return hull_sandbox_create(p, &s, seed, false, err);
+}
+
+/* What is done in the seed, as root. What tells one machine from another is not to be in what all of them start from:
+ * each makes its own when it boots. */
+static const char WORK[] = "docker import - " SEED_IMAGE " && : >/etc/machine-id && rm -f /var/lib/docker/engine-id";
+
+/* docker import, its words kept for the case that it fails. 1 = there is no Docker to import anything into. */
+static int import(const struct hull_paths *p, const char *tar, struct cli_progress *progress, struct hull_error *err)
+{
+	int r = client_ask(p, SEED_NAME, json_pack("{s:s, s:s}", "do", "wait", "for", "docker"), -1, progress, NULL,
+			   err);
+	if (r < 0)
+		return r == -ENOTSUP ? 1 : r;
+	_cleanup_close_ int in = open(tar, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int words = memfd_create("import", MFD_CLOEXEC);
+	_cleanup_close_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (in < 0 || words < 0 || null < 0)
+		return hull_fail_errno(err, "%s", tar);
+	cli_progress_stage(progress, "importing " SEED_IMAGE);
+	char *argv[] = {(char *)"sh", (char *)"-c", (char *)WORK, NULL};
+	struct session_spec spec = {.name = SEED_NAME,
+				    .argv = argv,
+				    .user = "root",
+				    .input = true,
+				    .in_fd = in,
+				    .out_fd = null,
+				    .err_fd = words};
+	int fd = client_connect(p, SEED_NAME, 10000, err);
+	if (fd < 0)
+		return fd;
+	r = session_run(fd, &spec, NULL, err);
+	if (r <= 0)
+		return r;
+	if (cli_signals_ended())
+		return hull_fail(err, -ECANCELED, "interrupted");
+	char text[512];
+	ssize_t n = pread(words, text, sizeof text - 1, 0);
+	text[n > 0 ? n : 0] = 0;
+	_cleanup_free_ char *shown = hull_printable(text, strlen(text));
+	return hull_fail(err, -EIO, "docker import ended with code %d: %s", r, shown ? shown : "");
+}
+
+/* The environment of a keeper that lives in p. */
+char **seed_keeper_env(const struct hull_paths *p, const char *runtime_parent)
+{
+	char **env = hull_strv_copy(NULL);
+	_cleanup_free_ char *home = hull_fmt("HULL_HOME=%s", p->home);
+	_cleanup_free_ char *runtime = hull_fmt("XDG_RUNTIME_DIR=%s", runtime_parent);
+	for (char **e = environ; env && *e; e++)
+		if (!hull_starts(*e, "HULL_HOME=") && !hull_starts(*e, "XDG_RUNTIME_DIR="))
+			hull_strv_add(&env, *e);
+	if (!env || !home || !runtime || hull_strv_add(&env, home) < 0 || hull_strv_add(&env, runtime) < 0) {
+		hull_strv_free(env);
+		return NULL;
+	}
+	return env;
+}
+
+static int fill(const struct hull_paths *p, char *const *env, const char *tar, struct cli_progress *progress,
+		struct hull_error *err)
+{
+	/* Should this process be killed, its machine goes with it. */
+	_cleanup_close_ int lease = -1;
+	int r = life_start_leased(p, SEED_NAME, env, progress, &lease, err);
+	if (r < 0)
+		return r;
+	cli_progress_stage(progress, "starting Docker in it");
+	r = import(p, tar, progress, err);
+	struct hull_error why = {0};
+	int stopped = life_stop(p, SEED_NAME, r ? -1 : SEED_GRACE_MS, progress, &why);
+	if (r)
+		return r;
+	if (stopped < 0)
+		*err = why;
+	return stopped;
+}
+
+/* Its disk becomes the seed, as a file of ours. */
+static int take_disk(const struct hull_paths *p, const char *seed_img, struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
+	int r = hull_sandbox_load(p, SEED_NAME, &s, err);
+	if (r >= 0 && s.last_error)
+		r = hull_fail(err, -EIO, "%s", s.last_error);
+	_cleanup_free_ char *disk = hull_sandbox_path(p, SEED_NAME, "disk.img");
+	if (r < 0)
+		return r;
+	if (!disk || rename(disk, seed_img) < 0 || chown(seed_img, geteuid(), getegid()) < 0 ||
+	    chmod(seed_img, 0644) < 0)
+		return hull_fail_errno(err, "moving the filled disk to %s", seed_img);
+	return 0;
+}
+
+static int in_home(const struct hull_paths *p, const char *runtime_parent, const struct hull_image *unfinished,
+		   const char *seed_img, const char *tar, struct cli_progress *progress, struct hull_error *err)
+{
+	_cleanup_free_ char *digest = NULL;
+	_cleanup_free_ char *sandboxes = hull_fmt("%s/sandboxes", p->home);
+	int r = sandboxes ? hull_mkdir_all(p->runtime, 0700, err) : hull_fail(err, -ENOMEM, "out of memory");
+	if (r >= 0)
+		r = hull_mkdir_all(sandboxes, 0700, err);
+	if (r >= 0)
+		r = lay_out_image(unfinished, p->home, seed_img, &digest, err);
+	if (r >= 0)
+		r = make_sandbox(p, digest, seed_img, err);
+	if (r < 0)
+		return r;
+	char **env = seed_keeper_env(p, runtime_parent);
+	r = env && hull_strv_add(&env, HULL_KEEPER_LEASE "=1") >= 0 ? fill(p, env, tar, progress, err)
+								    : hull_fail(err, -ENOMEM, "out of memory");
+	hull_strv_free(env);
+	if (r == 0)
+		r = take_disk(p, seed_img, err);
+	struct hull_error why = {0};
+	if (r < 0 && hull_sandbox_running(p, SEED_NAME))
+		life_remove(p, SEED_NAME, &why);
+	return r;
+}
+
+int seed_disk(void *ctx, const struct hull_image *unfinished, const char *seed_img, const char *rootfs_tar,
+	      struct hull_error *err)
+{
+	struct hull_paths ours = {0};
+	int r = cli_signals_catch();
+	if (r < 0)
+		return hull_fail(err, r, "catching signals: %s", strerror(-r));
+	r = hull_paths_open(&ours, err);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *parent = NULL;
+	_cleanup_close_ int held = aside_make(&ours, SEED_NAME, &parent, err);
+	if (held < 0) {
+		hull_paths_free(&ours);
+		return held;
+	}
+	struct hull_paths p = {.home = hull_fmt("%s/seed-home", unfinished->dir),
+			       .runtime = hull_fmt("%s/hull", parent),
+			       .config = strdup(ours.config)};
+	r = p.home && p.runtime && p.config ? in_home(&p, parent, unfinished, seed_img, rootfs_tar, ctx, err)
+					    : hull_fail(err, -ENOMEM, "out of memory");
+	struct hull_error why = {0};
+	const char *const trees[] = {p.home, parent};
+	for (size_t i = 0; i < 2; i++)
+		if (aside_remove(trees[i], &why) < 0 && r >= 0) {
+			*err = why;
+			r = why.code;
+		}
+	hull_paths_free(&p);
+	hull_paths_free(&ours);
+	return r;
+}

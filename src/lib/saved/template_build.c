@@ -1,0 +1,271 @@
+/* The template that sandboxes of one shape start from: found, or built on first use.
+ *
+ * Building is booting a sandbox like any other, in a HULL_HOME and a runtime directory of its own (as seed.c does), and
+ * saving it once Docker is up and what most people do first has been done once: what they will touch is then in the
+ * guest's memory, and that memory is shared by all its clones. Before that the guest's caches are emptied and its free
+ * memory is joined and given back, so that no more is saved than will be used.
+ *
+ * Two builds of one shape wait for each other; an interrupted one leaves a directory that the next sweeps. A template
+ * that cannot be built or read is no reason not to have a sandbox: it boots, and the person is told. */
+#include "lib/saved/saved.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "lib/saved/aside.h"
+#include "lib/client.h"
+#include "lib/sandbox/life.h"
+#include "lib/saved/seed.h"
+#include "lib/command/session.h"
+#include "engine/engine.h"
+#include "image/image.h"
+#include "keeper/api.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define BUILD_NAME "template"
+
+/* What a clone's first commands will need is read in last, after everything else has been thrown out. The pause is the
+ * kernel's: it hands free pages to the host two seconds after they became free. */
+static const char tidy[] = "sync; echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory; sleep 3";
+static const char warm_docker[] = "docker run --rm localhost/debian:trixie true; docker ps";
+/* What hull-init makes anew in a copy (src/guest/renew.c), and reads for it. */
+static const char warm_identity[] =
+	"cat /etc/machine-id /etc/hostname /etc/hosts /run/hull/disk/docker/engine-id /etc/passwd "
+	"/etc/group; ls /etc/ssh /etc/hull/on-restore.d /var/lib/systemd";
+static const char warm_shell[] = "bash -lc 'true; ls / >/dev/null; uname -a >/dev/null; git --version >/dev/null'";
+
+static int run_in(const struct hull_paths *p, const char *user, const char *script, struct cli_progress *progress,
+		  struct hull_error *err)
+{
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	char *argv[] = {(char *)"sh", (char *)"-c", (char *)(uintptr_t)script, NULL};
+	struct session_spec spec = {
+		.name = BUILD_NAME, .argv = argv, .user = user, .in_fd = null, .out_fd = null, .err_fd = null};
+	int fd = client_connect(p, BUILD_NAME, 10000, err);
+	if (fd < 0 || null < 0)
+		return fd < 0 ? fd : hull_fail_errno(err, "/dev/null");
+	int r = session_run(fd, &spec, NULL, err);
+	if (cli_signals_ended())
+		return hull_fail(err, -ECANCELED, "interrupted");
+	return r < 0 ? r : 0; /* a warm-up that fails costs warmth only */
+}
+
+static int prepare_and_save(const struct hull_paths *p, bool docker, const char *to, struct cli_progress *progress,
+			    struct hull_error *err)
+{
+	cli_progress_stage(progress, docker ? "booting, and starting Docker" : "booting");
+	int r = client_ask(p, BUILD_NAME, json_pack("{s:s, s:s}", "do", "wait", "for", docker ? "docker" : "exec"), -1,
+			   progress, NULL, err);
+	if (r < 0)
+		return r;
+	cli_progress_stage(progress, "running a first container");
+	if (docker)
+		r = run_in(p, "root", warm_docker, progress, err);
+	if (r >= 0)
+		r = run_in(p, "root", tidy, progress, err);
+	if (r >= 0 && docker)
+		r = run_in(p, "root", warm_docker, progress, err);
+	if (r >= 0)
+		r = run_in(p, "root", warm_identity, progress, err);
+	if (r >= 0)
+		r = run_in(p, "agent", warm_shell, progress, err);
+	return r < 0 ? r : saved_take(p, BUILD_NAME, to, true, progress, NULL, err);
+}
+
+static int make_sandbox(const struct hull_paths *p, const struct hull_sandbox *like, const struct hull_image *image,
+			struct hull_error *err)
+{
+	char *none[] = {NULL};
+	_cleanup_close_ int seed = hull_image_open(image, "seed.img", err);
+	if (seed < 0)
+		return seed;
+	/* What shapes the machine, and nothing else of it: everybody's sandboxes will have what is in this one. */
+	struct hull_sandbox s = {.name = (char *)BUILD_NAME,
+				 .agent = (char *)"shell",
+				 .image = like->image,
+				 .cpus = like->cpus,
+				 .memory = like->memory,
+				 .disk = like->disk,
+				 .engine = like->engine,
+				 .no_docker = like->no_docker,
+				 .env = none,
+				 .paths = none,
+				 .ports = none,
+				 .state = (char *)"created",
+				 .created = (uint64_t)time(NULL)};
+	return hull_sandbox_create(p, &s, seed, false, err);
+}
+
+static int build_in(const struct hull_paths *p, const char *runtime_parent, const struct hull_sandbox *s,
+		    const struct hull_image *image, const char *to, struct cli_progress *progress,
+		    struct hull_error *err)
+{
+	_cleanup_free_ char *sandboxes = hull_fmt("%s/sandboxes", p->home);
+	_cleanup_free_ char *images = hull_fmt("%s/images", p->home);
+	_cleanup_free_ char *link = hull_fmt("%s/images/%s", p->home, image->digest);
+	if (!sandboxes || !images || !link)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	int r = hull_mkdir_all(sandboxes, 0700, err);
+	if (r >= 0)
+		r = hull_mkdir_all(images, 0700, err);
+	if (r >= 0)
+		r = hull_mkdir_all(p->runtime, 0700, err);
+	if (r >= 0 && symlink(image->dir, link) < 0)
+		r = hull_fail_errno(err, "linking the image");
+	if (r >= 0)
+		r = make_sandbox(p, s, image, err);
+	if (r < 0)
+		return r;
+	/* Should this process be killed, its machine goes with it. */
+	_cleanup_close_ int lease = -1;
+	char **env = seed_keeper_env(p, runtime_parent);
+	r = env && hull_strv_add(&env, HULL_KEEPER_LEASE "=1") >= 0
+		    ? life_start_leased(p, BUILD_NAME, env, progress, &lease, err)
+		    : hull_fail(err, -ENOMEM, "out of memory");
+	hull_strv_free(env);
+	if (r >= 0)
+		r = prepare_and_save(p, !s->no_docker, to, progress, err);
+	struct hull_error why = {0};
+	if (hull_sandbox_running(p, BUILD_NAME))
+		life_remove(p, BUILD_NAME, &why);
+	return r;
+}
+
+void template_sweep(const struct hull_paths *p)
+{
+	aside_sweep(p);
+}
+
+static int build(struct cli *cli, const struct hull_sandbox *s, const struct hull_image *image, const char *key,
+		 struct cli_progress *progress, struct hull_error *err)
+{
+	_cleanup_(hull_scratch_drop) struct hull_scratch result = {.fd = -1}, work = {.fd = -1};
+	_cleanup_free_ char *templates = hull_template_path(&cli->paths, NULL);
+	_cleanup_free_ char *parent = NULL;
+	if (!templates)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	int r = hull_scratch_make(templates, &result, err);
+	if (r >= 0)
+		r = hull_scratch_make(templates, &work, err);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int held = aside_make(&cli->paths, BUILD_NAME, &parent, err);
+	if (held < 0)
+		return held;
+	struct hull_paths p = {.home = hull_fmt("%s/home", work.path),
+			       .runtime = hull_fmt("%s/hull", parent),
+			       .config = strdup(cli->paths.config)};
+	r = p.home && p.runtime && p.config ? build_in(&p, parent, s, image, result.path, progress, err)
+					    : hull_fail(err, -ENOMEM, "out of memory");
+	aside_remove(parent, NULL);
+	hull_paths_free(&p);
+	return r < 0 ? r : hull_scratch_commit(&result, templates, key, true, err);
+}
+
+/* Is it there, whole, and its disk undamaged? Its memory is looked at by the keeper, which maps it. */
+static int look(struct cli *cli, const char *key, struct hull_error *err)
+{
+	_cleanup_free_ char *dir = hull_template_path(&cli->paths, key);
+	_cleanup_(hull_snapshot_free) struct hull_snapshot snap = {0};
+	int r = dir ? hull_snapshot_load(dir, &snap, err) : hull_fail(err, -ENOMEM, "out of memory");
+	const char *const files[] = {HULL_SNAPSHOT_MEMORY, HULL_SNAPSHOT_DEVICE, HULL_SNAPSHOT_DISK};
+	for (size_t i = 0; r == 0 && i < 3; i++) {
+		int fd = hull_snapshot_open(dir, &snap, files[i], NULL, err);
+		if (fd < 0)
+			r = fd;
+		else
+			close(fd);
+	}
+	return r;
+}
+
+int template_initramfs(char **name, struct hull_error *err)
+{
+	_cleanup_free_ char *init = life_program("hull-init", err);
+	return init ? hull_image_initramfs_name(init, name, err) : err->code;
+}
+
+static int key_of(struct cli *cli, const struct hull_sandbox *s, const struct hull_image *image, char *key,
+		  struct hull_error *err)
+{
+	_cleanup_free_ char *initramfs = NULL;
+	_cleanup_free_ char *identity = hull_engine_identity(err);
+	struct hull_probe probe;
+	int r = identity ? template_initramfs(&initramfs, err) : err->code;
+	if (r < 0)
+		return r;
+	hull_engine_probe_cached(cli->paths.runtime, &probe);
+	struct hull_template_shape shape = {.image = image->digest,
+					    .initramfs = initramfs,
+					    .identity = identity,
+					    .accel = probe.kvm_usable ? "kvm" : "tcg",
+					    .cpus = s->cpus,
+					    .memory = s->memory,
+					    .disk = s->disk,
+					    .no_docker = s->no_docker};
+	return hull_template_key(&shape, key, err);
+}
+
+/* Under the lock: somebody else may have built it meanwhile. */
+static int find_or_build(struct cli *cli, const struct hull_sandbox *s, const struct hull_image *image, const char *key,
+			 bool quiet, struct hull_error *err)
+{
+	struct hull_error why = {0};
+	int r = look(cli, key, &why);
+	if (r == 0)
+		return 0;
+	struct cli_progress progress;
+	cli_progress_begin(&progress, quiet, true, "template");
+	_cleanup_close_ int lock = hull_template_build_lock(&cli->paths, key, false, err);
+	if (lock == -EAGAIN) {
+		cli_progress_stage(&progress, "waiting for somebody else who builds it");
+		lock = hull_template_build_lock(&cli->paths, key, true, err);
+		r = lock < 0 ? lock : look(cli, key, &why);
+	}
+	if (lock >= 0 && r != 0) {
+		if (r != -ENOENT && !quiet)
+			cli_note("the template for this kind of sandbox is built again: %s", why.msg);
+		cli_progress_stage(&progress, "none yet for this kind of sandbox: building it, once");
+		uint64_t begin = cli_now_ms();
+		r = build(cli, s, image, key, &progress, err);
+		cli_progress_end(&progress);
+		if (r >= 0 && !quiet)
+			cli_note("the template is ready after %llu s: from now on a sandbox like this one starts from "
+				 "it",
+				 (unsigned long long)(cli_now_ms() - begin) / 1000);
+	}
+	cli_progress_end(&progress);
+	if (lock >= 0)
+		hull_template_build_done(&cli->paths, key);
+	return lock < 0 ? lock : r;
+}
+
+int template_for(struct cli *cli, const struct hull_sandbox *s, bool quiet, char **name, struct hull_error *err)
+{
+	_cleanup_(hull_image_free) struct hull_image image = {0};
+	char key[HULL_KEY_HEX + 1];
+	*name = NULL;
+	int r = cli_signals_catch();
+	if (r >= 0)
+		r = hull_image_find(&cli->paths, s->image, &image, err);
+	if (r >= 0)
+		r = key_of(cli, s, &image, key, err);
+	if (r >= 0)
+		r = find_or_build(cli, s, &image, key, quiet, err);
+	if (cli_signals_ended() || r == -ECANCELED || r == -EINTR)
+		return hull_fail(err, -EINTR, "interrupted");
+	if (r < 0) {
+		cli_note("no template: %s; booting instead, which takes longer", err->msg);
+		*err = (struct hull_error){0};
+		return 0;
+	}
+	hull_template_touch(&cli->paths, key);
+	*name = strdup(key);
+	return *name ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+}
