@@ -2,6 +2,7 @@
  * ok, warn (it works, with this cost) or fail (it does not), why, and what to do. */
 #include "cli/cli.h"
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "lib/sandbox/life.h"
@@ -69,8 +70,8 @@ static bool have(const char *tool)
 static void check_programs(struct cli *cli, struct finding *f)
 {
 	struct hull_error err = {0};
-	_cleanup_free_ char *keeper = life_program("hull-keeper", &err);
-	_cleanup_free_ char *init = keeper ? life_program("hull-init", &err) : NULL;
+	_cleanup_free_ char *keeper = hull_beside("hull-keeper", X_OK, &err);
+	_cleanup_free_ char *init = keeper ? hull_beside("hull-init", X_OK, &err) : NULL;
 	if (init)
 		say(f, OK, "hull " HULL_VERSION " with hull-keeper and hull-init");
 	else

@@ -1,6 +1,7 @@
 /* hull image build, ls, rm, inspect. */
 #include "cli/cli.h"
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "lib/saved/aside.h"
@@ -46,8 +47,8 @@ static int build(struct cli *cli, struct hull_error *err)
 	int r = cli_paths(cli, err);
 	if (r < 0)
 		return r;
-	_cleanup_free_ char *init = life_program("hull-init", err);
-	_cleanup_free_ char *keeper = init ? life_program("hull-keeper", err) : NULL;
+	_cleanup_free_ char *init = hull_beside("hull-init", X_OK, err);
+	_cleanup_free_ char *keeper = init ? hull_beside("hull-keeper", X_OK, err) : NULL;
 	if (!keeper)
 		return err->code;
 	aside_sweep(&cli->paths);

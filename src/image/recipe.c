@@ -3,6 +3,7 @@
  * HULL_SHARE, when set, is the directory with images/ in it instead. */
 #include "image/recipe.h"
 
+#include "base/beside.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -11,7 +12,6 @@
 
 #include <ctype.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -99,12 +99,8 @@ static char *own_file(const char *name)
 		free(path);
 		return NULL;
 	}
-	char exe[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-	if (n < 0)
-		return NULL;
-	exe[n] = '\0';
-	char *slash = strrchr(exe, '/');
+	_cleanup_free_ char *exe = hull_self(NULL);
+	char *slash = exe ? strrchr(exe, '/') : NULL;
 	if (!slash)
 		return NULL;
 	*slash = '\0';

@@ -10,6 +10,7 @@
  * before and is not a clone of ours (its marker) is not touched, and the start fails. */
 #include "keeper/keeper.h"
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -17,7 +18,6 @@
 #include "wire/service.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -309,25 +309,12 @@ void clone_close(struct keeper *k)
 
 /* --- the beginning --- */
 
-static char *find_program(struct hull_error *err)
-{
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash = n > 0 ? memrchr(self, '/', (size_t)n) : NULL;
-	char *path = slash ? hull_fmt("%.*s/hull-clone", (int)(slash - self), self) : NULL;
-	if (path && access(path, X_OK) == 0)
-		return path;
-	hull_fail_errno(err, "hull-clone is missing beside hull-keeper; build or install Hull again");
-	free(path);
-	return NULL;
-}
-
 static int spawn(struct clone *c, struct hull_error *err)
 {
 	int ends[2];
-	_cleanup_free_ char *program = find_program(err);
+	_cleanup_free_ char *program = hull_beside("hull-clone", X_OK, err);
 	if (!program)
-		return -ENOENT;
+		return err->code;
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return hull_fail_errno(err, "cannot make a pipe");
 	c->fd = ends[0];

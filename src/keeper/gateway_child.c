@@ -4,40 +4,20 @@
 #include "keeper/gateway_child.h"
 #include "keeper/gateway_files.h"
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "engine/engine.h"
 #include "jail/jail.h"
 
-#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
-/* hull-egress lies beside this program. */
-static char *find_program(struct hull_error *err)
-{
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash = n > 0 ? memrchr(self, '/', (size_t)n) : NULL;
-	if (!slash) {
-		hull_fail_errno(err, "cannot tell where hull-keeper lies");
-		return NULL;
-	}
-	*slash = '\0';
-	char *path = hull_fmt("%s/hull-egress", self);
-	if (path && access(path, X_OK) == 0)
-		return path;
-	hull_fail_errno(err, "hull-egress is missing beside hull-keeper (%s); build or install Hull again",
-			path ? path : self);
-	free(path);
-	return NULL;
-}
-
 int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct hull_error *err)
 {
-	_cleanup_free_ char *program = find_program(err);
+	_cleanup_free_ char *program = hull_beside("hull-egress", X_OK, err);
 	if (!program)
-		return -ENOENT;
+		return err->code;
 	_cleanup_free_ char *dir = hull_fmt("%s/egress", k->runtime.dir);
 	if (!dir || (mkdir(dir, 0700) < 0 && errno != EEXIST))
 		return hull_fail_errno(err, "cannot make %s", dir ? dir : "a directory");

@@ -4,6 +4,7 @@
  * trouble), so that it is never freed from inside its own dispatch. */
 #include "keeper/machine.h"
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -11,7 +12,6 @@
 #include "image/image.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -182,27 +182,6 @@ int machine_wire_fd(const struct keeper *k)
 
 /* --- starting --- */
 
-/* hull-init lies beside this program. */
-static int find_init(char **out, struct hull_error *err)
-{
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	if (n <= 0)
-		return hull_fail_errno(err, "cannot tell where hull-keeper lies");
-	self[n] = '\0';
-	char *slash = strrchr(self, '/');
-	if (slash)
-		*slash = '\0';
-	_cleanup_free_ char *path = hull_fmt("%s/hull-init", self);
-	if (!path)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	if (access(path, R_OK) < 0)
-		return hull_fail_errno(err, "hull-init is missing beside hull-keeper (%s); build or install Hull again",
-				       path);
-	*out = hull_steal_ptr(path);
-	return 0;
-}
-
 /* What the kernel is told, besides what the engine adds. The words from cryptomgr on leave out what a machine without
  * devices to discover does not need: together they take 10 to 20 percent off the time to boot, emulated. Expedited
  * grace periods also make containers start and stop sooner; without watchdogs and pressure stall information (averaged
@@ -292,7 +271,7 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	stage(restoring ? "restoring" : "preparing the image");
 	r = hull_image_find(&k->paths, k->sb.image, &image, err);
 	if (r == 0 && !restoring)
-		r = find_init(&init, err);
+		r = (init = hull_beside("hull-init", R_OK, err)) ? 0 : err->code;
 	if (r == 0 && !restoring)
 		r = hull_image_initramfs(&image, init, &initrd, err);
 	if (r < 0)

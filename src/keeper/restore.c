@@ -6,6 +6,7 @@
  * `hull start --cold` boots. */
 #include "keeper/machine.h"
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -14,7 +15,6 @@
 #include "snapshot/snapshot.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,26 +27,6 @@ void restore_close(struct restore *r)
 	free(r->initramfs);
 	json_decref(r->names);
 	*r = (struct restore){.memory_fd = -1, .device_fd = -1, .disk_fd = -1};
-}
-
-/* hull-qemu-shim.so lies beside this program, or where it is installed. */
-static char *find_shim(struct hull_error *err)
-{
-	static const char *const places[] = {"hull-qemu-shim.so", "../libexec/hull/hull-qemu-shim.so"};
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	self[n > 0 ? n : 0] = '\0';
-	char *slash = strrchr(self, '/');
-	if (slash)
-		*slash = '\0';
-	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-		_cleanup_free_ char *path = hull_fmt("%s/%s", self, places[i]);
-		if (path && access(path, R_OK) == 0)
-			return hull_steal_ptr(path);
-	}
-	hull_fail(err, -ENOENT, "hull-qemu-shim.so is missing beside hull-keeper in %s; build or install Hull again",
-		  self);
-	return NULL;
 }
 
 /* What a sandbox of its own was saved with swap has it still; Hull's own templates have none, and every sandbox made of
@@ -102,7 +82,7 @@ static int open_all(struct keeper *k, const char *dir, const char *identity, con
 		return out->disk_fd;
 	out->names = json_incref(s.names);
 	out->initramfs = hull_steal_ptr(s.initramfs);
-	out->shim = find_shim(err);
+	out->shim = hull_beside("hull-qemu-shim.so", R_OK, err);
 	return out->shim ? 0 : err->code;
 }
 

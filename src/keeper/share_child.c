@@ -5,6 +5,7 @@
  * owner. */
 #include "keeper/keeper.h"
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
@@ -12,7 +13,6 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -25,26 +25,6 @@ enum { SOCKET_BUFFER = 1024 * 1024, GUARDS_MAX = 64, THREADS_MAX = 64 };
  * quarter of this. Beyond it the guest gets ENOMEM. */
 static const uint64_t MEMORY_MAX = 2ULL << 30;
 
-/* It lies beside this program. */
-static int open_program(struct hull_error *err)
-{
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	if (n <= 0)
-		return hull_fail_errno(err, "cannot tell where hull-keeper lies");
-	self[n] = '\0';
-	char *slash = strrchr(self, '/');
-	if (slash)
-		*slash = '\0';
-	_cleanup_free_ char *path = hull_fmt("%s/hull-share", self);
-	if (!path)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? hull_fail_errno(
-				err, "hull-share is missing beside hull-keeper (%s); build or install Hull again", path)
-		      : fd;
-}
-
 int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, int *control, struct hull_jailed *child,
 		      struct hull_error *err)
 {
@@ -53,9 +33,12 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 	size_t n = 0;
 	struct stat st;
 	int ends[2], control_ends[2];
-	_cleanup_close_ int program = open_program(err);
+	_cleanup_free_ char *path = hull_beside("hull-share", X_OK, err);
+	if (!path)
+		return err->code;
+	_cleanup_close_ int program = open(path, O_RDONLY | O_CLOEXEC);
 	if (program < 0)
-		return program;
+		return hull_fail_errno(err, "cannot open %s", path);
 	_cleanup_free_ char *dir = hull_fmt("%s/jail", k->runtime.dir);
 	if (!dir)
 		return hull_fail(err, -ENOMEM, "out of memory");

@@ -4,6 +4,7 @@
  * begun to use it meanwhile. */
 #include "remote/remote.h"
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
@@ -13,7 +14,6 @@
 #include "git/git.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -249,11 +249,9 @@ static char *quoted(const char *s)
 
 static int help_git(struct helper *h, const char *url, struct hull_error *err)
 {
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	if (n <= 0)
-		return hull_fail_errno(err, "reading /proc/self/exe");
-	self[n] = '\0';
+	_cleanup_free_ char *self = hull_self(err);
+	if (!self)
+		return err->code;
 	h->self = quoted(self);
 	if (!h->self)
 		return hull_fail(err, -ENOMEM, "out of memory");

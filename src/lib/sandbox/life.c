@@ -6,6 +6,7 @@
  * killed; everything of the sandbox ends with it. */
 #include "lib/sandbox/life.h"
 
+#include "base/beside.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -52,29 +53,6 @@ int life_load(struct cli *cli, const char *name, struct hull_sandbox *out, struc
 		hull_fail(err, r, "no sandbox is called %s: `hull ls` lists them, `hull create` makes one", name);
 	hull_strv_free(names);
 	return r;
-}
-
-char *life_program(const char *name, struct hull_error *err)
-{
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-	if (n <= 0) {
-		hull_fail_errno(err, "reading /proc/self/exe");
-		return NULL;
-	}
-	self[n] = 0;
-	char *slash = strrchr(self, '/');
-	if (slash)
-		*slash = 0;
-	for (int i = 0; i < 2; i++) {
-		char *path = i ? hull_fmt("%s/../libexec/hull/%s", self, name) : hull_fmt("%s/%s", self, name);
-		if (path && access(path, X_OK) == 0)
-			return path;
-		free(path);
-	}
-	hull_fail(err, -ENOENT, "%s is not in %s nor in %s/../libexec/hull: install hull again, or build all of it",
-		  name, self, self);
-	return NULL;
 }
 
 /* Until the process is gone; -ETIMEDOUT. */
@@ -240,7 +218,7 @@ int life_start_leased(const struct hull_paths *p, const char *name, char *const 
 	if (hull_sandbox_running(p, name))
 		return 1;
 	bool restores = look_at_memory(p, name);
-	_cleanup_free_ char *program = life_program("hull-keeper", err);
+	_cleanup_free_ char *program = hull_beside("hull-keeper", X_OK, err);
 	if (!program)
 		return err->code;
 	struct starting s = {.status_fd = -1, .stderr_fd = -1};

@@ -7,8 +7,6 @@
 
 /* Read the sandbox's file; an unknown name suggests the closest one there is. */
 int life_load(struct cli *cli, const char *name, struct hull_sandbox *out, struct hull_error *err);
-/* Path of a program that belongs to hull (hull-keeper, hull-init): beside this one, or in ../libexec/hull. */
-char *life_program(const char *name, struct hull_error *err);
 /* Start it unless it runs: 1 when it was running, 0 when its keeper answers now. -EINTR after a caught signal. envp =
  * environment of the keeper, NULL = ours. */
 int life_start(const struct hull_paths *p, const char *name, char *const *envp, struct cli_progress *progress,

@@ -9,6 +9,7 @@
  * that cannot be built or read is no reason not to have a sandbox: it boots, and the person is told. */
 #include "lib/saved/saved.h"
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
@@ -187,7 +188,7 @@ static int look(struct cli *cli, const char *key, struct hull_error *err)
 
 int template_initramfs(char **name, struct hull_error *err)
 {
-	_cleanup_free_ char *init = life_program("hull-init", err);
+	_cleanup_free_ char *init = hull_beside("hull-init", X_OK, err);
 	return init ? hull_image_initramfs_name(init, name, err) : err->code;
 }
 
