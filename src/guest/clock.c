@@ -2,7 +2,8 @@
  *
  * The clock of a machine that is paused stands still: for a snapshot, a fork, a full disk of the host's, the sleep of a
  * laptop. No program in the guest can know. So the host tells the time (TIME on control) whenever that may have
- * happened, and once a minute while the guest is at work; see keeper/clock.c, which measures and decides how often.
+ * happened, and once a minute while the guest is at work; see keeper/guest/clock.c, which measures and decides how
+ * often.
  *
  * - What TIME_NS says was so when it was sent, so it can only be later now: a clock that is behind it is set to it.
  * - OFFSET_NS is what the host measured over a round trip. A clock that is behind, or far ahead, is set; one that is

@@ -5,8 +5,8 @@
  * sandbox is up, what happens is told on the status pipe; afterwards in keeper.log. */
 #include "keeper/keeper.h"
 #include "keeper/api.h"
-#include "keeper/gateway_child.h"
-#include "keeper/machine.h"
+#include "keeper/network/gateway_child.h"
+#include "keeper/machine/machine.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"

@@ -4,7 +4,7 @@
  * Every directory on the way to a path is watched by inotify for what appears and disappears in it. When that has the
  * name of a step of some path, all paths are looked at once more. The watches belong to directories, not to
  * names, so they are set again each time; what has happened meanwhile is seen by the look that follows. */
-#include "keeper/share_internal.h"
+#include "keeper/workspace/share_internal.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"

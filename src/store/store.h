@@ -104,7 +104,7 @@ int hull_sandbox_name_new(const struct hull_paths *p, const char *name, struct h
  * range or s->disk is smaller than the seed (the message has the minimum). All or nothing. The disk's data is not
  * fsynced: the first fsync of the guest flushes it, and until it runs disk_boot tells in which boot of the host it is
  * whole. With `may_wait` the disk is only made where a reflink is all it takes; else the first start makes it
- * (keeper/disk.c), and there is no disk.img until then. */
+ * (keeper/machine/disk.c), and there is no disk.img until then. */
 int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s, int seed_fd, bool may_wait,
 			struct hull_error *err);
 /* The boot of the host, "" when it cannot be told. */

@@ -1,7 +1,7 @@
 /* The keeper's side of hull-egress, against a fake one: what it is told of policy and proxies, and what it may say. */
 #include "keeper_rig.h"
 
-#include "keeper/gateway_child.h"
+#include "keeper/network/gateway_child.h"
 #include "policy/digest.h"
 
 #include <sys/syscall.h>

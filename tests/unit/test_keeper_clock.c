@@ -1,4 +1,5 @@
-/* The guest's clock is told, measured and corrected, and never by a timer. See keeper_rig.h and keeper/clock.c. */
+/* The guest's clock is told, measured and corrected, and never by a timer. See keeper_rig.h and keeper/guest/clock.c.
+ */
 #include "keeper_rig.h"
 
 static const int64_t SECOND = 1000000000;

@@ -1,6 +1,6 @@
-/* What hull-keeper plans for the paths of a sandbox (src/keeper/share.c): one server each, and what each has to guard
- * for the others. The servers are processes that do nothing. */
-#include "keeper/share_internal.h"
+/* What hull-keeper plans for the paths of a sandbox (src/keeper/workspace/share.c): one server each, and what each has
+ * to guard for the others. The servers are processes that do nothing. */
+#include "keeper/workspace/share_internal.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"

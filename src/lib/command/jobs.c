@@ -1,5 +1,5 @@
-/* What a keeper wrote about its jobs (keeper/jobs.c) is all there is of them once it has ended. A file that still says
- * "running" then was left by a keeper that was killed: its job has stopped. */
+/* What a keeper wrote about its jobs (keeper/session/jobs.c) is all there is of them once it has ended. A file that
+ * still says "running" then was left by a keeper that was killed: its job has stopped. */
 #include "lib/command/jobs.h"
 
 #include "base/buf.h"

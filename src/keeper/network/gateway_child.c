@@ -1,8 +1,8 @@
 /* Starting hull-egress in its jail: the host's network, the resolver's files and the libraries, read-only, and nothing
  * else. Paths are the same inside and outside, so that it starts where namespaces are not to be had, too; but for the
  * files that are followed (gateway_files.c), of which it has copies where there are namespaces. */
-#include "keeper/gateway_child.h"
-#include "keeper/gateway_files.h"
+#include "keeper/network/gateway_child.h"
+#include "keeper/network/gateway_files.h"
 
 #include "base/beside.h"
 #include "base/cleanup.h"

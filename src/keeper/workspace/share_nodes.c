@@ -8,7 +8,7 @@
  * Beside the memory of the machine, a file: for each path u32 length, path, u32 length, bytes; little-endian. It is
  * there only when there is a path. It is opened as the memory is, undamaged; what the bytes say is for the server to
  * judge. */
-#include "keeper/share_internal.h"
+#include "keeper/workspace/share_internal.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"

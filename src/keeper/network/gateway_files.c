@@ -8,7 +8,7 @@
  * The copies lie in the runtime directory, which somebody may clean, and which may move (runtime.c): its descriptor is
  * the keeper's, looked up at each use. Copies that are missing are made again then, and before each start of the child.
  * The child goes on with those it has, which are held open here. */
-#include "keeper/gateway_files.h"
+#include "keeper/network/gateway_files.h"
 
 #include "base/buf.h"
 #include "base/cleanup.h"

@@ -10,7 +10,7 @@
  * notifications) is not waited for any longer, nor asked again before it has answered: the log says so, and who waited
  * goes on and may see old content. That is chosen over a failure, because a sandbox whose workspace hangs would have no
  * way in to look after it. */
-#include "keeper/share_internal.h"
+#include "keeper/workspace/share_internal.h"
 
 #include <sys/socket.h>
 

@@ -21,7 +21,7 @@
  * the server of a path keeps the names of all that is mounted below it.
  *
  * The socket's bytes are not looked at: what they mean is between the guest's kernel and the server. */
-#include "keeper/share_internal.h"
+#include "keeper/workspace/share_internal.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"

@@ -4,7 +4,7 @@
  * is passed over: the disk is a copy of the template's own, taken between two writes like after a power failure, and
  * boots. What a person saved (a snapshot, a pause) is not passed over silently: the start fails and says why, and
  * `hull start --cold` boots. */
-#include "keeper/machine.h"
+#include "keeper/machine/machine.h"
 
 #include "base/beside.h"
 #include "base/cleanup.h"

@@ -10,7 +10,7 @@
  * Until it is whole it stands in a scratch directory of the sandbox, which the next start sweeps away. So there is
  * either no disk.img, or a whole one; but nobody has flushed it yet when the host goes down, and therefore sandbox.json
  * says in which boot of the host it was copied, until it runs. */
-#include "keeper/machine.h"
+#include "keeper/machine/machine.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"

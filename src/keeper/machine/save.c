@@ -17,13 +17,13 @@
  * stops the machine for as long as it takes to give up. Workers touch only what is in struct save; the
  * loop does not end before they have. What a worker wrote when the machine dies meanwhile is the scratch directory of
  * whoever asked, who removes it. */
-#include "keeper/machine.h"
+#include "keeper/machine/machine.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "keeper/gateway_child.h"
+#include "keeper/network/gateway_child.h"
 #include "snapshot/snapshot.h"
 
 #include <fcntl.h>

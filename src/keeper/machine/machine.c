@@ -2,7 +2,7 @@
  *
  * The engine's descriptors are watched in the loop and handed to it; its events only record (keeper_machine_ended,
  * trouble), so that it is never freed from inside its own dispatch. */
-#include "keeper/machine.h"
+#include "keeper/machine/machine.h"
 
 #include "base/beside.h"
 #include "base/cleanup.h"

@@ -1,5 +1,5 @@
 /* The upstream proxy that hull-egress is told of: config.yaml's, else the environment's; see gateway_proxy.h. */
-#include "keeper/gateway_proxy.h"
+#include "keeper/network/gateway_proxy.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"

@@ -5,7 +5,7 @@
  * to count, and changes of the other file are taken all the same. A file that has never been good denies everything,
  * and so does one of a sandbox that is missing at its start and was there before (sandbox.json knows). A file that has
  * never been there is none, which is what a new user has: the preset counts then. */
-#include "keeper/gateway_policy.h"
+#include "keeper/network/gateway_policy.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
