@@ -379,3 +379,10 @@ int hull_clone_file(int from, int to, struct hull_error *err)
 	}
 	return 0;
 }
+
+bool hull_same_file(int fd, int dirfd, const char *name)
+{
+	struct stat a, b;
+	return fstat(fd, &a) == 0 && fstatat(dirfd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}

@@ -35,6 +35,8 @@ int hull_write_file_unsynced(int dirfd, const char *path, const void *p, size_t 
 int hull_mkdir_all(const char *path, mode_t mode, struct hull_error *err);
 /* rm -rf of dirfd/name without following a symlink, staying below dirfd. A missing name is fine. */
 int hull_remove_tree(int dirfd, const char *name, struct hull_error *err);
+/* Is what fd is open on what has this name? A symlink is itself. */
+bool hull_same_file(int fd, int dirfd, const char *name);
 /* Copy a file as cheaply as the file system allows: FICLONE where it can, else only the data between holes
  * (SEEK_DATA/SEEK_HOLE, copy_file_range). `to` is an empty writable file; it gets from's size. */
 int hull_clone_file(int from, int to, struct hull_error *err);

@@ -160,7 +160,7 @@ static int run(struct cli *cli, struct hull_error *err)
 	if (cli_signals_catch() < 0)
 		return hull_fail_errno(err, "catching signals");
 	_cleanup_free_ char *parent = hull_sandbox_path(&cli->paths, name, "snapshots");
-	r = parent ? hull_scratch_make(parent, &scratch, err) : hull_fail(err, -ENOMEM, "out of memory");
+	r = parent ? hull_saved_scratch(parent, &scratch, err) : hull_fail(err, -ENOMEM, "out of memory");
 	if (r < 0)
 		return r;
 	struct cli_progress progress;

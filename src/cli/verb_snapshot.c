@@ -70,7 +70,7 @@ static int create(struct cli *cli, struct hull_error *err)
 		return hull_fail(err, -ENOTCONN, "%s is not running: `hull start %s` first", name, name);
 	if (cli_signals_catch() < 0)
 		return hull_fail_errno(err, "catching signals");
-	r = hull_scratch_make(parent, &scratch, err);
+	r = hull_saved_scratch(parent, &scratch, err);
 	if (r < 0)
 		return r;
 	struct cli_progress progress;

@@ -156,7 +156,7 @@ static int make(struct cli *cli, const char *name,
 		r = hull_fail(err, -EEXIST, "there is a template %s already: choose another name, or -f to replace it",
 			      name);
 	if (r >= 0)
-		r = hull_scratch_make(parent, &scratch, err);
+		r = hull_saved_scratch(parent, &scratch, err);
 	if (r >= 0)
 		r = fill(cli, scratch.path, err);
 	if (r >= 0)

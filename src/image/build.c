@@ -1,8 +1,8 @@
 /* Building a base image (image.h): the order of things, and that there is never half of one.
  *
- * Everything happens in images/.tmp-PID-RANDOM, whose lock the builder holds for as long as it lives, so that a later
- * build can tell the leftovers of a dead one (free lock) and remove them. images/.lock is held for moments only: while
- * such a directory is made or swept, and while an image is published by one rename and its name switched.
+ * Everything happens in images/.tmp-XXXXXX (base/scratch.h), whose lock the builder holds for as long as it lives, so
+ * that a later build can tell the leftovers of a dead one (free lock) and remove them. images/.lock is held for moments
+ * only: while such a directory is made or swept, and while an image is published by one rename and its name switched.
  *
  * An image is reused when it was made from the same key: format, suite, packages and scripts. Two builds of one key at
  * once both run; the second to finish finds the first's image when it publishes and takes that.
@@ -13,17 +13,16 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/scratch.h"
 #include "base/text.h"
 #include "image/digest.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -68,37 +67,18 @@ static int take_lock(const struct hull_builder *b, struct hull_error *err)
 	return hull_steal_fd(&fd);
 }
 
-/* Remove what dead builds and cut-short removals left. With images/.lock held. */
-static void sweep(const struct hull_builder *b, int images_fd)
-{
-	_cleanup_closedir_ DIR *dir = opendir(b->images);
-	for (struct dirent *d; dir && (d = readdir(dir));) {
-		if (!hull_starts(d->d_name, TMP_PREFIX))
-			continue;
-		_cleanup_close_ int fd = openat(images_fd, d->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0)
-			(void)hull_remove_tree(images_fd, d->d_name, NULL);
-	}
-}
-
 static int make_tmp(struct hull_builder *b, struct hull_error *err)
 {
 	_cleanup_close_ int lock = take_lock(b, err);
 	if (lock < 0)
 		return lock;
-	_cleanup_close_ int images_fd = open(b->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (images_fd < 0)
-		return hull_fail_errno(err, "cannot open %s", b->images);
-	sweep(b, images_fd);
-	uint64_t random = 0;
-	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		return hull_fail_errno(err, "cannot get random bytes");
-	b->tmp = hull_fmt("%s/" TMP_PREFIX "%d-%016" PRIx64, b->images, (int)getpid(), random);
-	if (!b->tmp)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	if (mkdir(b->tmp, 0700) != 0 || (b->tmp_fd = open(b->tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
-	    flock(b->tmp_fd, LOCK_EX | LOCK_NB) != 0)
-		return hull_fail_errno(err, "cannot make %s", b->tmp);
+	struct hull_scratch made;
+	hull_scratch_sweep(b->images, TMP_PREFIX);
+	int r = hull_scratch_make(b->images, TMP_PREFIX, &made, err);
+	if (r < 0)
+		return r;
+	b->tmp = made.path;
+	b->tmp_fd = made.fd;
 	b->log_fd = openat(b->tmp_fd, "build.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	return b->log_fd < 0 ? hull_fail_errno(err, "cannot write %s/build.log", b->tmp) : 0;
 }
@@ -144,7 +124,7 @@ static int switch_name(const struct hull_builder *b, const char *digest, struct 
 {
 	const char *name = b->ask->name ? b->ask->name : "default";
 	_cleanup_free_ char *path = hull_fmt("%s/%s", b->images, name);
-	_cleanup_free_ char *beside = hull_fmt("%s/" TMP_PREFIX "name-%d", b->images, (int)getpid());
+	_cleanup_free_ char *beside = hull_fmt("%s/" TMP_PREFIX "name", b->images);
 	if (!path || !beside)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	unlink(beside);

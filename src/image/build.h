@@ -24,7 +24,7 @@ struct hull_builder {
 	struct hull_mirrors mirrors;
 	const char *keyring;
 	char *images;  /* $HULL_HOME/images */
-	char *tmp;     /* images/.tmp-PID-RANDOM */
+	char *tmp;     /* images/.tmp-XXXXXX */
 	int tmp_fd;    /* on it, holding its lock */
 	int log_fd;    /* tmp/build.log */
 	int cancel_fd; /* signalfd */

@@ -124,7 +124,7 @@ static void drop_leftover(struct keeper *k)
 	_cleanup_free_ char *frozen = hull_sandbox_path(&k->paths, k->sb.name, "frozen");
 	_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
 	if (home)
-		hull_scratch_sweep(home); /* a pause that was killed */
+		hull_saved_sweep(home); /* a pause that was killed */
 	if (!frozen || !home || keeper_frozen(k->sb.restore) || access(frozen, F_OK) < 0)
 		return;
 	hull_log("the memory saved by an earlier pause is of no use any more: removing it");

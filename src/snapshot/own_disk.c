@@ -24,7 +24,7 @@ int hull_disk_source(const struct hull_paths *p, const struct hull_sandbox *s, s
 
 int hull_disk_new(const char *home, struct hull_scratch *scratch, struct hull_error *err)
 {
-	int r = hull_scratch_make(home, scratch, err);
+	int r = hull_saved_scratch(home, scratch, err);
 	if (r < 0)
 		return r;
 	int fd = openat(scratch->fd, "disk.img", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

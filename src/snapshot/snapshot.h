@@ -24,6 +24,7 @@
 #define HULL_SNAPSHOT_SNAPSHOT_H
 
 #include "base/error.h"
+#include "base/scratch.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -103,24 +104,15 @@ int hull_disk_copy(int from, const struct hull_disk_map *m, int to, const volati
 /* At the end: what the engine has kept (hull_engine_keep_begin) goes over it. *merged counts the bytes. */
 int hull_disk_merge(int kept, const struct hull_disk_map *m, int to, uint64_t *merged, struct hull_error *err);
 
-/* --- scratch.c: directories that appear by one rename --- */
+/* --- scratch.c: what is saved appears by one rename (base/scratch.h) --- */
 
-struct hull_scratch {
-	char *path; /* PARENT/.tmp-XXXXXX */
-	int fd;     /* holds its flock */
-};
-/* Make one below parent (made when missing), after sweeping what interrupted others left there. */
-int hull_scratch_make(const char *parent, struct hull_scratch *out, struct hull_error *err);
-/* Give it its name; -EEXIST when that is taken. With `replace` what has the name goes away. */
-int hull_scratch_commit(struct hull_scratch *s, const char *parent, const char *name, bool replace,
-			struct hull_error *err);
-/* Remove it unless it was committed. Fit for _cleanup_. */
-void hull_scratch_drop(struct hull_scratch *s);
+/* Make a scratch directory below parent (made when missing), after sweeping what interrupted others left there. */
+int hull_saved_scratch(const char *parent, struct hull_scratch *out, struct hull_error *err);
 /* Remove parent/name, at once as far as anybody can see. A missing one is -ENOENT. */
 int hull_saved_remove(const char *parent, const char *name, struct hull_error *err);
-void hull_scratch_sweep(const char *parent);
-/* What that would remove: `found` is called with the descriptor of parent and a name there, which is held meanwhile. */
-void hull_scratch_each(const char *parent, void (*found)(void *ctx, int root, const char *name), void *ctx);
+/* As hull_saved_sweep() and hull_saved_each(). */
+void hull_saved_sweep(const char *parent);
+void hull_saved_each(const char *parent, void (*found)(void *ctx, int root, const char *name), void *ctx);
 
 /* --- own_disk.c: the disk of a sandbox, whose directory is `home`, made as a copy --- */
 

@@ -4,8 +4,6 @@
 
 #include "store/store.h"
 
-/* Is what fd is open on what has this name? */
-bool hull_same_file(int fd, int dirfd, const char *name);
 /* A directory of ours and nobody else's: see paths.c. */
 int hull_check_private(const char *dir, struct hull_error *err);
 

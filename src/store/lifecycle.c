@@ -1,9 +1,8 @@
 /* Sandboxes come, go, and are held; see store.h.
  *
- * Coming: everything is made in `sandboxes/.new-XXXXXX`, whose directory the maker holds a flock on, and one rename
- * gives it its name. Going: under the sandbox's lock one rename to `sandboxes/.old-XXXXXX` takes the name away, then
- * the tree is removed. So a name is there whole or not at all, and whoever comes by later can tell leftovers from
- * work in progress by trying the directory's flock.
+ * Coming: everything is made in a scratch directory `sandboxes/.new-XXXXXX` (base/scratch.h), and one rename gives it
+ * its name. Going: under the sandbox's lock one rename to `sandboxes/.old-XXXXXX` takes the name away, then the tree is
+ * removed. So a name is there whole or not at all.
  *
  * Held: the keeper has two locks on NAME/lock through one descriptor: flock(2), which excludes a second keeper and
  * `rm`, and an open-file-description lock, which can be asked about (F_OFD_GETLK) without being taken; asking with
@@ -13,77 +12,44 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/scratch.h"
 #include "base/text.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
 /* What a sandbox needs besides its disk's first content: logs, and room for the guest to start at all. */
 static const uint64_t SPACE_SLACK = 64ull << 20;
 
+#define NEW_PREFIX ".new-"
+#define OLD_PREFIX ".old-"
+
+static char *sandboxes_path(const struct hull_paths *p, struct hull_error *err)
+{
+	char *dir = hull_fmt("%s/sandboxes", p->home);
+	if (!dir)
+		hull_fail(err, -ENOMEM, "out of memory");
+	return dir;
+}
+
 static int open_sandboxes(const struct hull_paths *p, struct hull_error *err)
 {
-	_cleanup_free_ char *dir = hull_fmt("%s/sandboxes", p->home);
+	_cleanup_free_ char *dir = sandboxes_path(p, err);
 	if (!dir)
-		return hull_fail(err, -ENOMEM, "out of memory");
+		return -ENOMEM;
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? hull_fail_errno(err, "cannot open %s", dir) : fd;
 }
 
-bool hull_same_file(int fd, int dirfd, const char *name)
-{
-	struct stat a, b;
-	return fstat(fd, &a) == 0 && fstatat(dirfd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev &&
-	       a.st_ino == b.st_ino;
-}
-
-/* ".new-" or ".old-" and 12 random hex digits. */
-static void scratch_name(const char *prefix, char *out, size_t cap)
-{
-	uint64_t r = 0;
-	if (getrandom(&r, sizeof(r), 0) != (ssize_t)sizeof(r))
-		r = ((uint64_t)getpid() << 32) ^ (uint64_t)(uintptr_t)out;
-	snprintf(out, cap, "%s%012llx", prefix, (unsigned long long)(r & 0xffffffffffffull));
-}
-
-/* Make a scratch directory and hold it; its descriptor. A sweeper may take it in the instant between mkdir and flock:
- * then it is gone, and another is made. */
-static int scratch_make(int root, char *name, size_t cap, struct hull_error *err)
-{
-	for (int attempt = 0; attempt < 16; attempt++) {
-		scratch_name(".new-", name, cap);
-		if (mkdirat(root, name, 0700) < 0) {
-			if (errno == EEXIST)
-				continue;
-			return hull_fail_errno(err, "cannot make a sandbox's directory");
-		}
-		_cleanup_close_ int fd = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && hull_same_file(fd, root, name))
-			return hull_steal_fd(&fd);
-	}
-	return hull_fail(err, -EAGAIN, "cannot make a sandbox's directory: it is taken away again and again");
-}
-
 /* Remove what interrupted creations and removals left. */
-static void sweep_scratch(int root)
+static void sweep_scratch(const char *sandboxes)
 {
-	_cleanup_close_ int copy = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *d = copy < 0 ? NULL : fdopendir(copy);
-	if (!d)
-		return;
-	copy = -1;
-	for (const struct dirent *e = readdir(d); e; e = readdir(d)) {
-		if (!hull_starts(e->d_name, ".new-") && !hull_starts(e->d_name, ".old-"))
-			continue;
-		_cleanup_close_ int fd = openat(root, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-			hull_remove_tree(root, e->d_name, NULL);
-	}
+	hull_scratch_sweep(sandboxes, NEW_PREFIX);
+	hull_scratch_sweep(sandboxes, OLD_PREFIX);
 }
 
 /* --- create --- */
@@ -149,17 +115,6 @@ static int fill(int dir, const struct hull_sandbox *s, int seed_fd, bool may_wai
 	return hull_sandbox_write(dir, &made, err);
 }
 
-/* rename(2) that does not replace. Where the file system cannot promise it, plain rename does the same for us: a
- * sandbox's directory is never empty, and only an empty one can be replaced. */
-static int rename_new(int root, const char *from, const char *to)
-{
-	if (renameat2(root, from, root, to, RENAME_NOREPLACE) == 0)
-		return 0;
-	if (errno == EINVAL || errno == ENOSYS)
-		return renameat(root, from, root, to);
-	return -1;
-}
-
 static int taken(const char *name, struct hull_error *err)
 {
 	return hull_fail(err, -EEXIST, "the name \"%s\" is taken; use another, or `hull rm %s` first", name, name);
@@ -186,7 +141,10 @@ int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s
 	_cleanup_close_ int root = open_sandboxes(p, err);
 	if (root < 0)
 		return root;
-	sweep_scratch(root);
+	_cleanup_free_ char *sandboxes = sandboxes_path(p, err);
+	if (!sandboxes)
+		return -ENOMEM;
+	sweep_scratch(sandboxes);
 	struct stat seed;
 	if (fstat(seed_fd, &seed) < 0 || !S_ISREG(seed.st_mode))
 		return hull_fail(err, -EINVAL, "the image's seed disk is not a file");
@@ -196,23 +154,13 @@ int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s
 	r = check_space(root, &seed, err);
 	if (r < 0)
 		return r;
-	char scratch[32];
-	_cleanup_close_ int dir = scratch_make(root, scratch, sizeof(scratch), err);
-	if (dir < 0)
-		return dir;
-	r = fill(dir, s, seed_fd, may_wait, err);
-	if (r == 0 && rename_new(root, scratch, s->name) < 0) {
-		if (errno == EEXIST || errno == ENOTEMPTY)
-			r = taken(s->name, err);
-		else
-			r = hull_fail_errno(err, "cannot give the sandbox \"%s\" its name", s->name);
-	}
-	if (r < 0) {
-		hull_remove_tree(root, scratch, NULL);
-		return r;
-	}
-	fsync(root);
-	return 0;
+	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1};
+	r = hull_scratch_make(sandboxes, NEW_PREFIX, &scratch, err);
+	if (r == 0)
+		r = fill(scratch.fd, s, seed_fd, may_wait, err);
+	if (r == 0)
+		r = hull_scratch_commit(&scratch, sandboxes, s->name, false, err);
+	return r == -EEXIST ? taken(s->name, err) : r;
 }
 
 /* --- locks --- */
@@ -261,17 +209,10 @@ int hull_sandbox_remove_held(const struct hull_paths *p, const char *name, struc
 	int r = hull_name_check(name, err);
 	if (r < 0)
 		return r;
-	_cleanup_close_ int root = open_sandboxes(p, err);
-	if (root < 0)
-		return root;
-	char scratch[32];
-	scratch_name(".old-", scratch, sizeof(scratch));
-	_cleanup_close_ int dir = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (dir >= 0)
-		(void)flock(dir, LOCK_EX | LOCK_NB); /* keeps sweepers off; they would only help */
-	if (renameat(root, name, root, scratch) < 0)
-		return hull_fail_errno(err, "cannot remove sandbox \"%s\"", name);
-	r = hull_remove_tree(root, scratch, err);
+	_cleanup_free_ char *sandboxes = sandboxes_path(p, err);
+	if (!sandboxes)
+		return -ENOMEM;
+	r = hull_scratch_remove(sandboxes, name, OLD_PREFIX, err);
 	return r < 0 ? hull_wrap(err, "cannot remove all of sandbox \"%s\"", name) : 0;
 }
 
@@ -283,7 +224,10 @@ int hull_sandbox_remove(const struct hull_paths *p, const char *name, struct hul
 	_cleanup_close_ int root = open_sandboxes(p, err);
 	if (root < 0)
 		return root;
-	sweep_scratch(root);
+	_cleanup_free_ char *sandboxes = sandboxes_path(p, err);
+	if (!sandboxes)
+		return -ENOMEM;
+	sweep_scratch(sandboxes);
 	struct stat st;
 	if (fstatat(root, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		if (errno == ENOENT)

@@ -1,7 +1,8 @@
-/* The base: where Hull's own programs lie. */
+/* The base: where Hull's own programs lie; directories that appear whole. */
 #include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/scratch.h"
 #include "base/text.h"
 
 #include <fcntl.h>
@@ -10,6 +11,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -53,11 +56,97 @@ static void test_beside_installed(void **state)
 	assert_string_equal(found, want);
 }
 
+/* --- scratch directories --- */
+
+static int make_parent(void **state)
+{
+	char *parent = strdup("/tmp/hull-scratch-XXXXXX");
+	*state = mkdtemp(parent);
+	return *state ? 0 : -1;
+}
+
+static int drop_parent(void **state)
+{
+	hull_remove_tree(AT_FDCWD, *state, NULL);
+	free(*state);
+	return 0;
+}
+
+static bool is_there(const char *parent, const char *name)
+{
+	_cleanup_free_ char *path = hull_fmt("%s/%s", parent, name);
+	return access(path, F_OK) == 0;
+}
+
+static void make_dir(const char *parent, const char *name)
+{
+	_cleanup_free_ char *path = hull_fmt("%s/%s", parent, name);
+	assert_int_equal(mkdir(path, 0700), 0);
+}
+
+/* A sweep takes what nobody holds and has the prefix, and nothing else. */
+static void test_scratch_sweep(void **state)
+{
+	const char *parent = *state;
+	struct hull_error err = {0};
+	struct hull_scratch held;
+	make_dir(parent, ".new-dead00");
+	make_dir(parent, ".old-dead00");
+	assert_int_equal(hull_scratch_make(parent, ".new-", &held, &err), 0);
+	assert_true(is_there(parent, ".new-dead00"));
+	hull_scratch_sweep(parent, ".new-");
+	assert_false(is_there(parent, ".new-dead00"));
+	assert_true(is_there(parent, ".old-dead00"));
+	assert_int_equal(access(held.path, F_OK), 0);
+	_cleanup_free_ char *path = strdup(held.path);
+	hull_scratch_drop(&held);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+/* A name is given once, or replaced by one exchange; parent may be a symlink to another disk. */
+static void test_scratch_commit(void **state)
+{
+	_cleanup_free_ char *parent = hull_fmt("%s/link", (const char *)*state);
+	struct hull_error err = {0};
+	struct hull_scratch a, b;
+	make_dir(*state, "real");
+	assert_int_equal(symlink("real", parent), 0);
+	assert_int_equal(hull_scratch_make(parent, ".new-", &a, &err), 0);
+	assert_int_equal(hull_scratch_make(parent, ".new-", &b, &err), 0);
+	assert_int_equal(mkdirat(a.fd, "first", 0700), 0);
+	assert_int_equal(mkdirat(b.fd, "second", 0700), 0);
+	assert_int_equal(hull_scratch_commit(&a, parent, "name", false, &err), 0);
+	assert_null(a.path);
+	assert_int_equal(hull_scratch_commit(&b, parent, "name", false, &err), -EEXIST);
+	assert_true(is_there(parent, "name/first"));
+	_cleanup_free_ char *scratch = strdup(b.path);
+	assert_int_equal(hull_scratch_commit(&b, parent, "name", true, &err), 0);
+	assert_true(is_there(parent, "name/second"));
+	assert_int_equal(access(scratch, F_OK), -1);
+}
+
+static void test_scratch_remove(void **state)
+{
+	const char *parent = *state;
+	struct hull_error err = {0};
+	make_dir(parent, "name");
+	make_dir(parent, "name/in");
+	assert_int_equal(hull_scratch_remove(parent, "name", ".old-", &err), 0);
+	assert_false(is_there(parent, "name"));
+	assert_int_equal(hull_scratch_remove(parent, "name", ".old-", &err), -ENOENT);
+	assert_int_equal(rmdir(parent), 0);
+	assert_int_equal(hull_scratch_make(parent, ".new-", &(struct hull_scratch){0}, &err), -ENOENT);
+	assert_non_null(strstr(err.msg, parent));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_beside),
 		cmocka_unit_test(test_beside_installed),
+		cmocka_unit_test_setup_teardown(test_scratch_sweep, make_parent, drop_parent),
+		cmocka_unit_test_setup_teardown(test_scratch_commit, make_parent, drop_parent),
+		cmocka_unit_test_setup_teardown(test_scratch_remove, make_parent, drop_parent),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

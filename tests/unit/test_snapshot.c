@@ -499,12 +499,12 @@ static void test_scratch(void **state)
 	_cleanup_free_ char *name = in(root, "parent/name");
 	struct hull_scratch a = {.fd = -1}, b = {.fd = -1};
 	struct hull_error err = {0};
-	assert_int_equal(hull_scratch_make(parent, &a, &err), 0);
+	assert_int_equal(hull_saved_scratch(parent, &a, &err), 0);
 	put(a.path, "one", 1, "1", 0);
 	/* One that is held survives a sweep, one whose maker died does not. */
 	_cleanup_free_ char *left = in(parent, ".tmp-dead00");
 	assert_int_equal(mkdir(left, 0700), 0);
-	assert_int_equal(hull_scratch_make(parent, &b, &err), 0);
+	assert_int_equal(hull_saved_scratch(parent, &b, &err), 0);
 	assert_int_equal(access(a.path, F_OK), 0);
 	assert_int_equal(access(left, F_OK), -1);
 	put(b.path, "two", 1, "2", 0);

@@ -513,7 +513,7 @@ static int prepare(struct save *s, const char *dir, struct hull_error *err)
 	_cleanup_free_ char *disk = hull_sandbox_path(&k->paths, k->sb.name, "disk.img");
 	int r = home && disk ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 	if (r == 0 && !dir)
-		r = hull_scratch_make(home, &s->scratch, err);
+		r = hull_saved_scratch(home, &s->scratch, err);
 	if (r == 0)
 		s->dir = strdup(dir ? dir : s->scratch.path);
 	if (r == 0)

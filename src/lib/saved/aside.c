@@ -7,14 +7,13 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/scratch.h"
 #include "base/text.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 
 static const char *const kinds[] = {"seed", "template", NULL};
 
@@ -63,16 +62,11 @@ void aside_sweep(const struct hull_paths *p)
 int aside_make(const struct hull_paths *p, const char *kind, char **path, struct hull_error *err)
 {
 	aside_sweep(p);
-	for (int attempt = 0; attempt < 16; attempt++) {
-		_cleanup_free_ char *dir = hull_fmt("%s/.%s-XXXXXX", p->runtime, kind);
-		if (!dir || !mkdtemp(dir))
-			return hull_fail_errno(err, "making a runtime directory");
-		_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		/* Somebody who sweeps may have taken it between the two. */
-		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || access(dir, F_OK) < 0)
-			continue;
-		*path = hull_steal_ptr(dir);
-		return hull_steal_fd(&fd);
-	}
-	return hull_fail(err, -EAGAIN, "making a runtime directory: it is taken away again and again");
+	_cleanup_free_ char *prefix = hull_fmt(".%s-", kind);
+	struct hull_scratch made;
+	int r = prefix ? hull_scratch_make(p->runtime, prefix, &made, err) : hull_fail(err, -ENOMEM, "out of memory");
+	if (r < 0)
+		return r;
+	*path = made.path;
+	return made.fd;
 }

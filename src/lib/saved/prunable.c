@@ -116,12 +116,12 @@ static void each_parent(const struct hull_paths *p, void (*visit)(struct search 
 
 static void look(struct search *s, const char *path)
 {
-	hull_scratch_each(path, found, s);
+	hull_saved_each(path, found, s);
 }
 
 static void sweep(struct search *s, const char *path)
 {
-	hull_scratch_sweep(path);
+	hull_saved_sweep(path);
 }
 
 void prunable_sweep(const struct hull_paths *p)

@@ -151,9 +151,9 @@ static int build(struct cli *cli, const struct hull_sandbox *s, const struct hul
 	_cleanup_free_ char *parent = NULL;
 	if (!templates)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	int r = hull_scratch_make(templates, &result, err);
+	int r = hull_saved_scratch(templates, &result, err);
 	if (r >= 0)
-		r = hull_scratch_make(templates, &work, err);
+		r = hull_saved_scratch(templates, &work, err);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int held = aside_make(&cli->paths, BUILD_NAME, &parent, err);
