@@ -1,6 +1,6 @@
 /* hull cp: files and trees between the host and a sandbox, as docker cp has it.
  *
- * In the sandbox its own tar packs and unpacks (guest/tar.c). Here no program does: src/tar reads and writes the
+ * In the sandbox its own tar packs and unpacks (guest/session/tar.c). Here no program does: src/tar reads and writes the
  * archive, since what a guest sends is hostile, and a workspace that files are read from or written to is a place where
  * the guest can change things meanwhile. How a path leads there: reach.c.
  *

@@ -3,12 +3,12 @@
  * Boot runs straight through and ends in the event loop; what fails on the way is said on the console, and the machine
  * powers off, since there is nobody to repair it from inside. Under any other name (poweroff, halt, reboot, shutdown)
  * the program asks PID 1 to end the sandbox. docs/guest.md tells the whole story. */
-#include "guest/guest.h"
+#include "guest/core/core.h"
 
 #include "base/cleanup.h"
-#include "guest/child.h"
-#include "guest/loop.h"
-#include "guest/oom.h"
+#include "guest/core/child.h"
+#include "guest/core/loop.h"
+#include "guest/session/oom.h"
 
 #include <fcntl.h>
 #include <stdio.h>

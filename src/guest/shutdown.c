@@ -7,13 +7,13 @@
  *   3. sync, unmount, power off.
  *
  * The waits are events: the end of a child, and cgroup.events of the sessions. */
-#include "guest/guest.h"
+#include "guest/core/core.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "guest/loop.h"
-#include "guest/mounts.h"
-#include "guest/swap.h"
+#include "guest/core/loop.h"
+#include "guest/boot/mounts.h"
+#include "guest/machine/swap.h"
 #include "wire/service.h"
 
 #include <fcntl.h>

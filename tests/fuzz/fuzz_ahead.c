@@ -2,7 +2,7 @@
  *
  * Input: records of {u8 request or message, u8 length, bytes}. The length in the header is made right. */
 #include "base/bytes.h"
-#include "guest/share_ahead.h"
+#include "guest/workspace/prefetch/prefetch.h"
 
 #include <linux/fuse.h>
 #include <stdlib.h>

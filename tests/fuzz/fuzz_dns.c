@@ -1,6 +1,6 @@
 /* DNS questions out of any bytes: what is taken has a name without escapes, and every answer fits and says the same
  * question again. */
-#include "guest/dns_message.h"
+#include "guest/net/dns_message.h"
 
 #include <stdlib.h>
 #include <string.h>

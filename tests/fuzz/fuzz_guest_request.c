@@ -1,5 +1,5 @@
 /* Exec requests out of any bytes: what is taken is a well-formed argv and an environment with each name once. */
-#include "guest/request.h"
+#include "guest/session/request.h"
 
 #include <stdlib.h>
 #include <string.h>

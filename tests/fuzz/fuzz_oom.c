@@ -1,6 +1,6 @@
 /* Records of the kernel's log, which a process can put its name into: whatever they are, what is told of them is short,
  * printable and about a process that may exist. */
-#include "guest/oom.h"
+#include "guest/session/oom.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
  * the file watchers of the command's processes fire for changes on the host. --count writes how many messages there
  * were, one "OPERATION number" a line: requests by their name, notifications as NOTIFY. */
 #include "base/cleanup.h"
-#include "guest/share_ahead.h"
+#include "guest/workspace/prefetch/prefetch.h"
 #include "share/share.h"
 
 #include <fcntl.h>

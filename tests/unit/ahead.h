@@ -5,7 +5,7 @@
 
 #include "../share/raw.h"
 
-#include "guest/share_ahead.h"
+#include "guest/workspace/prefetch/prefetch.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

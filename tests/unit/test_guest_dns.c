@@ -1,5 +1,5 @@
 /* DNS messages: which questions go to the host, what is answered here, and the bytes of answers. */
-#include "guest/dns_message.h"
+#include "guest/net/dns_message.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* The first packets of connections that hull-init holds: where they come from and go to, and what a refusal becomes. */
-#include "guest/hold.h"
+#include "guest/net/hold.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* Exec requests: what OPEN's arguments become, and what is refused. */
-#include "guest/gitconfig.h"
-#include "guest/oom.h"
-#include "guest/request.h"
+#include "guest/identity/gitconfig.h"
+#include "guest/session/oom.h"
+#include "guest/session/request.h"
 
 #include "base/cleanup.h"
 #include "base/text.h"

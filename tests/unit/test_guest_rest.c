@@ -1,6 +1,6 @@
 /* When dockerd may be frozen, from a daemon.json that the sandbox's user may have written, and from a process's
  * sockets: this one's. */
-#include "guest/docker_rest.h"
+#include "guest/docker/rest.h"
 
 #include "base/cleanup.h"
 

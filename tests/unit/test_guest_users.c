@@ -1,8 +1,8 @@
 /* Who a session runs as, from passwd and group files that the sandbox's user may have written. */
-#include "guest/users.h"
+#include "guest/session/users.h"
 
 #include "base/cleanup.h"
-#include "guest/own.h"
+#include "guest/core/own.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

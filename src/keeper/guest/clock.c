@@ -1,4 +1,4 @@
-/* Keeping the guest's clock right; see keeper.h and guest/clock.c.
+/* Keeping the guest's clock right; see keeper.h and guest/machine/clock.c.
  *
  * A round is TIME to the guest and CLOCK back with what its clock says, as NTP does it: the guest's time is compared
  * with the middle between sending and receiving, so the error is at most half of the round trip. A round that took

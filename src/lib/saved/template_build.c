@@ -35,7 +35,7 @@
  * kernel's: it hands free pages to the host two seconds after they became free. */
 static const char tidy[] = "sync; echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory; sleep 3";
 static const char warm_docker[] = "docker run --rm localhost/debian:trixie true; docker ps";
-/* What hull-init makes anew in a copy (src/guest/renew.c), and reads for it. */
+/* What hull-init makes anew in a copy (src/guest/identity/renew.c), and reads for it. */
 static const char warm_identity[] =
 	"cat /etc/machine-id /etc/hostname /etc/hosts /run/hull/disk/docker/engine-id /etc/passwd "
 	"/etc/group; ls /etc/ssh /etc/hull/on-restore.d /var/lib/systemd";

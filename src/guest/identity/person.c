@@ -1,0 +1,71 @@
+/* What makes a sandbox the person's own: git's name and email, and the names by which they know their directories.
+ *
+ * Both are comforts: one that fails is said on the console, and everything else goes on. Nothing of the guest's is
+ * replaced but Hull's own lines in /etc/gitconfig, and no mount is entered (own.c). */
+#include "guest/identity/person.h"
+
+#include "base/cleanup.h"
+#include "guest/identity/gitconfig.h"
+#include "guest/core/core.h"
+#include "guest/boot/setup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <linux/openat2.h>
+
+#define GITCONFIG "/etc/gitconfig"
+enum { GITCONFIG_MAX = 256 * 1024 };
+
+void hull_person_git(const char *name, const char *email)
+{
+	_cleanup_(hull_buf_free) struct hull_buf had = {0};
+	_cleanup_(hull_buf_free) struct hull_buf out = {0};
+	struct hull_error err = {0};
+	int r = hull_read_own(GITCONFIG, GITCONFIG_MAX, &had);
+	if (r == 0 || r == -ENOENT)
+		r = hull_gitconfig(hull_buf_bytes(&had), had.len, name, email, &out);
+	if (r == 0 && (out.len != had.len || memcmp(hull_buf_bytes(&out), hull_buf_bytes(&had), out.len) != 0))
+		r = hull_replace_file(GITCONFIG, hull_buf_bytes(&out), out.len, 0644, &err);
+	if (r < 0)
+		hull_say("git has no name and email of the host's: %s", err.msg[0] ? err.msg : strerror(-r));
+}
+
+/* One step from a directory to one in it, made if it is not there. */
+static int step(int dir, const char *name)
+{
+	struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_XDEV};
+	for (int attempt = 0; attempt < 2; attempt++) {
+		long fd = syscall(SYS_openat2, dir, name, &how, sizeof(how));
+		if (fd >= 0)
+			return (int)fd;
+		if (errno != ENOENT || mkdirat(dir, name, 0755) < 0)
+			break;
+	}
+	return -errno;
+}
+
+void hull_person_link(const char *link, const char *target)
+{
+	_cleanup_free_ char *path = strdup(link);
+	char *slash = path ? strrchr(path, '/') : NULL;
+	if (!slash || path[0] != '/' || !slash[1] || target[0] != '/')
+		return;
+	*slash = '\0';
+	int dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char *save = NULL;
+	for (char *part = strtok_r(path, "/", &save); dir >= 0 && part; part = strtok_r(NULL, "/", &save)) {
+		int next = strcmp(part, "..") == 0 ? -EINVAL : step(dir, part);
+		close(dir);
+		dir = next;
+	}
+	/* EEXIST: the guest has something of its own there, or the link from the last start. */
+	if (dir < 0 || (symlinkat(target, dir, slash + 1) < 0 && errno != EEXIST))
+		hull_say("%s is not to be had by this name: %s", link, strerror(dir < 0 ? -dir : errno));
+	if (dir >= 0)
+		close(dir);
+}

@@ -1,0 +1,142 @@
+/* A machine that was restored as a copy of another one becomes itself: whatever was unique there and would now be there
+ * twice is made anew, before the host hears that commands can be run.
+ *
+ *     at once     /etc/machine-id; Docker's id (used by dockerd when it starts next); the seed kept for the next boot
+ *     by a child  SSH host keys, of each type that was there; then /etc/hull/on-restore.d/, every executable file in
+ * the order of their names, as root
+ *
+ * The clock, the hostname and the kernel's entropy come before, from CONFIGURE. No child is started when there is
+ * nothing for it to do, which is the rule. One that hangs is killed after PATIENCE_MS: a sandbox that does not come up
+ * because of a hook would be worse than one that says so. */
+#include "guest/core/core.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "guest/core/child.h"
+#include "guest/core/loop.h"
+#include "guest/core/own.h"
+#include "guest/boot/setup.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { PATIENCE_MS = 60 * 1000 };
+
+static struct hull_child child;
+static struct hull_timer patience;
+static void (*when_done)(void);
+
+static const char script[] = "for f in /etc/ssh/ssh_host_*_key; do\n"
+			     "  [ -e \"$f\" ] || continue\n"
+			     "  t=${f#/etc/ssh/ssh_host_}; t=${t%_key}\n"
+			     "  rm -f \"$f\" \"$f.pub\"\n"
+			     "  ssh-keygen -q -t \"$t\" -N '' -C \"root@$(hostname)\" -f \"$f\"\n"
+			     "done\n"
+			     "for f in /etc/hull/on-restore.d/*; do\n"
+			     "  [ -f \"$f\" ] && [ -x \"$f\" ] && \"$f\"\n"
+			     "done\n"
+			     "true\n";
+
+static void new_docker_id(void)
+{
+	static const char path[] = "/run/hull/disk/docker/engine-id"; /* as in /var/lib/docker */
+	uint8_t r[16];
+	char text[40];
+	struct stat st;
+	_cleanup_close_ int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+	if (access(path, F_OK) < 0 || fd < 0 || hull_read_full(fd, r, sizeof(r)) != (ssize_t)sizeof(r))
+		return;
+	r[6] = (uint8_t)((r[6] & 0x0f) | 0x40);
+	r[8] = (uint8_t)((r[8] & 0x3f) | 0x80);
+	snprintf(text, sizeof(text), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", r[0], r[1],
+		 r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14], r[15]);
+	/* In place: dockerd writes one of this very length. */
+	_cleanup_close_ int out = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (out >= 0 && hull_write_full(out, text, strlen(text)) == 0 && fstat(out, &st) == 0 &&
+	    st.st_size != (off_t)strlen(text) && ftruncate(out, (off_t)strlen(text)) < 0)
+		hull_say("cannot renew Docker's id: %s", strerror(errno));
+}
+
+static bool has_entry(const char *dir, const char *prefix)
+{
+	int fd = hull_own_open(dir, O_RDONLY | O_DIRECTORY, 0);
+	_cleanup_closedir_ DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (fd >= 0 && !d)
+		close(fd);
+	for (const struct dirent *e; d && (e = readdir(d));)
+		if (e->d_name[0] != '.' && strncmp(e->d_name, prefix, strlen(prefix)) == 0)
+			return true;
+	return false;
+}
+
+static void unlink_own(const char *dir, const char *name)
+{
+	_cleanup_close_ int fd = hull_own_open(dir, O_PATH | O_DIRECTORY, 0);
+	if (fd >= 0)
+		unlinkat(fd, name, 0);
+}
+
+static void run(void *ctx, int status_fd)
+{
+	static char *env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
+			      "LANG=C.UTF-8", NULL};
+	static char *argv[] = {"sh", "-c", (char *)(uintptr_t)script, NULL};
+	int log = open("/var/log/hull-restore.log", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0640);
+	setsid();
+	if (log >= 0 && (dup2(log, 1) < 0 || dup2(log, 2) < 0))
+		hull_spawn_fail(status_fd, HULL_STAGE_SETUP);
+	umask(022);
+	int r = chdir("/");
+	(void)r;
+	execve("/bin/sh", argv, env);
+	hull_spawn_fail(status_fd, HULL_STAGE_EXEC);
+}
+
+static void done(void)
+{
+	void (*then)(void) = when_done;
+	hull_timer_stop(&patience);
+	when_done = NULL;
+	if (then)
+		then();
+}
+
+static void ended(struct hull_child *c, int status)
+{
+	done();
+}
+
+static void gave_up(struct hull_timer *t)
+{
+	hull_say("renewing this copy's identity takes too long (see /var/log/hull-restore.log): going on without");
+	kill(-child.pid, SIGKILL);
+	hull_child_forget(&child);
+	done();
+}
+
+void hull_renew(void (*then)(void))
+{
+	struct hull_error err = {0};
+	hull_machine_id(true);
+	new_docker_id();
+	unlink_own("/var/lib/systemd", "random-seed");
+	if (child.pid > 0) { /* restored amid a restore */
+		kill(-child.pid, SIGKILL);
+		hull_child_forget(&child);
+		child.pid = 0;
+	}
+	when_done = then;
+	if (!has_entry("/etc/ssh", "ssh_host_") && !has_entry("/etc/hull/on-restore.d", "")) {
+		done();
+		return;
+	}
+	if (hull_spawn(&child, -1, run, NULL, NULL, ended, &err) < 0) {
+		hull_say("renewing this copy's identity: %s", err.msg);
+		done();
+		return;
+	}
+	hull_timer_start(&patience, PATIENCE_MS, gave_up);
+}

@@ -1,0 +1,224 @@
+/* See share_open.h. A node is in the table while it is open or a handle of it is kept; of a node one handle is. Those
+ * that nobody uses are idle, IDLE_MAX at most: each is an open file on the host, and with those that are in use they
+ * are no more than the server lets the guest have. Which of them goes when there are too many is left to chance: who
+ * goes through more files than are kept, again and again (git through its objects), would find none of them if the
+ * oldest went. */
+#include "guest/workspace/prefetch/open.h"
+
+#include "guest/workspace/prefetch/hash.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+enum { BUCKETS = 16384, IDLE_MAX = 16384 };
+
+struct node {
+	uint64_t id;
+	uint32_t open;
+	bool kept; /* fh may be given out again; in use unless idle */
+	bool idle;
+	bool quiet, locked; /* while it is open */
+	uint32_t at;        /* where in the idle ones */
+	uint32_t flags;
+	uint64_t fh;
+	struct node *next; /* in the bucket */
+};
+
+struct release {
+	uint64_t node, fh;
+};
+
+struct hull_opens {
+	struct node *buckets[BUCKETS];
+	struct node *idle[IDLE_MAX];
+	uint32_t idle_count;
+	uint64_t open, most; /* files that are open; and at most with those that are kept */
+	uint64_t chance;
+	struct release releases[IDLE_MAX]; /* told to the server after every request and message, so there is room */
+	uint32_t release_count;
+};
+
+struct hull_opens *hull_opens_new(void)
+{
+	struct hull_opens *o = calloc(1, sizeof(*o));
+	if (o)
+		o->chance = 1;
+	return o;
+}
+
+static struct node **slot(struct hull_opens *o, uint64_t id)
+{
+	struct node **at = &o->buckets[hull_hash_node(id) % BUCKETS];
+	while (*at && (*at)->id != id)
+		at = &(*at)->next;
+	return at;
+}
+
+static struct node *find(struct hull_opens *o, uint64_t id)
+{
+	return *slot(o, id);
+}
+
+static struct node *find_or_make(struct hull_opens *o, uint64_t id)
+{
+	struct node **at = slot(o, id);
+	if (!*at && (*at = calloc(1, sizeof(struct node))))
+		(*at)->id = id;
+	return *at;
+}
+
+static void settle(struct hull_opens *o, struct node *n)
+{
+	if (n->open || n->kept)
+		return;
+	*slot(o, n->id) = n->next;
+	free(n);
+}
+
+static void leave_idle(struct hull_opens *o, struct node *n)
+{
+	struct node *last = o->idle[--o->idle_count];
+	o->idle[n->at] = last;
+	last->at = n->at;
+	n->idle = false;
+}
+
+void hull_opens_drop(struct hull_opens *o, uint64_t id)
+{
+	struct node *n = find(o, id);
+	if (!n || !n->kept)
+		return;
+	if (n->idle) {
+		leave_idle(o, n);
+		if (o->release_count < IDLE_MAX) /* else the server has it open until it ends */
+			o->releases[o->release_count++] = (struct release){.node = id, .fh = n->fh};
+	}
+	n->kept = false;
+	settle(o, n);
+}
+
+/* Room for one more. (xorshift: any of them is as good as another, and nobody gains by knowing which.) */
+static void make_room(struct hull_opens *o)
+{
+	while (o->idle_count && (o->idle_count == IDLE_MAX || o->idle_count + o->open >= o->most)) {
+		o->chance ^= o->chance << 13;
+		o->chance ^= o->chance >> 7;
+		o->chance ^= o->chance << 17;
+		hull_opens_drop(o, o->idle[o->chance % o->idle_count]->id);
+	}
+}
+
+bool hull_opens_take(struct hull_opens *o, uint64_t id, uint64_t *fh, uint32_t *flags)
+{
+	struct node *n = find(o, id);
+	if (!n || !n->idle)
+		return false;
+	leave_idle(o, n);
+	n->open++;
+	o->open++;
+	*fh = n->fh;
+	*flags = n->flags;
+	return true;
+}
+
+void hull_opens_offer(struct hull_opens *o, uint64_t id, uint64_t fh, uint64_t most)
+{
+	struct node *n = find_or_make(o, id);
+	o->most = most;
+	if (!n || n->kept)
+		return;
+	n->kept = true;
+	n->fh = fh;
+	n->flags = 0;
+}
+
+bool hull_opens_opened(struct hull_opens *o, uint64_t id, uint64_t fh, uint32_t flags)
+{
+	make_room(o);
+	struct node *n = find_or_make(o, id);
+	if (!n)
+		return false;
+	n->open++;
+	o->open++;
+	if (n->kept && !n->idle && n->fh == fh)
+		n->flags = flags;
+	return true;
+}
+
+void hull_opens_quiet(struct hull_opens *o, uint64_t id)
+{
+	struct node *n = find_or_make(o, id);
+	if (n)
+		n->quiet = true;
+}
+
+void hull_opens_locked(struct hull_opens *o, uint64_t id)
+{
+	struct node *n = find(o, id);
+	if (n && n->open)
+		n->locked = true;
+	hull_opens_drop(o, id);
+}
+
+bool hull_opens_flush(struct hull_opens *o, uint64_t id)
+{
+	const struct node *n = find(o, id);
+	return n && n->open && n->quiet && !n->locked;
+}
+
+bool hull_opens_closed(struct hull_opens *o, uint64_t id, uint64_t fh)
+{
+	struct node *n = find(o, id);
+	if (!n)
+		return false;
+	if (n->open) {
+		n->open--;
+		o->open--;
+	}
+	if (!n->open)
+		n->quiet = n->locked = false;
+	if (!n->kept || n->idle || n->fh != fh) {
+		settle(o, n);
+		return false;
+	}
+	make_room(o);
+	n->idle = true;
+	n->at = o->idle_count;
+	o->idle[o->idle_count++] = n;
+	return true;
+}
+
+bool hull_opens_any(struct hull_opens *o, uint64_t id)
+{
+	const struct node *n = find(o, id);
+	return n && n->open;
+}
+
+bool hull_opens_release(struct hull_opens *o, uint64_t *node, uint64_t *fh)
+{
+	if (o->release_count == 0)
+		return false;
+	const struct release *r = &o->releases[--o->release_count];
+	*node = r->node;
+	*fh = r->fh;
+	return true;
+}
+
+void hull_opens_reset(struct hull_opens *o)
+{
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct node *n; (n = o->buckets[i]);) {
+			o->buckets[i] = n->next;
+			free(n);
+		}
+	o->idle_count = o->release_count = 0;
+	o->open = 0;
+}
+
+void hull_opens_free(struct hull_opens *o)
+{
+	if (!o)
+		return;
+	hull_opens_reset(o);
+	free(o);
+}

@@ -1,0 +1,607 @@
+/* Answers of a workspace that are in the guest already.
+ *
+ * Known without asking: an extended attribute that is not `user.*` (the server keeps no other; the kernel asks for
+ * security.capability at the first write to each file); that no file takes an ioctl (Python asks each whether it is a
+ * terminal); and that a RELEASE is done (nobody waits; the server is told, and sends no reply to a request whose number
+ * is 0).
+ *
+ * Sent ahead by the server, each to be given out once:
+ *   entry    (parent, name) -> what LOOKUP answers. The server has counted one lookup for it, which passes to the
+ *            kernel with the answer, or is given back (FORGET) when the record is dropped.
+ *   attr     node -> what GETATTR answers.
+ *   list     node -> what READDIR at its beginning gives: all of it.
+ *   end      (node, offset) -> READDIR there gives nothing.
+ *   handle   what the reply to this OPEN has may be given out again once it is released (share_open.h)
+ *   data     the beginning of a file, for the kernel's page cache, when nobody else has the file open
+ *   flush    FLUSH of the node has nothing to report, while it is open and nobody has locked it
+ *   changed  nothing more is known of the node
+ * And for as long as it holds:
+ *   empty    node -> LOOKUP of a name finds nothing there, but for the names made in it since, which all pass here.
+ *
+ * When is that as good as asking? The server sends a record before the notification of any change on the host that it
+ * does not show, and notifications drop what they concern as they pass. A change by the guest itself passes as a
+ * request: what it concerns is dropped as it goes out; and since the server works on several requests at once, records
+ * are only taken from a reply to a request beside which no change was on its way; attributes of a file only when no
+ * READ was either, since that changes the time of access. Files that are sent have one name, so a change by another is
+ * not overlooked; which node lost or got a name by a change the server says (changed). A directory that the guest has
+ * made is known to nobody in the guest before that request's reply, so that it is empty holds beside any change. Data
+ * are spoiled by a change of that very file alone.
+ *
+ * Memory: RECORDS_MAX records, the oldest dropped first. */
+#include "guest/workspace/prefetch/prefetch.h"
+
+#include "guest/workspace/prefetch/flight.h"
+#include "guest/workspace/prefetch/hash.h"
+#include "guest/workspace/prefetch/made.h"
+#include "guest/workspace/prefetch/open.h"
+#include "guest/workspace/prefetch/record.h"
+#include "share/share.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fuse.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { ABSENT_SEC = 1 }; /* a name of which no notification would come, were they lost */
+
+struct hull_ahead {
+	struct hull_records *records;
+	struct hull_flights *flights;
+	struct hull_opens *opens;
+	bool blind; /* out of memory once, in which an open file got lost: put nothing into the page cache any more */
+	struct hull_made made;
+};
+
+void hull_ahead_free(struct hull_ahead *a)
+{
+	if (!a)
+		return;
+	hull_records_free(a->records);
+	hull_flights_free(a->flights);
+	hull_opens_free(a->opens);
+	free(a);
+}
+
+struct hull_ahead *hull_ahead_new(void)
+{
+	struct hull_ahead *a = calloc(1, sizeof(*a));
+	if (!a)
+		return NULL;
+	a->records = hull_records_new();
+	a->flights = hull_flights_new();
+	a->opens = hull_opens_new();
+	if (a->records && a->flights && a->opens)
+		return a;
+	hull_ahead_free(a);
+	return NULL;
+}
+
+void hull_ahead_reset(struct hull_ahead *a)
+{
+	hull_records_reset(a->records);
+	hull_flights_reset(a->flights);
+	hull_opens_reset(a->opens);
+	hull_made_reset(&a->made);
+	a->blind = false;
+}
+
+/* --- requests --- */
+
+static const void *args(const uint8_t *p, size_t n, size_t want)
+{
+	return n >= sizeof(struct fuse_in_header) + want ? p + sizeof(struct fuse_in_header) : NULL;
+}
+
+/* The name at `at` behind the header, and the one behind it; 0 when there is none. */
+static size_t name_at(const uint8_t *p, size_t n, size_t at, const char **name)
+{
+	at += sizeof(struct fuse_in_header);
+	if (at >= n)
+		return 0;
+	*name = (const char *)p + at;
+	return strnlen(*name, n - at);
+}
+
+/* Does it change something, names or attributes? What is not known here does. */
+static bool changes(const struct fuse_in_header *h, const uint8_t *p, size_t n)
+{
+	const struct fuse_open_in *open_in;
+	switch (h->opcode) {
+	case FUSE_LOOKUP:
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_GETATTR:
+	case FUSE_READLINK:
+	case FUSE_READ:
+	case FUSE_STATFS:
+	case FUSE_RELEASE:
+	case FUSE_RELEASEDIR:
+	case FUSE_FLUSH:
+	case FUSE_FSYNC:
+	case FUSE_FSYNCDIR:
+	case FUSE_SYNCFS:
+	case FUSE_GETXATTR:
+	case FUSE_LISTXATTR:
+	case FUSE_OPENDIR:
+	case FUSE_READDIR:
+	case FUSE_READDIRPLUS:
+	case FUSE_ACCESS:
+	case FUSE_INTERRUPT:
+	case FUSE_GETLK:
+	case FUSE_SETLK:
+	case FUSE_SETLKW:
+	case FUSE_LSEEK:
+	case FUSE_INIT:
+	case FUSE_DESTROY:
+		return false;
+	case FUSE_OPEN:
+		open_in = args(p, n, sizeof(*open_in));
+		return !open_in || open_in->flags & O_TRUNC || open_in->open_flags;
+	default:
+		return true;
+	}
+}
+
+static void drop_name(struct hull_ahead *a, uint64_t parent, const char *name, size_t n)
+{
+	hull_records_drop(a->records, hull_records_named(a->records, parent, name, n));
+}
+
+static void drop_known(struct hull_ahead *a, uint64_t node)
+{
+	hull_records_drop(a->records, hull_records_of(a->records, node, HULL_SHARE_AHEAD_KNOWN));
+}
+
+/* What the change concerns is not as it was. */
+static void drop_changed(struct hull_ahead *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
+			 struct hull_flight_change *c)
+{
+	const char *name = NULL, *second;
+	size_t len = 0, more = 0;
+	c->nodes[0] = h->nodeid;
+	switch (h->opcode) {
+	case FUSE_SETATTR:
+		hull_opens_drop(a->opens, h->nodeid);
+		break;
+	case FUSE_OPEN:
+	case FUSE_TMPFILE:
+	case FUSE_WRITE:
+	case FUSE_FALLOCATE:
+	case FUSE_SETXATTR:
+	case FUSE_REMOVEXATTR:
+		break;
+	case FUSE_MKNOD:
+		len = name_at(p, n, sizeof(struct fuse_mknod_in), &name);
+		break;
+	case FUSE_MKDIR:
+		len = name_at(p, n, sizeof(struct fuse_mkdir_in), &name);
+		break;
+	case FUSE_CREATE:
+		len = name_at(p, n, sizeof(struct fuse_create_in), &name);
+		break;
+	case FUSE_SYMLINK:
+		len = name_at(p, n, 0, &name);
+		break;
+	case FUSE_UNLINK:
+	case FUSE_RMDIR:
+		c->any = true;
+		len = name_at(p, n, 0, &name);
+		break;
+	case FUSE_LINK:
+		len = name_at(p, n, sizeof(struct fuse_link_in), &name);
+		if (args(p, n, 8))
+			c->nodes[1] = ((const struct fuse_link_in *)args(p, n, 8))->oldnodeid;
+		break;
+	case FUSE_COPY_FILE_RANGE:
+		if (args(p, n, sizeof(struct fuse_copy_file_range_in)))
+			c->nodes[1] = ((const struct fuse_copy_file_range_in *)args(p, n, 8))->nodeid_out;
+		break;
+	case FUSE_RENAME:
+	case FUSE_RENAME2:
+		c->any = true;
+		more = h->opcode == FUSE_RENAME ? sizeof(struct fuse_rename_in) : sizeof(struct fuse_rename2_in);
+		len = name_at(p, n, more, &name);
+		more = len ? name_at(p, n, more + len + 1, &second) : 0;
+		if (more) {
+			c->nodes[1] = ((const struct fuse_rename_in *)args(p, n, 8))->newdir;
+			drop_name(a, c->nodes[1], second, more);
+			hull_made_name(&a->made, c->nodes[1], second, more);
+		}
+		break;
+	default:
+		c->any = true;
+		break;
+	}
+	hull_records_changed(a->records, c->nodes[0]);
+	if (c->nodes[1])
+		hull_records_changed(a->records, c->nodes[1]);
+	if (len) {
+		drop_name(a, h->nodeid, name, len);
+		hull_made_name(&a->made, h->nodeid, name, len);
+	}
+}
+
+static void answer(struct hull_ahead_answer *out, const struct fuse_in_header *h, int error, const void *p, size_t n)
+{
+	struct fuse_out_header o = {.len = (uint32_t)(sizeof(o) + n), .error = error, .unique = h->unique};
+	memcpy(out->bytes, &o, sizeof(o));
+	if (n)
+		memcpy(out->bytes + sizeof(o), p, n);
+	out->len = o.len;
+	out->forward = false;
+}
+
+/* One that is not user.*, which no file has. */
+static bool foreign_xattr(const uint8_t *p, size_t n)
+{
+	const char *name;
+	size_t len = name_at(p, n, sizeof(struct fuse_getxattr_in), &name);
+	return len > 0 && strncmp(name, "user.", 5) != 0;
+}
+
+/* As much of the directory as there is room for, with what else is known of its entries. False when that is none. */
+static bool answer_list(struct hull_ahead *a, struct hull_ahead_answer *out, const struct fuse_in_header *h,
+			struct hull_record *r, const struct fuse_read_in *in)
+{
+	static _Alignas(8) uint8_t all[HULL_AHEAD_REPLY_MAX];
+	size_t room = sizeof(all) - sizeof(struct fuse_out_header), n = 0;
+	size_t head = h->opcode == FUSE_READDIRPLUS ? sizeof(struct fuse_entry_out) : 0;
+	struct fuse_dirent d;
+	if (in->size < room)
+		room = in->size;
+	while (r->at + FUSE_NAME_OFFSET <= r->len) {
+		memcpy(&d, r->more + r->at, FUSE_NAME_OFFSET);
+		size_t size = FUSE_DIRENT_SIZE(&d);
+		if (d.namelen > NAME_MAX || size > r->len - r->at || head + size > room - n)
+			break;
+		const char *name = r->more + r->at + FUSE_NAME_OFFSET;
+		struct hull_record *entry = head ? hull_records_named(a->records, r->node, name, d.namelen) : NULL;
+		memset(all + n, 0, head);
+		if (entry && entry->type == HULL_SHARE_AHEAD_ENTRY) {
+			memcpy(all + n, &entry->entry, head);
+			hull_records_used(a->records, entry);
+		}
+		memcpy(all + n + head, r->more + r->at, size);
+		n += head + size;
+		r->at += (uint32_t)size;
+		r->offset = d.off;
+	}
+	if (r->at == r->len)
+		hull_records_used(a->records, r);
+	if (n)
+		answer(out, h, 0, all, n);
+	return n > 0;
+}
+
+static bool answer_lookup(struct hull_ahead *a, const struct fuse_in_header *h, const char *name, size_t n,
+			  struct hull_ahead_answer *out)
+{
+	const struct fuse_entry_out none = {.entry_valid = ABSENT_SEC};
+	if (n && hull_made_absent(&a->made, h->nodeid, name, n)) {
+		answer(out, h, 0, &none, sizeof(none));
+		return true;
+	}
+	struct hull_record *r = n ? hull_records_named(a->records, h->nodeid, name, n) : NULL;
+	if (!r)
+		return false;
+	answer(out, h, 0, &r->entry, sizeof(r->entry));
+	if (r->type == HULL_SHARE_AHEAD_KNOWN)
+		r->given++;
+	else
+		hull_records_used(a->records, r);
+	return true;
+}
+
+static bool answer_held(struct hull_ahead *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
+			struct hull_ahead_answer *out)
+{
+	const struct fuse_read_in *in;
+	const char *name = NULL;
+	struct hull_record *r;
+	switch (h->opcode) {
+	case FUSE_LOOKUP:
+		n = name_at(p, n, 0, &name);
+		return answer_lookup(a, h, name, n, out);
+	case FUSE_GETATTR:
+		r = hull_records_of(a->records, h->nodeid, HULL_SHARE_AHEAD_ATTR);
+		if (r)
+			answer(out, h, 0, &r->attr, sizeof(r->attr));
+		break;
+	case FUSE_READDIR:
+	case FUSE_READDIRPLUS:
+		in = args(p, n, sizeof(*in));
+		r = in ? hull_records_of(a->records, h->nodeid, HULL_SHARE_AHEAD_LIST) : NULL;
+		if (r && r->offset == in->offset && answer_list(a, out, h, r, in))
+			return true;
+		r = in ? hull_records_of(a->records, h->nodeid, HULL_SHARE_AHEAD_END) : NULL;
+		if (r && in->offset != r->offset)
+			r = NULL;
+		if (r)
+			answer(out, h, 0, NULL, 0);
+		break;
+	default:
+		return false;
+	}
+	if (!r)
+		return false;
+	hull_records_used(a->records, r);
+	return true;
+}
+
+/* The kernel forgets a node, which it was told of `*count` times: what the server has counted of that. */
+static void forget(struct hull_ahead *a, uint64_t node, uint64_t *count)
+{
+	struct hull_record *r = hull_records_of(a->records, node, HULL_SHARE_AHEAD_KNOWN);
+	if (r) {
+		uint64_t own = r->given < *count ? r->given : *count;
+		*count -= own;
+		r->given -= (uint32_t)own;
+		hull_records_drop(a->records, r);
+	}
+	hull_records_changed(a->records, node);
+	hull_opens_drop(a->opens, node);
+}
+
+static void forgotten(struct hull_ahead *a, const struct fuse_in_header *h, uint8_t *p, size_t n)
+{
+	struct fuse_batch_forget_in batch;
+	struct fuse_forget_one one;
+	struct fuse_forget_in all;
+	size_t at = sizeof(*h);
+	if (h->opcode == FUSE_FORGET && n - at >= sizeof(all)) {
+		memcpy(&all, p + at, sizeof(all));
+		forget(a, h->nodeid, &all.nlookup);
+		memcpy(p + at, &all, sizeof(all));
+	}
+	if (h->opcode == FUSE_FORGET || n - at < sizeof(batch))
+		return;
+	memcpy(&batch, p + at, sizeof(batch));
+	at += sizeof(batch);
+	for (uint32_t i = 0; i < batch.count && n - at >= sizeof(one); i++, at += sizeof(one)) {
+		memcpy(&one, p + at, sizeof(one));
+		forget(a, one.nodeid, &one.nlookup);
+		memcpy(p + at, &one, sizeof(one));
+	}
+}
+
+/* What is not a change and concerns open files. True when it is answered. */
+static bool opens_request(struct hull_ahead *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
+			  struct hull_ahead_answer *out)
+{
+	const struct fuse_open_in *open_in;
+	struct fuse_open_out opened = {0};
+	switch (h->opcode) {
+	case FUSE_OPEN:
+		open_in = args(p, n, sizeof(*open_in));
+		if (open_in->flags & (O_ACCMODE | O_DIRECT) ||
+		    !hull_opens_take(a->opens, h->nodeid, &opened.fh, &opened.open_flags))
+			return false;
+		answer(out, h, 0, &opened, sizeof(opened));
+		return true;
+	case FUSE_FLUSH:
+		if (!hull_opens_flush(a->opens, h->nodeid))
+			return false;
+		answer(out, h, 0, NULL, 0);
+		return true;
+	case FUSE_SETLK:
+	case FUSE_SETLKW:
+		hull_opens_locked(a->opens, h->nodeid);
+		return false;
+	default:
+		return false;
+	}
+}
+
+/* Nobody waits for what closing does. The server is not told either where the handle is kept. */
+static void release(struct hull_ahead *a, struct fuse_in_header *h, uint8_t *p, size_t n, struct hull_ahead_answer *out)
+{
+	const struct fuse_release_in *in = args(p, n, sizeof(*in));
+	answer(out, h, 0, NULL, 0);
+	out->forward = true;
+	if (h->opcode == FUSE_RELEASE && in) {
+		if (in->release_flags) /* there was a lock */
+			hull_opens_drop(a->opens, h->nodeid);
+		out->forward = !hull_opens_closed(a->opens, h->nodeid, in->fh);
+	}
+	h->unique = 0;
+	memcpy(p, h, sizeof(*h));
+}
+
+void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_ahead_answer *out)
+{
+	struct fuse_in_header h;
+	memcpy(&h, p, sizeof(h));
+	out->len = 0;
+	out->forward = true;
+	if (h.opcode == FUSE_RELEASE || h.opcode == FUSE_RELEASEDIR) {
+		release(a, &h, p, n, out);
+		return;
+	}
+	if (h.opcode == FUSE_GETXATTR && foreign_xattr(p, n)) {
+		answer(out, &h, -EOPNOTSUPP, NULL, 0);
+		return;
+	}
+	if (h.opcode == FUSE_IOCTL) {
+		answer(out, &h, -ENOTTY, NULL, 0);
+		return;
+	}
+	struct hull_flight_change what = {0};
+	bool change = changes(&h, p, n);
+	if (h.opcode == FUSE_FORGET || h.opcode == FUSE_BATCH_FORGET)
+		forgotten(a, &h, p, n);
+	else if (change)
+		drop_changed(a, &h, p, n, &what);
+	else if (!hull_share_marked(&h) && (answer_held(a, &h, p, n, out) || opens_request(a, &h, p, n, out)))
+		return;
+	if (h.opcode == FUSE_READ) {
+		hull_records_drop(a->records, hull_records_of(a->records, h.nodeid, HULL_SHARE_AHEAD_ATTR));
+		what = (struct hull_flight_change){.nodes = {h.nodeid}, .read = true};
+	}
+	if (change || h.opcode == FUSE_LOOKUP || h.opcode == FUSE_READDIR || h.opcode == FUSE_READDIRPLUS ||
+	    h.opcode == FUSE_READ || h.opcode == FUSE_OPEN)
+		hull_flights_begin(a->flights, h.unique, h.nodeid, h.opcode, &what);
+}
+
+/* --- messages --- */
+
+static void take_data(struct hull_ahead *a, uint64_t node, const uint8_t *p, size_t n, struct hull_ahead_store *store)
+{
+	const struct fuse_notify_store_out out = {.nodeid = node, .size = (uint32_t)n};
+	const struct fuse_out_header h = {.len = (uint32_t)(HULL_AHEAD_STORE_HEAD + n), .error = FUSE_NOTIFY_STORE};
+	_Static_assert(sizeof(h) + sizeof(out) == HULL_AHEAD_STORE_HEAD, "the head of a store");
+	if (hull_opens_any(a->opens, node))
+		return;
+	memcpy(store->head, &h, sizeof(h));
+	memcpy(store->head + sizeof(h), &out, sizeof(out));
+	store->data = p;
+	store->len = n;
+}
+
+/* Does what the record says hold, whatever else was on its way? */
+static bool holds(const struct hull_flight *f, const struct hull_share_ahead *r)
+{
+	if (f && r->type == HULL_SHARE_AHEAD_KNOWN)
+		return hull_flight_alone(f, 0); /* only what takes names away concerns it */
+	if (!f || !hull_flight_alone(f, r->node))
+		return false;
+	if (r->type == HULL_SHARE_AHEAD_ENTRY)
+		return hull_flight_alone(f, r->entry.nodeid);
+	if (r->type == HULL_SHARE_AHEAD_ATTR)
+		return S_ISDIR(r->attr.attr.mode) || hull_flight_unread(f, r->node);
+	return true;
+}
+
+static void take_record(struct hull_ahead *a, const struct hull_flight *f, const struct hull_share_ahead *r,
+			const uint8_t *more, struct hull_ahead_store *store)
+{
+	switch (r->type) {
+	case HULL_SHARE_AHEAD_ENTRY:
+	case HULL_SHARE_AHEAD_KNOWN:
+	case HULL_SHARE_AHEAD_ATTR:
+	case HULL_SHARE_AHEAD_LIST:
+	case HULL_SHARE_AHEAD_END:
+		if (holds(f, r))
+			hull_records_add(a->records, r, more);
+		else
+			hull_records_refuse(a->records, r);
+		if (f && r->type == HULL_SHARE_AHEAD_KNOWN && !hull_flight_alone(f, r->entry.nodeid))
+			hull_records_changed(a->records, r->entry.nodeid); /* its attributes do not */
+		break;
+	case HULL_SHARE_AHEAD_EMPTY:
+		if (r->node != 0 && f)
+			hull_made_empty(&a->made, r->node);
+		break;
+	case HULL_SHARE_AHEAD_HANDLE:
+		if (f && f->node == r->node)
+			hull_opens_offer(a->opens, r->node, r->offset, r->open_max);
+		break;
+	case HULL_SHARE_AHEAD_DATA:
+		if (f && f->node == r->node && hull_flight_alone(f, r->node) && !a->blind)
+			take_data(a, r->node, more, r->name_len, store);
+		break;
+	case HULL_SHARE_AHEAD_FLUSH:
+		hull_opens_quiet(a->opens, r->node);
+		break;
+	case HULL_SHARE_AHEAD_CHANGED:
+		hull_records_changed(a->records, r->node);
+		drop_known(a, r->node);
+		break;
+	default:
+		break;
+	}
+}
+
+static void take_records(struct hull_ahead *a, const uint8_t *p, size_t n, struct hull_ahead_store *store)
+{
+	uint64_t unique;
+	struct hull_share_ahead from;
+	if (n < sizeof(unique))
+		return;
+	memcpy(&unique, p, sizeof(unique));
+	p += sizeof(unique);
+	n -= sizeof(unique);
+	const struct hull_flight *f = hull_flights_find(a->flights, unique);
+	while (n >= sizeof(from)) {
+		memcpy(&from, p, sizeof(from));
+		size_t size = (sizeof(from) + (size_t)from.name_len + 7) & ~(size_t)7;
+		if (size > n || (from.name_len > NAME_MAX && from.type != HULL_SHARE_AHEAD_DATA &&
+				 (from.type != HULL_SHARE_AHEAD_LIST || from.name_len > HULL_SHARE_AHEAD_LIST_MAX)))
+			return;
+		take_record(a, f, &from, p + sizeof(from), store);
+		p += size;
+		n -= size;
+	}
+}
+
+static void drop_notified(struct hull_ahead *a, int code, const uint8_t *p, size_t n)
+{
+	struct fuse_notify_inval_inode_out inode;
+	struct fuse_notify_inval_entry_out entry;
+	if (code == FUSE_NOTIFY_INVAL_INODE && n >= sizeof(inode)) {
+		memcpy(&inode, p, sizeof(inode));
+		hull_records_changed(a->records, inode.ino);
+		hull_made_unknown(&a->made, inode.ino);
+		hull_opens_drop(a->opens, inode.ino);
+	} else if (code == FUSE_NOTIFY_INVAL_ENTRY && n >= sizeof(entry)) {
+		memcpy(&entry, p, sizeof(entry));
+		if (entry.namelen <= n - sizeof(entry))
+			drop_name(a, entry.parent, (const char *)p + sizeof(entry), entry.namelen);
+		hull_records_changed(a->records, entry.parent);
+		hull_made_unknown(&a->made, entry.parent);
+	}
+}
+
+/* A file was opened, perhaps. */
+static void opened(struct hull_ahead *a, const struct hull_flight *f, int error, const uint8_t *p, size_t n)
+{
+	struct fuse_entry_out entry = {.nodeid = f->node};
+	struct fuse_open_out out;
+	bool made = f->opcode == FUSE_CREATE || f->opcode == FUSE_TMPFILE;
+	size_t at = made ? sizeof(entry) : 0;
+	if (error || (!made && f->opcode != FUSE_OPEN) || n < at + sizeof(out))
+		return;
+	memcpy(&entry, p, at);
+	memcpy(&out, p + at, sizeof(out));
+	if (!hull_opens_opened(a->opens, entry.nodeid, out.fh, out.open_flags))
+		a->blind = true;
+}
+
+bool hull_ahead_message(struct hull_ahead *a, const uint8_t *p, size_t n, struct hull_ahead_store *store)
+{
+	struct fuse_out_header h;
+	memcpy(&h, p, sizeof(h));
+	store->len = 0;
+	if (h.unique != 0) {
+		const struct hull_flight *f = hull_flights_find(a->flights, h.unique);
+		if (f)
+			opened(a, f, h.error, p + sizeof(h), n - sizeof(h));
+		hull_flights_end(a->flights, h.unique);
+		return false;
+	}
+	if (h.error == HULL_SHARE_AHEAD) {
+		take_records(a, p + sizeof(h), n - sizeof(h), store);
+		return true;
+	}
+	drop_notified(a, h.error, p + sizeof(h), n - sizeof(h));
+	return false;
+}
+
+static size_t tell_release(struct hull_ahead *a, uint8_t *out)
+{
+	struct fuse_in_header h = {.len = sizeof(h) + sizeof(struct fuse_release_in), .opcode = FUSE_RELEASE};
+	struct fuse_release_in in = {0};
+	if (!hull_opens_release(a->opens, &h.nodeid, &in.fh))
+		return 0;
+	memcpy(out, &h, sizeof(h));
+	memcpy(out + sizeof(h), &in, sizeof(in));
+	return h.len;
+}
+
+size_t hull_ahead_tell(struct hull_ahead *a, uint8_t out[HULL_AHEAD_REQUEST_MAX])
+{
+	size_t n = hull_records_tell(a->records, out);
+	return n ? n : tell_release(a, out);
+}
