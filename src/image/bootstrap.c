@@ -27,9 +27,8 @@
 enum { FD_EROFS = 107, FD_KERNEL = 108, FD_MODULES_DEP = 109 };
 
 #define GIB ((uint64_t)1 << 30)
-#define HOME_NEEDS                                                                                            \
-	(2 * GIB + GIB / 2)     /* base.erofs 1.3 GiB, disk and kernel, the small Debian while it is imported \
-				 */
+/* base.erofs 1.3 GiB, disk and kernel, the small Debian while it is imported */
+#define HOME_NEEDS    (2 * GIB + GIB / 2)
 #define SCRATCH_NEEDS (2 * GIB) /* the tree and the downloaded packages, while building */
 #define SBIN          "/usr/local/sbin:/usr/sbin:/sbin"
 
