@@ -4,6 +4,8 @@
  * path. */
 #include "share/internal.h"
 
+#include "base/hash.h"
+
 #include <string.h>
 
 enum { FIRST_COUNT = 1024 };
@@ -11,9 +13,7 @@ enum { FIRST_COUNT = 1024 };
 static struct share_inode **bucket(struct share_inode **buckets, uint32_t count, const struct share_inode *dir,
 				   const char *name)
 {
-	uint64_t h = dir->id * 0x9e3779b97f4a7c15u;
-	for (; *name; name++)
-		h = (h ^ (uint8_t)*name) * 0x100000001b3u;
+	uint64_t h = hull_hash(dir->id * 0x9e3779b97f4a7c15u, name, strlen(name));
 	return &buckets[(h >> 24) & (count - 1)];
 }
 

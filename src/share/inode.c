@@ -9,6 +9,8 @@
  * Everything in the tables is guarded by sh->lock; a name is copied out under it before a system call uses it. */
 #include "share/internal.h"
 
+#include "base/hash.h"
+
 #include <fcntl.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -29,10 +31,7 @@ int share_statx(int fd, const char *name, struct share_stat *st)
 
 static uint64_t of_handle(int type, const uint8_t *handle, uint32_t len)
 {
-	uint64_t sum = 0xcbf29ce484222325u + (uint64_t)(uint32_t)type;
-	for (uint32_t n = 0; n < len; n++)
-		sum = (sum ^ handle[n]) * 0x100000001b3u;
-	return sum | 1;
+	return hull_hash(HULL_HASH_START + (uint64_t)(uint32_t)type, handle, len) | 1;
 }
 
 /* The file's handle holds its generation; what else it holds does no harm. 0 when there is none. */

@@ -4,6 +4,8 @@
  * hashed. Of the first the oldest is overwritten; of the second only what is older than an hour. */
 #include "share/internal.h"
 
+#include "base/hash.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -50,9 +52,7 @@ void share_pendings_free(struct share_pendings *p)
 
 static int32_t *bucket(struct share_pendings *p, uint64_t dir, const char *name)
 {
-	uint64_t h = dir * 0x9e3779b97f4a7c15u;
-	for (; *name; name++)
-		h = (h ^ (uint8_t)*name) * 0x100000001b3u;
+	uint64_t h = hull_hash(dir * 0x9e3779b97f4a7c15u, name, strlen(name));
 	return &p->buckets[(h >> 20) % RING];
 }
 

@@ -18,6 +18,8 @@
  * what the workers want notified goes through a queue. */
 #include "share/internal.h"
 
+#include "base/hash.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
@@ -118,9 +120,7 @@ bool share_watched(const struct hull_share *sh, const struct share_inode *dir)
 
 static struct share_watch **bucket(struct share_notifier *n, const uint8_t *key, uint32_t len)
 {
-	uint64_t h = 0xcbf29ce484222325u;
-	for (uint32_t i = 0; i < len; i++)
-		h = (h ^ key[i]) * 0x100000001b3u;
+	uint64_t h = hull_hash(HULL_HASH_START, key, len);
 	return &n->buckets[(h >> 20) % BUCKETS];
 }
 

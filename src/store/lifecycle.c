@@ -11,6 +11,7 @@
 #include "store/internal.h"
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/io.h"
 #include "base/scratch.h"
 #include "base/text.h"
@@ -297,15 +298,7 @@ const char *hull_sandbox_truth(const struct hull_sandbox *s, bool lock_held)
 
 uid_t hull_sandbox_uid(const struct hull_paths *p, const char *name)
 {
-	/* FNV-1a over "home\0name". */
-	uint64_t h = 0xcbf29ce484222325ull;
-	const char *parts[] = {p->home, name};
-	for (size_t k = 0; k < 2; k++)
-		for (const char *c = parts[k];; c++) {
-			h = (h ^ (uint8_t)*c) * 0x100000001b3ull;
-			if (!*c)
-				break;
-		}
+	uint64_t h = hull_hash_str(hull_hash_str(HULL_HASH_START, p->home), name);
 	h ^= h >> 32;
 	return (uid_t)(HULL_UID_FIRST + h % HULL_UID_COUNT);
 }

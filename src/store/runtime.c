@@ -13,6 +13,7 @@
 #include "store/internal.h"
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/io.h"
 #include "base/text.h"
 
@@ -31,15 +32,7 @@ enum { RECORD_MAX = PATH_MAX + 64 };
 
 char *hull_runtime_short(const struct hull_paths *p, const char *name, const char *file)
 {
-	/* FNV-1a over "runtime\0home\0name". */
-	const char *parts[] = {p->runtime, p->home, name};
-	uint64_t h = 0xcbf29ce484222325ull;
-	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
-		for (const char *c = parts[i];; c++) {
-			h = (h ^ (uint8_t)*c) * 0x100000001b3ull;
-			if (!*c)
-				break;
-		}
+	uint64_t h = hull_hash_str(hull_hash_str(hull_hash_str(HULL_HASH_START, p->runtime), p->home), name);
 	return hull_fmt("/tmp/hull-%u/%016llx%s%s", (unsigned)geteuid(), (unsigned long long)h, file ? "/" : "",
 			file ? file : "");
 }

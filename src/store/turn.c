@@ -6,20 +6,16 @@
 #include "store/store.h"
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/text.h"
 
 #include <fcntl.h>
 
 int hull_turn_take(const struct hull_paths *p, char *const *about, void (*waits)(void), struct hull_error *err)
 {
-	/* FNV-1a over the strings, each with its end. */
-	uint64_t h = 0xcbf29ce484222325ull;
+	uint64_t h = HULL_HASH_START;
 	for (; *about; about++)
-		for (const char *c = *about;; c++) {
-			h = (h ^ (uint8_t)*c) * 0x100000001b3ull;
-			if (!*c)
-				break;
-		}
+		h = hull_hash_str(h, *about);
 	_cleanup_free_ char *path = hull_fmt("%s/sandboxes/.turns", p->home);
 	_cleanup_close_ int fd = path ? open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
 	if (fd < 0)

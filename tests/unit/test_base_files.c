@@ -1,6 +1,7 @@
-/* The base: where Hull's own programs lie; directories that appear whole. */
+/* The base: where Hull's own programs lie; directories that appear whole; the hash that names follow from. */
 #include "base/beside.h"
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/io.h"
 #include "base/scratch.h"
 #include "base/text.h"
@@ -139,11 +140,21 @@ static void test_scratch_remove(void **state)
 	assert_non_null(strstr(err.msg, parent));
 }
 
+/* The published value, and one of parts as directories in /tmp are named by: they must not change. */
+static void test_hash(void **state)
+{
+	assert_true(hull_hash(HULL_HASH_START, "foobar", 6) == UINT64_C(0x85944171f73967e8));
+	uint64_t h = hull_hash_str(hull_hash_str(hull_hash_str(HULL_HASH_START, "/run"), "/home"), "box");
+	assert_true(h == UINT64_C(0xdd5905bbf1820a5c));
+	assert_true(hull_hash_str(hull_hash_str(1, "a"), "bc") != hull_hash_str(hull_hash_str(1, "ab"), "c"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_beside),
 		cmocka_unit_test(test_beside_installed),
+		cmocka_unit_test(test_hash),
 		cmocka_unit_test_setup_teardown(test_scratch_sweep, make_parent, drop_parent),
 		cmocka_unit_test_setup_teardown(test_scratch_commit, make_parent, drop_parent),
 		cmocka_unit_test_setup_teardown(test_scratch_remove, make_parent, drop_parent),

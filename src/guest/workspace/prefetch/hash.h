@@ -2,6 +2,8 @@
 #ifndef HULL_GUEST_SHARE_HASH_H
 #define HULL_GUEST_SHARE_HASH_H
 
+#include "base/hash.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,9 +16,7 @@ static inline uint64_t hull_hash_node(uint64_t node)
 /* 32 bits. */
 static inline uint64_t hull_hash_name(uint64_t dir, const char *name, size_t n)
 {
-	uint64_t h = dir * 0x9e3779b97f4a7c15U;
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ (uint8_t)name[i]) * 0x100000001b3U;
+	uint64_t h = hull_hash(dir * 0x9e3779b97f4a7c15U, name, n);
 	return ((h ^ h >> 32) * 0x9e3779b97f4a7c15U) >> 32;
 }
 
