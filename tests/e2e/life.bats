@@ -40,8 +40,13 @@ behind() { # NAME
 @test "life: two runs at once in a new directory share one sandbox" {
 	mkdir my_project
 	cd my_project
-	for i in 1 2 3; do hull run -q --cpus 1 -m 1g -- sh -c "echo $i >>who" & done
-	wait
+	local pids=()
+	for i in 1 2 3; do
+		hull run -q --cpus 1 -m 1g -- sh -c "echo $i >>who" &
+		pids+=($!)
+	done
+	# By id: a bare `wait` would wait for the timer of bats as well.
+	for i in "${pids[@]}"; do wait "$i"; done
 	hull ls --json | jq -r --arg p "$PWD" '.[] | select(.paths | index($p)) | .name' >>"$BATS_TEST_TMPDIR/own"
 	[ "$(sort who | tr -d '\n')" = 123 ]
 	[ "$(wc -l <"$BATS_TEST_TMPDIR/own")" = 1 ]
