@@ -75,7 +75,7 @@ struct share_inode {
 	bool marked;         /* files: it is watched by itself */
 	bool loose;          /* files: it can be changed by a name that is not in a directory which is watched */
 	uint32_t asked;      /* directories: LOOKUPs in it */
-	/* Directories, of ahead_dir.c: the guest has looked into it, or what is in it was sent ahead; somebody sends
+	/* Directories, of prefetch_dir.c: the guest has looked into it, or what is in it was sent ahead; somebody sends
 	 * what is in those below it, how many of them at a time, and how far that is; how many in those below. */
 	bool looked, walking;
 	uint32_t window, below;
@@ -397,7 +397,7 @@ bool share_content_known(struct hull_share *sh, struct share_inode *ino, const s
 size_t share_put_dirent(uint8_t *to, uint64_t ino, uint64_t next, uint8_t type, const char *name,
 			size_t len); /* dir.c */
 
-/* --- ahead_dir.c and ahead.c: each sends what may be asked next, before the reply to `r` --- */
+/* --- prefetch_dir.c and prefetch.c: each sends what may be asked next, before the reply to `r` --- */
 void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const char *asked); /* uses r->scratch */
 void share_ahead_walk(struct share_req *r, struct share_inode *dir); /* it is looked into; uses r->scratch */
 /* May anything in dir be sent ahead? Send n bytes of records; false when they do not hold any more. Put a record's name

@@ -4,7 +4,7 @@
  * taken, as for every reply that may be cached (share_reply_cached).
  *
  *     LOOKUP             the directory's other entries: a few at the first, more when it goes on asking; with the first
- *                        what READDIR gives, when those are all, as for READDIR below (ahead_dir.c)
+ *                        what READDIR gives, when those are all, as for READDIR below (prefetch_dir.c)
  *     LOOKUP, READDIR    of a guest that goes through a tree: the same of the directories beside it
  *     LOOKUP again       of a directory: that it is there. mkdir makes the kernel ask even when it knows
  *     READDIR            when that was the last part: that there is no more, and the attributes, which the guest's

@@ -1,4 +1,4 @@
-/* Directories sent ahead (ahead.c): the names in the one that the guest has begun to ask about, and what is in those
+/* Directories sent ahead (prefetch.c): the names in the one that the guest has begun to ask about, and what is in those
  * beside it.
  *
  * Who looks into one directory after the other (find, git status, a compiler's search path) pays a round trip for each.
