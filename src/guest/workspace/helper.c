@@ -16,7 +16,7 @@
 
 #include "base/cleanup.h"
 #include "guest/core/core.h"
-#include "share/share.h"
+#include "share/relay.h"
 
 #include <fcntl.h>
 #include <limits.h>

@@ -24,7 +24,7 @@ struct hull_helper {
 /* Writes the server's notifications to the device. */
 int hull_notifier_start(struct hull_helper *h, int device);
 /* Makes file watchers fire. It waits for its first message before it goes to `path`, which is mounted by then. Messages
- * are {u8 event, u8 directory, path}, see share/share.h. */
+ * are {u8 event, u8 directory, path}, see share/relay.h. */
 int hull_announcer_start(struct hull_helper *h, const char *path);
 /* Is, or was, this process an announcer, of any mount, from which a request can still come? */
 bool hull_announcer_is(uint32_t pid);

@@ -31,7 +31,7 @@
 #include "guest/workspace/prefetch/prefetch.h"
 #include "guest/workspace/helper.h"
 #include "guest/workspace/kernel.h"
-#include "share/share.h"
+#include "share/relay.h"
 #include "wire/args.h"
 #include "wire/service.h"
 #include "wire/wire.h"

@@ -35,7 +35,7 @@
 #include "guest/workspace/prefetch/made.h"
 #include "guest/workspace/prefetch/open.h"
 #include "guest/workspace/prefetch/record.h"
-#include "share/share.h"
+#include "share/relay.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* What the relay of a workspace answers by itself, without a round trip to the host: requests whose answer is known,
- * and those for which the server has sent the answer ahead (share/share.h, HULL_SHARE_AHEAD). No descriptors, no clock:
+ * and those for which the server has sent the answer ahead (share/relay.h, HULL_SHARE_AHEAD). No descriptors, no clock:
  * fed with what passes, in the order of the stream. */
 #ifndef HULL_GUEST_SHARE_AHEAD_H
 #define HULL_GUEST_SHARE_AHEAD_H
@@ -30,7 +30,7 @@ void hull_ahead_free(struct hull_ahead *a);
 /* There is another server: nothing of what the last one sent holds. */
 void hull_ahead_reset(struct hull_ahead *a);
 /* A request of the kernel's, n >= its header. May change it before it is forwarded. One of the announcer's, marked
- * (share/share.h), is never answered here. */
+ * (share/relay.h), is never answered here. */
 void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_ahead_answer *out);
 /* A message of the server's, n >= its header. True when it was meant for here, and goes no further; what is in `store`
  * then goes to the kernel before anything else does. */

@@ -3,7 +3,7 @@
 #ifndef HULL_GUEST_SHARE_RECORD_H
 #define HULL_GUEST_SHARE_RECORD_H
 
-#include "share/share.h"
+#include "share/relay.h"
 
 #include <linux/fuse.h>
 #include <stddef.h>
