@@ -40,8 +40,9 @@ void hull_engine_probe_cached(const char *runtime_dir, struct hull_probe *out);
  * -ENOTSUP when it is too old (version is filled all the same), with advice. */
 int hull_engine_qemu_version(char *version, size_t cap, struct hull_error *err);
 
-/* Which program the engine is, without running it: its path, size and date, as one line owned by the caller. The state
- * of a machine is restored by the very program that saved it. NULL with err filled when there is none. */
+/* Which program the engine is, without running it: its path, size and date, and a hash of the devices that it is told
+ * to put together; one line owned by the caller. The state of a machine is restored by the very program that saved it,
+ * with the same devices. NULL with err filled when there is none. */
 char *hull_engine_identity(struct hull_error *err);
 
 struct hull_disk {
@@ -51,9 +52,6 @@ struct hull_disk {
 };
 
 enum { HULL_ENGINE_DISKS_MAX = 4 };
-
-/* Goes up whenever the machine that is put together changes in a way that the state of an older one no longer fits. */
-enum { HULL_ENGINE_STATE_VERSION = 1 };
 
 /* What a machine is restored from instead of being booted. Everything else of its configuration must be as it was for
  * the machine that was saved, and the engine the same program (hull_engine_identity). */
@@ -93,6 +91,10 @@ enum hull_engine_state {
 };
 
 struct hull_engine;
+
+/* What the engine would be started with to boot this machine, a line each; owned by the caller, NULL when out of memory.
+ * Without what differs between machines of one kind: name, paths and descriptors. */
+char *hull_engine_arguments(const struct hull_engine_config *config, bool kvm);
 
 struct hull_engine_events {
 	/* The state changed. On HULL_ENGINE_STOPPED the process has been reaped; from this call, and only from this

@@ -3,6 +3,7 @@
  * accel_args(). */
 #include "engine/qemu_internal.h"
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 
@@ -190,4 +191,21 @@ char **hull_qemu_args(const char *qemu, const struct hull_engine_config *config,
 	if (a.failed)
 		hull_argv_free(&a.v);
 	return a.v;
+}
+
+char *hull_engine_arguments(const struct hull_engine_config *config, bool kvm)
+{
+	struct hull_engine_config any = *config;
+	const struct hull_qemu_fds fds = {0};
+	any.name = any.kernel = any.initrd = "";
+	if (!any.cmdline)
+		any.cmdline = "";
+	_cleanup_(hull_argv_free) char **argv = hull_qemu_args("", &any, kvm, &fds);
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	if (!argv)
+		return NULL;
+	for (char **arg = argv; *arg; arg++)
+		if (hull_buf_addf(&text, "%s\n", *arg) < 0)
+			return NULL;
+	return strndup((const char *)hull_buf_bytes(&text), text.len);
 }

@@ -4,6 +4,7 @@
 #include "engine/qemu_internal.h"
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/text.h"
 
 #include <fcntl.h>
@@ -70,8 +71,21 @@ char *hull_engine_identity(struct hull_error *err)
 		hull_fail_errno(err, "%s", path);
 		return NULL;
 	}
-	char *id = hull_fmt("qemu %s %lld bytes of %lld.%09ld, state %d", path, (long long)st.st_size,
-			    (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, HULL_ENGINE_STATE_VERSION);
+	/* Of a machine that is restored: what it was booted with shows in its memory. Of both accelerators: a saved machine
+	 * says itself which one it is of. */
+	const struct hull_engine_restore restore = {.memory_fd = -1, .device_fd = -1};
+	const struct hull_engine_config any = {.restore = &restore, .disks = {{.readonly = true}}, .disk_count = 2};
+	uint64_t devices = HULL_HASH_START;
+	for (int kvm = 0; kvm < 2; kvm++) {
+		_cleanup_free_ char *args = hull_engine_arguments(&any, kvm);
+		if (!args) {
+			hull_fail(err, -ENOMEM, "out of memory");
+			return NULL;
+		}
+		devices = hull_hash_str(devices, args);
+	}
+	char *id = hull_fmt("qemu %s %lld bytes of %lld.%09ld, devices %016llx", path, (long long)st.st_size,
+			    (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (unsigned long long)devices);
 	if (!id)
 		hull_fail(err, -ENOMEM, "out of memory");
 	return id;

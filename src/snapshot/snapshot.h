@@ -134,6 +134,8 @@ struct hull_template_shape {
 	const char *initramfs; /* file name of it, which has hull-init's hash in it */
 	const char *identity;  /* of the engine */
 	const char *accel;
+	const char *machine; /* hull_machine_describe(): devices, kernel command line */
+	const char *warm_up; /* the scripts that run in it before it is saved */
 	unsigned cpus;
 	uint64_t memory, disk;
 	bool no_docker;

@@ -12,9 +12,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-/* KEY_VERSION goes up when what Hull puts into its templates changes, the kernel's command line for one. Those of 1
- * could hold a clone of the repository that the first sandbox of their kind was made for. */
-enum { PREFIX_MIN = 4, KEY_VERSION = 5 };
+enum { PREFIX_MIN = 4 };
 
 /* With hardware virtualization the guest has the host's CPU, and its state fits no other. */
 char *hull_snapshot_cpu(const char *accel)
@@ -41,10 +39,11 @@ int hull_template_key(const struct hull_template_shape *s, char *key, struct hul
 {
 	_cleanup_free_ char *cpu = hull_snapshot_cpu(s->accel);
 	_cleanup_free_ char *text = hull_fmt(
-		"hull template %d.%d\nimage %s\ninit %s\nengine %s\naccel %s\ncpu %s\ncpus %u\nmemory %llu\n"
-		"disk %llu\ndocker %d\n",
-		HULL_SNAPSHOT_FORMAT, KEY_VERSION, s->image, s->initramfs, s->identity, s->accel, cpu ? cpu : "",
-		s->cpus, (unsigned long long)s->memory, (unsigned long long)s->disk, !s->no_docker);
+		"hull template %d\nimage %s\ninit %s\nengine %s\naccel %s\ncpu %s\ncpus %u\nmemory %llu\n"
+		"disk %llu\ndocker %d\nmachine %zu\n%s\nwarm-up %zu\n%s\n",
+		HULL_SNAPSHOT_FORMAT, s->image, s->initramfs, s->identity, s->accel, cpu ? cpu : "", s->cpus,
+		(unsigned long long)s->memory, (unsigned long long)s->disk, !s->no_docker, strlen(s->machine),
+		s->machine, strlen(s->warm_up), s->warm_up);
 	char hex[65];
 	if (!cpu || !text)
 		return hull_fail(err, -ENOMEM, "out of memory");

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "engine/machine.h"
 #include "jail/jail.h"
 
 #include <setjmp.h>
@@ -408,6 +409,51 @@ static void test_command_line(void **state)
 	hull_argv_free(&argv);
 }
 
+static bool same_arguments(const struct hull_engine_config *a, const struct hull_engine_config *b, bool kvm)
+{
+	_cleanup_free_ char *x = hull_engine_arguments(a, kvm);
+	_cleanup_free_ char *y = hull_engine_arguments(b, kvm);
+	assert_non_null(x);
+	assert_non_null(y);
+	return strcmp(x, y) == 0;
+}
+
+/* What a template's key follows from: it changes with the kernel's command line, the devices and the accelerator, and
+ * with nothing that differs between sandboxes of one shape. */
+static void test_arguments_of_a_shape(void **state)
+{
+	(void)state;
+	struct hull_machine m = {.cpus = 2, .memory = (512 << 20) + 1, .base_fd = 3, .disk_fd = 4};
+	struct hull_engine_config config = {.name = "one", .kernel = "/one", .initrd = "/one"};
+	hull_machine_config(&m, &config);
+	assert_int_equal(config.memory, 512 << 20);
+	struct hull_engine_config other = config;
+	other.name = "two";
+	other.kernel = other.initrd = "/two";
+	other.disks[1].fd = 9;
+	assert_true(same_arguments(&config, &other, false));
+	_cleanup_free_ char *longer = hull_fmt("%s more", config.cmdline);
+	other.cmdline = longer;
+	assert_false(same_arguments(&config, &other, false));
+	assert_false(same_arguments(&config, &other, true));
+	other = config;
+	other.disk_count = 1;
+	assert_false(same_arguments(&config, &other, false));
+	other = config;
+	other.cpus++;
+	assert_false(same_arguments(&config, &other, false));
+
+	_cleanup_free_ char *tcg = hull_machine_describe(&m, false);
+	_cleanup_free_ char *kvm = hull_machine_describe(&m, true);
+	m.no_docker = true;
+	_cleanup_free_ char *without = hull_machine_describe(&m, false);
+	assert_non_null(strstr(tcg, config.cmdline));
+	assert_non_null(strstr(tcg, "virtio-balloon"));
+	assert_string_not_equal(tcg, kvm);
+	assert_string_not_equal(tcg, without);
+	assert_non_null(strstr(without, "hull.docker=0"));
+}
+
 /* Damaged, foreign and stale caches are measured anew, not believed. */
 static void test_probe_cache(void **state)
 {
@@ -441,7 +487,8 @@ int main(void)
 		cmocka_unit_test(test_kill_and_free),    cmocka_unit_test(test_life),
 		cmocka_unit_test(test_restore_and_keep), cmocka_unit_test(test_serial_flood),
 		cmocka_unit_test(test_parent_death),     cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_command_line),     cmocka_unit_test(test_probe_cache),
+		cmocka_unit_test(test_command_line),     cmocka_unit_test(test_arguments_of_a_shape),
+		cmocka_unit_test(test_probe_cache),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -559,13 +559,15 @@ static void test_build_locks(void **state)
 
 static void test_keys(void **state)
 {
-	struct hull_template_shape shapes[9];
-	char keys[9][HULL_KEY_HEX + 1];
-	for (size_t i = 0; i < 9; i++)
+	struct hull_template_shape shapes[11];
+	char keys[11][HULL_KEY_HEX + 1];
+	for (size_t i = 0; i < 11; i++)
 		shapes[i] = (struct hull_template_shape){.image = "i",
 							 .initramfs = "r",
 							 .identity = "q",
 							 .accel = "tcg",
+							 .machine = "m",
+							 .warm_up = "w",
 							 .cpus = 2,
 							 .memory = MIB,
 							 .disk = MIB};
@@ -577,7 +579,9 @@ static void test_keys(void **state)
 	shapes[6].memory = 2 * MIB;
 	shapes[7].disk = 2 * MIB;
 	shapes[8].no_docker = true;
-	for (size_t i = 0; i < 9; i++) {
+	shapes[9].machine = "n";
+	shapes[10].warm_up = "x";
+	for (size_t i = 0; i < 11; i++) {
 		assert_int_equal(hull_template_key(&shapes[i], keys[i], NULL), 0);
 		assert_true(hull_template_is_key(keys[i]));
 		_cleanup_free_ char *rel = hull_fmt("templates/%s", keys[i]);

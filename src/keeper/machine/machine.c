@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "engine/engine.h"
+#include "engine/machine.h"
 #include "image/image.h"
 
 #include <fcntl.h>
@@ -182,19 +182,6 @@ int machine_wire_fd(const struct keeper *k)
 
 /* --- starting --- */
 
-/* What the kernel is told, besides what the engine adds. The words from cryptomgr on leave out what a machine without
- * devices to discover does not need: together they take 10 to 20 percent off the time to boot, emulated. Expedited
- * grace periods also make containers start and stop sooner; without watchdogs and pressure stall information (averaged
- * for each cgroup every two seconds) an idle guest wakes less, and a switch of processes costs less. Of the security
- * modules those stay that programs use by themselves: nothing in the image sets up the others, whose hooks are called
- * all the same. */
-static char *kernel_cmdline(const struct keeper *k)
-{
-	return hull_fmt("quiet loglevel=4 audit=0 random.trust_cpu=on cryptomgr.notests rcupdate.rcu_expedited=1 "
-			"pci=lastbus=0 nowatchdog no_timer_check psi=0 lsm=landlock,yama,bpf%s",
-			k->sb.no_docker ? " hull.docker=0" : "");
-}
-
 static int kind_of(const char *engine)
 {
 	return strcmp(engine, "kvm") == 0    ? HULL_ENGINE_KVM
@@ -239,12 +226,11 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	_cleanup_free_ char *init = NULL;
 	_cleanup_free_ char *initrd = NULL;
 	_cleanup_free_ char *jail = hull_fmt("%s/jail", k->runtime.dir);
-	_cleanup_free_ char *cmdline = kernel_cmdline(k);
 	_cleanup_free_ char *disk_path = hull_sandbox_path(&k->paths, k->sb.name, "disk.img");
 
 	k->machine_ops = &OPS;
 	k->machine = calloc(1, sizeof(*k->machine));
-	if (!k->machine || !jail || !cmdline || !disk_path)
+	if (!k->machine || !jail || !disk_path)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	struct machine *m = k->machine;
 	m->k = k;
@@ -308,13 +294,8 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 		.kind = kind_of(k->sb.engine),
 		.probe = &probe,
 		.name = k->sb.name,
-		.cpus = k->sb.cpus,
-		.memory = k->sb.memory & ~((2ull << 20) - 1),
 		.kernel = kernel,
 		.initrd = initrd,
-		.cmdline = cmdline,
-		.disks = {{.fd = base, .readonly = true, .serial = "base"}, {.fd = disk, .serial = "disk"}},
-		.disk_count = 2,
 		.serial_log_fd = serial,
 		.stderr_log_fd = complaints,
 		.jail_dir = jail,
@@ -322,6 +303,12 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 		.drop_uid = drop,
 		.drop_gid = drop,
 	};
+	const struct hull_machine shape = {.cpus = k->sb.cpus,
+					   .memory = k->sb.memory,
+					   .no_docker = k->sb.no_docker,
+					   .base_fd = base,
+					   .disk_fd = disk};
+	hull_machine_config(&shape, &config);
 	if (!restoring)
 		stage("starting the machine");
 	r = hull_engine_start(&config, &events, m, &m->engine, err);

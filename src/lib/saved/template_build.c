@@ -18,7 +18,7 @@
 #include "lib/sandbox/life.h"
 #include "lib/saved/seed.h"
 #include "lib/command/session.h"
-#include "engine/engine.h"
+#include "engine/machine.h"
 #include "image/image.h"
 #include "keeper/api.h"
 
@@ -202,10 +202,17 @@ static int key_of(struct cli *cli, const struct hull_sandbox *s, const struct hu
 	if (r < 0)
 		return r;
 	hull_engine_probe_cached(cli->paths.runtime, &probe);
+	const struct hull_machine m = {.cpus = s->cpus, .memory = s->memory, .no_docker = s->no_docker};
+	_cleanup_free_ char *machine = hull_machine_describe(&m, probe.kvm_usable);
+	_cleanup_free_ char *warm_up = hull_fmt("%s\n%s\n%s\n%s", tidy, warm_docker, warm_identity, warm_shell);
+	if (!machine || !warm_up)
+		return hull_fail(err, -ENOMEM, "out of memory");
 	struct hull_template_shape shape = {.image = image->digest,
 					    .initramfs = initramfs,
 					    .identity = identity,
 					    .accel = probe.kvm_usable ? "kvm" : "tcg",
+					    .machine = machine,
+					    .warm_up = warm_up,
 					    .cpus = s->cpus,
 					    .memory = s->memory,
 					    .disk = s->disk,
