@@ -62,7 +62,7 @@ void grow_resized(struct keeper *k, const char *error)
 		done(k, ENOMEM, "out of memory");
 	else {
 		k->grow_asked = true;
-		stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
+		loop_stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
 	}
 }
 

@@ -2,7 +2,7 @@
  *
  * STARTING until the guest is configured, RUNNING until it is told (or says) that it goes down, STOPPING until the
  * engine has exited, ENDED while the clients take their last answers. Whatever happens in an event only records what
- * is to be done; `prepare`, run when the loop is about to sleep, does what must not happen inside an event of a wire.
+ * is to be done; on_idle(), run when the loop is about to sleep, does what must not happen inside an event of a wire.
  *
  * The order of the end: sockets first (nobody new comes), then the wire (every stream ends with the reason), the
  * engine, state, runtime directory, lock. Then those who asked for the end are answered; their connection is closed
@@ -29,10 +29,9 @@ uint64_t keeper_ms(const struct keeper *k)
 	return uv_hrtime() / 1000000 - k->started_ms;
 }
 
-static void on_prepare(uv_prepare_t *prepare)
+static void on_idle(struct loop *loop)
 {
-	struct keeper *k = prepare->data;
-	links_flush(k);
+	struct keeper *k = loop->owner;
 	if (k->save_due) {
 		k->save_due = false;
 		keeper_save_later(k, NULL);
@@ -40,12 +39,12 @@ static void on_prepare(uv_prepare_t *prepare)
 	if (k->ended && k->phase != PHASE_ENDED)
 		finish(k);
 	if (k->phase == PHASE_ENDED && clients_drained(k))
-		uv_stop(&k->loop);
+		uv_stop(&k->loop.uv);
 }
 
 static void deadline(struct keeper *k, uv_timer_cb cb, uint64_t ms)
 {
-	uv_update_time(&k->loop);
+	uv_update_time(&k->loop.uv);
 	uv_timer_start(&k->timer, cb, ms, 0);
 }
 
@@ -64,32 +63,34 @@ static void on_sigterm(uv_signal_t *handle, int signum)
 
 int keeper_init(struct keeper *k, struct hull_error *err)
 {
-	struct node *heads[] = {&k->links_dirty, &k->clients,      &k->relays, &k->pending,
-				&k->waiters,     &k->docker_conns, &k->jobs,   &k->mounts};
+	struct list_node *heads[] = {&k->clients,      &k->relays, &k->pending, &k->waiters,
+				     &k->docker_conns, &k->jobs,   &k->mounts};
 	for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++)
 		list_init(heads[i]);
 	k->lock_fd = k->runtime_fd = k->clock.fd = k->runtime.fd = -1;
 	k->control.fd = k->docker.fd = -1;
 	k->keeper_log.fd = k->docker_log.fd = k->guest_log.fd = -1;
 	k->started_ms = uv_hrtime() / 1000000;
-	int r = uv_loop_init(&k->loop);
+	k->loop.owner = k;
+	k->loop.idle = on_idle;
+	k->loop.scratch = k->scratch;
+	k->loop.scratch_size = sizeof(k->scratch);
+	int r = loop_init(&k->loop, err);
 	if (r < 0)
-		return hull_fail(err, r, "cannot set up the event loop: %s", uv_strerror(r));
+		return r;
 	r = uv_mutex_init(&k->record.lock);
 	if (r < 0)
 		return hull_fail(err, r, "cannot set up the event loop: %s", uv_strerror(r));
-	uv_prepare_init(&k->loop, &k->prepare);
-	uv_timer_init(&k->loop, &k->timer);
-	uv_timer_init(&k->loop, &k->stats_timer);
+	uv_timer_init(&k->loop.uv, &k->timer);
+	uv_timer_init(&k->loop.uv, &k->stats_timer);
 	k->nodes_fd = -1;
-	uv_timer_init(&k->loop, &k->sync_timer);
+	uv_timer_init(&k->loop.uv, &k->sync_timer);
 	k->place_fd = -1;
 	list_init(&k->sync_now);
 	list_init(&k->sync_next);
 	k->sync_timer.data = k;
-	uv_signal_init(&k->loop, &k->sigterm);
-	k->prepare.data = k->timer.data = k->stats_timer.data = k->sigterm.data = k;
-	uv_prepare_start(&k->prepare, on_prepare);
+	uv_signal_init(&k->loop.uv, &k->sigterm);
+	k->timer.data = k->stats_timer.data = k->sigterm.data = k;
 	uv_signal_start(&k->sigterm, on_sigterm, SIGTERM);
 	deadline(k, on_boot_timeout, BOOT_TIMEOUT_MS);
 	clock_open(k);
@@ -301,6 +302,7 @@ static void finish(struct keeper *k)
 {
 	going_down(k, k->end_reason[0] ? k->end_reason : "the sandbox has stopped");
 	k->phase = PHASE_ENDED;
+	k->loop.corked = false;
 	listener_close(&k->control);
 	clock_close(k);
 	docker_close(k);
@@ -345,5 +347,5 @@ static void finish(struct keeper *k)
 
 void keeper_run(struct keeper *k)
 {
-	uv_run(&k->loop, UV_RUN_DEFAULT);
+	uv_run(&k->loop.uv, UV_RUN_DEFAULT);
 }

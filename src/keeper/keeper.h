@@ -4,17 +4,14 @@
  *
  *   control.sock ── client.c ─┬─ service.c  the KEEPER service, answered here
  *                             └─ relay.c ───┐  EXEC, DIAL, TAR_*: stream by stream, credit and all
- *   docker.sock ── docker_socket.c ─ DIAL ──┼── guest.c ── link.c ── the engine's wire
+ *   docker.sock ── docker_socket.c ─ DIAL ──┼── guest.c ── the engine's wire
  *   jobs.c, dockerlog.c ───────────── EXEC ─┘
  *   guest.c ── pair.c ── gateway.c ── hull-egress  CONNECT, RESOLVE, DATAGRAM; and DIAL the other way
  *   hull-share ── share.c ─ SHARE, for each path ── guest.c
  *   machine.c   the engine and the image;   logs.c   capped files;   keeper.c   the life of the sandbox
  *   record.c    sandbox.json, written by a thread beside the loop
  *
- * A `link` is a wire on a socket in the loop. A `stream` is one end of a stream on some wire; whoever opened or took
- * it embeds one, and link.c calls its ops. Events on one wire may act on any other wire at once (hull_wire_* queue
- * only); sockets are written in one place, when the loop is about to sleep. Closing a link happens only from the top
- * of the loop, never from inside an event of the same wire.
+ * Wires, their streams, and child processes in the loop: loop/loop.h.
  *
  * Memory: every stream holds at most its window on the way to a reader that stalls; STREAMS_MAX bounds the streams,
  * CLIENTS_MAX the clients, PENDING_* what waits for the guest to come up. */
@@ -25,6 +22,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "jail/jail.h"
+#include "loop/loop.h"
 #include "store/store.h"
 #include "wire/wire.h"
 
@@ -60,99 +58,12 @@ enum {
 	MOUNTS_MAX = 32, /* paths of a sandbox */
 };
 
-#define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
-
-/* A doubly linked list through members of type `struct node`; the head points to itself when empty. */
-struct node {
-	struct node *prev, *next;
-};
-static inline void list_init(struct node *n)
-{
-	n->prev = n->next = n;
-}
-static inline void list_add(struct node *head, struct node *n)
-{
-	n->prev = head->prev;
-	n->next = head;
-	head->prev->next = n;
-	head->prev = n;
-}
-static inline void list_del(struct node *n)
-{
-	n->prev->next = n->next;
-	n->next->prev = n->prev;
-	list_init(n);
-}
-/* Safe when the body removes `n` itself, and only then. */
-#define list_each(n, head) for (struct node *n = (head)->next, *n##_ = n->next; n != (head); n = n##_, n##_ = n->next)
-
-/* --- link.c: a wire on a socket --- */
-
-struct stream;
-struct stream_ops {
-	void (*accepted)(struct stream *s, const uint8_t *args, size_t len);
-	void (*data)(struct stream *s, unsigned channel, const uint8_t *p, size_t n);
-	void (*message)(struct stream *s, const uint8_t *p, size_t n);
-	void (*writable)(struct stream *s);
-	void (*credit)(struct stream *s, uint32_t bytes);
-	void (*eof)(struct stream *s);
-	/* The stream is gone (s->id is 0 already); s may be freed. code: 0, or -errno as wire.h says. */
-	void (*closed)(struct stream *s, int code, const char *message);
-};
-struct stream {
-	const struct stream_ops *ops;
-	struct hull_wire *wire;
-	uint32_t id; /* 0 = not open */
-};
-
-struct link {
-	struct keeper *k;
-	uv_poll_t poll;
-	int fd; /* -1 when closed */
-	bool owns_fd;
-	bool dirty;
-	int watching; /* UV_READABLE | UV_WRITABLE */
-	bool resync;  /* set before link_open(): the peer was restored, perhaps amid a frame */
-	bool held;    /* nothing but the next may_send bytes goes out */
-	size_t may_send;
-	struct hull_wire *wire;
-	struct node in_dirty;
-	/* Called from the top of the loop: the peer closed (code 0), or the wire or the socket failed. Closes the link.
-	 */
-	void (*gone)(struct link *l, int code, const char *why);
-	void (*opened)(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len);
-	void (*hello)(struct link *l, uint64_t epoch);
-	void (*active)(struct keeper *k); /* something was received; may be NULL */
-	void (*freed)(struct link *l);    /* the loop has let go of it: free the memory */
-};
-/* Takes the fd when owns_fd. The callbacks are set by the caller before. */
-int link_open(struct keeper *k, struct link *l, int fd, bool owns_fd, enum hull_wire_side side, uint32_t max_inbound,
-	      struct hull_error *err);
-/* Every stream gets its `closed`, then `freed` is called from the loop. Twice is fine. */
-void link_close(struct link *l);
-/* Write what the socket takes now; from the top of the loop only. True when nothing is left. */
-bool link_flush(struct link *l);
-/* Send what is queued now and then nothing more, until it is let go. */
-void link_hold(struct link *l);
-void link_release(struct link *l);
-/* Of every link with output. Called when the loop is about to sleep. */
-void links_flush(struct keeper *k);
-
-/* Open a stream of ours, or take one the peer opened. */
-int stream_open(struct stream *s, struct link *l, uint8_t service, const struct hull_buf *args);
-void stream_take(struct stream *s, struct link *l, uint32_t id);
-/* The wire's calls, harmless on a stream that is not open. */
-void stream_grant(struct stream *s, size_t n);
-void stream_eof(struct stream *s);
-void stream_message(struct stream *s, const void *p, size_t n);
-void stream_reset(struct stream *s, int code, const char *message);
-
 /* --- guest.c: the wire to the guest --- */
 
 struct guest {
-	struct link link;
+	struct loop_link link;
 	bool open;
-	struct stream control;
+	struct loop_stream control;
 	bool answered;                     /* it is up */
 	bool configured;                   /* and its workspace is there: it takes commands */
 	bool freezing;                     /* guest_freeze() waits for its answer */
@@ -216,6 +127,7 @@ void clock_close(struct keeper *k);
 void clock_tell(struct keeper *k);
 /* The guest is at work: tell it the time unless that was done lately. */
 void clock_active(struct keeper *k);
+void clock_link_active(struct loop_link *guest); /* the same */
 /* The guest answered CLOCK. */
 void clock_answered(struct keeper *k, struct hull_cur *cur);
 
@@ -257,7 +169,7 @@ int machine_wire_fd(const struct keeper *k);
 /* --- relay.c --- */
 
 /* A client opened a service of the guest's. */
-void relay_open(struct keeper *k, struct link *client, uint32_t stream, uint8_t service, const uint8_t *args,
+void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uint8_t service, const uint8_t *args,
 		size_t len);
 /* The guest is configured: open what waits. */
 void relay_start_pending(struct keeper *k);
@@ -300,7 +212,8 @@ void clients_close(struct keeper *k);
 /* --- service.c: the KEEPER service --- */
 
 /* spare: it may do no more than look at the sandbox and stop it. */
-void service_open(struct keeper *k, struct link *client, uint32_t stream, const uint8_t *args, size_t len, bool spare);
+void service_open(struct keeper *k, struct loop_link *client, uint32_t stream, const uint8_t *args, size_t len,
+		  bool spare);
 /* Something that a request may wait for has changed. */
 void service_changed(struct keeper *k);
 /* The guest told its figures, or did not in time. */
@@ -329,7 +242,7 @@ void docker_close(struct keeper *k);
 /* --- pair.c: streams between the guest and the gateway --- */
 
 /* Pass a stream that `from` opened on to `to`. */
-void pair_open(struct keeper *k, struct link *from, uint32_t stream, struct link *to, uint8_t service,
+void pair_open(struct keeper *k, struct loop_link *from, uint32_t stream, struct loop_link *to, uint8_t service,
 	       const uint8_t *args, size_t len);
 
 /* --- gateway.c: hull-egress, the policy's files and published ports --- */
@@ -341,7 +254,7 @@ void gateway_close(struct keeper *k);
 /* The runtime directory is another one, or has lost some of its files. */
 void gateway_runtime_changed(struct keeper *k);
 /* The guest opened one of the network's streams. */
-void gateway_guest_open(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len);
+void gateway_guest_open(struct loop_link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len);
 /* Publish as [[IP:]HOST:]PORT[/proto]: its number; service_port() is called when it is known how it went, and then
  * gateway_published() is to be called to keep it, or forget it. */
 json_int_t gateway_publish(struct keeper *k, const char *spec, struct hull_error *err);
@@ -377,7 +290,7 @@ int shares_start(struct keeper *k, struct hull_error *err);
 void shares_configured(struct keeper *k);
 void shares_close(struct keeper *k);
 /* The guest opened a SHARE stream; answered MOUNTED, or UNMOUNTED. */
-void share_opened(struct keeper *k, struct link *l, uint32_t stream, const uint8_t *args, size_t len);
+void share_opened(struct keeper *k, struct loop_link *l, uint32_t stream, const uint8_t *args, size_t len);
 void shares_answered(struct keeper *k, bool mounted, struct hull_cur *cur);
 /* On a running sandbox. 0 = under way, service_mounted() tells how it went. */
 int share_mount(struct keeper *k, const char *path, enum share_mode mode, struct hull_error *err);
@@ -387,7 +300,7 @@ json_t *shares_list(struct keeper *k);
 /* --- share_sync.c: the host's changes before what enters the sandbox --- */
 
 struct sync_wait {
-	struct node in_list;
+	struct list_node in_list;
 	void (*passed)(struct sync_wait *w); /* NULL = it never waited */
 };
 /* True: there is nothing to wait for. Else passed() is called, once, when what was changed on the host before this is
@@ -455,13 +368,13 @@ int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **stat
 /* --- attach.c: clients that follow a job and feed it --- */
 
 struct audience {
-	struct node list;
-	struct stream *job;
+	struct list_node list;
+	struct loop_stream *job;
 	bool input;  /* its stdin takes what they send */
 	size_t owed; /* passed on to them and not granted to the job yet */
 };
-void audience_init(struct audience *a, struct stream *job, bool input);
-void audience_add(struct audience *a, struct link *client, uint32_t stream);
+void audience_init(struct audience *a, struct loop_stream *job, bool input);
+void audience_add(struct audience *a, struct loop_link *client, uint32_t stream);
 /* The job wrote this: it is granted once everybody has taken it. */
 void audience_data(struct audience *a, unsigned channel, const uint8_t *p, size_t n);
 void audience_writable(struct audience *a); /* the job's stdin takes more */
@@ -469,7 +382,7 @@ void audience_message(struct audience *a, const uint8_t *p, size_t n);
 /* The job has ended (code 0), or was cut off. */
 void audience_close(struct audience *a, int code, const char *message);
 /* A client opened ATTACH (jobs.c). */
-void job_attach(struct keeper *k, struct link *client, uint32_t stream, const uint8_t *args, size_t len);
+void job_attach(struct keeper *k, struct loop_link *client, uint32_t stream, const uint8_t *args, size_t len);
 enum { JOB_ID = 8 };
 void job_id(char out[JOB_ID + 1]); /* a new one: hexadecimal digits */
 /* The guest has a session of before its machine was paused or copied: it is a job from now on. */
@@ -516,17 +429,22 @@ __attribute__((format(printf, 2, 3))) void keeper_log_guest(struct keeper *k, co
 
 /* --- keeper.c: the life of the sandbox --- */
 
+/* Whose link, or loop, it is. */
+static inline struct keeper *keeper_of_link(const struct loop_link *l)
+{
+	return l->owner;
+}
+
 enum phase { PHASE_STARTING, PHASE_RUNNING, PHASE_STOPPING, PHASE_ENDED };
 
 struct keeper {
-	uv_loop_t loop;
-	uv_prepare_t prepare; /* about to sleep: flush, and act on what an event asked for */
-	uv_timer_t timer;     /* one deadline at a time: boot, stop, drain */
+	struct loop loop;
+	uv_timer_t timer; /* one deadline at a time: boot, stop, drain */
 	uv_timer_t stats_timer, sync_timer;
 	uv_poll_t place_poll;
-	int place_fd;                    /* inotify; -1 = nothing is watched */
-	struct node sync_now, sync_next; /* waiting for the round that is under way, and for the next one */
-	unsigned sync_asked;             /* servers that have not answered; 0 = there is no round */
+	int place_fd;                         /* inotify; -1 = nothing is watched */
+	struct list_node sync_now, sync_next; /* waiting for the round that is under way, and for the next one */
+	unsigned sync_asked;                  /* servers that have not answered; 0 = there is no round */
 	uv_signal_t sigterm;
 
 	struct hull_paths paths;
@@ -541,7 +459,6 @@ struct keeper {
 	bool stop_asked;       /* the guest was told to shut down */
 	bool killed;           /* we pulled the plug because somebody asked for the end */
 	bool save_due;         /* write that it runs, when there is nothing better to do */
-	bool guest_lost;       /* its wire is gone; clients hear of it when the machine is off and the lock is free */
 	bool ended;            /* the machine is off; the next prepare does the rest */
 	int end_code;          /* 0 = clean */
 	char end_reason[1024]; /* why it did not end cleanly; what clients are told */
@@ -575,7 +492,7 @@ struct keeper {
 	/* share_child_spawn(), or a test's; NULL = nothing is mounted. */
 	int (*share_spawn)(struct keeper *k, const struct share_spec *spec, int *fd, int *control,
 			   struct hull_jailed *child, struct hull_error *err);
-	struct node links_dirty, clients, relays, pending, waiters, docker_conns, jobs, mounts;
+	struct list_node clients, relays, pending, waiters, docker_conns, jobs, mounts;
 	size_t mount_count;
 	int nodes_fd;         /* what was kept beside the memory that is restored; -1 = nothing */
 	unsigned nodes_asked; /* servers that have not answered */
@@ -589,7 +506,7 @@ struct keeper {
 	struct logfile keeper_log, docker_log;
 	struct logfile guest_log; /* what keeper.log has no room for of the guest's lines; logs.c */
 	size_t guest_said;        /* bytes of them in keeper.log */
-	struct stream docker_tail;
+	struct loop_stream docker_tail;
 	uint8_t scratch[SCRATCH];
 };
 

@@ -243,7 +243,7 @@ static void on_lease(uv_poll_t *poll, int status, int events)
 static bool watch_lease(struct keeper *k)
 {
 	static uv_poll_t lease;
-	if (status_fd < 0 || !getenv(HULL_KEEPER_LEASE) || uv_poll_init(&k->loop, &lease, status_fd) < 0)
+	if (status_fd < 0 || !getenv(HULL_KEEPER_LEASE) || uv_poll_init(&k->loop.uv, &lease, status_fd) < 0)
 		return false;
 	lease.data = k;
 	return uv_poll_start(&lease, UV_DISCONNECT, on_lease) == 0;

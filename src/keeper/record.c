@@ -107,7 +107,7 @@ static void fly(struct keeper *k)
 	r->number = r->asked;
 	r->busy = true;
 	/* It fails only without a callback. */
-	uv_queue_work(&k->loop, &r->work, work, done);
+	uv_queue_work(&k->loop.uv, &r->work, work, done);
 }
 
 void keeper_save_later(struct keeper *k, const char *mount)

@@ -130,11 +130,11 @@ void runtime_watch(struct keeper *k)
 {
 	struct runtime *r = &k->runtime;
 	r->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (r->fd < 0 || uv_poll_init(&k->loop, &r->poll, r->fd) < 0) {
+	if (r->fd < 0 || uv_poll_init(&k->loop.uv, &r->poll, r->fd) < 0) {
 		hull_log("cannot watch %s", r->dir);
 		return;
 	}
-	uv_timer_init(&k->loop, &r->timer);
+	uv_timer_init(&k->loop.uv, &r->timer);
 	r->poll.data = r->timer.data = k;
 	r->watching = true;
 	add_watch(k);

@@ -96,7 +96,7 @@ void place_watch(struct keeper *k, const char *path)
 	_cleanup_free_ char *dir = strdup(path);
 	if (k->place_fd < 0) {
 		k->place_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-		if (k->place_fd < 0 || uv_poll_init(&k->loop, &k->place_poll, k->place_fd) < 0) {
+		if (k->place_fd < 0 || uv_poll_init(&k->loop.uv, &k->place_poll, k->place_fd) < 0) {
 			hull_log("cannot see whether %s is replaced on the host: %s", path, strerror(errno));
 			if (k->place_fd >= 0)
 				close(hull_steal_fd(&k->place_fd));

@@ -388,7 +388,7 @@ __attribute__((unused)) static void step(struct world *w)
 	if (w->killed && !w->k->ended)
 		keeper_machine_ended(w->k, -EIO, "the engine was killed");
 	if (!w->over)
-		w->over = uv_run(&w->k->loop, UV_RUN_NOWAIT) == 0 || w->k->phase == PHASE_ENDED;
+		w->over = uv_run(&w->k->loop.uv, UV_RUN_NOWAIT) == 0 || w->k->phase == PHASE_ENDED;
 	peer_step(&w->guest);
 	for (size_t i = 0; i < PEERS; i++)
 		peer_step(&w->clients[i]);
@@ -503,9 +503,9 @@ static int teardown(void **state)
 	guest_close(k);
 	clock_close(k);
 	runtime_close(k, false);
-	uv_walk(&k->loop, close_handle, NULL);
-	uv_run(&k->loop, UV_RUN_DEFAULT);
-	assert_int_equal(uv_loop_close(&k->loop), 0);
+	uv_walk(&k->loop.uv, close_handle, NULL);
+	uv_run(&k->loop.uv, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&k->loop.uv), 0);
 	record_free(k);
 	/* Whatever happened, nothing is left on any list. */
 	assert_int_equal(k->stream_count, 0);

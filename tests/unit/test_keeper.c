@@ -295,7 +295,7 @@ static void test_engine_dies_unread(void **state)
 {
 	struct world *w = *state;
 	w->k->report = on_report;
-	uv_run(&w->k->loop, UV_RUN_NOWAIT); /* HELLO is on its way */
+	uv_run(&w->k->loop.uv, UV_RUN_NOWAIT); /* HELLO is on its way */
 	int waiting = 0;
 	assert_true(recv(w->guest.fd, &waiting, sizeof(waiting), MSG_PEEK) > 0);
 	peer_close(&w->guest);
@@ -342,7 +342,7 @@ static void test_guest_powers_off_by_itself(void **state)
 	until(w, w->k->phase == PHASE_STOPPING);
 	/* The wire closes first; the engine is not killed for it. */
 	shutdown(w->guest.fd, SHUT_RDWR);
-	until(w, w->k->guest_lost);
+	until(w, w->k->loop.corked);
 	settle(w);
 	assert_false(w->killed);
 	keeper_machine_ended(w->k, 0, "");

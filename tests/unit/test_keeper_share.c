@@ -91,12 +91,12 @@ static void end(struct keeper *k)
 	asked = -1;
 	/* The servers were killed: the loop reaps them. */
 	while (waitpid(-1, NULL, WNOHANG) >= 0)
-		uv_run(&k->loop, UV_RUN_NOWAIT);
+		uv_run(&k->loop.uv, UV_RUN_NOWAIT);
 	hull_strv_free(k->sb.paths);
 	free(k->sb.state);
-	uv_walk(&k->loop, close_handle, NULL);
-	uv_run(&k->loop, UV_RUN_DEFAULT);
-	assert_int_equal(uv_loop_close(&k->loop), 0);
+	uv_walk(&k->loop.uv, close_handle, NULL);
+	uv_run(&k->loop.uv, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&k->loop.uv), 0);
 	record_free(k);
 	free(k);
 }
@@ -145,7 +145,7 @@ static void answer(struct keeper *k, uint32_t code)
 	const uint8_t raw[4] = {(uint8_t)code};
 	assert_int_equal(write(asked, raw, sizeof(raw)), sizeof(raw));
 	for (int i = 0; i < 3; i++)
-		uv_run(&k->loop, UV_RUN_NOWAIT);
+		uv_run(&k->loop.uv, UV_RUN_NOWAIT);
 }
 
 static void answer_mounted(struct keeper *k, const char *path)
@@ -220,7 +220,7 @@ static void say_synced(struct keeper *k)
 {
 	assert_int_equal(write(asked, "", 1), 1);
 	for (int i = 0; i < 3; i++)
-		uv_run(&k->loop, UV_RUN_NOWAIT);
+		uv_run(&k->loop.uv, UV_RUN_NOWAIT);
 }
 
 /* Who enters waits for a round that began after it came; one that is late holds nobody up twice. */
@@ -256,7 +256,7 @@ static void test_sync(void **state)
 	/* As if its time were over. */
 	uv_timer_start(&k->sync_timer, k->sync_timer.timer_cb, 0, 0);
 	while (!a.in)
-		uv_run(&k->loop, UV_RUN_NOWAIT);
+		uv_run(&k->loop.uv, UV_RUN_NOWAIT);
 	assert_true(b.in);
 	assert_true(share_sync(k, &d.wait, enter)); /* not waited for again */
 	assert_int_equal(read(asked, (char[1]){0}, 1), -1);
@@ -285,7 +285,7 @@ static void say_kept(struct keeper *k, uint8_t code)
 	const uint8_t answer[2] = {code, 0};
 	assert_int_equal(write(asked, answer, 2), 2);
 	while (first_server(k)->keeping)
-		uv_run(&k->loop, UV_RUN_NOWAIT);
+		uv_run(&k->loop.uv, UV_RUN_NOWAIT);
 }
 
 static bool asked_to_keep(void)

@@ -16,8 +16,8 @@
 #include <sys/un.h>
 
 struct client {
-	struct link link;
-	struct node in_list;
+	struct loop_link link;
+	struct list_node in_list;
 	bool spare; /* came when there were CLIENTS_MAX */
 };
 
@@ -66,7 +66,7 @@ int listener_open(struct keeper *k, struct listener *l, const char *file, struct
 	/* It has its name when it can be connected to, so that those who wait for the one have waited for the other. */
 	if (r < 0 || listen(fd, 128) < 0 || renameat(k->runtime_fd, made, k->runtime_fd, file) < 0)
 		return hull_fail_errno(err, "cannot listen on %s/%s", k->runtime.dir, file);
-	r = uv_poll_init(&k->loop, &l->poll, fd);
+	r = uv_poll_init(&k->loop.uv, &l->poll, fd);
 	if (r < 0)
 		return hull_fail(err, r, "cannot watch the socket %s: %s", file, uv_strerror(r));
 	l->poll.data = l;
@@ -119,7 +119,7 @@ void listener_again(struct listener *l)
 
 /* --- clients --- */
 
-static void client_freed(struct link *l)
+static void client_freed(struct loop_link *l)
 {
 	free(container_of(l, struct client, link));
 }
@@ -127,29 +127,30 @@ static void client_freed(struct link *l)
 static void client_close(struct client *c)
 {
 	list_del(&c->in_list);
-	c->link.k->client_count--;
-	c->link.k->spare_count -= c->spare;
-	link_close(&c->link);
+	keeper_of_link(&c->link)->client_count--;
+	keeper_of_link(&c->link)->spare_count -= c->spare;
+	loop_link_close(&c->link);
 }
 
-static void client_gone(struct link *l, int code, const char *why)
+static void client_gone(struct loop_link *l, int code, const char *why)
 {
 	if (code == -EPROTO)
 		hull_log("a client broke the wire protocol: %s", why);
 	client_close(container_of(l, struct client, link));
 }
 
-static void client_opened(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
+static void client_opened(struct loop_link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
 {
+	struct keeper *k = l->owner;
 	bool spare = container_of(l, struct client, link)->spare;
 	char text[160];
 	if (service == HULL_SVC_KEEPER) {
-		service_open(l->k, l, stream, args, len, spare);
+		service_open(k, l, stream, args, len, spare);
 		return;
 	}
 	if (spare) {
 		snprintf(text, sizeof(text), "%d clients are connected to %s already: end some of them, or stop it",
-			 CLIENTS_MAX, l->k->sb.name);
+			 CLIENTS_MAX, k->sb.name);
 		hull_wire_refuse(l->wire, stream, EAGAIN, text);
 		return;
 	}
@@ -158,10 +159,10 @@ static void client_opened(struct link *l, uint32_t stream, uint8_t service, cons
 	case HULL_SVC_DIAL:
 	case HULL_SVC_TAR_IN:
 	case HULL_SVC_TAR_OUT:
-		relay_open(l->k, l, stream, service, args, len);
+		relay_open(k, l, stream, service, args, len);
 		return;
 	case HULL_SVC_ATTACH:
-		job_attach(l->k, l, stream, args, len);
+		job_attach(k, l, stream, args, len);
 		return;
 	default:
 		hull_wire_refuse(l->wire, stream, ENOSYS, "no such service");
@@ -194,11 +195,13 @@ void client_accepted(struct keeper *k, int fd)
 		close(fd);
 		return;
 	}
+	static const struct hull_wire_config config = {.side = HULL_WIRE_GUEST, .max_inbound = CLIENT_STREAMS_MAX};
+	c->link.owner = k;
 	c->link.gone = client_gone;
 	c->link.opened = client_opened;
 	c->link.freed = client_freed;
 	struct hull_error err;
-	if (link_open(k, &c->link, fd, true, HULL_WIRE_GUEST, CLIENT_STREAMS_MAX, &err) < 0) {
+	if (loop_link_open(&k->loop, &c->link, fd, true, &config, &err) < 0) {
 		hull_log("%s", err.msg);
 		close(fd);
 		free(c);
@@ -213,7 +216,7 @@ void client_accepted(struct keeper *k, int fd)
 bool clients_drained(struct keeper *k)
 {
 	bool all = true;
-	list_each(n, &k->clients) all = link_flush(&container_of(n, struct client, in_list)->link) && all;
+	list_each(n, &k->clients) all = loop_link_flush(&container_of(n, struct client, in_list)->link) && all;
 	return all;
 }
 

@@ -18,11 +18,11 @@
 
 struct conn {
 	struct keeper *k;
-	struct node in_list;
+	struct list_node in_list;
 	uv_poll_t poll;
 	int fd; /* -1 = closing */
 	int watching;
-	struct stream stream;
+	struct loop_stream stream;
 	struct sync_wait sync;
 	bool waits; /* for that */
 	bool dialled;
@@ -54,7 +54,7 @@ static void conn_close(struct conn *c)
 		c->k->stream_count--;
 	int fd = c->fd;
 	c->fd = -1;
-	stream_reset(&c->stream, ECONNRESET, "the client went away");
+	loop_stream_reset(&c->stream, ECONNRESET, "the client went away");
 	uv_close((uv_handle_t *)&c->poll, on_closed);
 	close(fd);
 }
@@ -91,7 +91,7 @@ static void push(struct conn *c)
 		hull_buf_drain(&c->out, (size_t)n);
 		done += (size_t)n;
 	}
-	stream_grant(&c->stream, done);
+	loop_stream_grant(&c->stream, done);
 	if (c->out.len == 0 && c->guest_eof && !c->shut) {
 		c->shut = true;
 		shutdown(c->fd, SHUT_WR);
@@ -118,7 +118,7 @@ static void pull(struct conn *c)
 	}
 	if (n == 0) {
 		c->client_eof = true;
-		stream_eof(&c->stream);
+		loop_stream_eof(&c->stream);
 	} else if (hull_wire_write(c->stream.wire, c->stream.id, 0, c->k->scratch, (size_t)n) != n) {
 		conn_close(c); /* writable said it would */
 		return;
@@ -143,7 +143,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 /* --- the stream --- */
 
-static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct conn *c = container_of(s, struct conn, stream);
 	if (c->fd < 0)
@@ -154,12 +154,12 @@ static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t
 		push(c);
 }
 
-static void on_writable(struct stream *s)
+static void on_writable(struct loop_stream *s)
 {
 	rewatch(container_of(s, struct conn, stream));
 }
 
-static void on_eof(struct stream *s)
+static void on_eof(struct loop_stream *s)
 {
 	struct conn *c = container_of(s, struct conn, stream);
 	c->guest_eof = true;
@@ -167,7 +167,7 @@ static void on_eof(struct stream *s)
 		push(c);
 }
 
-static void on_stream_closed(struct stream *s, int code, const char *message)
+static void on_stream_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct conn *c = container_of(s, struct conn, stream);
 	if (c->fd < 0)
@@ -180,7 +180,7 @@ static void on_stream_closed(struct stream *s, int code, const char *message)
 	push(c);
 }
 
-static const struct stream_ops OPS = {
+static const struct loop_stream_ops OPS = {
 	.data = on_data,
 	.writable = on_writable,
 	.eof = on_eof,
@@ -193,7 +193,7 @@ static void dial(struct conn *c)
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	c->stream.ops = &OPS;
 	if (k->stream_count >= STREAMS_MAX || hull_args_put_str(&args, HULL_TAG_PATH, HULL_GUEST_DOCKER_SOCKET) < 0 ||
-	    stream_open(&c->stream, &k->guest.link, HULL_SVC_DIAL, &args) < 0) {
+	    loop_stream_open(&c->stream, &k->guest.link, HULL_SVC_DIAL, &args) < 0) {
 		conn_close(c);
 		return;
 	}
@@ -229,7 +229,7 @@ void docker_accepted(struct keeper *k, int fd)
 	struct conn *c = NULL;
 	if (k->docker_count < DOCKER_CLIENTS_MAX && k->phase < PHASE_STOPPING && !guest_docker_hopeless(k))
 		c = calloc(1, sizeof(*c));
-	if (!c || uv_poll_init(&k->loop, &c->poll, fd) < 0) {
+	if (!c || uv_poll_init(&k->loop.uv, &c->poll, fd) < 0) {
 		free(c);
 		close(fd);
 		return;

@@ -31,8 +31,8 @@ enum wait_for {
 
 struct request {
 	struct keeper *k;
-	struct stream stream;
-	struct node in_list;
+	struct loop_stream stream;
+	struct list_node in_list;
 	enum wait_for waits;
 	char *path;      /* FOR_MOUNT */
 	json_int_t port; /* FOR_PORT */
@@ -57,7 +57,7 @@ static void pump(struct request *q)
 		hull_buf_drain(&q->answer, (size_t)n);
 	}
 	q->finished = true;
-	stream_eof(&q->stream);
+	loop_stream_eof(&q->stream);
 }
 
 /* Takes the reference to j. The request may be gone when this returns. */
@@ -72,7 +72,7 @@ static void answer(struct request *q, json_t *j)
 	}
 	q->answered = true;
 	if (!text || hull_buf_addstr(&q->answer, text) < 0)
-		stream_reset(&q->stream, ENOMEM, "out of memory");
+		loop_stream_reset(&q->stream, ENOMEM, "out of memory");
 	else
 		pump(q);
 }
@@ -577,19 +577,19 @@ static void handle(struct request *q, const char *text, size_t n, bool spare)
 		answer_error(q, EINVAL, "unknown request");
 }
 
-static void on_writable(struct stream *s)
+static void on_writable(struct loop_stream *s)
 {
 	struct request *q = container_of(s, struct request, stream);
 	if (q->answered && !q->finished)
 		pump(q);
 }
 
-static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
-	stream_grant(s, n); /* a request has no body; ignored */
+	loop_stream_grant(s, n); /* a request has no body; ignored */
 }
 
-static void on_closed(struct stream *s, int code, const char *message)
+static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct request *q = container_of(s, struct request, stream);
 	if (q->waits) {
@@ -605,9 +605,10 @@ static void on_closed(struct stream *s, int code, const char *message)
 	free(q);
 }
 
-static const struct stream_ops OPS = {.data = on_data, .writable = on_writable, .closed = on_closed};
+static const struct loop_stream_ops OPS = {.data = on_data, .writable = on_writable, .closed = on_closed};
 
-void service_open(struct keeper *k, struct link *client, uint32_t stream, const uint8_t *args, size_t len, bool spare)
+void service_open(struct keeper *k, struct loop_link *client, uint32_t stream, const uint8_t *args, size_t len,
+		  bool spare)
 {
 	struct hull_cur cur = hull_cur_make(args, len);
 	struct hull_arg a, json = {0};
@@ -621,7 +622,7 @@ void service_open(struct keeper *k, struct link *client, uint32_t stream, const 
 	}
 	q->k = k;
 	q->stream.ops = &OPS;
-	stream_take(&q->stream, client, stream);
+	loop_stream_adopt(&q->stream, client, stream);
 	hull_wire_accept(client->wire, stream, NULL, 0);
 	handle(q, (const char *)json.p, json.n, spare);
 }

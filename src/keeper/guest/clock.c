@@ -46,7 +46,7 @@ static void tell(struct keeper *k, int64_t offset)
 	c->asked_hr = uv_hrtime();
 	if (hull_buf_add(&b, &kind, 1) == 0 && hull_args_put_u64(&b, HULL_TAG_TIME_NS, (uint64_t)c->asked_ns) == 0 &&
 	    (!offset || hull_args_put_u64(&b, HULL_TAG_OFFSET_NS, (uint64_t)offset) == 0))
-		stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
+		loop_stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
 }
 
 void clock_tell(struct keeper *k)
@@ -62,6 +62,11 @@ void clock_active(struct keeper *k)
 {
 	if (uv_hrtime() / 1000000 - k->clock.last_ms >= STALE_MS)
 		clock_tell(k);
+}
+
+void clock_link_active(struct loop_link *guest)
+{
+	clock_active(guest->owner);
 }
 
 void clock_answered(struct keeper *k, struct hull_cur *cur)
@@ -108,7 +113,7 @@ void clock_open(struct keeper *k)
 {
 	struct clock *c = &k->clock;
 	c->fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (c->fd < 0 || uv_poll_init(&k->loop, &c->poll, c->fd) < 0) {
+	if (c->fd < 0 || uv_poll_init(&k->loop.uv, &c->poll, c->fd) < 0) {
 		hull_log("cannot hear when the host's clock is set");
 		return;
 	}

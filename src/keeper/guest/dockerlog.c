@@ -14,20 +14,20 @@
 
 #include <string.h>
 
-static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct keeper *k = container_of(s, struct keeper, docker_tail);
 	if (channel == HULL_CHANNEL_MAIN)
 		logfile_write(&k->docker_log, p, n);
-	stream_grant(s, n);
+	loop_stream_grant(s, n);
 }
 
-static void on_eof(struct stream *s)
+static void on_eof(struct loop_stream *s)
 {
-	stream_eof(s);
+	loop_stream_eof(s);
 }
 
-static void on_closed(struct stream *s, int code, const char *message)
+static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct keeper *k = container_of(s, struct keeper, docker_tail);
 	if (code < 0 && code != -ECANCELED && code != -ECONNRESET) {
@@ -36,7 +36,7 @@ static void on_closed(struct stream *s, int code, const char *message)
 	}
 }
 
-static const struct stream_ops OPS = {.data = on_data, .eof = on_eof, .closed = on_closed};
+static const struct loop_stream_ops OPS = {.data = on_data, .eof = on_eof, .closed = on_closed};
 
 void dockerlog_start(struct keeper *k)
 {
@@ -51,12 +51,12 @@ void dockerlog_start(struct keeper *k)
 		r = relay_own_command(argv, sizeof(argv) / sizeof(*argv), &args);
 	k->docker_tail.ops = &OPS;
 	if (r == 0)
-		r = stream_open(&k->docker_tail, &k->guest.link, HULL_SVC_EXEC, &args);
+		r = loop_stream_open(&k->docker_tail, &k->guest.link, HULL_SVC_EXEC, &args);
 	if (r < 0)
 		hull_log("dockerd's log cannot be followed: %s", err.code ? err.msg : strerror(-r));
 }
 
 void dockerlog_stop(struct keeper *k)
 {
-	stream_reset(&k->docker_tail, ECANCELED, "not followed any more");
+	loop_stream_reset(&k->docker_tail, ECANCELED, "not followed any more");
 }

@@ -115,7 +115,7 @@ static void on_log(struct keeper *k, struct hull_cur *cur)
 	}
 }
 
-static void control_message(struct stream *s, const uint8_t *p, size_t n)
+static void control_message(struct loop_stream *s, const uint8_t *p, size_t n)
 {
 	struct keeper *k = container_of(s, struct keeper, guest.control);
 	struct guest *g = &k->guest;
@@ -168,12 +168,12 @@ static void control_message(struct stream *s, const uint8_t *p, size_t n)
 	}
 }
 
-static void control_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+static void control_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
-	stream_grant(s, n); /* none is expected; not worth a quarrel */
+	loop_stream_grant(s, n); /* none is expected; not worth a quarrel */
 }
 
-static void control_closed(struct stream *s, int code, const char *message)
+static void control_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct keeper *k = container_of(s, struct keeper, guest.control);
 	if (k->phase == PHASE_ENDED || code == -ECONNRESET || code == -ECANCELED || k->guest.stopping)
@@ -182,7 +182,7 @@ static void control_closed(struct stream *s, int code, const char *message)
 	keeper_fault(k, "the guest closed its control stream: %s", text && text[0] ? text : "no reason given");
 }
 
-static const struct stream_ops CONTROL_OPS = {
+static const struct loop_stream_ops CONTROL_OPS = {
 	.message = control_message,
 	.data = control_data,
 	.closed = control_closed,
@@ -198,10 +198,10 @@ void guest_ready(struct keeper *k)
 
 /* --- what it opens --- */
 
-static void guest_opened(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
+static void guest_opened(struct loop_link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
 {
 	if (service == HULL_SVC_SHARE)
-		share_opened(l->k, l, stream, args, len);
+		share_opened(l->owner, l, stream, args, len);
 	else
 		gateway_guest_open(l, stream, service, args, len);
 }
@@ -224,9 +224,9 @@ static int put_person(const struct hull_sandbox *s, struct hull_buf *b)
 	return r;
 }
 
-static void guest_hello(struct link *l, uint64_t epoch)
+static void guest_hello(struct loop_link *l, uint64_t epoch)
 {
-	struct keeper *k = l->k;
+	struct keeper *k = l->owner;
 	struct guest *g = &k->guest;
 	if (g->control.id)
 		return;
@@ -234,7 +234,7 @@ static void guest_hello(struct link *l, uint64_t epoch)
 	char hostname[HULL_NAME_MAX + 1];
 	hull_hostname(k->sb.name, hostname);
 	g->control.ops = &CONTROL_OPS;
-	int r = stream_open(&g->control, l, HULL_SVC_CONTROL, &k->ca);
+	int r = loop_stream_open(&g->control, l, HULL_SVC_CONTROL, &k->ca);
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	uint8_t kind = HULL_MSG_CONFIGURE;
 	uint8_t entropy[128];
@@ -258,7 +258,7 @@ static void guest_hello(struct link *l, uint64_t epoch)
 		r = put_person(&k->sb, &b);
 	explicit_bzero(entropy, sizeof(entropy));
 	if (r == 0)
-		stream_message(&g->control, hull_buf_bytes(&b), b.len);
+		loop_stream_message(&g->control, hull_buf_bytes(&b), b.len);
 	else
 		keeper_fault(k, "cannot configure the guest: %s", strerror(-r));
 }
@@ -268,13 +268,13 @@ void guest_shutdown(struct keeper *k, uint32_t grace_ms)
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	uint8_t kind = HULL_MSG_SHUTDOWN;
 	if (hull_buf_add(&b, &kind, 1) == 0 && hull_args_put_u32(&b, HULL_TAG_GRACE_MS, grace_ms) == 0)
-		stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
+		loop_stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
 }
 
 void guest_ask_stats(struct keeper *k)
 {
 	uint8_t kind = HULL_MSG_STATS_ASK;
-	stream_message(&k->guest.control, &kind, 1);
+	loop_stream_message(&k->guest.control, &kind, 1);
 }
 
 int guest_kill_session(struct keeper *k, uint32_t session, uint32_t sig)
@@ -286,7 +286,7 @@ int guest_kill_session(struct keeper *k, uint32_t session, uint32_t sig)
 	if (hull_buf_add(&b, &kind, 1) < 0 || hull_args_put_u32(&b, HULL_TAG_SESSION, session) < 0 ||
 	    hull_args_put_u32(&b, HULL_TAG_SIGNAL, sig) < 0)
 		return -ENOMEM;
-	stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
+	loop_stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
 	return 0;
 }
 
@@ -306,8 +306,8 @@ int guest_freeze(struct keeper *k, bool rest)
 	if (r < 0)
 		return r;
 	g->freezing = true;
-	stream_message(&g->control, hull_buf_bytes(&b), b.len);
-	link_hold(&g->link);
+	loop_stream_message(&g->control, hull_buf_bytes(&b), b.len);
+	loop_link_hold(&g->link);
 	return 0;
 }
 
@@ -316,18 +316,19 @@ void guest_thaw(struct keeper *k)
 	k->guest.freezing = false;
 	if (!k->guest.open)
 		return;
-	link_release(&k->guest.link);
+	loop_link_release(&k->guest.link);
 	clock_tell(k);
 }
 
 /* --- the wire itself --- */
 
-static void guest_gone(struct link *l, int code, const char *why)
+static void guest_gone(struct loop_link *l, int code, const char *why)
 {
-	struct keeper *k = l->k;
+	struct keeper *k = l->owner;
 	_cleanup_free_ char *text = hull_printable(why, strlen(why));
-	k->guest_lost = true;
-	link_close(l);
+	/* A client that is told of the end may start the sandbox again at once: so not before its lock is free. */
+	k->loop.corked = k->phase != PHASE_ENDED;
+	loop_link_close(l);
 	if (code == -EPROTO)
 		keeper_fault(k, "the guest broke the wire protocol: %s", text ? text : "");
 	else if (code < 0 && code != -ECONNRESET && code != -EPIPE)
@@ -342,10 +343,15 @@ int guest_open(struct keeper *k, int fd, struct hull_error *err)
 	g->docker = k->sb.no_docker ? "off" : "starting";
 	g->link.gone = guest_gone;
 	g->link.hello = guest_hello;
-	g->link.resync = k->restore != NULL;
+	g->link.owner = k;
 	g->link.opened = guest_opened;
-	g->link.active = clock_active;
-	int r = link_open(k, &g->link, fd, false, HULL_WIRE_HOST, GUEST_STREAMS_MAX, err);
+	g->link.active = clock_link_active;
+	const struct hull_wire_config config = {
+		.side = HULL_WIRE_HOST,
+		.max_inbound = GUEST_STREAMS_MAX,
+		.resync = k->restore != NULL, /* it may have been saved amid a frame */
+	};
+	int r = loop_link_open(&k->loop, &g->link, fd, false, &config, err);
 	if (r < 0)
 		return r;
 	g->open = true;
@@ -361,7 +367,7 @@ void guest_close(struct keeper *k)
 {
 	struct guest *g = &k->guest;
 	if (g->open)
-		link_close(&g->link);
+		loop_link_close(&g->link);
 	g->open = false;
 	json_decref(g->stats);
 	g->stats = NULL;

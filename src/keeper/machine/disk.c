@@ -171,6 +171,6 @@ int disk_copy_start(struct disk_copy *c, void (*done)(struct keeper *k, const st
 {
 	c->done = done;
 	c->work.data = c;
-	int r = uv_queue_work(&c->k->loop, &c->work, copy, copied);
+	int r = uv_queue_work(&c->k->loop.uv, &c->work, copy, copied);
 	return r < 0 ? hull_fail(err, r, "cannot copy the disk of %s: %s", c->k->sb.name, uv_strerror(r)) : 0;
 }

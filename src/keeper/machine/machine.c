@@ -194,7 +194,7 @@ static int watch(struct keeper *k, struct machine *m, struct hull_error *err)
 	int fds[FDS_MAX];
 	size_t n = hull_engine_fds(m->engine, fds, FDS_MAX);
 	for (size_t i = 0; i < n; i++) {
-		int r = uv_poll_init(&k->loop, &m->polls[i], fds[i]);
+		int r = uv_poll_init(&k->loop.uv, &m->polls[i], fds[i]);
 		if (r < 0)
 			return hull_fail(err, r, "cannot watch the engine: %s", uv_strerror(r));
 		m->polls[i].data = m;

@@ -283,7 +283,7 @@ static void finish(struct save *s)
 {
 	s->stage = FINISH;
 	s->work.data = s;
-	uv_queue_work(&s->k->loop, &s->work, finish_files, finished);
+	uv_queue_work(&s->k->loop.uv, &s->work, finish_files, finished);
 }
 
 static void disk_copied(uv_work_t *work, int status)
@@ -327,7 +327,7 @@ static void copied(struct save *s)
 	}
 	s->stage = DISK;
 	s->work.data = s;
-	uv_queue_work(&s->k->loop, &s->work, copy_disk, disk_copied);
+	uv_queue_work(&s->k->loop.uv, &s->work, copy_disk, disk_copied);
 }
 
 static void own_copied(uv_work_t *work, int status)
@@ -421,7 +421,7 @@ static void begin_copy(struct save *s)
 	if (s->asking)
 		uv_timer_start(&s->timer, on_nodes_late, NODES_MS, 0);
 	s->work.data = s;
-	uv_queue_work(&s->k->loop, &s->work, copy_own, own_copied);
+	uv_queue_work(&s->k->loop.uv, &s->work, copy_own, own_copied);
 }
 
 void save_state(struct keeper *k, enum hull_engine_state state)
@@ -555,8 +555,8 @@ int save_begin(struct keeper *k, const char *dir, bool disk, bool end, struct hu
 		return r;
 	}
 	m->save = s;
-	uv_timer_init(&k->loop, &s->timer);
+	uv_timer_init(&k->loop.uv, &s->timer);
 	s->timer.data = s->work.data = s;
-	uv_queue_work(&k->loop, &s->work, copy_base, base_copied);
+	uv_queue_work(&k->loop.uv, &s->work, copy_base, base_copied);
 	return 0;
 }

@@ -19,40 +19,38 @@
 #include "wire/service.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 enum {
 	LINE_MAX_OUT = 4 << 20,
 	EGRESS_LOG_CAP = 8 << 20,
+	CALM_MS = 10 * 1000,
 	RESTART_MS = 100,
 	RESTART_MOST_MS = 5000,
+	END_MS = 5000,
 	NUMBERS = 65536,
 	FAILURES_AT_START = 3,
 	PORT_TEXT_MAX = 500,
 };
 
-/* One life of the child. Freed when the loop has let go of its link. */
+/* One life of the child. Freed when the loop has let go of its link and its process. */
 struct child {
-	struct link link;
-	struct stream control;
+	struct loop_link link;
+	struct loop_stream control;
 	struct hull_buf in, out;
-	uv_poll_t exit_poll;
-	int pidfd;
-	pid_t pid;
-	int handles; /* of the loop's, still to be closed */
-	bool gone;
+	struct loop_child process;
+	int handles; /* the link and the process, until the loop has let go of them */
 };
 
 struct gateway {
 	struct keeper *k;
-	struct child *child; /* NULL = not running at the moment */
+	struct child *child;  /* NULL = not running at the moment */
+	struct child *ending; /* killed, and has not exited yet; then there is no `child` */
 	bool closing;
-	uint64_t started_ms;
-	unsigned failures; /* deaths in a row, soon after the start */
+	struct loop_restarts restarts;
+	uint64_t restart_ms; /* to wait once it has exited */
 	uv_timer_t restart;
 	struct policy_state policy;
 	struct host_files host;
@@ -220,11 +218,11 @@ static void on_line(struct gateway *g, const char *line, size_t n)
 	}
 }
 
-static void control_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+static void control_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct child *c = container_of(s, struct child, control);
-	struct gateway *g = c->link.k->gateway;
-	stream_grant(s, n);
+	struct gateway *g = keeper_of_link(&c->link)->gateway;
+	loop_stream_grant(s, n);
 	if (c->in.len + n > LINE_MAX_OUT || hull_buf_add(&c->in, p, n) < 0) {
 		hull_buf_free(&c->in);
 		return;
@@ -237,16 +235,16 @@ static void control_data(struct stream *s, unsigned channel, const uint8_t *p, s
 	}
 }
 
-static void control_writable(struct stream *s)
+static void control_writable(struct loop_stream *s)
 {
 	pump(container_of(s, struct child, control));
 }
 
-static void control_closed(struct stream *s, int code, const char *message)
+static void control_closed(struct loop_stream *s, int code, const char *message)
 {
 }
 
-static const struct stream_ops CONTROL_OPS = {
+static const struct loop_stream_ops CONTROL_OPS = {
 	.data = control_data, .writable = control_writable, .closed = control_closed};
 
 /* --- the child's life --- */
@@ -260,29 +258,14 @@ static void child_handle_closed(struct child *c)
 	free(c);
 }
 
-static void on_link_freed(struct link *l)
+static void on_link_freed(struct loop_link *l)
 {
 	child_handle_closed(container_of(l, struct child, link));
 }
 
-static void on_poll_closed(uv_handle_t *h)
+static void on_process_freed(struct loop_child *p)
 {
-	child_handle_closed(container_of((uv_poll_t *)h, struct child, exit_poll));
-}
-
-/* Whatever is left of it. Not from inside an event of its wire. */
-static void end_child(struct gateway *g)
-{
-	struct child *c = g->child;
-	if (!c || c->gone)
-		return;
-	c->gone = true;
-	g->child = NULL;
-	kill(c->pid, SIGKILL);
-	waitpid(c->pid, NULL, 0);
-	link_close(&c->link);
-	uv_close((uv_handle_t *)&c->exit_poll, on_poll_closed);
-	close(c->pidfd);
+	child_handle_closed(container_of(p, struct child, process));
 }
 
 static void on_restart(uv_timer_t *t)
@@ -290,36 +273,64 @@ static void on_restart(uv_timer_t *t)
 	start_child(t->data);
 }
 
-static void child_died(struct gateway *g, const char *why)
+static void restart_in(struct gateway *g, uint64_t ms)
+{
+	uv_update_time(&g->k->loop.uv);
+	uv_timer_start(&g->restart, on_restart, ms, 0);
+}
+
+/* Start another child in `ms`, but not before this one has exited: it holds the published ports until then. Not from
+ * inside an event of its wire. */
+static void replace_child(struct gateway *g, uint64_t ms)
+{
+	struct child *c = g->child;
+	g->child = NULL;
+	g->restart_ms = ms;
+	loop_link_close(&c->link);
+	if (c->process.pid > 0) {
+		g->ending = c;
+		loop_child_kill(&c->process);
+	} else {
+		restart_in(g, ms);
+	}
+}
+
+static void child_failed(struct gateway *g, const char *why)
 {
 	struct keeper *k = g->k;
-	end_child(g);
-	if (g->closing || k->phase >= PHASE_STOPPING)
+	if (g->closing || k->phase >= PHASE_STOPPING) {
+		loop_link_close(&g->child->link);
+		loop_child_kill(&g->child->process);
+		g->ending = g->child->process.pid > 0 ? g->child : NULL;
+		g->child = NULL;
 		return;
-	uint64_t lived = keeper_ms(k) - g->started_ms;
-	g->failures = lived > 10000 ? 0 : g->failures + 1;
+	}
 	keeper_log_guest(k, "the gateway ended (%s): starting it again", why);
-	/* The first time at once, then with patience. */
-	uint64_t wait = g->failures <= 1 ? 0 : (uint64_t)RESTART_MS << (g->failures < 7 ? g->failures - 2 : 6);
-	uv_update_time(&k->loop);
-	uv_timer_start(&g->restart, on_restart, wait < RESTART_MOST_MS ? wait : RESTART_MOST_MS, 0);
+	replace_child(g, (uint64_t)loop_restarts_failed(&g->restarts, keeper_ms(k)));
 }
 
-static void on_exit_poll(uv_poll_t *poll, int status, int events)
+static void on_exited(struct loop_child *p, int status)
 {
-	struct child *c = container_of(poll, struct child, exit_poll);
-	child_died(c->link.k->gateway, "it exited");
+	struct child *c = container_of(p, struct child, process);
+	struct gateway *g = keeper_of_link(&c->link)->gateway;
+	if (c == g->child) {
+		child_failed(g, "it exited");
+		return;
+	}
+	g->ending = NULL;
+	if (!g->closing && g->k->phase < PHASE_STOPPING)
+		restart_in(g, g->restart_ms);
 }
 
-static void on_gone(struct link *l, int code, const char *why)
+static void on_gone(struct loop_link *l, int code, const char *why)
 {
-	child_died(l->k->gateway, why);
+	child_failed(keeper_of_link(l)->gateway, why);
 }
 
 /* A connection to a published port. */
-static void on_opened(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
+static void on_opened(struct loop_link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
 {
-	struct keeper *k = l->k;
+	struct keeper *k = l->owner;
 	if (service != HULL_SVC_DIAL)
 		hull_wire_refuse(l->wire, stream, ENOSYS, "not offered");
 	else if (!k->guest.configured || k->phase != PHASE_RUNNING)
@@ -330,39 +341,48 @@ static void on_opened(struct link *l, uint32_t stream, uint8_t service, const ui
 
 static int try_start(struct gateway *g, struct hull_error *err)
 {
+	static const struct hull_wire_config config = {
+		.side = HULL_WIRE_HOST,
+		.max_inbound = EGRESS_CONNECTIONS_MAX * 2,
+	};
 	struct keeper *k = g->k;
 	int pair[2];
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return hull_fail_errno(err, "cannot make a socket pair");
-	_cleanup_close_ int ours = pair[0];
 	_cleanup_close_ int theirs = pair[1];
 	struct child *c = calloc(1, sizeof(*c));
-	if (!c)
+	if (!c) {
+		close(pair[0]);
 		return hull_fail(err, -ENOMEM, "out of memory");
-	int r = k->gateway_start(k, theirs, &c->pid, &c->pidfd, err);
-	if (r < 0) {
-		free(c);
-		return r;
 	}
+	c->link.owner = k;
 	c->link.gone = on_gone;
 	c->link.opened = on_opened;
 	c->link.freed = on_link_freed;
-	c->handles = 2;
-	r = uv_poll_init(&k->loop, &c->exit_poll, c->pidfd);
-	if (r == 0)
-		r = link_open(k, &c->link, hull_steal_fd(&ours), true, HULL_WIRE_HOST, EGRESS_CONNECTIONS_MAX * 2, err);
-	if (r < 0) {
-		/* Cannot happen but for memory; then the sandbox goes on without a network. */
-		kill(c->pid, SIGKILL);
-		waitpid(c->pid, NULL, 0);
-		return hull_fail(err, r, "cannot watch the gateway: %s", strerror(-r));
-	}
-	uv_poll_start(&c->exit_poll, UV_READABLE, on_exit_poll);
-	g->child = c;
+	c->process.exited = on_exited;
+	c->process.freed = on_process_freed;
 	c->control.ops = &CONTROL_OPS;
+	int r = loop_link_open(&k->loop, &c->link, pair[0], true, &config, err);
+	if (r < 0) {
+		close(pair[0]);
+		free(c);
+		return r;
+	}
+	c->handles = 1; /* from here on, closing the link frees it */
+	pid_t pid = 0;
+	int pidfd = -1;
+	r = k->gateway_start(k, theirs, &pid, &pidfd, err);
+	if (r == 0)
+		r = loop_child_watch(&k->loop, &c->process, pid, pidfd, err);
+	if (r < 0) {
+		loop_link_close(&c->link);
+		return r;
+	}
+	c->handles++;
+	g->child = c;
 	r = hull_wire_hello(c->link.wire, uv_hrtime());
 	if (r == 0)
-		r = stream_open(&c->control, &c->link, HULL_SVC_EGRESS, NULL);
+		r = loop_stream_open(&c->control, &c->link, HULL_SVC_EGRESS, NULL);
 	return r < 0 ? hull_fail(err, r, "cannot speak to the gateway: %s", strerror(-r)) : 0;
 }
 
@@ -370,13 +390,15 @@ static void start_child(struct gateway *g)
 {
 	struct keeper *k = g->k;
 	struct hull_error err = {0};
-	g->started_ms = keeper_ms(k);
+	loop_restarts_started(&g->restarts, keeper_ms(k));
 	host_files_hold(&g->host);
 	if (try_start(g, &err) < 0) {
 		hull_log("no network: %s", err.msg);
-		g->failures++;
-		end_child(g);
-		uv_timer_start(&g->restart, on_restart, RESTART_MOST_MS, 0);
+		g->restarts.failures++;
+		if (g->child)
+			replace_child(g, RESTART_MOST_MS);
+		else
+			restart_in(g, RESTART_MOST_MS);
 		return;
 	}
 	say_start(g);
@@ -403,8 +425,7 @@ static void on_host_files(void *ctx)
 	if (!g->k->host_files_fixed || !g->child)
 		return;
 	keeper_log_guest(g->k, "the resolver's configuration has changed: starting the gateway again");
-	end_child(g);
-	start_child(g);
+	replace_child(g, 0);
 }
 
 /* --- for the rest of the keeper --- */
@@ -436,6 +457,7 @@ int gateway_open(struct keeper *k, struct hull_error *err)
 	if (!g)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	g->k = k;
+	g->restarts = (struct loop_restarts){.calm_ms = CALM_MS, .delay_ms = RESTART_MS, .delay_max = RESTART_MOST_MS};
 	g->log.fd = -1;
 	g->name_table = calloc(NUMBERS, sizeof(*g->name_table));
 	g->ports = json_object();
@@ -447,10 +469,10 @@ int gateway_open(struct keeper *k, struct hull_error *err)
 	int r = logfile_open(&g->log, log, EGRESS_LOG_CAP, false, err);
 	if (r < 0)
 		return r;
-	uv_timer_init(&k->loop, &g->restart);
+	uv_timer_init(&k->loop.uv, &g->restart);
 	g->restart.data = g;
 	g->policy.files[POLICY_SANDBOX].expected = k->sb.has_policy;
-	r = policy_state_open(&g->policy, &k->loop, paths, g, say_policy, err);
+	r = policy_state_open(&g->policy, &k->loop.uv, paths, g, say_policy, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; k->sb.ports && k->sb.ports[i]; i++) {
@@ -476,9 +498,9 @@ int gateway_await_ports(struct keeper *k, struct hull_error *err)
 	json_object_foreach(g->ports, key, entry)
 	{
 		/* The child answers at once, or dies and is started again; not for ever. */
-		while (json_object_get(entry, "pending") && g->failures < FAILURES_AT_START &&
+		while (json_object_get(entry, "pending") && g->restarts.failures < FAILURES_AT_START &&
 		       k->phase < PHASE_STOPPING)
-			uv_run(&k->loop, UV_RUN_ONCE);
+			uv_run(&k->loop.uv, UV_RUN_ONCE);
 		const char *error = json_string_value(json_object_get(entry, "error"));
 		if (k->phase >= PHASE_STOPPING)
 			return hull_fail(err, -ECANCELED, "%s",
@@ -520,7 +542,12 @@ void gateway_close(struct keeper *k)
 	if (!g || g->closing)
 		return;
 	g->closing = true;
-	end_child(g);
+	struct child *c = g->child ? g->child : g->ending;
+	g->child = g->ending = NULL;
+	if (c) {
+		loop_link_close(&c->link);
+		loop_child_end(&c->process, END_MS); /* a port that was published is free when the sandbox has ended */
+	}
 	if (g->restart.data) {
 		uv_close((uv_handle_t *)&g->restart, NULL);
 		policy_state_close(&g->policy);
@@ -549,9 +576,9 @@ bool gateway_policy_settled(struct keeper *k)
 	return !k->gateway || k->gateway->closing || policy_state_settled(&k->gateway->policy);
 }
 
-void gateway_guest_open(struct link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
+void gateway_guest_open(struct loop_link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
 {
-	struct keeper *k = l->k;
+	struct keeper *k = l->owner;
 	struct gateway *g = k->gateway;
 	if (service != HULL_SVC_CONNECT && service != HULL_SVC_RESOLVE && service != HULL_SVC_DATAGRAM)
 		hull_wire_refuse(l->wire, stream, ENOSYS, "not offered by this host");

@@ -113,7 +113,7 @@ void host_files_open(struct host_files *h, struct keeper *k, const char *const *
 		h->held[i] = -1;
 		h->sources[i] = sources ? sources[i] : host_file_paths[i];
 	}
-	path_watch_start(&h->watch, &k->loop, h->sources, HOST_FILES, h, on_file);
+	path_watch_start(&h->watch, &k->loop.uv, h->sources, HOST_FILES, h, on_file);
 }
 
 void host_files_hold(struct host_files *h)

@@ -19,7 +19,7 @@ enum { PAIRS_MAX = 4096 };
 
 struct pair {
 	struct keeper *k;
-	struct stream a, b;
+	struct loop_stream a, b;
 	bool accepted;
 };
 
@@ -29,43 +29,43 @@ static void pair_free(struct pair *p)
 	free(p);
 }
 
-static void pass(struct stream *to, struct stream *from, unsigned channel, const uint8_t *p, size_t n)
+static void pass(struct loop_stream *to, struct loop_stream *from, unsigned channel, const uint8_t *p, size_t n)
 {
 	if (to->id && hull_wire_relay(to->wire, to->id, channel, p, n) < 0)
-		stream_reset(to, ENOMEM, "the keeper cannot pass the stream on");
+		loop_stream_reset(to, ENOMEM, "the keeper cannot pass the stream on");
 }
 
 /* --- the opener's half --- */
 
-static void a_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+static void a_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	pass(&container_of(s, struct pair, a)->b, s, channel, p, n);
 }
 
-static void a_credit(struct stream *s, uint32_t bytes)
+static void a_credit(struct loop_stream *s, uint32_t bytes)
 {
-	stream_grant(&container_of(s, struct pair, a)->b, bytes);
+	loop_stream_grant(&container_of(s, struct pair, a)->b, bytes);
 }
 
-static void a_eof(struct stream *s)
+static void a_eof(struct loop_stream *s)
 {
-	stream_eof(&container_of(s, struct pair, a)->b);
+	loop_stream_eof(&container_of(s, struct pair, a)->b);
 }
 
-static void a_closed(struct stream *s, int code, const char *message)
+static void a_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct pair *p = container_of(s, struct pair, a);
 	if (!p->b.id)
 		pair_free(p);
 	else if (code != 0)
-		stream_reset(&p->b, code == -ECANCELED ? -ECONNRESET : code, "");
+		loop_stream_reset(&p->b, code == -ECANCELED ? -ECONNRESET : code, "");
 }
 
-static const struct stream_ops A_OPS = {.data = a_data, .credit = a_credit, .eof = a_eof, .closed = a_closed};
+static const struct loop_stream_ops A_OPS = {.data = a_data, .credit = a_credit, .eof = a_eof, .closed = a_closed};
 
 /* --- the other --- */
 
-static void b_accepted(struct stream *s, const uint8_t *args, size_t len)
+static void b_accepted(struct loop_stream *s, const uint8_t *args, size_t len)
 {
 	struct pair *p = container_of(s, struct pair, b);
 	p->accepted = true;
@@ -73,22 +73,22 @@ static void b_accepted(struct stream *s, const uint8_t *args, size_t len)
 		hull_wire_accept(p->a.wire, p->a.id, args, len);
 }
 
-static void b_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+static void b_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	pass(&container_of(s, struct pair, b)->a, s, channel, p, n);
 }
 
-static void b_credit(struct stream *s, uint32_t bytes)
+static void b_credit(struct loop_stream *s, uint32_t bytes)
 {
-	stream_grant(&container_of(s, struct pair, b)->a, bytes);
+	loop_stream_grant(&container_of(s, struct pair, b)->a, bytes);
 }
 
-static void b_eof(struct stream *s)
+static void b_eof(struct loop_stream *s)
 {
-	stream_eof(&container_of(s, struct pair, b)->a);
+	loop_stream_eof(&container_of(s, struct pair, b)->a);
 }
 
-static void b_closed(struct stream *s, int code, const char *message)
+static void b_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct pair *p = container_of(s, struct pair, b);
 	if (!p->a.id) {
@@ -99,15 +99,15 @@ static void b_closed(struct stream *s, int code, const char *message)
 		return; /* both its EOFs have been passed on: the opener's half ends by itself */
 	_cleanup_free_ char *text = hull_printable(message, strlen(message));
 	if (p->accepted)
-		stream_reset(&p->a, code, text);
+		loop_stream_reset(&p->a, code, text);
 	else
 		hull_wire_refuse(p->a.wire, p->a.id, code, text);
 }
 
-static const struct stream_ops B_OPS = {
+static const struct loop_stream_ops B_OPS = {
 	.accepted = b_accepted, .data = b_data, .credit = b_credit, .eof = b_eof, .closed = b_closed};
 
-void pair_open(struct keeper *k, struct link *from, uint32_t stream, struct link *to, uint8_t service,
+void pair_open(struct keeper *k, struct loop_link *from, uint32_t stream, struct loop_link *to, uint8_t service,
 	       const uint8_t *args, size_t len)
 {
 	struct pair *p = k->pair_count < PAIRS_MAX ? calloc(1, sizeof(*p)) : NULL;
@@ -119,12 +119,12 @@ void pair_open(struct keeper *k, struct link *from, uint32_t stream, struct link
 	p->k = k;
 	p->a.ops = &A_OPS;
 	p->b.ops = &B_OPS;
-	int e = stream_open(&p->b, to, service, &b);
+	int e = loop_stream_open(&p->b, to, service, &b);
 	if (e < 0) {
 		free(p);
 		hull_wire_refuse(from->wire, stream, e == -EAGAIN ? EAGAIN : ENETDOWN, strerror(-e));
 		return;
 	}
 	k->pair_count++;
-	stream_take(&p->a, from, stream);
+	loop_stream_adopt(&p->a, from, stream);
 }

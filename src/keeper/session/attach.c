@@ -19,14 +19,14 @@ enum { CHANNELS = 2 };
 
 struct attached {
 	struct audience *audience; /* NULL: the job has gone */
-	struct node in_list;
-	struct stream stream;
+	struct list_node in_list;
+	struct loop_stream stream;
 	struct hull_buf out[CHANNELS], in, exit;
 	bool in_ended; /* STDIN_EOF is to follow `in` */
 	bool over;     /* end the stream when everything has been sent */
 };
 
-void audience_init(struct audience *a, struct stream *job, bool input)
+void audience_init(struct audience *a, struct loop_stream *job, bool input)
 {
 	list_init(&a->list);
 	a->job = job;
@@ -46,7 +46,7 @@ static void settle(struct audience *a)
 	size_t owed = a->owed;
 	a->owed = 0;
 	if (owed)
-		stream_grant(a->job, owed);
+		loop_stream_grant(a->job, owed);
 }
 
 static void pump_out(struct attached *c)
@@ -64,8 +64,8 @@ static void pump_out(struct attached *c)
 		return;
 	c->over = false;
 	if (c->exit.len)
-		stream_message(&c->stream, hull_buf_bytes(&c->exit), c->exit.len);
-	stream_eof(&c->stream);
+		loop_stream_message(&c->stream, hull_buf_bytes(&c->exit), c->exit.len);
+	loop_stream_eof(&c->stream);
 }
 
 static void pump_in(struct attached *c)
@@ -80,26 +80,26 @@ static void pump_in(struct attached *c)
 			break;
 		hull_buf_drain(&c->in, n < 0 ? c->in.len : (size_t)n); /* an error: its end is on the way */
 	}
-	stream_grant(&c->stream, before - c->in.len);
+	loop_stream_grant(&c->stream, before - c->in.len);
 	if (c->in_ended && !c->in.len) {
 		uint8_t eof = HULL_MSG_STDIN_EOF;
 		c->in_ended = false;
 		if (a && a->input)
-			stream_message(a->job, &eof, 1);
+			loop_stream_message(a->job, &eof, 1);
 	}
 }
 
-static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct attached *c = container_of(s, struct attached, stream);
 	if (hull_buf_add(&c->in, p, n) < 0) {
-		stream_reset(s, ENOMEM, "out of memory");
+		loop_stream_reset(s, ENOMEM, "out of memory");
 		return;
 	}
 	pump_in(c);
 }
 
-static void on_message(struct stream *s, const uint8_t *p, size_t n)
+static void on_message(struct loop_stream *s, const uint8_t *p, size_t n)
 {
 	struct attached *c = container_of(s, struct attached, stream);
 	if (!c->audience || n == 0)
@@ -108,11 +108,11 @@ static void on_message(struct stream *s, const uint8_t *p, size_t n)
 		c->in_ended = true;
 		pump_in(c);
 	} else if (p[0] == HULL_MSG_RESIZE || p[0] == HULL_MSG_SIGNAL) {
-		stream_message(c->audience->job, p, n);
+		loop_stream_message(c->audience->job, p, n);
 	}
 }
 
-static void on_writable(struct stream *s)
+static void on_writable(struct loop_stream *s)
 {
 	struct attached *c = container_of(s, struct attached, stream);
 	struct audience *a = c->audience;
@@ -121,7 +121,7 @@ static void on_writable(struct stream *s)
 		settle(a);
 }
 
-static void on_closed(struct stream *s, int code, const char *message)
+static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct attached *c = container_of(s, struct attached, stream);
 	struct audience *a = c->audience;
@@ -135,10 +135,10 @@ static void on_closed(struct stream *s, int code, const char *message)
 		settle(a);
 }
 
-static const struct stream_ops OPS = {
+static const struct loop_stream_ops OPS = {
 	.data = on_data, .message = on_message, .writable = on_writable, .closed = on_closed};
 
-void audience_add(struct audience *a, struct link *client, uint32_t stream)
+void audience_add(struct audience *a, struct loop_link *client, uint32_t stream)
 {
 	struct attached *c = calloc(1, sizeof(*c));
 	if (!c) {
@@ -148,7 +148,7 @@ void audience_add(struct audience *a, struct link *client, uint32_t stream)
 	c->audience = a;
 	c->stream.ops = &OPS;
 	list_add(&a->list, &c->in_list);
-	stream_take(&c->stream, client, stream);
+	loop_stream_adopt(&c->stream, client, stream);
 	hull_wire_accept(client->wire, stream, NULL, 0);
 }
 
@@ -159,7 +159,7 @@ void audience_data(struct audience *a, unsigned channel, const uint8_t *p, size_
 	{
 		struct attached *c = container_of(node, struct attached, in_list);
 		if (hull_buf_add(&c->out[channel == HULL_CHANNEL_STDERR], p, n) < 0)
-			stream_reset(&c->stream, ENOMEM, "out of memory");
+			loop_stream_reset(&c->stream, ENOMEM, "out of memory");
 		else
 			pump_out(c);
 	}
@@ -177,7 +177,7 @@ void audience_message(struct audience *a, const uint8_t *p, size_t n)
 	{
 		struct attached *c = container_of(node, struct attached, in_list);
 		if (!c->exit.len && hull_buf_add(&c->exit, p, n) < 0)
-			stream_reset(&c->stream, ENOMEM, "out of memory");
+			loop_stream_reset(&c->stream, ENOMEM, "out of memory");
 	}
 }
 
@@ -189,7 +189,7 @@ void audience_close(struct audience *a, int code, const char *message)
 		list_del(&c->in_list);
 		c->audience = NULL;
 		if (code != 0) {
-			stream_reset(&c->stream, code, message);
+			loop_stream_reset(&c->stream, code, message);
 			continue;
 		}
 		c->over = true;

@@ -38,8 +38,8 @@ enum { ID_LEN = JOB_ID, FILE_MAX = 2 << 20, ADOPTED_NEW_MAX = 64 };
 
 struct job {
 	struct keeper *k;
-	struct node in_list;
-	struct stream stream;
+	struct list_node in_list;
+	struct loop_stream stream;
 	char id[ID_LEN + 1];
 	json_t *about; /* what jobs/ID.json says */
 	struct logfile log;
@@ -95,7 +95,7 @@ static void set_end(json_t *about, const char *state)
 
 /* --- the stream --- */
 
-static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct job *j = container_of(s, struct job, stream);
 	logfile_write(&j->log, p, n);
@@ -111,7 +111,7 @@ static void begun(struct job *j)
 	service_job(j->k, j->id, 0, NULL);
 }
 
-static void on_accepted(struct stream *s, const uint8_t *args, size_t len)
+static void on_accepted(struct loop_stream *s, const uint8_t *args, size_t len)
 {
 	struct job *j = container_of(s, struct job, stream);
 	struct hull_cur cur = hull_cur_make(args, len);
@@ -126,7 +126,7 @@ static void on_accepted(struct stream *s, const uint8_t *args, size_t len)
 		begun(j);
 }
 
-static void on_writable(struct stream *s)
+static void on_writable(struct loop_stream *s)
 {
 	audience_writable(&container_of(s, struct job, stream)->audience);
 }
@@ -138,7 +138,7 @@ static bool shut_down(const struct job *j, uint32_t status)
 	       (status == 128 + SIGTERM || status == 128 + SIGHUP || status == 128 + SIGKILL);
 }
 
-static void on_message(struct stream *s, const uint8_t *p, size_t n)
+static void on_message(struct loop_stream *s, const uint8_t *p, size_t n)
 {
 	struct job *j = container_of(s, struct job, stream);
 	struct hull_cur cur = hull_cur_make(p, n);
@@ -173,9 +173,9 @@ static void on_message(struct stream *s, const uint8_t *p, size_t n)
 	json_object_set_new(j->about, "exit", json_integer(status));
 }
 
-static void on_eof(struct stream *s)
+static void on_eof(struct loop_stream *s)
 {
-	stream_eof(s);
+	loop_stream_eof(s);
 }
 
 static void remove_files(const struct keeper *k, const char *id)
@@ -188,7 +188,7 @@ static void remove_files(const struct keeper *k, const char *id)
 	}
 }
 
-static void on_closed(struct stream *s, int code, const char *message)
+static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct job *j = container_of(s, struct job, stream);
 	struct keeper *k = j->k;
@@ -225,7 +225,7 @@ static void on_closed(struct stream *s, int code, const char *message)
 	free(j);
 }
 
-static const struct stream_ops OPS = {
+static const struct loop_stream_ops OPS = {
 	.accepted = on_accepted,
 	.data = on_data,
 	.message = on_message,
@@ -234,11 +234,11 @@ static const struct stream_ops OPS = {
 	.closed = on_closed,
 };
 
-static void nobody_closed(struct stream *s, int code, const char *message)
+static void nobody_closed(struct loop_stream *s, int code, const char *message)
 {
 }
 
-static const struct stream_ops NOBODY = {.closed = nobody_closed};
+static const struct loop_stream_ops NOBODY = {.closed = nobody_closed};
 
 /* --- starting --- */
 
@@ -327,7 +327,7 @@ static size_t find_jobs(const struct keeper *k, struct found **out)
 
 static struct job *running(const struct keeper *k, const char *id)
 {
-	list_each(n, (struct node *)&k->jobs)
+	list_each(n, (struct list_node *)&k->jobs)
 	{
 		struct job *j = container_of(n, struct job, in_list);
 		if (strcmp(j->id, id) == 0)
@@ -360,11 +360,11 @@ void job_id(char out[JOB_ID + 1])
 static int open_stream(struct job *j)
 {
 	static const uint8_t no_input = HULL_MSG_STDIN_EOF;
-	int r = stream_open(&j->stream, &j->k->guest.link, HULL_SVC_EXEC, &j->args);
+	int r = loop_stream_open(&j->stream, &j->k->guest.link, HULL_SVC_EXEC, &j->args);
 	hull_buf_free(&j->args);
 	if (r == 0 && !json_is_true(json_object_get(j->about, "stdin")) &&
 	    !json_is_true(json_object_get(j->about, "tty")))
-		stream_message(&j->stream, &no_input, 1);
+		loop_stream_message(&j->stream, &no_input, 1);
 	return r;
 }
 
@@ -469,7 +469,7 @@ int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **stat
 	return r < 0 ? hull_fail(err, r, "the guest cannot be told: %s", strerror(-r)) : 0;
 }
 
-void job_attach(struct keeper *k, struct link *client, uint32_t stream, const uint8_t *args, size_t len)
+void job_attach(struct keeper *k, struct loop_link *client, uint32_t stream, const uint8_t *args, size_t len)
 {
 	struct hull_cur cur = hull_cur_make(args, len);
 	struct hull_arg a;
@@ -574,13 +574,13 @@ void job_adopt(struct keeper *k, struct hull_cur *session)
 	if (r == 0)
 		r = hull_args_put_str(&args, HULL_TAG_ID, id) | hull_args_put_u32(&args, HULL_TAG_ATTACH, 1);
 	if (r == 0)
-		r = stream_open(&j->stream, &k->guest.link, HULL_SVC_EXEC, &args);
+		r = loop_stream_open(&j->stream, &k->guest.link, HULL_SVC_EXEC, &args);
 	if (r < 0 || !keep) {
 		if (r < 0)
 			hull_log("job %s: %s", id, err.msg[0] ? err.msg : strerror(-r));
 		j->stream.ops = &NOBODY;
 		if (j->stream.id)
-			stream_reset(&j->stream, ECANCELED, "nobody listens");
+			loop_stream_reset(&j->stream, ECANCELED, "nobody listens");
 		logfile_close(&j->log);
 		json_decref(j->about);
 		free(j);
@@ -639,7 +639,7 @@ void jobs_close(struct keeper *k)
 	{
 		struct job *j = container_of(n, struct job, in_list);
 		if (j->stream.id)
-			stream_reset(&j->stream, ECONNRESET, "the sandbox has stopped");
+			loop_stream_reset(&j->stream, ECONNRESET, "the sandbox has stopped");
 		else
 			on_closed(&j->stream, -ECONNRESET, "");
 	}

@@ -24,8 +24,8 @@ enum { EARLY_DATA = 1, EARLY_MESSAGE, EARLY_EOF };
 
 struct relay {
 	struct keeper *k;
-	struct node in_list; /* k->pending or k->relays */
-	struct stream client, guest;
+	struct list_node in_list; /* k->pending or k->relays */
+	struct loop_stream client, guest;
 	struct sync_wait sync;
 	uint8_t service;
 	bool pending;
@@ -117,7 +117,7 @@ int relay_own_command(const char *const *argv, size_t n, struct hull_buf *out)
 
 /* --- the guest's half --- */
 
-static void guest_accepted(struct stream *s, const uint8_t *args, size_t len)
+static void guest_accepted(struct loop_stream *s, const uint8_t *args, size_t len)
 {
 	struct relay *r = container_of(s, struct relay, guest);
 	r->accepted = true;
@@ -125,30 +125,30 @@ static void guest_accepted(struct stream *s, const uint8_t *args, size_t len)
 		hull_wire_accept(r->client.wire, r->client.id, args, len);
 }
 
-static void guest_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+static void guest_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct relay *r = container_of(s, struct relay, guest);
 	r->bytes += n;
 	if (r->client.id && hull_wire_relay(r->client.wire, r->client.id, channel, p, n) < 0)
-		stream_reset(&r->client, ENOMEM, "the keeper cannot pass the stream on");
+		loop_stream_reset(&r->client, ENOMEM, "the keeper cannot pass the stream on");
 }
 
-static void guest_message(struct stream *s, const uint8_t *p, size_t n)
+static void guest_message(struct loop_stream *s, const uint8_t *p, size_t n)
 {
-	stream_message(&container_of(s, struct relay, guest)->client, p, n);
+	loop_stream_message(&container_of(s, struct relay, guest)->client, p, n);
 }
 
-static void guest_credit(struct stream *s, uint32_t bytes)
+static void guest_credit(struct loop_stream *s, uint32_t bytes)
 {
-	stream_grant(&container_of(s, struct relay, guest)->client, bytes);
+	loop_stream_grant(&container_of(s, struct relay, guest)->client, bytes);
 }
 
-static void guest_eof(struct stream *s)
+static void guest_eof(struct loop_stream *s)
 {
-	stream_eof(&container_of(s, struct relay, guest)->client);
+	loop_stream_eof(&container_of(s, struct relay, guest)->client);
 }
 
-static void guest_closed(struct stream *s, int code, const char *message)
+static void guest_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct relay *r = container_of(s, struct relay, guest);
 	if (r->service == HULL_SVC_EXEC && !r->k->first_exec_ns)
@@ -169,12 +169,12 @@ static void guest_closed(struct stream *s, int code, const char *message)
 		why = "the sandbox has stopped";
 	_cleanup_free_ char *text = hull_printable(why, strlen(why));
 	if (r->accepted)
-		stream_reset(&r->client, code, text);
+		loop_stream_reset(&r->client, code, text);
 	else
 		hull_wire_refuse(r->client.wire, r->client.id, code, text);
 }
 
-static const struct stream_ops GUEST_OPS = {
+static const struct loop_stream_ops GUEST_OPS = {
 	.accepted = guest_accepted,
 	.data = guest_data,
 	.message = guest_message,
@@ -202,40 +202,40 @@ static void early(struct relay *r, uint8_t kind, unsigned channel, const uint8_t
 		k->pending_bytes += n;
 }
 
-static void client_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+static void client_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct relay *r = container_of(s, struct relay, client);
 	r->bytes += n;
 	if (r->pending)
 		early(r, EARLY_DATA, channel, p, n);
 	else if (r->guest.id && hull_wire_relay(r->guest.wire, r->guest.id, channel, p, n) < 0)
-		stream_reset(&r->guest, ENOMEM, "the keeper cannot pass the stream on");
+		loop_stream_reset(&r->guest, ENOMEM, "the keeper cannot pass the stream on");
 }
 
-static void client_message(struct stream *s, const uint8_t *p, size_t n)
+static void client_message(struct loop_stream *s, const uint8_t *p, size_t n)
 {
 	struct relay *r = container_of(s, struct relay, client);
 	if (r->pending)
 		early(r, EARLY_MESSAGE, 0, p, n);
 	else
-		stream_message(&r->guest, p, n);
+		loop_stream_message(&r->guest, p, n);
 }
 
-static void client_credit(struct stream *s, uint32_t bytes)
+static void client_credit(struct loop_stream *s, uint32_t bytes)
 {
-	stream_grant(&container_of(s, struct relay, client)->guest, bytes);
+	loop_stream_grant(&container_of(s, struct relay, client)->guest, bytes);
 }
 
-static void client_eof(struct stream *s)
+static void client_eof(struct loop_stream *s)
 {
 	struct relay *r = container_of(s, struct relay, client);
 	if (r->pending)
 		early(r, EARLY_EOF, 0, NULL, 0);
 	else
-		stream_eof(&r->guest);
+		loop_stream_eof(&r->guest);
 }
 
-static void client_closed(struct stream *s, int code, const char *message)
+static void client_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct relay *r = container_of(s, struct relay, client);
 	if (!r->guest.id) {
@@ -243,10 +243,10 @@ static void client_closed(struct stream *s, int code, const char *message)
 		return;
 	}
 	if (code != 0)
-		stream_reset(&r->guest, code == -ECANCELED ? -EPIPE : code, "the client went away");
+		loop_stream_reset(&r->guest, code == -ECANCELED ? -EPIPE : code, "the client went away");
 }
 
-static const struct stream_ops CLIENT_OPS = {
+static const struct loop_stream_ops CLIENT_OPS = {
 	.data = client_data,
 	.message = client_message,
 	.credit = client_credit,
@@ -268,11 +268,11 @@ static void replay(struct relay *r, const struct hull_buf *sent)
 		if (cur.bad)
 			return;
 		if (kind == EARLY_MESSAGE) {
-			stream_message(&r->guest, p, n);
+			loop_stream_message(&r->guest, p, n);
 		} else if (kind == EARLY_EOF) {
-			stream_eof(&r->guest);
+			loop_stream_eof(&r->guest);
 		} else if (hull_wire_relay(r->guest.wire, r->guest.id, channel, p, n) < 0) {
-			stream_reset(&r->guest, ENOMEM, "the keeper cannot pass the stream on");
+			loop_stream_reset(&r->guest, ENOMEM, "the keeper cannot pass the stream on");
 			return;
 		}
 	}
@@ -285,7 +285,7 @@ static void start(struct relay *r)
 	list_add(&k->relays, &r->in_list);
 	r->pending = false;
 	clock_active(k);
-	int e = stream_open(&r->guest, &k->guest.link, r->service, &r->args);
+	int e = loop_stream_open(&r->guest, &k->guest.link, r->service, &r->args);
 	if (e < 0) {
 		hull_wire_refuse(r->client.wire, r->client.id, -e,
 				 e == -EMSGSIZE ? "the arguments and the environment are too large" : strerror(-e));
@@ -311,7 +311,7 @@ static void start_synced(struct relay *r)
 		start(r);
 }
 
-void relay_open(struct keeper *k, struct link *client, uint32_t stream, uint8_t service, const uint8_t *args,
+void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uint8_t service, const uint8_t *args,
 		size_t len)
 {
 	if (k->phase >= PHASE_STOPPING) {
@@ -352,7 +352,7 @@ void relay_open(struct keeper *k, struct link *client, uint32_t stream, uint8_t 
 		k->sessions++;
 	k->pending_bytes += r->args.len;
 	list_add(&k->pending, &r->in_list);
-	stream_take(&r->client, client, stream);
+	loop_stream_adopt(&r->client, client, stream);
 	if (k->guest.configured)
 		start_synced(r);
 }

@@ -96,7 +96,7 @@ static const char SCRIPT[] = "set -eu\n"
 
 struct clone {
 	struct keeper *k; /* NULL once it is no longer wanted */
-	struct stream stream;
+	struct loop_stream stream;
 	uv_poll_t pipe, exit;
 	unsigned handles; /* of the loop that hold on to this */
 	int fd;           /* the stream of hull-clone; -1 = it has ended */
@@ -152,7 +152,7 @@ static void drop(struct clone *c)
 		uv_close((uv_handle_t *)&c->exit, on_handle_closed);
 		close(c->pidfd);
 	}
-	stream_reset(&c->stream, ECANCELED, "the clone was called off");
+	loop_stream_reset(&c->stream, ECANCELED, "the clone was called off");
 	clone_free(c);
 }
 
@@ -176,7 +176,7 @@ static void on_pipe(uv_poll_t *poll, int status, int events)
 		return;
 	}
 	uint8_t end = HULL_MSG_STDIN_EOF;
-	stream_message(&c->stream, &end, 1);
+	loop_stream_message(&c->stream, &end, 1);
 	close_pipe(c);
 }
 
@@ -207,15 +207,15 @@ static void on_exited(uv_poll_t *poll, int status, int events)
 
 /* --- the guest's end --- */
 
-static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct clone *c = container_of(s, struct clone, stream);
 	if (c->words.len + n <= WORDS_MAX)
 		hull_buf_add(&c->words, p, n);
-	stream_grant(s, n);
+	loop_stream_grant(s, n);
 }
 
-static void on_message(struct stream *s, const uint8_t *p, size_t n)
+static void on_message(struct loop_stream *s, const uint8_t *p, size_t n)
 {
 	struct clone *c = container_of(s, struct clone, stream);
 	struct hull_cur cur = hull_cur_make(p, n);
@@ -231,20 +231,20 @@ static void on_message(struct stream *s, const uint8_t *p, size_t n)
 		else if (a.tag == HULL_TAG_TEXT && a.n < WORDS_MAX)
 			hull_buf_add(&c->words, a.p, a.n);
 	}
-	stream_eof(s);
+	loop_stream_eof(s);
 }
 
-static void on_writable(struct stream *s)
+static void on_writable(struct loop_stream *s)
 {
 	rewatch(container_of(s, struct clone, stream));
 }
 
-static void on_eof(struct stream *s)
+static void on_eof(struct loop_stream *s)
 {
-	stream_eof(s);
+	loop_stream_eof(s);
 }
 
-static void on_closed(struct stream *s, int code, const char *message)
+static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct clone *c = container_of(s, struct clone, stream);
 	if (!c->k) {
@@ -259,7 +259,7 @@ static void on_closed(struct stream *s, int code, const char *message)
 	over(c);
 }
 
-static const struct stream_ops OPS = {
+static const struct loop_stream_ops OPS = {
 	.data = on_data, .message = on_message, .writable = on_writable, .eof = on_eof, .closed = on_closed};
 
 /* --- the end --- */
@@ -355,11 +355,11 @@ static int begin(struct clone *c, struct hull_error *err)
 		return err->code ? r : hull_fail(err, r, "out of memory");
 	c->pipe.data = c->exit.data = c;
 	c->stream.ops = &OPS;
-	uv_poll_init(&k->loop, &c->pipe, c->fd);
-	uv_poll_init(&k->loop, &c->exit, c->pidfd);
+	uv_poll_init(&k->loop.uv, &c->pipe, c->fd);
+	uv_poll_init(&k->loop.uv, &c->exit, c->pidfd);
 	c->handles = 2;
 	uv_poll_start(&c->exit, UV_READABLE, on_exited);
-	r = stream_open(&c->stream, &k->guest.link, HULL_SVC_EXEC, &args);
+	r = loop_stream_open(&c->stream, &k->guest.link, HULL_SVC_EXEC, &args);
 	if (r < 0)
 		return hull_fail(err, r, "%s", strerror(-r));
 	rewatch(c); /* asks for `writable` */

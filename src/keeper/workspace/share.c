@@ -88,7 +88,7 @@ static void server_hang_up(struct server *sv)
 	close(fd);
 	close(sv->control);
 	hull_closep(&sv->nodes);
-	stream_reset(&sv->stream, ECONNRESET, "the server of this path has ended");
+	loop_stream_reset(&sv->stream, ECONNRESET, "the server of this path has ended");
 	synced(sv);
 	share_nodes_answered(sv, false);
 	if (!sv->guarding)
@@ -144,7 +144,7 @@ static void push(struct server *sv)
 		hull_buf_drain(&sv->out, (size_t)n);
 		done += (size_t)n;
 	}
-	stream_grant(&sv->stream, done);
+	loop_stream_grant(&sv->stream, done);
 }
 
 static void rewatch(struct server *sv)
@@ -187,7 +187,7 @@ static void on_socket(uv_poll_t *poll, int status, int events)
 	rewatch(sv);
 }
 
-static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t n)
+static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct server *sv = container_of(s, struct server, stream);
 	if (sv->fd < 0)
@@ -195,7 +195,7 @@ static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t
 	if (sv->out.len == 0) { /* as a rule it takes all at once */
 		ssize_t w = send(sv->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (w > 0) {
-			stream_grant(s, (size_t)w);
+			loop_stream_grant(s, (size_t)w);
 			p += w;
 			n -= (size_t)w;
 		}
@@ -205,17 +205,17 @@ static void on_data(struct stream *s, unsigned channel, const uint8_t *p, size_t
 	rewatch(sv);
 }
 
-static void on_writable(struct stream *s)
+static void on_writable(struct loop_stream *s)
 {
 	rewatch(container_of(s, struct server, stream));
 }
 
-static void on_eof(struct stream *s)
+static void on_eof(struct loop_stream *s)
 {
-	stream_reset(s, ECONNRESET, "a share has no half");
+	loop_stream_reset(s, ECONNRESET, "a share has no half");
 }
 
-static void on_stream_closed(struct stream *s, int code, const char *message)
+static void on_stream_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct server *sv = container_of(s, struct server, stream);
 	/* The guest's word for "nobody has it mounted any more". */
@@ -229,7 +229,7 @@ static void on_stream_closed(struct stream *s, int code, const char *message)
 		server_free(sv);
 }
 
-static const struct stream_ops OPS = {
+static const struct loop_stream_ops OPS = {
 	.data = on_data,
 	.writable = on_writable,
 	.eof = on_eof,
@@ -352,7 +352,7 @@ static int server_start(struct mount *m, struct hull_error *err)
 	const int fds[] = {sv->child.pidfd, sv->fd, sv->control};
 	for (size_t i = 0; r == 0 && i < 3; i++) {
 		polls[i]->data = sv;
-		r = uv_poll_init(&k->loop, polls[i], fds[i]);
+		r = uv_poll_init(&k->loop.uv, polls[i], fds[i]);
 		sv->handles += r == 0;
 	}
 	if (r < 0) {
@@ -483,7 +483,7 @@ static void tell(struct mount *m, uint8_t kind, bool force)
 	if (hull_buf_add(&b, &kind, 1) == 0 && hull_args_put_str(&b, HULL_TAG_PATH, m->path) == 0 &&
 	    hull_args_put_u32(&b, HULL_TAG_READONLY, m->readonly) == 0 &&
 	    hull_args_put_u32(&b, HULL_TAG_MODE, m->mode) == 0 && hull_args_put_u32(&b, HULL_TAG_FORCE, force) == 0)
-		stream_message(&m->k->guest.control, hull_buf_bytes(&b), b.len);
+		loop_stream_message(&m->k->guest.control, hull_buf_bytes(&b), b.len);
 }
 
 /* Ask for the next one, or be done. */
@@ -518,7 +518,7 @@ static void advance(struct keeper *k)
 	} else if (!k->guest.configured && !k->clone) {
 		/* What a restored guest still has mounted and nobody serves any more. */
 		static const uint8_t rest[] = {HULL_MSG_UNMOUNT};
-		stream_message(&k->guest.control, rest, sizeof(rest));
+		loop_stream_message(&k->guest.control, rest, sizeof(rest));
 		clone_begin(k);
 	}
 }
@@ -570,7 +570,7 @@ static void server_lost(struct mount *m)
 	advance(k);
 }
 
-void share_opened(struct keeper *k, struct link *l, uint32_t stream, const uint8_t *args, size_t len)
+void share_opened(struct keeper *k, struct loop_link *l, uint32_t stream, const uint8_t *args, size_t len)
 {
 	struct hull_cur cur = hull_cur_make(args, len);
 	struct hull_arg a;
@@ -589,7 +589,7 @@ void share_opened(struct keeper *k, struct link *l, uint32_t stream, const uint8
 		return;
 	}
 	sv->taken = true;
-	stream_take(&sv->stream, l, stream);
+	loop_stream_adopt(&sv->stream, l, stream);
 	hull_wire_accept(l->wire, stream, NULL, 0);
 	/* Its socket is empty: it takes these at once. */
 	if (hull_buf_le32(&sv->out, announcer) < 0)

@@ -28,13 +28,13 @@ struct server {
 	bool exited;
 	bool taken; /* a stream was opened: there is no second */
 	bool over;  /* the stream is to end, by us */
-	struct stream stream;
+	struct loop_stream stream;
 	struct hull_buf out;
 };
 
 struct mount {
 	struct keeper *k;
-	struct node in_list;
+	struct list_node in_list;
 	char *path;
 	int fd; /* O_PATH */
 	bool readonly;

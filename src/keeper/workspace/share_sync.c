@@ -45,10 +45,10 @@ static void give_up_on(struct keeper *k)
 
 static void pass(struct keeper *k);
 
-static void move(struct node *to, struct node *from)
+static void move(struct list_node *to, struct list_node *from)
 {
 	while (from->next != from) {
-		struct node *n = from->next;
+		struct list_node *n = from->next;
 		list_del(n);
 		list_add(to, n);
 	}
@@ -75,7 +75,7 @@ static bool begin(struct keeper *k)
 /* The round is over. Who passes may end others, and may wait for the next one. */
 static void pass(struct keeper *k)
 {
-	struct node due;
+	struct list_node due;
 	list_init(&due);
 	uv_timer_stop(&k->sync_timer);
 	k->sync_asked = 0;
@@ -92,7 +92,7 @@ static void pass(struct keeper *k)
 
 bool share_sync(struct keeper *k, struct sync_wait *w, void (*passed)(struct sync_wait *w))
 {
-	struct node *list = k->sync_asked ? &k->sync_next : &k->sync_now;
+	struct list_node *list = k->sync_asked ? &k->sync_next : &k->sync_now;
 	if (!k->sync_asked && !begin(k))
 		return true;
 	w->passed = passed;

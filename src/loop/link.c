@@ -1,20 +1,21 @@
-/* A wire on a socket in the loop, and streams on wires; see keeper.h.
+/* A wire on a socket in the loop, and streams on wires; see loop.h.
  *
  * Reading: one read per turn of the loop, fed to the wire, whose events act at once. Writing: the wire says once that
  * it has output (`output`); the link goes on the dirty list, and when the loop is about to sleep everything is
  * written. What the socket does not take waits for it to be writable. Reading is never stopped: what a peer can make
  * us hold is bounded by credit and, for everything else, by the wire's own limit on queued control frames. */
-#include "keeper/keeper.h"
+#include "loop/loop.h"
 
-#include "base/cleanup.h"
 #include "base/io.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
-static void watch(struct link *l, int events)
+static void watch(struct loop_link *l, int events)
 {
 	if (l->fd < 0 || l->watching == events)
 		return;
@@ -26,14 +27,14 @@ static void watch(struct link *l, int events)
 
 static void wire_hello(void *ctx, uint32_t version, uint64_t epoch)
 {
-	struct link *l = ctx;
+	struct loop_link *l = ctx;
 	if (l->hello)
 		l->hello(l, epoch);
 }
 
 static void wire_open(void *ctx, uint32_t id, uint8_t service, const uint8_t *args, size_t len)
 {
-	struct link *l = ctx;
+	struct loop_link *l = ctx;
 	if (l->opened)
 		l->opened(l, id, service, args, len);
 	else
@@ -42,49 +43,52 @@ static void wire_open(void *ctx, uint32_t id, uint8_t service, const uint8_t *ar
 
 static void wire_accepted(void *ctx, uint32_t id, void *user, const uint8_t *args, size_t len)
 {
-	struct stream *s = user;
+	struct loop_stream *s = user;
 	if (s && s->ops->accepted)
 		s->ops->accepted(s, args, len);
 }
 
 static void wire_data(void *ctx, uint32_t id, void *user, unsigned channel, const uint8_t *p, size_t n)
 {
-	struct stream *s = user;
+	struct loop_link *l = ctx;
+	struct loop_stream *s = user;
 	if (s && s->ops->data)
 		s->ops->data(s, channel, p, n);
+	else
+		hull_wire_grant(l->wire, id, n);
 }
 
 static void wire_message(void *ctx, uint32_t id, void *user, const uint8_t *p, size_t n)
 {
-	struct stream *s = user;
+	struct loop_stream *s = user;
 	if (s && s->ops->message)
 		s->ops->message(s, p, n);
 }
 
 static void wire_writable(void *ctx, uint32_t id, void *user)
 {
-	struct stream *s = user;
+	struct loop_stream *s = user;
 	if (s && s->ops->writable)
 		s->ops->writable(s);
 }
 
 static void wire_credit(void *ctx, uint32_t id, void *user, uint32_t bytes)
 {
-	struct stream *s = user;
+	struct loop_stream *s = user;
 	if (s && s->ops->credit)
 		s->ops->credit(s, bytes);
 }
 
 static void wire_eof(void *ctx, uint32_t id, void *user)
 {
-	struct stream *s = user;
+	struct loop_stream *s = user;
 	if (s && s->ops->eof)
 		s->ops->eof(s);
 }
 
 static void wire_closed(void *ctx, uint32_t id, void *user, int code, const char *message)
 {
-	struct stream *s = user;
+	struct loop_stream *s = user;
 	if (!s)
 		return;
 	s->id = 0;
@@ -94,11 +98,11 @@ static void wire_closed(void *ctx, uint32_t id, void *user, int code, const char
 
 static void wire_output(void *ctx)
 {
-	struct link *l = ctx;
+	struct loop_link *l = ctx;
 	if (l->dirty || l->fd < 0)
 		return;
 	l->dirty = true;
-	list_add(&l->k->links_dirty, &l->in_dirty);
+	list_add(&l->loop->dirty, &l->in_dirty);
 }
 
 static const struct hull_wire_ops WIRE_OPS = {
@@ -117,10 +121,10 @@ static const struct hull_wire_ops WIRE_OPS = {
 /* --- the socket --- */
 
 /* One read, fed to the wire. False when there was nothing to read, or the link is gone. */
-static bool take(struct link *l)
+static bool receive(struct loop_link *l)
 {
-	struct keeper *k = l->k;
-	ssize_t n = read(l->fd, k->scratch, sizeof(k->scratch));
+	struct loop *loop = l->loop;
+	ssize_t n = read(l->fd, loop->scratch, loop->scratch_size);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return errno == EINTR;
 	if (n <= 0) {
@@ -129,9 +133,9 @@ static bool take(struct link *l)
 		return false;
 	}
 	struct hull_error err = {0};
-	int r = hull_wire_feed(l->wire, k->scratch, (size_t)n, &err);
+	int r = hull_wire_feed(l->wire, loop->scratch, (size_t)n, &err);
 	if (r >= 0 && l->fd >= 0 && l->active)
-		l->active(k);
+		l->active(l);
 	if (r < 0 && l->fd >= 0)
 		l->gone(l, r, err.msg);
 	return r >= 0 && l->fd >= 0;
@@ -139,11 +143,11 @@ static bool take(struct link *l)
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-	struct link *l = poll->data;
+	struct loop_link *l = poll->data;
 	if (status < 0) {
-		/* libuv calls every error of a socket EBADF, and watches it no longer. What is wrong only the socket
-		 * knows, after what was received before: a peer that ended with something unread is one that ended. */
-		while (take(l))
+		/* libuv reports every error of a socket as EBADF, and stops watching it. What the error is, a read
+		 * says, after everything that was received before it. */
+		while (receive(l))
 			;
 		l->watching = 0;
 		if (l->fd >= 0)
@@ -151,15 +155,14 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		return;
 	}
 	if (events & UV_WRITABLE)
-		link_flush(l);
+		loop_link_flush(l);
 	if (l->fd >= 0 && (events & (UV_READABLE | UV_DISCONNECT)))
-		take(l);
+		receive(l);
 }
 
-bool link_flush(struct link *l)
+bool loop_link_flush(struct loop_link *l)
 {
-	/* Whoever hears that its stream was cut off may start the sandbox again at once: not before it is free. */
-	if (l->k->guest_lost && l->k->phase != PHASE_ENDED) {
+	if (l->loop->corked) {
 		watch(l, UV_READABLE);
 		return false;
 	}
@@ -170,7 +173,7 @@ bool link_flush(struct link *l)
 	while (l->fd >= 0) {
 		const uint8_t *p;
 		size_t n = hull_wire_output(l->wire, &p);
-		/* It died of what was queued, not of what was read: the peer asks and does not take the answers. */
+		/* The wire died while queueing: the peer sends requests and does not read the answers. */
 		if (n == 0 && hull_wire_dead(l->wire)) {
 			l->gone(l, -EPROTO, "too much waits to be read by the other end");
 			return true;
@@ -189,14 +192,14 @@ bool link_flush(struct link *l)
 		}
 		if (w < 0 && errno == EINTR)
 			continue;
-		/* A socket that is gone says so to the reader as well; what it has sent before is still read. */
+		/* An error is left to receive(), which reads first what the peer has sent before. */
 		watch(l, w < 0 && errno == EAGAIN ? UV_READABLE | UV_WRITABLE : UV_READABLE);
 		return w < 0 && errno != EAGAIN;
 	}
 	return true;
 }
 
-void link_hold(struct link *l)
+void loop_link_hold(struct loop_link *l)
 {
 	const uint8_t *p;
 	if (l->fd < 0)
@@ -205,25 +208,17 @@ void link_hold(struct link *l)
 	l->held = true;
 }
 
-void link_release(struct link *l)
+void loop_link_release(struct loop_link *l)
 {
 	l->held = false;
 	if (l->fd >= 0)
 		wire_output(l);
 }
 
-void links_flush(struct keeper *k)
+int loop_link_open(struct loop *loop, struct loop_link *l, int fd, bool owns_fd, const struct hull_wire_config *config,
+		   struct hull_error *err)
 {
-	/* Flushing may wake streams of other links, which adds them behind. */
-	while (k->links_dirty.next != &k->links_dirty && !k->guest_lost)
-		link_flush(container_of(k->links_dirty.next, struct link, in_dirty));
-}
-
-int link_open(struct keeper *k, struct link *l, int fd, bool owns_fd, enum hull_wire_side side, uint32_t max_inbound,
-	      struct hull_error *err)
-{
-	struct hull_wire_config config = {.side = side, .max_inbound = max_inbound, .resync = l->resync};
-	l->k = k;
+	l->loop = loop;
 	l->fd = fd;
 	l->owns_fd = owns_fd;
 	l->poll.data = l;
@@ -231,10 +226,10 @@ int link_open(struct keeper *k, struct link *l, int fd, bool owns_fd, enum hull_
 	int r = hull_set_nonblock(fd, true);
 	if (r < 0)
 		return hull_fail(err, r, "cannot use a connection: %s", strerror(-r));
-	l->wire = hull_wire_new(&config, &WIRE_OPS, l);
+	l->wire = hull_wire_new(config, &WIRE_OPS, l);
 	if (!l->wire)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	r = uv_poll_init(&k->loop, &l->poll, fd);
+	r = uv_poll_init(&loop->uv, &l->poll, fd);
 	if (r < 0) {
 		hull_wire_free(l->wire);
 		l->wire = NULL;
@@ -246,12 +241,12 @@ int link_open(struct keeper *k, struct link *l, int fd, bool owns_fd, enum hull_
 
 static void on_closed(uv_handle_t *handle)
 {
-	struct link *l = handle->data;
+	struct loop_link *l = handle->data;
 	if (l->freed)
 		l->freed(l);
 }
 
-void link_close(struct link *l)
+void loop_link_close(struct loop_link *l)
 {
 	if (l->fd < 0 || !l->wire)
 		return;
@@ -270,7 +265,7 @@ void link_close(struct link *l)
 
 /* --- streams --- */
 
-int stream_open(struct stream *s, struct link *l, uint8_t service, const struct hull_buf *args)
+int loop_stream_open(struct loop_stream *s, struct loop_link *l, uint8_t service, const struct hull_buf *args)
 {
 	if (l->fd < 0)
 		return -EPIPE;
@@ -283,32 +278,54 @@ int stream_open(struct stream *s, struct link *l, uint8_t service, const struct 
 	return 0;
 }
 
-void stream_take(struct stream *s, struct link *l, uint32_t id)
+void loop_stream_adopt(struct loop_stream *s, struct loop_link *l, uint32_t id)
 {
 	s->wire = l->wire;
 	s->id = id;
 	hull_wire_set_user(l->wire, id, s);
 }
 
-void stream_grant(struct stream *s, size_t n)
+void loop_stream_accept(struct loop_stream *s, const struct hull_buf *args)
+{
+	if (s->id)
+		hull_wire_accept(s->wire, s->id, args ? hull_buf_bytes(args) : NULL, args ? args->len : 0);
+}
+
+void loop_stream_refuse(struct loop_stream *s, int code, const char *message)
+{
+	if (s->id)
+		hull_wire_refuse(s->wire, s->id, code, message);
+}
+
+size_t loop_stream_room(const struct loop_stream *s)
+{
+	return s->id ? hull_wire_writable(s->wire, s->id) : 0;
+}
+
+ssize_t loop_stream_write(struct loop_stream *s, unsigned channel, const void *p, size_t n)
+{
+	return s->id ? hull_wire_write(s->wire, s->id, channel, p, n) : -ENOENT;
+}
+
+void loop_stream_grant(struct loop_stream *s, size_t n)
 {
 	if (s->id && n)
 		hull_wire_grant(s->wire, s->id, n);
 }
 
-void stream_eof(struct stream *s)
+void loop_stream_eof(struct loop_stream *s)
 {
 	if (s->id)
 		hull_wire_eof(s->wire, s->id);
 }
 
-void stream_message(struct stream *s, const void *p, size_t n)
+void loop_stream_message(struct loop_stream *s, const void *p, size_t n)
 {
 	if (s->id)
 		hull_wire_message(s->wire, s->id, p, n);
 }
 
-void stream_reset(struct stream *s, int code, const char *message)
+void loop_stream_reset(struct loop_stream *s, int code, const char *message)
 {
 	if (s->id)
 		hull_wire_reset(s->wire, s->id, code, message);
