@@ -3,13 +3,15 @@
  *     "HULLSAVE" u32 version
  *     u8 'J' u32 length, bytes                    snapshot.json; first, and once
  *     u8 'F' u8 length, name, u64 size            a file begins; what no extent covers is zero
- *     u8 'X' u64 offset, u32 length, bytes        an extent of it, at most CHUNK, in rising order
+ *     u8 'X' u64 offset, u32 length, bytes        a chunk of it: CHUNK bytes at a multiple of CHUNK, or the rest of the
+ *                                                 file; in rising order
  *     u8 'E'                                      the end, and nothing behind it
  *
  * snapshot.json carries the SHA-256 of every file and its own; an import is only what it should be when all of those
  * agree. Until then nothing that is read is believed further than the limits it states: names are known ones and come
  * once, extents lie inside the file, and no more bytes are written than it says are stored. There has to be room for
- * those before the first is written, and zeros are not written at all: a few bytes of archive cannot fill a disk. */
+ * those before the first is written, zeros are not written at all, and an extent takes no more of the disk than it has
+ * bytes, because it is a whole chunk: a few bytes of archive cannot fill a disk. */
 #include "snapshot/internal.h"
 
 #include "base/buf.h"
@@ -260,7 +262,7 @@ static int get_extent(struct reader *r, int fd, uint64_t size, uint64_t *next, u
 	struct hull_cur cur = hull_cur_make(head, sizeof(head));
 	uint64_t at = hull_cur_le64(&cur);
 	uint32_t n = hull_cur_le32(&cur);
-	if (n == 0 || n > CHUNK || at < *next || at > size || n > size - at || n > *left)
+	if (at % CHUNK || at < *next || at >= size || n != (size - at < CHUNK ? size - at : CHUNK) || n > *left)
 		return damaged(r, "an extent lies where none can be");
 	*next = at + n;
 	*left -= n;

@@ -120,6 +120,30 @@ static void test_zeros_are_holes(void **state)
 	assert_true(written() < MIB);
 }
 
+/* A byte in each block would take a block for each, and none of that be counted. */
+static void test_an_extent_is_a_whole_chunk(void **state)
+{
+	static const struct {
+		uint64_t at;
+		uint32_t n;
+	} wrong[] = {{0, 1}, {4096, 1}, {4096, MIB}, {0, MIB - 1}, {MEMORY - MIB, MIB + 1}, {MEMORY, 1}};
+	static uint8_t ones[MIB + 1];
+	memset(ones, 1, sizeof(ones));
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		_cleanup_(hull_buf_free) struct hull_buf b = {0};
+		begin(&b, MEMORY);
+		begin_memory(&b);
+		hull_buf_add(&b, "X", 1);
+		hull_buf_le64(&b, wrong[i].at);
+		hull_buf_le32(&b, wrong[i].n);
+		hull_buf_add(&b, ones, wrong[i].n);
+		hull_buf_add(&b, "E", 1);
+		assert_int_equal(import(&b), -EBADMSG);
+		assert_non_null(strstr(err.msg, "an extent lies where none can be"));
+		assert_int_equal(written(), 0);
+	}
+}
+
 static void test_space_is_asked_for_first(void **state)
 {
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
@@ -152,6 +176,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_zeros_are_holes),
+		cmocka_unit_test(test_an_extent_is_a_whole_chunk),
 		cmocka_unit_test(test_space_is_asked_for_first),
 		cmocka_unit_test(test_a_file_comes_once),
 	};
