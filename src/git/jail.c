@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/path.h"
 #include "base/sanitizer.h"
 #include "base/text.h"
 #include "jail/jail.h"
@@ -23,12 +24,10 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 enum { BINDS_MAX = 40, ARGS_MAX = 64, ENV_MAX = 24, ALTERNATES_MAX = 8, CONFIGS_MAX = 8 };
 
@@ -63,8 +62,7 @@ static void add(struct cell *c, char *path, bool pin, bool writable)
 		free(path);
 		return;
 	}
-	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
-	int fd = pin ? (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how)) : -1;
+	int fd = pin ? hull_path_open(AT_FDCWD, path, O_PATH, false) : -1;
 	if (pin && fd < 0) {
 		free(path); /* git will say that it is missing */
 		return;
@@ -81,12 +79,6 @@ static bool is(const char *dir, const char *name, mode_t type, struct stat *st)
 {
 	_cleanup_free_ char *path = hull_fmt("%s/%s", dir, name);
 	return path && stat(path, st) == 0 && (st->st_mode & S_IFMT) == type;
-}
-
-static bool covered(const char *path, const char *by)
-{
-	size_t n = strlen(by);
-	return strncmp(path, by, n) == 0 && (path[n] == '/' || path[n] == '\0');
 }
 
 static void add_alternates(struct cell *c, const char *common)
@@ -137,9 +129,9 @@ static int add_repository(struct cell *c, const char *dir, bool writes, struct h
 		return hull_fail_errno(err, "%s", top);
 	const char *own = w.own, *common = w.common;
 	add(c, strdup(top), true, false);
-	if (own && (writes || !covered(own, top)))
+	if (own && (writes || !hull_path_in(own, top)))
 		add(c, strdup(own), true, writes);
-	if (own && common && (writes || !covered(common, top)) && !covered(common, own))
+	if (own && common && (writes || !hull_path_in(common, top)) && !hull_path_in(common, own))
 		add(c, strdup(common), true, writes);
 	if (common)
 		add_alternates(c, common);

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/path.h"
 #include "base/text.h"
 
 #include <fcntl.h>
@@ -129,12 +130,6 @@ static bool leads_back(const char *own, const char *top)
 	return false;
 }
 
-static bool inside(const char *path, const char *dir)
-{
-	size_t n = strlen(dir);
-	return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
-}
-
 int hull_git_repository(const char *top, struct hull_git_worktree *out, struct hull_error *err)
 {
 	struct stat st;
@@ -159,13 +154,13 @@ int hull_git_repository(const char *top, struct hull_git_worktree *out, struct h
 		return 0;
 	if (!own)
 		return hull_fail(err, -EINVAL, "%s leads to no repository", dot);
-	if (!inside(own, top) && !leads_back(own, top))
+	if (!hull_path_in(own, top) && !leads_back(own, top))
 		return hull_fail(err, -EINVAL,
 				 "%s leads to the repository %s, which does not have its work tree here. If it is "
 				 "yours, `git config --file '%s/config' core.worktree '%s'` says so",
 				 dot, own, own, top);
 	_cleanup_free_ char *named = hull_git_path_in(own, "commondir", "");
-	if (named && !inside(named, top) && !inside(named, own))
+	if (named && !hull_path_in(named, top) && !hull_path_in(named, own))
 		return hull_fail(err, -EINVAL, "%s/commondir leads to the repository %s, which knows no worktree at %s",
 				 own, named, top);
 	out->common = named ? hull_steal_ptr(named) : strdup(own);

@@ -10,9 +10,9 @@
 #include "jail/jail_internal.h"
 
 #include "base/cleanup.h"
+#include "base/path.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,9 +27,9 @@ enum { BINDS_MAX = 40 };
  * the path is gone again, and has to lead to the same thing. */
 int hull_jail_open_source(const struct hull_bind *b, struct hull_error *err)
 {
-	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = b->fd > 0 ? RESOLVE_NO_SYMLINKS : 0};
 	struct stat want, got;
-	_cleanup_close_ int fd = (int)syscall(SYS_openat2, AT_FDCWD, b->source, &how, sizeof(how));
+	_cleanup_close_ int fd = b->fd > 0 ? hull_path_open(AT_FDCWD, b->source, O_PATH, false)
+					   : open(b->source, O_PATH | O_CLOEXEC);
 	if (fd < 0)
 		return hull_fail_errno(err, "jail: cannot open %s", b->source);
 	if (b->fd > 0) {

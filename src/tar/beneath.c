@@ -3,30 +3,15 @@
 #include "tar/internal.h"
 
 #include "base/cleanup.h"
+#include "base/path.h"
 #include "base/text.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/syscall.h>
 
 enum { TRIES = 64 };
-
-static int open_beneath(int root, const char *path, int flags)
-{
-	struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
-			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
-	int fd = -1;
-	/* EAGAIN: something was renamed meanwhile, and the kernel could not tell whether that led outside. */
-	for (int i = 0; i < TRIES && fd < 0; i++) {
-		fd = (int)syscall(SYS_openat2, root, *path ? path : ".", &how, sizeof(how));
-		if (fd < 0 && errno != EAGAIN && errno != EINTR)
-			break;
-	}
-	return fd;
-}
 
 /* Of names in messages: they are the guest's. */
 static int fail(struct hull_error *err, const char *path)
@@ -40,7 +25,7 @@ static int fail(struct hull_error *err, const char *path)
 
 int beneath_open(int root, const char *path, struct hull_error *err)
 {
-	int fd = open_beneath(root, path, O_RDONLY | O_DIRECTORY);
+	int fd = hull_path_open(root, path, O_RDONLY | O_DIRECTORY, true);
 	return fd < 0 ? fail(err, path) : fd;
 }
 
@@ -246,7 +231,7 @@ int beneath_fifo(int root, const char *path, mode_t mode, struct timespec mtime,
 /* The file itself, whatever it is; "" is none. */
 static int open_node(int root, const char *path, struct hull_error *err)
 {
-	int fd = open_beneath(root, path, O_PATH | O_NOFOLLOW);
+	int fd = hull_path_open(root, path, O_PATH | O_NOFOLLOW, true);
 	return fd < 0 ? fail(err, path) : fd;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/path.h"
 #include "base/space.h"
 #include "base/text.h"
 #include "tar/internal.h"
@@ -133,10 +134,7 @@ static char *place(const struct unpack *x, const char *sent)
 	const char *entry = x->u->entry;
 	if (!path || !entry)
 		return hull_steal_ptr(path);
-	size_t n = strlen(entry);
-	if (strncmp(path, entry, n) != 0 || (path[n] && path[n] != '/'))
-		return NULL;
-	return hull_fmt("%s%s", x->u->name, path + n);
+	return *entry && hull_path_in(path, entry) ? hull_fmt("%s%s", x->u->name, path + strlen(entry)) : NULL;
 }
 
 static const char *pathname(struct archive_entry *e)
@@ -175,8 +173,8 @@ static int take_item(struct unpack *x, struct archive_entry *e, struct item *i)
 
 static bool below(const char *path, const char *dir)
 {
-	size_t n = strlen(dir);
-	return n == 0 || (strncmp(path, dir, n) == 0 && path[n] == '/');
+	const char *rest = hull_path_below(path, dir);
+	return rest && (*rest || !*dir);
 }
 
 /* Leave those that `path` (NULL = nothing) is not below. What the guest did to them meanwhile is its own matter. */

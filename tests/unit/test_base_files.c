@@ -1,8 +1,9 @@
-/* The base: where Hull's own programs lie; directories that appear whole; the hash that names follow from. */
+/* The base: where Hull's own programs lie; directories that appear whole; the hash that names follow from; paths. */
 #include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/io.h"
+#include "base/path.h"
 #include "base/scratch.h"
 #include "base/text.h"
 
@@ -149,12 +150,62 @@ static void test_hash(void **state)
 	assert_true(hull_hash_str(hull_hash_str(1, "a"), "bc") != hull_hash_str(hull_hash_str(1, "ab"), "c"));
 }
 
+/* --- paths --- */
+
+static void test_path_in(void **state)
+{
+	static const struct {
+		const char *path, *dir, *below; /* below NULL: not in it */
+	} cases[] = {
+		{"/a", "/a", ""},     {"/a/b", "/a", "b"}, {"/a/b/c", "/a", "b/c"}, {"/ab", "/a", NULL},
+		{"/a", "/a/b", NULL}, {"/a", "/ab", NULL}, {"/", "/", ""},          {"/a/b", "/", "a/b"},
+		{"/", "/a", NULL},    {"a/b", "a", "b"},   {"ab", "a", NULL},       {"a/b", "", "a/b"},
+		{"", "", ""},         {"", "a", NULL},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *below = hull_path_below(cases[i].path, cases[i].dir);
+		assert_int_equal(below != NULL, cases[i].below != NULL);
+		assert_int_equal(hull_path_in(cases[i].path, cases[i].dir), below != NULL);
+		if (below)
+			assert_string_equal(below, cases[i].below);
+	}
+}
+
+/* No symlink is followed, at the end or on the way; out of the root is out of reach only where that is asked for. */
+static void test_path_open(void **state)
+{
+	const char *parent = *state;
+	make_dir(parent, "dir");
+	make_dir(parent, "dir/in");
+	_cleanup_free_ char *link = hull_fmt("%s/link", parent);
+	_cleanup_free_ char *through = hull_fmt("%s/link/in", parent);
+	assert_int_equal(symlink("dir", link), 0);
+	_cleanup_close_ int root = hull_path_open(AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, false);
+	assert_true(root >= 0);
+	_cleanup_close_ int in = hull_path_open(root, "dir/in", O_PATH, true);
+	assert_true(in >= 0);
+	assert_int_equal(hull_path_open(AT_FDCWD, link, O_PATH, false), -1);
+	assert_int_equal(errno, ELOOP);
+	assert_int_equal(hull_path_open(AT_FDCWD, through, O_PATH, false), -1);
+	assert_int_equal(errno, ELOOP);
+	assert_int_equal(hull_path_open(in, "../..", O_PATH, true), -1);
+	assert_int_equal(errno, EXDEV);
+	assert_int_equal(hull_path_open(in, parent, O_PATH, true), -1);
+	assert_int_equal(errno, EXDEV);
+	_cleanup_close_ int up = hull_path_open(in, "../..", O_PATH, false);
+	assert_true(up >= 0);
+	_cleanup_close_ int same = hull_path_open(root, "", O_PATH, true);
+	assert_true(hull_same_file(same, AT_FDCWD, parent));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_beside),
 		cmocka_unit_test(test_beside_installed),
 		cmocka_unit_test(test_hash),
+		cmocka_unit_test(test_path_in),
+		cmocka_unit_test_setup_teardown(test_path_open, make_parent, drop_parent),
 		cmocka_unit_test_setup_teardown(test_scratch_sweep, make_parent, drop_parent),
 		cmocka_unit_test_setup_teardown(test_scratch_commit, make_parent, drop_parent),
 		cmocka_unit_test_setup_teardown(test_scratch_remove, make_parent, drop_parent),

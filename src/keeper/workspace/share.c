@@ -26,18 +26,17 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/path.h"
 #include "base/text.h"
 #include "wire/args.h"
 #include "wire/service.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 enum { RESTARTS_MAX = 5, CALM_MS = 60 * 1000 };
@@ -238,15 +237,15 @@ static const struct loop_stream_ops OPS = {
 
 static bool lies_in(const struct mount *m, const struct mount *other)
 {
-	size_t len = strlen(other->path);
-	return strncmp(m->path, other->path, len) == 0 && m->path[len] == '/';
+	const char *below = hull_path_below(m->path, other->path);
+	return below && *below;
 }
 
 /* What the server of `outer` is told of m, which lies in it: it must not be possible to write to m by way of outer when
  * it is read-only, and whatever it is, to put something else in its place. Owned by the caller. */
 static char *guard_for(const struct mount *m, const struct mount *outer)
 {
-	return hull_fmt("%s%s", m->path + strlen(outer->path) + 1, m->readonly ? "" : "/");
+	return hull_fmt("%s%s", hull_path_below(m->path, outer->path), m->readonly ? "" : "/");
 }
 
 static int guards_of(const struct mount *m, char ***out, struct hull_error *err)
@@ -412,8 +411,7 @@ static void mount_free(struct mount *m)
 /* What is at a path, without following a symlink anywhere on the way. */
 int share_open_path(const char *path, struct stat *st, struct hull_error *err)
 {
-	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
-	_cleanup_close_ int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+	_cleanup_close_ int fd = hull_path_open(AT_FDCWD, path, O_PATH, false);
 	if (fd < 0 || fstat(fd, st) < 0)
 		return hull_fail(err, -errno, "%s: %s", path, strerror(errno));
 	if (!S_ISDIR(st->st_mode) && !S_ISREG(st->st_mode))

@@ -5,15 +5,14 @@
 #include "lib/files/reach.h"
 
 #include "base/cleanup.h"
+#include "base/path.h"
 #include "base/text.h"
 #include "lib/sandbox/place.h"
 
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 enum { LINKS_MAX = 40 };
 
@@ -47,11 +46,9 @@ static int shared_dirs(const struct hull_paths *p, char ***out, struct hull_erro
 
 static bool is_shared(char *const *dirs, const char *path)
 {
-	for (; *dirs; dirs++) {
-		size_t n = strlen(*dirs);
-		if (strncmp(path, *dirs, n) == 0 && (path[n] == '/' || path[n] == '\0'))
+	for (; *dirs; dirs++)
+		if (hull_path_in(path, *dirs))
 			return true;
-	}
 	return false;
 }
 
@@ -168,11 +165,12 @@ int reach_dest(const struct hull_paths *p, const char *path, bool follow, struct
 int reach_shared_below(const struct hull_paths *p, const char *dir, char ***out, struct hull_error *err)
 {
 	char **shared = NULL, **below = hull_strv_copy(NULL);
-	size_t n = strcmp(dir, "/") == 0 ? 0 : strlen(dir);
 	int r = below ? shared_dirs(p, &shared, err) : hull_fail(err, -ENOMEM, "out of memory");
-	for (char **s = shared; r >= 0 && s && *s; s++)
-		if (strncmp(*s, dir, n) == 0 && (*s)[n] == '/' && (*s)[n + 1] && hull_strv_add(&below, *s + n + 1) < 0)
+	for (char **s = shared; r >= 0 && s && *s; s++) {
+		const char *rest = hull_path_below(*s, dir);
+		if (rest && *rest && hull_strv_add(&below, rest) < 0)
 			r = hull_fail(err, -ENOMEM, "out of memory");
+	}
 	hull_strv_free(shared);
 	if (r >= 0)
 		*out = hull_steal_ptr(below);
@@ -188,7 +186,6 @@ void reach_free(struct reach *r)
 
 int reach_open(const char *path, struct hull_error *err)
 {
-	struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
-	int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+	int fd = hull_path_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, false);
 	return fd < 0 ? hull_fail_errno(err, "%s", path) : fd;
 }

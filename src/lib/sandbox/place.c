@@ -3,6 +3,7 @@
 #include "lib/sandbox/place.h"
 
 #include "base/cleanup.h"
+#include "base/path.h"
 #include "base/text.h"
 #include "cli/out.h"
 #include "git/git.h"
@@ -37,12 +38,6 @@ int place_parse(const char *word, char **path, bool *readonly, struct hull_error
 	return 0;
 }
 
-static bool inside(const char *path, const char *dir)
-{
-	size_t n = strlen(dir);
-	return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
-}
-
 /* The current directory as the person's shell names it. */
 static char *logical_cwd(void)
 {
@@ -73,7 +68,7 @@ char *place_link(const char *word, const char *real)
 		}
 	}
 	struct hull_error err;
-	if (!path || !*path || !strcmp(path, real) || inside(path, real) || place_allowed(path, &err) < 0)
+	if (!path || !*path || !strcmp(path, real) || hull_path_in(path, real) || place_allowed(path, &err) < 0)
 		return NULL;
 	return hull_steal_ptr(path);
 }
@@ -83,9 +78,9 @@ static int keep_apart(const char *path, const char *own, const char *what, struc
 	_cleanup_free_ char *real = realpath(own, NULL);
 	if (!real)
 		return 0; /* not there yet */
-	if (inside(path, real))
+	if (hull_path_in(path, real))
 		return hull_fail(err, -EPERM, "%s lies in %s, %s: it cannot be given to a sandbox", path, real, what);
-	if (inside(real, path))
+	if (hull_path_in(real, path))
 		return hull_fail(err, -EPERM,
 				 "%s contains %s, %s: a sandbox could change it from there; choose a directory below",
 				 path, real, what);
@@ -105,14 +100,14 @@ int place_allowed(const char *path, struct hull_error *err)
 					 "below it",
 					 path);
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-		if (inside(path, all[i]))
+		if (hull_path_in(path, all[i]))
 			return hull_fail(err, -EPERM, "%s belongs to the system and cannot be mounted", path);
 	return 0;
 }
 
 int place_beside_clone(const char *path, const char *clone, struct hull_error *err)
 {
-	if (clone && (inside(path, clone) || inside(clone, path)))
+	if (clone && (hull_path_in(path, clone) || hull_path_in(clone, path)))
 		return hull_fail(err, -EBUSY, "%s and the sandbox's private clone %s lie in one another", path, clone);
 	return 0;
 }
@@ -126,7 +121,7 @@ int place_check(const struct hull_paths *p, const char *path, char *const *entri
 		r = keep_apart(path, p->runtime, "where Hull has its sockets", err);
 	/* They may come to be here, which is then not to have been made by a sandbox. */
 	_cleanup_free_ char *other = hull_runtime_short(p, "", NULL);
-	if (r >= 0 && other && (*strrchr(other, '/') = '\0', inside(other, path)))
+	if (r >= 0 && other && (*strrchr(other, '/') = '\0', hull_path_in(other, path)))
 		r = hull_fail(err, -EPERM,
 			      "%s contains %s, where Hull may have its sockets: a sandbox could change it from there; "
 			      "choose a directory below",
@@ -168,7 +163,7 @@ static bool covered(char *const *entries, const char *path)
 {
 	for (; *entries; entries++) {
 		_cleanup_free_ char *dir = strndup(*entries, place_length(*entries));
-		if (dir && inside(path, dir))
+		if (dir && hull_path_in(path, dir))
 			return true;
 	}
 	return false;
