@@ -10,7 +10,7 @@ static void free_json(json_t **j)
 	json_decref(*j);
 }
 
-static struct egress *of(struct stream *s)
+static struct egress *of(struct loop_stream *s)
 {
 	return container_of(s, struct egress, control);
 }
@@ -20,8 +20,7 @@ static struct egress *of(struct stream *s)
 static void pump(struct egress *g)
 {
 	while (g->control.id && g->control_out.len > 0) {
-		ssize_t n = hull_wire_write(g->wire, g->control.id, 0, hull_buf_bytes(&g->control_out),
-					    g->control_out.len);
+		ssize_t n = loop_stream_write(&g->control, 0, hull_buf_bytes(&g->control_out), g->control_out.len);
 		if (n <= 0)
 			return;
 		hull_buf_drain(&g->control_out, (size_t)n);
@@ -120,10 +119,10 @@ static void on_line(struct egress *g, const char *line, size_t n)
 		port_unpublish(g, json_integer_value(json_object_get(v, "id")));
 }
 
-static void on_data(struct stream *s, const uint8_t *p, size_t n)
+static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct egress *g = of(s);
-	hull_wire_grant(g->wire, s->id, n);
+	loop_stream_grant(s, n);
 	if (g->control_in.len + n > EGRESS_LINE_MAX || hull_buf_add(&g->control_in, p, n) < 0) {
 		hull_buf_free(&g->control_in);
 		return;
@@ -138,7 +137,7 @@ static void on_data(struct stream *s, const uint8_t *p, size_t n)
 	}
 }
 
-static void on_writable(struct stream *s)
+static void on_writable(struct loop_stream *s)
 {
 	struct egress *g = of(s);
 	pump(g);
@@ -149,22 +148,21 @@ static void on_writable(struct stream *s)
 	}
 }
 
-static void on_closed(struct stream *s, int code)
+static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct egress *g = of(s);
-	g->over = true;
-	uv_stop(&g->loop);
+	uv_stop(&g->loop.uv);
 }
 
 void control_open(struct egress *g, uint32_t id)
 {
-	static const struct stream_ops ops = {.data = on_data, .writable = on_writable, .closed = on_closed};
+	static const struct loop_stream_ops ops = {.data = on_data, .writable = on_writable, .closed = on_closed};
 	if (g->control.id) {
-		hull_wire_refuse(g->wire, id, EBUSY, "opened already");
+		hull_wire_refuse(g->link.wire, id, EBUSY, "opened already");
 		return;
 	}
 	g->control.ops = &ops;
-	stream_take(g, &g->control, id);
-	hull_wire_accept(g->wire, id, NULL, 0);
+	loop_stream_adopt(&g->control, &g->link, id);
+	hull_wire_accept(g->link.wire, id, NULL, 0);
 	pump(g);
 }

@@ -21,7 +21,7 @@ enum {
 	ENDING_MS = 5000,  /* to take a refusal in */
 };
 
-static void on_sock(struct sock *s, int events);
+static void on_sock(struct loop_socket *s, int events);
 
 /* --- the end --- */
 
@@ -31,7 +31,7 @@ static void conn_free(struct conn *c)
 	conn_log(c);
 	lookup_cancel(&c->lookup);
 	dial_cancel(&c->dial);
-	alarm_free(c->alarm);
+	loop_timer_free(c->alarm);
 	list_del(&c->in_list);
 	g->conn_count--;
 	name_release(c->name);
@@ -58,25 +58,25 @@ void conn_reset(struct conn *c, int code, const char *text)
 		c->failed = true;
 		c->refused = strerrordesc_np(code);
 	}
-	sock_reset(c->sock);
+	loop_socket_reset(c->sock);
 	c->sock = NULL;
 	if (!c->stream.id)
 		conn_free(c);
 	else if (c->accepted)
-		hull_wire_reset(c->g->wire, c->stream.id, code, text);
+		loop_stream_reset(&c->stream, code, text);
 	else
-		hull_wire_refuse(c->g->wire, c->stream.id, code, text);
+		loop_stream_refuse(&c->stream, code, text);
 }
 
-static void on_closed(struct stream *s, int code)
+static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct conn *c = container_of(s, struct conn, stream);
 	if (code == 0 && c->sock && c->out.len > 0 && !c->sent_eof)
 		return; /* both ends are told; the last bytes are still on their way to the peer */
 	if (code == 0)
-		sock_close(c->sock);
+		loop_socket_close(c->sock);
 	else
-		sock_reset(c->sock);
+		loop_socket_reset(c->sock);
 	c->sock = NULL;
 	conn_free(c);
 }
@@ -95,14 +95,14 @@ static void on_alarm(void *owner)
 
 static void set_alarm(struct conn *c, uint64_t ms)
 {
-	alarm_free(c->alarm);
-	c->alarm = alarm_new(c->g, ms, c, on_alarm);
+	loop_timer_free(c->alarm);
+	c->alarm = loop_timer_new(&c->g->loop, ms, c, on_alarm);
 }
 
 static void accept_stream(struct conn *c)
 {
 	if (!c->accepted && c->stream.id)
-		hull_wire_accept(c->g->wire, c->stream.id, NULL, 0);
+		loop_stream_accept(&c->stream, NULL);
 	c->accepted = true;
 }
 
@@ -110,7 +110,7 @@ static void give_up_peer(struct conn *c)
 {
 	lookup_cancel(&c->lookup);
 	dial_cancel(&c->dial);
-	sock_reset(c->sock);
+	loop_socket_reset(c->sock);
 	c->sock = NULL;
 	hull_buf_free(&c->out);
 }
@@ -121,12 +121,12 @@ void conn_say(struct conn *c, const void *p, size_t n)
 	accept_stream(c);
 	c->state = CONN_ENDING;
 	hull_buf_free(&c->in);
-	hull_wire_write(c->g->wire, c->stream.id, 0, p, n);
+	loop_stream_write(&c->stream, 0, p, n);
 	set_alarm(c, ENDING_MS);
 	if (c->owed)
-		hull_wire_grant(c->g->wire, c->stream.id, c->owed);
+		loop_stream_grant(&c->stream, c->owed);
 	c->owed = 0;
-	hull_wire_eof(c->g->wire, c->stream.id);
+	loop_stream_eof(&c->stream);
 }
 
 /* Not connected: what the guest says is only to tell how a refusal can be read. */
@@ -154,9 +154,9 @@ static void watch(struct conn *c)
 	int events = c->out.len ? UV_WRITABLE : 0;
 	if (c->state == CONN_PROXY)
 		events |= UV_READABLE;
-	else if (!c->peer_eof && c->stream.id && hull_wire_writable(c->g->wire, c->stream.id) > 0)
+	else if (!c->peer_eof && loop_stream_room(&c->stream) > 0)
 		events |= UV_READABLE;
-	sock_watch(c->sock, events);
+	loop_socket_watch(c->sock, events);
 }
 
 /* Returns the bytes that went, or -errno. */
@@ -185,14 +185,14 @@ bool conn_flush(struct conn *c)
 		hull_buf_drain(&c->out, n < 0 ? c->out.len : (size_t)n);
 	}
 	if (!c->stream.id && !c->out.len) {
-		sock_close(c->sock);
+		loop_socket_close(c->sock);
 		c->sock = NULL;
 		conn_free(c);
 		return false;
 	}
 	size_t keep = held(c);
 	if (c->stream.id && c->owed > keep) {
-		hull_wire_grant(c->g->wire, c->stream.id, c->owed - keep);
+		loop_stream_grant(&c->stream, c->owed - keep);
 		c->owed = keep;
 	}
 	if (c->sock && c->state == CONN_OPEN && c->guest_eof && !c->sent_eof && c->in.len + c->out.len == 0) {
@@ -205,11 +205,11 @@ bool conn_flush(struct conn *c)
 
 /* --- from the guest --- */
 
-static void on_data(struct stream *s, const uint8_t *p, size_t n)
+static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct conn *c = container_of(s, struct conn, stream);
 	if (c->state == CONN_ENDING) {
-		hull_wire_grant(c->g->wire, s->id, n);
+		loop_stream_grant(s, n);
 		return;
 	}
 	c->owed += n;
@@ -230,7 +230,7 @@ static void on_data(struct stream *s, const uint8_t *p, size_t n)
 		conn_flush(c);
 }
 
-static void on_eof(struct stream *s)
+static void on_eof(struct loop_stream *s)
 {
 	struct conn *c = container_of(s, struct conn, stream);
 	c->guest_eof = true;
@@ -244,14 +244,14 @@ static void on_eof(struct stream *s)
 		conn_flush(c);
 }
 
-static void on_writable(struct stream *s)
+static void on_writable(struct loop_stream *s)
 {
 	struct conn *c = container_of(s, struct conn, stream);
 	if (c->state == CONN_OPEN)
 		watch(c);
 }
 
-static const struct stream_ops OPS = {
+static const struct loop_stream_ops OPS = {
 	.data = on_data,
 	.eof = on_eof,
 	.writable = on_writable,
@@ -306,7 +306,7 @@ static void proxy_said(struct conn *c)
 	accept_stream(c);
 	c->received += first.len;
 	if (first.len)
-		hull_wire_write(c->g->wire, c->stream.id, 0, hull_buf_bytes(&first), first.len);
+		loop_stream_write(&c->stream, 0, hull_buf_bytes(&first), first.len);
 	opened(c);
 }
 
@@ -314,7 +314,7 @@ static void proxy_said(struct conn *c)
 static bool peer_said(struct conn *c)
 {
 	struct egress *g = c->g;
-	size_t room = c->stream.id ? hull_wire_writable(g->wire, c->stream.id) : sizeof(g->scratch);
+	size_t room = c->stream.id ? loop_stream_room(&c->stream) : sizeof(g->scratch);
 	if (room == 0) {
 		watch(c);
 		return true;
@@ -335,13 +335,13 @@ static bool peer_said(struct conn *c)
 		c->peer_eof = true;
 		watch(c);
 		if (c->stream.id)
-			hull_wire_eof(g->wire, c->stream.id); /* after both EOFs c is gone */
+			loop_stream_eof(&c->stream); /* after both EOFs c is gone */
 		return !last;
 	}
 	c->received += (uint64_t)n;
 	c->answered = true;
 	if (c->stream.id)
-		hull_wire_write(g->wire, c->stream.id, 0, g->scratch, (size_t)n);
+		loop_stream_write(&c->stream, 0, g->scratch, (size_t)n);
 	if (c->mode == MODE_SWITCH)
 		return conn_switched(c, g->scratch, (size_t)n);
 	if (c->mode == MODE_TLS)
@@ -350,7 +350,7 @@ static bool peer_said(struct conn *c)
 	return true;
 }
 
-static void on_sock(struct sock *s, int events)
+static void on_sock(struct loop_socket *s, int events)
 {
 	struct conn *c = s->owner;
 	if (events & UV_READABLE) {
@@ -419,7 +419,7 @@ static void on_dialed(struct dial *d, int fd, const struct hull_addr *addr)
 		}
 	}
 	c->peer = *addr;
-	c->sock = sock_new(c->g, fd, c, on_sock);
+	c->sock = loop_socket_new(&c->g->loop, fd, c, on_sock);
 	if (!c->sock) {
 		conn_reset(c, ENOMEM, "out of memory");
 		return;
@@ -576,12 +576,12 @@ void connect_open(struct egress *g, uint32_t id, const uint8_t *args, size_t len
 {
 	_cleanup_(request_free) struct request r = {0};
 	if (!request_read(args, len, &r) || !r.address || r.port == 0 || r.port > 65535) {
-		hull_wire_refuse(g->wire, id, EINVAL, "not an address and port");
+		hull_wire_refuse(g->link.wire, id, EINVAL, "not an address and port");
 		return;
 	}
 	struct conn *c = g->conn_count < EGRESS_CONNECTIONS_MAX ? calloc(1, sizeof(*c)) : NULL;
 	if (!c) {
-		hull_wire_refuse(g->wire, id, EAGAIN, "too many connections are open in this sandbox");
+		hull_wire_refuse(g->link.wire, id, EAGAIN, "too many connections are open in this sandbox");
 		return;
 	}
 	c->g = g;
@@ -595,7 +595,7 @@ void connect_open(struct egress *g, uint32_t id, const uint8_t *args, size_t len
 	list_add(&g->conns, &c->in_list);
 	g->conn_count++;
 	int e = set_target(c, r.address);
-	stream_take(g, &c->stream, id);
+	loop_stream_adopt(&c->stream, &g->link, id);
 	if (e < 0) {
 		c->refused = e == -EINVAL ? "not an address or name" : "this synthetic address stands for no name";
 		if (!c->host)

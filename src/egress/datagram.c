@@ -17,15 +17,15 @@ enum {
 
 struct flow {
 	struct egress *g;
-	struct stream stream;
-	struct node in_list;
+	struct loop_stream stream;
+	struct list_node in_list;
 	struct hull_target target;
 	char *host;
 	bool literal, own, accepted;
 	struct name *name;
 	struct lookup lookup;
-	struct sock *sock;
-	struct alarm *alarm;
+	struct loop_socket *sock;
+	struct loop_timer *alarm;
 	struct hull_buf in;   /* from the guest, not a whole datagram yet */
 	struct hull_buf held; /* datagrams with their lengths, before there is a socket */
 	struct hull_addr peer;
@@ -52,13 +52,13 @@ static void log_flow(struct flow *f)
 	conn_log(&c);
 }
 
-static void on_closed(struct stream *s, int code)
+static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct flow *f = container_of(s, struct flow, stream);
 	log_flow(f);
 	lookup_cancel(&f->lookup);
-	sock_close(f->sock);
-	alarm_free(f->alarm);
+	loop_socket_close(f->sock);
+	loop_timer_free(f->alarm);
 	list_del(&f->in_list);
 	f->g->flow_count--;
 	name_release(f->name);
@@ -73,9 +73,9 @@ static void on_closed(struct stream *s, int code)
 static void end(struct flow *f, int code, const char *text)
 {
 	if (f->accepted)
-		hull_wire_reset(f->g->wire, f->stream.id, code, text);
+		loop_stream_reset(&f->stream, code, text);
 	else
-		hull_wire_refuse(f->g->wire, f->stream.id, code, text);
+		loop_stream_refuse(&f->stream, code, text);
 }
 
 static void refuse(struct flow *f, const struct hull_answer *a)
@@ -93,12 +93,12 @@ static void on_idle(void *owner)
 {
 	struct flow *f = owner;
 	uint64_t idle = uv_hrtime() / 1000000 - f->used_ms;
-	alarm_free(f->alarm);
+	loop_timer_free(f->alarm);
 	f->alarm = NULL;
 	if (idle >= IDLE_MS)
 		end(f, ETIMEDOUT, "idle");
 	else
-		f->alarm = alarm_new(f->g, IDLE_MS - idle, f, on_idle);
+		f->alarm = loop_timer_new(&f->g->loop, IDLE_MS - idle, f, on_idle);
 }
 
 /* --- from the guest --- */
@@ -120,10 +120,10 @@ static void send_held(struct flow *f)
 	hull_buf_free(&f->held);
 }
 
-static void on_data(struct stream *s, const uint8_t *p, size_t n)
+static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct flow *f = container_of(s, struct flow, stream);
-	hull_wire_grant(f->g->wire, s->id, n);
+	loop_stream_grant(s, n);
 	f->used_ms = uv_hrtime() / 1000000;
 	if (hull_buf_add(&f->in, p, n) < 0) {
 		end(f, ENOMEM, "out of memory");
@@ -146,17 +146,17 @@ static void on_data(struct stream *s, const uint8_t *p, size_t n)
 	}
 }
 
-static void on_eof(struct stream *s)
+static void on_eof(struct loop_stream *s)
 {
 	struct flow *f = container_of(s, struct flow, stream);
 	end(f, ECANCELED, "");
 }
 
-static const struct stream_ops OPS = {.data = on_data, .eof = on_eof, .closed = on_closed};
+static const struct loop_stream_ops OPS = {.data = on_data, .eof = on_eof, .closed = on_closed};
 
 /* --- from the peer --- */
 
-static void on_sock(struct sock *s, int events)
+static void on_sock(struct loop_socket *s, int events)
 {
 	struct flow *f = s->owner;
 	struct egress *g = f->g;
@@ -168,15 +168,15 @@ static void on_sock(struct sock *s, int events)
 		}
 		if (n < 0)
 			break;
-		if (n > HULL_NET_DATAGRAM || hull_wire_writable(g->wire, f->stream.id) < (size_t)n + 2)
+		if (n > HULL_NET_DATAGRAM || loop_stream_room(&f->stream) < (size_t)n + 2)
 			continue;
 		g->scratch[0] = (uint8_t)n;
 		g->scratch[1] = (uint8_t)((size_t)n >> 8);
-		hull_wire_write(g->wire, f->stream.id, 0, g->scratch, (size_t)n + 2);
+		loop_stream_write(&f->stream, 0, g->scratch, (size_t)n + 2);
 		f->received += (uint64_t)n;
 		f->used_ms = uv_hrtime() / 1000000;
 	}
-	sock_watch(s, UV_READABLE);
+	loop_socket_watch(s, UV_READABLE);
 }
 
 static void open_socket(struct flow *f, const struct hull_addr *a)
@@ -190,17 +190,17 @@ static void open_socket(struct flow *f, const struct hull_addr *a)
 		end(f, e, strerror(e));
 		return;
 	}
-	f->sock = fd >= 0 ? sock_new(f->g, fd, f, on_sock) : NULL;
+	f->sock = fd >= 0 ? loop_socket_new(&f->g->loop, fd, f, on_sock) : NULL;
 	if (!f->sock) {
 		end(f, ENOBUFS, "no socket");
 		return;
 	}
 	f->peer = *a;
 	f->accepted = true;
-	sock_watch(f->sock, UV_READABLE);
+	loop_socket_watch(f->sock, UV_READABLE);
 	f->used_ms = uv_hrtime() / 1000000;
-	f->alarm = alarm_new(f->g, IDLE_MS, f, on_idle);
-	hull_wire_accept(f->g->wire, f->stream.id, NULL, 0);
+	f->alarm = loop_timer_new(&f->g->loop, IDLE_MS, f, on_idle);
+	loop_stream_accept(&f->stream, NULL);
 	send_held(f);
 }
 
@@ -254,17 +254,17 @@ void datagram_open(struct egress *g, uint32_t id, const uint8_t *args, size_t le
 	char name[HULL_HOST_MAX + 1], text[HULL_ADDR_TEXT];
 	bool synthetic = false;
 	if (!request_read(args, len, &r) || !r.address || r.port == 0 || r.port > 65535) {
-		hull_wire_refuse(g->wire, id, EINVAL, "not an address and port");
+		hull_wire_refuse(g->link.wire, id, EINVAL, "not an address and port");
 		return;
 	}
 	bool literal = hull_addr_parse(r.address, &a);
 	struct name *known = literal ? name_of(g, &a, &synthetic) : NULL;
 	if (synthetic && !known) {
-		hull_wire_refuse(g->wire, id, EHOSTUNREACH, "this synthetic address stands for no name");
+		hull_wire_refuse(g->link.wire, id, EHOSTUNREACH, "this synthetic address stands for no name");
 		return;
 	}
 	if (!literal && !hull_host_name(r.address, strlen(r.address), name)) {
-		hull_wire_refuse(g->wire, id, EINVAL, "not an address or name");
+		hull_wire_refuse(g->link.wire, id, EINVAL, "not an address or name");
 		return;
 	}
 	struct flow *f = g->flow_count < EGRESS_FLOWS_MAX ? calloc(1, sizeof(*f)) : NULL;
@@ -272,7 +272,7 @@ void datagram_open(struct egress *g, uint32_t id, const uint8_t *args, size_t le
 		f->host = strdup(known ? known->text : literal ? hull_addr_text(&a, text) : name);
 	if (!f || !f->host) {
 		free(f);
-		hull_wire_refuse(g->wire, id, EAGAIN, "too many flows are open in this sandbox");
+		hull_wire_refuse(g->link.wire, id, EAGAIN, "too many flows are open in this sandbox");
 		return;
 	}
 	f->g = g;
@@ -289,7 +289,7 @@ void datagram_open(struct egress *g, uint32_t id, const uint8_t *args, size_t le
 	lookup_init(&f->lookup);
 	list_add(&g->flows, &f->in_list);
 	g->flow_count++;
-	stream_take(g, &f->stream, id);
+	loop_stream_adopt(&f->stream, &g->link, id);
 	begin(f);
 }
 

@@ -17,10 +17,10 @@ static void next(struct dial *d);
 static void stop(struct dial *d)
 {
 	for (size_t i = 0; i < d->count; i++) {
-		sock_close(d->tries[i]);
+		loop_socket_close(d->tries[i]);
 		d->tries[i] = NULL;
 	}
-	alarm_free(d->alarm);
+	loop_timer_free(d->alarm);
 	d->alarm = NULL;
 	d->active = false;
 }
@@ -37,7 +37,7 @@ static void failed(struct dial *d, int error)
 		d->error = error;
 }
 
-static void on_ready(struct sock *s, int events)
+static void on_ready(struct loop_socket *s, int events)
 {
 	struct dial *d = s->owner;
 	size_t i = 0;
@@ -60,7 +60,7 @@ static void on_ready(struct sock *s, int events)
 		return;
 	}
 	failed(d, -error);
-	sock_close(s);
+	loop_socket_close(s);
 	d->tries[i] = NULL;
 	d->under_way--;
 	next(d);
@@ -81,10 +81,10 @@ static int try(struct dial *d, size_t i)
 		close(fd);
 		return r;
 	}
-	d->tries[i] = sock_new(d->g, fd, d, on_ready);
+	d->tries[i] = loop_socket_new(&d->g->loop, fd, d, on_ready);
 	if (!d->tries[i])
 		return -ENOMEM;
-	sock_watch(d->tries[i], UV_WRITABLE);
+	loop_socket_watch(d->tries[i], UV_WRITABLE);
 	d->under_way++;
 	return 0;
 }
@@ -99,7 +99,7 @@ static void drop_oldest(struct dial *d)
 	size_t i = 0;
 	while (!d->tries[i])
 		i++;
-	sock_close(d->tries[i]);
+	loop_socket_close(d->tries[i]);
 	d->tries[i] = NULL;
 	d->under_way--;
 	failed(d, -ETIMEDOUT);
@@ -107,7 +107,7 @@ static void drop_oldest(struct dial *d)
 
 static void next(struct dial *d)
 {
-	alarm_free(d->alarm);
+	loop_timer_free(d->alarm);
 	d->alarm = NULL;
 	while (d->next < d->count) {
 		if (d->under_way >= DIAL_AT_ONCE)
@@ -118,8 +118,8 @@ static void next(struct dial *d)
 			continue;
 		}
 		if (d->next < d->count)
-			d->alarm = alarm_new(d->g, d->under_way < DIAL_AT_ONCE ? DIAL_AGAIN_MS : DIAL_DROP_MS, d,
-					     on_alarm);
+			d->alarm = loop_timer_new(
+				&d->g->loop, d->under_way < DIAL_AT_ONCE ? DIAL_AGAIN_MS : DIAL_DROP_MS, d, on_alarm);
 		return;
 	}
 	if (d->under_way)

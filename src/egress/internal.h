@@ -1,6 +1,7 @@
 /* Inside hull-egress: what its files share. The contract to the outside is egress/egress.h.
  *
- *   link.c     the wire on its socket, and the table of services
+ *   serve.c    the loop, the wire to the keeper, and the table of services
+ *   request.c  arguments of an OPEN
  *   config.c   the EGRESS stream: lines from and to the keeper
  *   names.c    synthetic addresses, and looking names up
  *   resolve.c  RESOLVE streams
@@ -21,54 +22,13 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "egress/egress.h"
+#include "loop/loop.h"
 #include "policy/policy.h"
-#include "wire/wire.h"
 
 #include <jansson.h>
 #include <uv.h>
 
-#define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
-
-struct node {
-	struct node *prev, *next;
-};
-static inline void list_init(struct node *n)
-{
-	n->prev = n->next = n;
-}
-static inline void list_add(struct node *head, struct node *n)
-{
-	n->prev = head->prev;
-	n->next = head;
-	head->prev->next = n;
-	head->prev = n;
-}
-static inline void list_del(struct node *n)
-{
-	n->prev->next = n->next;
-	n->next->prev = n->prev;
-	list_init(n);
-}
-/* Safe when the body removes `n` itself, and only then. */
-#define list_each(n, head) for (struct node *n = (head)->next, *n##_ = n->next; n != (head); n = n##_, n##_ = n->next)
-
 enum { SCRATCH = 128 * 1024, ADDRS_MAX = 16 };
-
-/* --- link.c --- */
-
-struct stream;
-struct stream_ops {
-	void (*accepted)(struct stream *s);
-	void (*data)(struct stream *s, const uint8_t *p, size_t n);
-	void (*writable)(struct stream *s);
-	void (*eof)(struct stream *s);
-	/* Gone (id is 0 already); s may be freed. */
-	void (*closed)(struct stream *s, int code);
-};
-struct stream {
-	const struct stream_ops *ops;
-	uint32_t id; /* 0 = not open */
-};
 
 struct names;
 struct proxy {
@@ -80,17 +40,12 @@ struct proxy {
 };
 
 struct egress {
-	uv_loop_t loop;
-	uv_poll_t poll;
-	uv_prepare_t prepare;
-	int fd;
-	int watching;
-	bool output, over;
+	struct loop loop;
+	struct loop_link link; /* to the keeper */
 	int exit_code;
-	struct hull_wire *wire;
 	const struct egress_hooks *hooks;
 
-	struct stream control;
+	struct loop_stream control;
 	struct hull_buf control_in, control_out;
 	unsigned log_lost;
 
@@ -99,18 +54,18 @@ struct egress {
 	struct proxy http_proxy, https_proxy, all_proxy;
 	char *no_proxy;
 	struct names *names;
-	struct node conns, flows, questions, ports;
+	struct list_node conns, flows, questions, ports;
 	size_t conn_count, flow_count, question_count, port_count;
 	uint8_t scratch[SCRATCH];
 };
 
-int link_open(struct egress *g, int fd);
 /* What to do about a stream that is opened; each answers it. */
 void connect_open(struct egress *g, uint32_t id, const uint8_t *args, size_t len);
 void resolve_open(struct egress *g, uint32_t id, const uint8_t *args, size_t len);
 void datagram_open(struct egress *g, uint32_t id, const uint8_t *args, size_t len);
 void control_open(struct egress *g, uint32_t id);
-void stream_take(struct egress *g, struct stream *s, uint32_t id);
+
+/* --- request.c --- */
 
 /* ADDRESS, PORT, NAME, QTYPE of an OPEN. Texts owned; false when malformed. */
 struct request {
@@ -119,27 +74,6 @@ struct request {
 };
 bool request_read(const uint8_t *args, size_t len, struct request *out);
 void request_free(struct request *r);
-
-/* A socket in the loop. */
-struct sock {
-	uv_poll_t poll;
-	int fd;
-	int watching;
-	void *owner;
-	void (*ready)(struct sock *s, int events); /* UV_READABLE, UV_WRITABLE; on an error both */
-};
-struct sock *sock_new(struct egress *g, int fd, void *owner, void (*ready)(struct sock *s, int events)); /* takes fd */
-void sock_watch(struct sock *s, int events);
-void sock_close(struct sock *s); /* NULL is fine */
-void sock_reset(struct sock *s); /* as sock_close, with an RST */
-
-struct alarm {
-	uv_timer_t timer;
-	void *owner;
-	void (*ring)(void *owner);
-};
-struct alarm *alarm_new(struct egress *g, uint64_t ms, void *owner, void (*ring)(void *owner));
-void alarm_free(struct alarm *a); /* NULL is fine */
 
 /* --- config.c --- */
 
@@ -154,16 +88,16 @@ size_t datagram_recheck(struct egress *g);
 struct name {
 	char *text;
 	uint32_t number;
-	unsigned refs;       /* connections that use it */
-	uint64_t until_ms;   /* given out until then */
-	struct node in_lru;  /* least recently used first */
-	struct name *next;   /* in its bucket */
-	struct node waiters; /* of the lookup under way */
+	unsigned refs;            /* connections that use it */
+	uint64_t until_ms;        /* given out until then */
+	struct list_node in_lru;  /* least recently used first */
+	struct name *next;        /* in its bucket */
+	struct list_node waiters; /* of the lookup under way */
 	bool looking;
 	uint64_t looked_ms; /* 0 = never */
 	int error;          /* of the last lookup: 0, or -errno */
 	struct egress *g;   /* for `again`, which only tests use */
-	struct alarm *again;
+	struct loop_timer *again;
 	struct hull_addr *addrs;
 	size_t addr_count;
 };
@@ -183,7 +117,7 @@ struct hull_addr name_addr4(const struct name *n);
 struct hull_addr name_addr6(const struct name *n);
 
 struct lookup {
-	struct node in_list;
+	struct list_node in_list;
 	void (*done)(struct lookup *l, int error, const struct hull_addr *addrs, size_t n); /* error: 0 or -errno */
 };
 /* Calls done now or later. lookup_cancel() before it is harmless at any time after lookup_init(). */
@@ -206,10 +140,10 @@ struct dial {
 	struct hull_addr addrs[ADDRS_MAX];
 	size_t count, next;
 	uint16_t port;
-	struct sock *tries[ADDRS_MAX];
+	struct loop_socket *tries[ADDRS_MAX];
 	size_t under_way;
 	int error; /* the first */
-	struct alarm *alarm;
+	struct loop_timer *alarm;
 	bool active;
 	void *owner;
 	/* fd connected (the callee's), or -errno. addr: which. */
@@ -268,8 +202,8 @@ enum conn_remedy {
 
 struct conn {
 	struct egress *g;
-	struct stream stream;
-	struct node in_list;
+	struct loop_stream stream;
+	struct list_node in_list;
 	enum conn_state state;
 	enum conn_mode mode;
 	enum hull_verdict verdict;
@@ -283,8 +217,8 @@ struct conn {
 	struct lookup lookup;
 	struct dial dial;
 	struct handshake shake;
-	struct sock *sock;
-	struct alarm *alarm;
+	struct loop_socket *sock;
+	struct loop_timer *alarm;
 	struct hull_buf in;    /* from the guest, not judged */
 	struct hull_buf out;   /* judged, on its way to the peer */
 	struct hull_buf heard; /* from a proxy, before the connection is open */

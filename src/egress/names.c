@@ -27,7 +27,7 @@ struct names {
 	struct name *buckets[BUCKETS];
 	struct name *by_number[EGRESS_NAMES_MAX];
 	size_t used; /* numbers ever given out are below this, but for restored ones */
-	struct node lru;
+	struct list_node lru;
 	size_t looking;
 };
 
@@ -83,7 +83,7 @@ static long number_for(struct egress *g)
 		t->used++;
 	if (t->used < EGRESS_NAMES_MAX)
 		return (long)t->used;
-	uint64_t now = uv_now(&g->loop);
+	uint64_t now = uv_now(&g->loop.uv);
 	list_each(at, &t->lru)
 	{
 		struct name *n = container_of(at, struct name, in_lru);
@@ -140,7 +140,7 @@ struct name *name_get(struct egress *g, const char *text)
 void name_given(struct egress *g, struct name *n)
 {
 	bool first = n->until_ms == 0;
-	n->until_ms = uv_now(&g->loop) + NAME_TTL * 1000;
+	n->until_ms = uv_now(&g->loop.uv) + NAME_TTL * 1000;
 	touch(g->names, n);
 	if (first)
 		control_send(g, json_pack("{s:[I,s]}", "name", (json_int_t)n->number, n->text), false);
@@ -154,7 +154,7 @@ void name_restore(struct egress *g, uint32_t number, const char *text)
 		return;
 	struct name *n = add(g, number - FIRST, name);
 	if (n)
-		n->until_ms = uv_now(&g->loop) + NAME_TTL * 1000;
+		n->until_ms = uv_now(&g->loop.uv) + NAME_TTL * 1000;
 }
 
 /* --- addresses --- */
@@ -224,7 +224,7 @@ static void answer(struct egress *g, struct name *n, int error, const struct hul
 	n->looking = false;
 	g->names->looking--;
 	n->error = error;
-	n->looked_ms = uv_now(&g->loop) ? uv_now(&g->loop) : 1;
+	n->looked_ms = uv_now(&g->loop.uv) ? uv_now(&g->loop.uv) : 1;
 	free(n->addrs);
 	n->addrs = NULL;
 	n->addr_count = 0;
@@ -278,7 +278,7 @@ static void on_again(void *owner)
 {
 	struct name *n = owner;
 	struct hull_addr addrs[ADDRS_MAX];
-	alarm_free(n->again);
+	loop_timer_free(n->again);
 	n->again = NULL;
 	int r = n->g->hooks->resolve(n->text, addrs, ADDRS_MAX);
 	answer(n->g, n, r < 0 ? r : r == 0 ? -ENOENT : 0, addrs, r < 0 ? 0 : (size_t)r);
@@ -287,9 +287,9 @@ static void on_again(void *owner)
 void lookup_start(struct egress *g, struct name *n, struct lookup *l)
 {
 	struct names *t = g->names;
-	uv_update_time(&g->loop);
+	uv_update_time(&g->loop.uv);
 	unsigned good_ms = g->hooks && g->hooks->fresh_ms ? g->hooks->fresh_ms : LOOKUP_MS;
-	bool fresh = n->looked_ms && n->looked_ms + good_ms > uv_now(&g->loop) && n->error == 0;
+	bool fresh = n->looked_ms && n->looked_ms + good_ms > uv_now(&g->loop.uv) && n->error == 0;
 	if (fresh && !n->looking) {
 		l->done(l, n->error, n->addrs, n->addr_count);
 		return;
@@ -306,7 +306,7 @@ void lookup_start(struct egress *g, struct name *n, struct lookup *l)
 	struct hull_addr addrs[ADDRS_MAX];
 	if (g->hooks && g->hooks->resolve) {
 		int r = g->hooks->resolve(n->text, addrs, ADDRS_MAX);
-		if (r == -EINPROGRESS && (n->again = alarm_new(g, 0, n, on_again)))
+		if (r == -EINPROGRESS && (n->again = loop_timer_new(&g->loop, 0, n, on_again)))
 			n->g = g;
 		else
 			answer(g, n, r < 0 ? r : r == 0 ? -ENOENT : 0, addrs, r < 0 ? 0 : (size_t)r);
@@ -318,7 +318,7 @@ void lookup_start(struct egress *g, struct name *n, struct lookup *l)
 		q->g = g;
 		q->name = n;
 	}
-	int r = q ? uv_getaddrinfo(&g->loop, &q->req, on_addresses, n->text, NULL, &hints) : -ENOMEM;
+	int r = q ? uv_getaddrinfo(&g->loop.uv, &q->req, on_addresses, n->text, NULL, &hints) : -ENOMEM;
 	if (r < 0) {
 		free(q);
 		answer(g, n, -EIO, NULL, 0);

@@ -16,13 +16,13 @@ enum { SENDERS_MAX = 64, UDP_IDLE_MS = 60 * 1000, BACKLOG = 256, PORT_TRIES = 16
 
 struct port {
 	struct egress *g;
-	struct node in_list;
+	struct list_node in_list;
 	json_int_t id;
 	uint16_t guest;
 	bool udp;
-	struct sock *listeners[2];
-	struct alarm *paused; /* no descriptor was left to accept with */
-	struct node calls;
+	struct loop_socket *listeners[2];
+	struct loop_timer *paused; /* no descriptor was left to accept with */
+	struct list_node calls;
 	size_t call_count;
 	bool unheard; /* nothing listened in the sandbox the last time, and the keeper was told */
 };
@@ -31,9 +31,9 @@ struct port {
 struct call {
 	struct port *port; /* NULL when it was unpublished meanwhile: TCP goes on */
 	struct egress *g;
-	struct stream stream;
-	struct node in_list;
-	struct sock *sock; /* TCP */
+	struct loop_stream stream;
+	struct list_node in_list;
+	struct loop_socket *sock; /* TCP */
 	bool accepted, guest_eof, peer_eof, sent_eof;
 	struct hull_buf out; /* to the host's side; UDP: from the guest, not whole yet */
 	/* UDP */
@@ -41,7 +41,7 @@ struct call {
 	int listener;
 	struct sockaddr_storage from;
 	socklen_t from_len;
-	struct alarm *alarm;
+	struct loop_timer *alarm;
 	uint64_t used_ms;
 };
 
@@ -51,7 +51,7 @@ static void call_free(struct call *c)
 	if (c->port)
 		c->port->call_count--;
 	c->g->conn_count -= !c->udp;
-	alarm_free(c->alarm);
+	loop_timer_free(c->alarm);
 	hull_buf_free(&c->out);
 	free(c);
 }
@@ -65,7 +65,7 @@ static void heard(struct port *p, bool yes)
 	control_send(p->g, json_pack("{s:{s:I,s:b}}", "listens", "id", p->id, "yes", yes), true);
 }
 
-static void on_closed(struct stream *s, int code)
+static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct call *c = container_of(s, struct call, stream);
 	if (code == -ECONNREFUSED && !c->accepted)
@@ -73,9 +73,9 @@ static void on_closed(struct stream *s, int code)
 	if (code == 0 && c->sock && c->out.len > 0)
 		return; /* the last bytes are on their way */
 	if (code == 0)
-		sock_close(c->sock);
+		loop_socket_close(c->sock);
 	else
-		sock_reset(c->sock);
+		loop_socket_reset(c->sock);
 	c->sock = NULL;
 	call_free(c);
 }
@@ -83,10 +83,10 @@ static void on_closed(struct stream *s, int code)
 /* c is gone when this returns. */
 static void call_end(struct call *c, int code)
 {
-	sock_reset(c->sock);
+	loop_socket_reset(c->sock);
 	c->sock = NULL;
 	if (c->stream.id)
-		hull_wire_reset(c->g->wire, c->stream.id, code, "");
+		loop_stream_reset(&c->stream, code, "");
 	else
 		call_free(c);
 }
@@ -94,9 +94,9 @@ static void call_end(struct call *c, int code)
 static void watch(struct call *c)
 {
 	int events = c->out.len ? UV_WRITABLE : 0;
-	if (!c->peer_eof && c->stream.id && hull_wire_writable(c->g->wire, c->stream.id) > 0)
+	if (!c->peer_eof && loop_stream_room(&c->stream) > 0)
 		events |= UV_READABLE;
-	sock_watch(c->sock, events);
+	loop_socket_watch(c->sock, events);
 }
 
 /* False when c is gone. */
@@ -112,10 +112,10 @@ static bool call_flush(struct call *c)
 		size_t gone = n < 0 ? c->out.len : (size_t)n;
 		hull_buf_drain(&c->out, gone);
 		if (c->stream.id)
-			hull_wire_grant(c->g->wire, c->stream.id, gone);
+			loop_stream_grant(&c->stream, gone);
 	}
 	if (!c->stream.id && !c->out.len) {
-		sock_close(c->sock);
+		loop_socket_close(c->sock);
 		c->sock = NULL;
 		call_free(c);
 		return false;
@@ -146,11 +146,11 @@ static void to_sender(struct call *c)
 	}
 }
 
-static void on_data(struct stream *s, const uint8_t *p, size_t n)
+static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct call *c = container_of(s, struct call, stream);
 	if (c->udp) {
-		hull_wire_grant(c->g->wire, s->id, n);
+		loop_stream_grant(s, n);
 		c->used_ms = uv_hrtime() / 1000000;
 	}
 	if (hull_buf_add(&c->out, p, n) < 0)
@@ -161,7 +161,7 @@ static void on_data(struct stream *s, const uint8_t *p, size_t n)
 		call_flush(c);
 }
 
-static void on_eof(struct stream *s)
+static void on_eof(struct loop_stream *s)
 {
 	struct call *c = container_of(s, struct call, stream);
 	c->guest_eof = true;
@@ -171,7 +171,7 @@ static void on_eof(struct stream *s)
 		call_flush(c);
 }
 
-static void on_accepted(struct stream *s)
+static void on_accepted(struct loop_stream *s, const uint8_t *args, size_t len)
 {
 	struct call *c = container_of(s, struct call, stream);
 	c->accepted = true;
@@ -180,14 +180,14 @@ static void on_accepted(struct stream *s)
 		watch(c);
 }
 
-static void on_writable(struct stream *s)
+static void on_writable(struct loop_stream *s)
 {
 	struct call *c = container_of(s, struct call, stream);
 	if (c->sock && c->accepted)
 		watch(c);
 }
 
-static const struct stream_ops OPS = {
+static const struct loop_stream_ops OPS = {
 	.accepted = on_accepted,
 	.data = on_data,
 	.writable = on_writable,
@@ -195,7 +195,7 @@ static const struct stream_ops OPS = {
 	.closed = on_closed,
 };
 
-static void on_sock(struct sock *s, int events)
+static void on_sock(struct loop_socket *s, int events)
 {
 	struct call *c = s->owner;
 	struct egress *g = c->g;
@@ -203,7 +203,7 @@ static void on_sock(struct sock *s, int events)
 		return;
 	if (!(events & UV_READABLE))
 		return;
-	size_t room = c->stream.id ? hull_wire_writable(g->wire, c->stream.id) : 0;
+	size_t room = loop_stream_room(&c->stream);
 	if (room == 0) {
 		watch(c);
 		return;
@@ -218,13 +218,13 @@ static void on_sock(struct sock *s, int events)
 		return;
 	}
 	if (n > 0) {
-		hull_wire_write(g->wire, c->stream.id, 0, g->scratch, (size_t)n);
+		loop_stream_write(&c->stream, 0, g->scratch, (size_t)n);
 		watch(c);
 		return;
 	}
 	c->peer_eof = true;
 	watch(c);
-	hull_wire_eof(g->wire, c->stream.id);
+	loop_stream_eof(&c->stream);
 }
 
 /* --- accepting --- */
@@ -245,7 +245,7 @@ static struct call *call_new(struct port *p)
 	if (r == 0 && p->udp)
 		r = hull_args_put_u32(&args, HULL_TAG_PROTOCOL, 17);
 	if (r == 0)
-		r = hull_wire_open(g->wire, HULL_SVC_DIAL, hull_buf_bytes(&args), args.len, &c->stream, &c->stream.id);
+		r = loop_stream_open(&c->stream, &g->link, HULL_SVC_DIAL, &args);
 	if (r < 0) {
 		free(c);
 		return NULL;
@@ -259,22 +259,22 @@ static struct call *call_new(struct port *p)
 static void on_pause_over(void *owner)
 {
 	struct port *p = owner;
-	alarm_free(p->paused);
+	loop_timer_free(p->paused);
 	p->paused = NULL;
 	for (int i = 0; i < 2; i++)
-		sock_watch(p->listeners[i], UV_READABLE);
+		loop_socket_watch(p->listeners[i], UV_READABLE);
 }
 
 /* The connection stays in the kernel's queue, and the listener ready: it is let alone for a while. */
 static void pause_port(struct port *p)
 {
 	if (!p->paused)
-		p->paused = alarm_new(p->g, PAUSE_MS, p, on_pause_over);
+		p->paused = loop_timer_new(&p->g->loop, PAUSE_MS, p, on_pause_over);
 	for (int i = 0; p->paused && i < 2; i++)
-		sock_watch(p->listeners[i], 0);
+		loop_socket_watch(p->listeners[i], 0);
 }
 
-static void on_connection(struct sock *s, int events)
+static void on_connection(struct loop_socket *s, int events)
 {
 	struct port *p = s->owner;
 	for (int i = 0; i < 64; i++) {
@@ -294,23 +294,23 @@ static void on_connection(struct sock *s, int events)
 			close(fd);
 			continue;
 		}
-		c->sock = sock_new(p->g, fd, c, on_sock);
+		c->sock = loop_socket_new(&p->g->loop, fd, c, on_sock);
 		if (!c->sock)
 			call_end(c, ENOMEM);
 	}
-	sock_watch(s, UV_READABLE);
+	loop_socket_watch(s, UV_READABLE);
 }
 
 static void on_idle(void *owner)
 {
 	struct call *c = owner;
 	uint64_t idle = uv_hrtime() / 1000000 - c->used_ms;
-	alarm_free(c->alarm);
+	loop_timer_free(c->alarm);
 	c->alarm = NULL;
 	if (idle >= UDP_IDLE_MS)
 		call_end(c, ETIMEDOUT);
 	else
-		c->alarm = alarm_new(c->g, UDP_IDLE_MS - idle, c, on_idle);
+		c->alarm = loop_timer_new(&c->g->loop, UDP_IDLE_MS - idle, c, on_idle);
 }
 
 static struct call *sender(struct port *p, int listener, const struct sockaddr_storage *from, socklen_t len)
@@ -328,11 +328,11 @@ static struct call *sender(struct port *p, int listener, const struct sockaddr_s
 	c->from = *from;
 	c->from_len = len;
 	c->used_ms = uv_hrtime() / 1000000;
-	c->alarm = alarm_new(p->g, UDP_IDLE_MS, c, on_idle);
+	c->alarm = loop_timer_new(&p->g->loop, UDP_IDLE_MS, c, on_idle);
 	return c;
 }
 
-static void on_datagram(struct sock *s, int events)
+static void on_datagram(struct loop_socket *s, int events)
 {
 	struct port *p = s->owner;
 	struct egress *g = p->g;
@@ -344,14 +344,14 @@ static void on_datagram(struct sock *s, int events)
 		if (n < 0)
 			break;
 		struct call *c = n <= HULL_NET_DATAGRAM ? sender(p, s->fd, &from, len) : NULL;
-		if (!c || hull_wire_writable(g->wire, c->stream.id) < (size_t)n + 2)
+		if (!c || loop_stream_room(&c->stream) < (size_t)n + 2)
 			continue;
 		c->used_ms = uv_hrtime() / 1000000;
 		g->scratch[0] = (uint8_t)n;
 		g->scratch[1] = (uint8_t)((size_t)n >> 8);
-		hull_wire_write(g->wire, c->stream.id, 0, g->scratch, (size_t)n + 2);
+		loop_stream_write(&c->stream, 0, g->scratch, (size_t)n + 2);
 	}
-	sock_watch(s, UV_READABLE);
+	loop_socket_watch(s, UV_READABLE);
 }
 
 /* --- publishing --- */
@@ -383,18 +383,18 @@ static int bind_one(struct port *p, size_t slot, const struct hull_addr *a, uint
 		return -errno;
 	*port = ntohs(a->family == AF_INET ? ((struct sockaddr_in *)(void *)&at)->sin_port
 					   : ((struct sockaddr_in6 *)(void *)&at)->sin6_port);
-	p->listeners[slot] = sock_new(p->g, hull_steal_fd(&fd), p, p->udp ? on_datagram : on_connection);
+	p->listeners[slot] = loop_socket_new(&p->g->loop, hull_steal_fd(&fd), p, p->udp ? on_datagram : on_connection);
 	if (!p->listeners[slot])
 		return -ENOMEM;
-	sock_watch(p->listeners[slot], UV_READABLE);
+	loop_socket_watch(p->listeners[slot], UV_READABLE);
 	return 0;
 }
 
 static void port_free(struct port *p)
 {
 	for (int i = 0; i < 2; i++)
-		sock_close(p->listeners[i]);
-	alarm_free(p->paused);
+		loop_socket_close(p->listeners[i]);
+	loop_timer_free(p->paused);
 	list_each(at, &p->calls)
 	{
 		struct call *c = container_of(at, struct call, in_list);
@@ -468,7 +468,7 @@ void port_publish(struct egress *g, const json_t *j)
 		hull_addr_text(&addrs[i], addr);
 		/* Any port that is free means free on both. */
 		if (e == -EADDRINUSE && i == 1 && host == 0 && again++ < PORT_TRIES) {
-			sock_close(p->listeners[0]);
+			loop_socket_close(p->listeners[0]);
 			p->listeners[0] = NULL;
 			json_array_clear(bound);
 			port = 0;

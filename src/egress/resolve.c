@@ -17,14 +17,14 @@ enum { TYPE_A = 1, TYPE_AAAA = 28 };
 
 struct ask {
 	struct egress *g;
-	struct stream stream;
-	struct node in_list;
+	struct loop_stream stream;
+	struct list_node in_list;
 	struct name *name;
 	struct lookup lookup;
 	uint32_t type;
 };
 
-static void on_closed(struct stream *s, int code)
+static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct ask *q = container_of(s, struct ask, stream);
 	lookup_cancel(&q->lookup);
@@ -34,12 +34,12 @@ static void on_closed(struct stream *s, int code)
 	free(q);
 }
 
-static const struct stream_ops OPS = {.closed = on_closed};
+static const struct loop_stream_ops OPS = {.closed = on_closed};
 
 /* The question may be gone when this returns. */
 static void refuse(struct ask *q, int code, const char *text)
 {
-	hull_wire_refuse(q->g->wire, q->stream.id, code, text);
+	loop_stream_refuse(&q->stream, code, text);
 }
 
 static void give(struct ask *q)
@@ -60,8 +60,8 @@ static void give(struct ask *q)
 		refuse(q, ENOMEM, "out of memory");
 		return;
 	}
-	hull_wire_accept(g->wire, id, hull_buf_bytes(&b), b.len);
-	hull_wire_eof(g->wire, id);
+	hull_wire_accept(g->link.wire, id, hull_buf_bytes(&b), b.len);
+	hull_wire_eof(g->link.wire, id);
 }
 
 static void on_looked(struct lookup *l, int error, const struct hull_addr *addrs, size_t n)
@@ -134,12 +134,12 @@ void resolve_open(struct egress *g, uint32_t id, const uint8_t *args, size_t len
 	    !hull_host_name(r.name, strlen(r.name), name)) {
 		/* A name that is no host name (an address, wild bytes) has no address. */
 		bool malformed = !r.name || r.qtype == 0 || r.qtype > 65535;
-		hull_wire_refuse(g->wire, id, malformed ? EINVAL : ENOENT, "not a host name");
+		hull_wire_refuse(g->link.wire, id, malformed ? EINVAL : ENOENT, "not a host name");
 		return;
 	}
 	struct ask *q = g->question_count < EGRESS_QUESTIONS_MAX ? calloc(1, sizeof(*q)) : NULL;
 	if (!q) {
-		hull_wire_refuse(g->wire, id, EAGAIN, "too many questions at once");
+		hull_wire_refuse(g->link.wire, id, EAGAIN, "too many questions at once");
 		return;
 	}
 	q->g = g;
@@ -149,6 +149,6 @@ void resolve_open(struct egress *g, uint32_t id, const uint8_t *args, size_t len
 	lookup_init(&q->lookup);
 	list_add(&g->questions, &q->in_list);
 	g->question_count++;
-	stream_take(g, &q->stream, id);
+	loop_stream_adopt(&q->stream, &g->link, id);
 	decide(q, name);
 }

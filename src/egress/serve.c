@@ -1,11 +1,49 @@
-/* egress_main: the loop and what it begins with. */
+/* The loop, the wire to the keeper, and who answers the streams that are opened on it; see egress.h. */
 #include "egress/internal.h"
 
-static void free_conns(struct egress *g)
+#include "wire/service.h"
+
+static void on_opened(struct loop_link *l, uint32_t id, uint8_t service, const uint8_t *args, size_t len)
 {
-	/* Closes every stream; each takes its connection with it. */
-	hull_wire_free(g->wire);
-	g->wire = NULL;
+	struct egress *g = l->owner;
+	switch (service) {
+	case HULL_SVC_EGRESS:
+		control_open(g, id);
+		break;
+	case HULL_SVC_CONNECT:
+		connect_open(g, id, args, len);
+		break;
+	case HULL_SVC_RESOLVE:
+		resolve_open(g, id, args, len);
+		break;
+	case HULL_SVC_DATAGRAM:
+		datagram_open(g, id, args, len);
+		break;
+	default:
+		hull_wire_refuse(l->wire, id, ENOSYS, "not offered here");
+	}
+}
+
+/* The keeper has ended. Closing the link ends every stream, and that what stands behind it. */
+static void on_gone(struct loop_link *l, int code, const char *why)
+{
+	struct egress *g = l->owner;
+	g->exit_code = code < 0;
+	uv_stop(&g->loop.uv);
+	loop_link_close(l);
+}
+
+static int open_link(struct egress *g, int fd, struct hull_error *err)
+{
+	static const struct hull_wire_config config = {
+		.side = HULL_WIRE_GUEST,
+		.max_inbound = EGRESS_CONNECTIONS_MAX + EGRESS_FLOWS_MAX + EGRESS_QUESTIONS_MAX + 64,
+		.queue_max_control = 16 << 20,
+	};
+	g->link.owner = g;
+	g->link.opened = on_opened;
+	g->link.gone = on_gone;
+	return loop_link_open(&g->loop, &g->link, fd, false, &config, err);
 }
 
 int egress_main(int fd, const struct egress_hooks *hooks)
@@ -14,16 +52,18 @@ int egress_main(int fd, const struct egress_hooks *hooks)
 	if (!g)
 		return 1;
 	g->hooks = hooks;
-	struct node *heads[] = {&g->conns, &g->flows, &g->questions, &g->ports};
+	struct list_node *heads[] = {&g->conns, &g->flows, &g->questions, &g->ports};
 	for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++)
 		list_init(heads[i]);
+	g->loop.scratch = g->scratch;
+	g->loop.scratch_size = sizeof(g->scratch);
+	struct hull_error err;
 	int code = 1;
-	if (uv_loop_init(&g->loop) == 0 && names_open(g) == 0 && link_open(g, fd) == 0) {
-		uv_run(&g->loop, UV_RUN_DEFAULT);
+	if (loop_init(&g->loop, &err) == 0 && names_open(g) == 0 && open_link(g, fd, &err) == 0) {
+		uv_run(&g->loop.uv, UV_RUN_DEFAULT);
 		code = g->exit_code;
 	}
-	if (g->wire)
-		free_conns(g);
+	loop_link_close(&g->link);
 	/* The process ends here: what is left goes with it. */
 	return code;
 }
