@@ -86,7 +86,7 @@ static int add_path(char ***paths, char ***links, const char *word, struct hull_
 	int r = place_parse(word, &real, &ro, err);
 	if (r < 0)
 		return r;
-	_cleanup_free_ char *entry = hull_fmt("%s%s", real, ro ? ":ro" : "");
+	_cleanup_free_ char *entry = hull_entry_make(real, ro ? HULL_PATH_READONLY : HULL_PATH_WRITABLE);
 	_cleanup_free_ char *link = place_link(word, real);
 	if (link && ((!*links && !(*links = calloc(1, sizeof **links))) || hull_strv_add(links, link) < 0 ||
 		     hull_strv_add(links, real) < 0))
@@ -121,7 +121,7 @@ static int check_paths(const struct cli *cli, const struct create_place *place, 
 		r = place_allowed(place->repo.top, err);
 	for (size_t i = 0; r >= 0 && place->paths && place->paths[i]; i++) {
 		const char *entry = place->paths[i];
-		_cleanup_free_ char *path = strndup(entry, place_length(entry));
+		_cleanup_free_ char *path = hull_entry_path(entry);
 		r = path ? place_check(&cli->paths, path, before, err) : hull_fail(err, -ENOMEM, "out of memory");
 		if (r >= 0 && place->repo.top)
 			r = place_beside_clone(path, place->repo.top, err);
@@ -138,10 +138,10 @@ static int add_worktrees(char ***paths, struct hull_error *err)
 	size_t n = *paths ? hull_strv_count(*paths) : 0;
 	int r = 0;
 	for (size_t i = 0; r >= 0 && i < n; i++) {
-		size_t len = place_length((*paths)[i]);
-		bool readonly = (*paths)[i][len] != '\0';
-		_cleanup_free_ char *path = strndup((*paths)[i], len);
-		r = path ? place_worktree(path, readonly, paths, err) : hull_fail(err, -ENOMEM, "out of memory");
+		enum hull_path_mode mode;
+		_cleanup_free_ char *path = strndup((*paths)[i], hull_entry_split((*paths)[i], &mode));
+		r = path ? place_worktree(path, mode != HULL_PATH_WRITABLE, paths, err)
+			 : hull_fail(err, -ENOMEM, "out of memory");
 	}
 	return r < 0 ? r : 0;
 }
@@ -378,12 +378,9 @@ static char *default_name(const struct create_place *place, unsigned n)
 {
 	/* Without a path, after where it is made. */
 	const char *first = place->workdir ? place->workdir : place->paths ? place->paths[0] : NULL;
-	_cleanup_free_ char *path = first ? strdup(first) : getcwd(NULL, 0);
+	_cleanup_free_ char *path = !first ? getcwd(NULL, 0) : place->workdir ? strdup(first) : hull_entry_path(first);
 	if (!path)
 		return NULL;
-	size_t len = strlen(path);
-	if (len > 3 && !strcmp(path + len - 3, ":ro"))
-		path[len - 3] = 0;
 	_cleanup_free_ char *name = hull_name_from(place->agent, last_part(path));
 	if (n < 2 || !name)
 		return hull_steal_ptr(name);
@@ -522,8 +519,9 @@ int create_make(struct cli *cli, const struct create_place *place, bool remove, 
 		return r;
 	after_clone(place, s.name);
 	for (char **p = place->paths; p && *p && !flag_quiet; p++) {
-		size_t n = place_length(*p);
-		if (!strcmp(*p + n, ":git"))
+		enum hull_path_mode mode;
+		size_t n = hull_entry_split(*p, &mode);
+		if (mode == HULL_PATH_GIT)
 			cli_note("the repository of a linked worktree is mounted with it: %.*s, with hooks and "
 				 "configuration read-only",
 				 (int)n, *p);

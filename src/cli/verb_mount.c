@@ -24,7 +24,7 @@ static int change_file(struct cli *cli, const char *name, const char *path, cons
 	int r = hull_sandbox_load(&cli->paths, name, &sb, err);
 	if (r < 0)
 		return r;
-	size_t i = place_find(sb.paths, path);
+	size_t i = hull_entry_find(sb.paths, path);
 	if (entry) {
 		r = place_check(&cli->paths, path, sb.paths, err);
 		if (r >= 0)
@@ -47,15 +47,15 @@ static int change_file(struct cli *cli, const char *name, const char *path, cons
 /* An entry of the list: in the file, or in the sandbox that runs. */
 static int mount_one(struct cli *cli, const char *name, const char *entry, struct hull_error *err)
 {
-	size_t n = place_length(entry);
-	_cleanup_free_ char *path = strndup(entry, n);
+	enum hull_path_mode mode;
+	_cleanup_free_ char *path = strndup(entry, hull_entry_split(entry, &mode));
 	if (!path)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	if (!hull_sandbox_running(&cli->paths, name))
 		return change_file(cli, name, path, entry, err);
 	return client_ask(&cli->paths, name,
 			  json_pack("{s:s, s:s+, s:b, s:b}", "do", "mount", "path", path, "", "readonly",
-				    !strcmp(entry + n, ":ro"), "git", !strcmp(entry + n, ":git")),
+				    mode == HULL_PATH_READONLY, "git", mode == HULL_PATH_GIT),
 			  -1, NULL, NULL, err);
 }
 
@@ -75,7 +75,7 @@ static int run_mount(struct cli *cli, struct hull_error *err)
 			r = place_beside_clone(path, sb.clone, err);
 		if (r < 0)
 			break;
-		_cleanup_free_ char *entry = hull_fmt("%s%s", path, readonly ? ":ro" : "");
+		_cleanup_free_ char *entry = hull_entry_make(path, readonly ? HULL_PATH_READONLY : HULL_PATH_WRITABLE);
 		if (!entry)
 			return hull_fail(err, -ENOMEM, "out of memory");
 		r = mount_one(cli, name, entry, err);
@@ -86,12 +86,12 @@ static int run_mount(struct cli *cli, struct hull_error *err)
 		if (r >= 0)
 			r = place_worktree(path, readonly, &sb.paths, err);
 		for (char **p = sb.paths + had + 1; r > 0 && *p; p++) {
-			_cleanup_free_ char *more = strndup(*p, place_length(*p));
+			_cleanup_free_ char *more = hull_entry_path(*p);
 			r = more ? place_check(&cli->paths, more, NULL, err) : hull_fail(err, -ENOMEM, "out of memory");
 			if (r >= 0)
 				r = mount_one(cli, name, *p, err);
 			if (r >= 0)
-				cli_note("%.*s is mounted with it", (int)place_length(*p), *p);
+				cli_note("%.*s is mounted with it", (int)hull_entry_split(*p, NULL), *p);
 			r = r < 0 ? r : 1;
 		}
 	}

@@ -270,9 +270,6 @@ bool gateway_policy_settled(struct keeper *k);
 
 /* --- share.c: the workspace --- */
 
-/* How a path is mounted. GIT: the repository of a linked worktree, writable but for what git would run. */
-enum share_mode { SHARE_WRITABLE, SHARE_READONLY, SHARE_GIT };
-
 /* What a server is to serve. */
 struct share_spec {
 	const char *path;
@@ -293,7 +290,7 @@ void shares_close(struct keeper *k);
 void share_opened(struct keeper *k, struct loop_link *l, uint32_t stream, const uint8_t *args, size_t len);
 void shares_answered(struct keeper *k, bool mounted, struct hull_cur *cur);
 /* On a running sandbox. 0 = under way, service_mounted() tells how it went. */
-int share_mount(struct keeper *k, const char *path, enum share_mode mode, struct hull_error *err);
+int share_mount(struct keeper *k, const char *path, enum hull_path_mode mode, struct hull_error *err);
 int share_unmount(struct keeper *k, const char *path, bool force, struct hull_error *err);
 json_t *shares_list(struct keeper *k);
 
@@ -334,12 +331,10 @@ void place_close(struct keeper *k);
 /* --- share_list.c: sandbox.json's list of paths. Who waits for the path is answered once it is changed (remember,
  * forget) --- */
 
-/* An entry of it -> the length of its path. */
-size_t share_split(const char *entry, enum share_mode *mode);
-/* What is read-only in one that is SHARE_GIT, as share_spec has it; ends with NULL. */
+/* What is read-only in one that is HULL_PATH_GIT, as share_spec has it; ends with NULL. */
 const char *const *share_git_guards(void);
 bool share_known(struct keeper *k, const char *path);
-void share_remember(struct keeper *k, const char *path, enum share_mode mode);
+void share_remember(struct keeper *k, const char *path, enum hull_path_mode mode);
 void share_forget(struct keeper *k, const char *path);
 
 /* --- clone.c: the private clone --- */

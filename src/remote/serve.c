@@ -30,9 +30,7 @@ int remote_parse(struct cli *cli, const char *url, char **name, char **dir, stru
 		return hull_fail(err, -ENOENT,
 				 "%s was not made with --clone: name the repository in it, as hull::%s/PATH", *name,
 				 *name);
-	size_t n = sb.clone ? 0 : strlen(sb.paths[0]);
-	bool readonly = n > 3 && strcmp(sb.paths[0] + n - 3, ":ro") == 0;
-	*dir = sb.clone ? strdup(sb.clone) : strndup(sb.paths[0], readonly ? n - 3 : n);
+	*dir = sb.clone ? strdup(sb.clone) : hull_entry_path(sb.paths[0]);
 	return *dir ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 }
 

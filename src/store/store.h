@@ -52,6 +52,18 @@ int hull_name_check(const char *name, struct hull_error *err);
 /* A valid name out of "<agent>-<directory>": other bytes become '-', cut to length. Owned by the caller. */
 char *hull_name_from(const char *agent, const char *directory);
 
+/* --- entry.c: an entry of a sandbox's list of paths --- */
+
+/* How a path is mounted. GIT: the repository of a linked worktree, writable but for what git would run. */
+enum hull_path_mode { HULL_PATH_WRITABLE, HULL_PATH_READONLY, HULL_PATH_GIT };
+/* The length of its path, and (mode may be NULL) what stands behind it. */
+size_t hull_entry_split(const char *entry, enum hull_path_mode *mode);
+/* Its path; the entry of a path. Owned by the caller, NULL when out of memory. */
+char *hull_entry_path(const char *entry);
+char *hull_entry_make(const char *path, enum hull_path_mode mode);
+/* Where the path is in the list, which may be NULL; its length when it is not. */
+size_t hull_entry_find(char *const *entries, const char *path);
+
 /* What a person asked for, and what became of it. Strings owned; lists NULL-terminated, never NULL. */
 struct hull_sandbox {
 	char *name;

@@ -153,14 +153,14 @@ static void test_answer_after_write(void **state)
 	struct world *w = *state;
 	begin(w);
 	set_slow(true);
-	share_remember(w->k, "/a", SHARE_WRITABLE);
+	share_remember(w->k, "/a", HULL_PATH_WRITABLE);
 	until(w, waiting());
 	for (int i = 0; i < 50; i++)
 		step(w);
 	assert_non_null(w->k->record.mounts);
 	struct hull_error err;
 	assert_int_equal(share_unmount(w->k, "/a", false, &err), -EAGAIN); /* it would be given that answer */
-	assert_int_equal(share_mount(w->k, "/a", SHARE_WRITABLE, &err), -EAGAIN);
+	assert_int_equal(share_mount(w->k, "/a", HULL_PATH_WRITABLE, &err), -EAGAIN);
 	set_slow(false);
 	until(w, !w->k->record.busy);
 	assert_null(w->k->record.mounts);

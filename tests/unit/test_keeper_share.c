@@ -125,9 +125,9 @@ static void test_guards(void **state)
 	     "/a/b/e:\n");
 	k->guest.configured = true;
 	_cleanup_free_ char *beside = hull_fmt("%s/ab/x", base), *known = hull_fmt("%s/a/b", base);
-	assert_int_equal(share_mount(k, known, SHARE_WRITABLE, &err), -EEXIST);
+	assert_int_equal(share_mount(k, known, HULL_PATH_WRITABLE, &err), -EEXIST);
 	hull_buf_drain(&plan, plan.len);
-	assert_int_equal(share_mount(k, beside, SHARE_READONLY, &err), 0);
+	assert_int_equal(share_mount(k, beside, HULL_PATH_READONLY, &err), 0);
 	PLAN("/ab/x ro:\n");
 	end(k);
 }
@@ -168,20 +168,20 @@ static void test_guards_of_a_running_server(void **state)
 	hull_buf_drain(&plan, plan.len);
 	k->guest.configured = k->guest.answered = true;
 	shares_configured(k); /* asks for /a; nothing else before that is answered */
-	assert_int_equal(share_mount(k, in, SHARE_READONLY, &err), 0);
+	assert_int_equal(share_mount(k, in, HULL_PATH_READONLY, &err), 0);
 	assert_int_equal(read(asked, (char[1]){0}, 1), -1);
 	answer_mounted(k, k->sb.paths[0]);
 	expect_told("in");
 	assert_int_equal(plan.len, 0); /* not served before it is guarded */
 	/* Of two, one at a time; one that may be written keeps its name. */
-	assert_int_equal(share_mount(k, file, SHARE_READONLY, &err), 0);
+	assert_int_equal(share_mount(k, file, HULL_PATH_READONLY, &err), 0);
 	assert_int_equal(read(asked, (char[1]){0}, 1), -1);
 	answer(k, ENOENT);
 	expect_told("in/file");
 	answer(k, 0);
 	PLAN("/a/in/file ro:\n");
 	hull_buf_drain(&plan, plan.len);
-	assert_int_equal(share_mount(k, writable, SHARE_WRITABLE, &err), 0);
+	assert_int_equal(share_mount(k, writable, HULL_PATH_WRITABLE, &err), 0);
 	assert_int_equal(read(asked, (char[1]){0}, 1), -1); /* the one before is being mounted */
 	answer_mounted(k, file);
 	expect_told("b/");
@@ -190,7 +190,7 @@ static void test_guards_of_a_running_server(void **state)
 	PLAN("/a/b:\n");
 	hull_buf_drain(&plan, plan.len);
 	/* An answer to nothing is no server of ours. */
-	assert_int_equal(share_mount(k, last, SHARE_READONLY, &err), 0);
+	assert_int_equal(share_mount(k, last, HULL_PATH_READONLY, &err), 0);
 	answer(k, 0);
 	struct pollfd gone = {.fd = asked, .events = POLLIN};
 	assert_int_equal(poll(&gone, 1, 10000), 1); /* when the last of the servers has closed its copy */
@@ -436,8 +436,8 @@ static void test_symlink(void **state)
 	assert_int_equal(shares_start(k, &err), 0);
 	k->guest.configured = true;
 	_cleanup_free_ char *through = hull_fmt("%s/a/b/e", base);
-	assert_int_equal(share_mount(k, through, SHARE_READONLY, &err), -ELOOP);
-	assert_int_equal(share_mount(k, b, SHARE_READONLY, &err), -ELOOP);
+	assert_int_equal(share_mount(k, through, HULL_PATH_READONLY, &err), -ELOOP);
+	assert_int_equal(share_mount(k, b, HULL_PATH_READONLY, &err), -ELOOP);
 	end(k);
 	assert_int_equal(unlink(b), 0);
 	assert_int_equal(rename(aside, b), 0);
@@ -480,12 +480,41 @@ static int tear_down(void **state)
 	return hull_remove_tree(AT_FDCWD, base, NULL);
 }
 
+/* Commands start in the first path, whatever stands behind it in the list. */
+static void test_workdir(void **state)
+{
+	static const char *const entries[] = {"/a", "/a:ro", "/a:git"};
+	_cleanup_free_ char *want = hull_fmt("%s/a", base);
+	for (size_t i = 0; i < 3; i++) {
+		char *const paths[] = {(char *)(uintptr_t)entries[i], NULL};
+		struct hull_error err = {0};
+		struct keeper *k = fresh(paths);
+		_cleanup_(hull_buf_free) struct hull_buf args = {0};
+		struct hull_arg a;
+		bool found = false;
+		char *none[] = {NULL};
+		k->sb.env = none;
+		assert_int_equal(shares_start(k, &err), 0);
+		assert_int_equal(relay_arguments(k, HULL_SVC_EXEC, NULL, 0, &args), 0);
+		struct hull_cur cur = hull_cur_make(hull_buf_bytes(&args), args.len);
+		while (hull_args_next(&cur, &a))
+			if (a.tag == HULL_TAG_WORKDIR) {
+				found = true;
+				assert_int_equal(a.n, strlen(want));
+				assert_memory_equal(a.p, want, a.n);
+			}
+		assert_true(found);
+		end(k);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_guards),
 		cmocka_unit_test(test_guards_of_a_running_server),
 		cmocka_unit_test(test_file_is_readonly),
+		cmocka_unit_test(test_workdir),
 		cmocka_unit_test(test_missing),
 		cmocka_unit_test(test_symlink),
 		cmocka_unit_test(test_git_guards),

@@ -489,9 +489,9 @@ static void do_mount(struct request *q, const json_t *j, bool mount_it)
 	}
 	if (!wait_until(q, FOR_MOUNT))
 		return;
-	enum share_mode mode = json_is_true(json_object_get(j, "readonly")) ? SHARE_READONLY
-			       : json_is_true(json_object_get(j, "git"))    ? SHARE_GIT
-									    : SHARE_WRITABLE;
+	enum hull_path_mode mode = json_is_true(json_object_get(j, "readonly")) ? HULL_PATH_READONLY
+				   : json_is_true(json_object_get(j, "git"))    ? HULL_PATH_GIT
+										: HULL_PATH_WRITABLE;
 	int r = mount_it ? share_mount(k, path, mode, &err)
 			 : share_unmount(k, path, json_is_true(json_object_get(j, "force")), &err);
 	if (r < 0)

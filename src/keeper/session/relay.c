@@ -73,9 +73,7 @@ static bool tag_known(uint8_t service, uint16_t tag)
 static int put_linkdir(const struct keeper *k, struct hull_buf *out)
 {
 	const char *first = k->sb.workdir ? k->sb.workdir : k->mount_count && k->sb.paths ? k->sb.paths[0] : NULL;
-	size_t n = first ? strlen(first) : 0;
-	if (n > 3 && !k->sb.workdir && !strcmp(first + n - 3, ":ro"))
-		n -= 3;
+	size_t n = !first ? 0 : k->sb.workdir ? strlen(first) : hull_entry_split(first, NULL);
 	for (size_t i = 0; n && k->sb.links && k->sb.links[i] && k->sb.links[i + 1]; i += 2)
 		if (strncmp(k->sb.links[i + 1], first, n) == 0 && !k->sb.links[i + 1][n])
 			return hull_args_put_str(out, HULL_TAG_LINKDIR, k->sb.links[i]);
@@ -94,8 +92,7 @@ int relay_arguments(const struct keeper *k, uint8_t service, const uint8_t *args
 		r = hull_args_put_str(out, HULL_TAG_WORKDIR, k->sb.workdir);
 	else if (service == HULL_SVC_EXEC && r == 0 && k->mount_count && k->sb.paths && k->sb.paths[0]) {
 		const char *first = k->sb.paths[0];
-		size_t n = strlen(first);
-		r = hull_args_put(out, HULL_TAG_WORKDIR, first, n > 3 && !strcmp(first + n - 3, ":ro") ? n - 3 : n);
+		r = hull_args_put(out, HULL_TAG_WORKDIR, first, hull_entry_split(first, NULL));
 	}
 	if (service == HULL_SVC_EXEC && r == 0)
 		r = put_linkdir(k, out);

@@ -252,7 +252,7 @@ static int guards_of(const struct mount *m, char ***out, struct hull_error *err)
 {
 	if (!(*out = hull_strv_copy(NULL)))
 		return hull_fail(err, -ENOMEM, "out of memory");
-	for (const char *const *g = share_git_guards(); m->as == SHARE_GIT && *g; g++)
+	for (const char *const *g = share_git_guards(); m->as == HULL_PATH_GIT && *g; g++)
 		if (hull_strv_add(out, *g) < 0)
 			return hull_fail(err, -ENOMEM, "out of memory");
 	list_each(it, &m->k->mounts)
@@ -419,7 +419,7 @@ int share_open_path(const char *path, struct stat *st, struct hull_error *err)
 	return hull_steal_fd(&fd);
 }
 
-static int mount_add(struct keeper *k, const char *path, enum share_mode mode, struct mount **out,
+static int mount_add(struct keeper *k, const char *path, enum hull_path_mode mode, struct mount **out,
 		     struct hull_error *err)
 {
 	struct stat st;
@@ -437,7 +437,7 @@ static int mount_add(struct keeper *k, const char *path, enum share_mode mode, s
 	m->fd = hull_steal_fd(&fd);
 	m->mode = st.st_mode;
 	m->as = mode;
-	m->readonly = mode == SHARE_READONLY || S_ISREG(st.st_mode);
+	m->readonly = mode == HULL_PATH_READONLY || S_ISREG(st.st_mode);
 	list_add(&k->mounts, &m->in_list);
 	k->mount_count++;
 	place_watch(k, path);
@@ -448,8 +448,8 @@ static int mount_add(struct keeper *k, const char *path, enum share_mode mode, s
 int shares_start(struct keeper *k, struct hull_error *err)
 {
 	for (size_t i = 0; k->share_spawn && k->sb.paths && k->sb.paths[i]; i++) {
-		enum share_mode mode;
-		size_t n = share_split(k->sb.paths[i], &mode);
+		enum hull_path_mode mode;
+		size_t n = hull_entry_split(k->sb.paths[i], &mode);
 		_cleanup_free_ char *path = strndup(k->sb.paths[i], n);
 		struct mount *m;
 		if (!path)
@@ -645,7 +645,7 @@ void shares_answered(struct keeper *k, bool mounted, struct hull_cur *cur)
 
 /* --- on a running sandbox --- */
 
-int share_mount(struct keeper *k, const char *path, enum share_mode mode, struct hull_error *err)
+int share_mount(struct keeper *k, const char *path, enum hull_path_mode mode, struct hull_error *err)
 {
 	struct mount *m = find(k, path);
 	if (record_awaited(k, path))

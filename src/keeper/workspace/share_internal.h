@@ -38,7 +38,7 @@ struct mount {
 	char *path;
 	int fd; /* O_PATH */
 	bool readonly;
-	enum share_mode as; /* in sandbox.json */
+	enum hull_path_mode as; /* in sandbox.json */
 	mode_t mode;
 	enum state state;
 	struct server *server;

@@ -19,42 +19,14 @@ const char *const *share_git_guards(void)
 	return git_guards;
 }
 
-static const char *const suffixes[] = {[SHARE_WRITABLE] = "", [SHARE_READONLY] = ":ro", [SHARE_GIT] = ":git"};
-
-size_t share_split(const char *entry, enum share_mode *mode)
-{
-	size_t n = strlen(entry);
-	*mode = SHARE_WRITABLE;
-	for (int m = SHARE_READONLY; m <= SHARE_GIT; m++) {
-		size_t s = strlen(suffixes[m]);
-		if (n > s && strcmp(entry + n - s, suffixes[m]) == 0) {
-			*mode = (enum share_mode)m;
-			return n - s;
-		}
-	}
-	return n;
-}
-
-static size_t position(struct keeper *k, const char *path)
-{
-	size_t i = 0;
-	for (; k->sb.paths && k->sb.paths[i]; i++) {
-		enum share_mode mode;
-		size_t n = share_split(k->sb.paths[i], &mode);
-		if (strlen(path) == n && memcmp(path, k->sb.paths[i], n) == 0)
-			break;
-	}
-	return i;
-}
-
 bool share_known(struct keeper *k, const char *path)
 {
-	return k->sb.paths && k->sb.paths[position(k, path)] != NULL;
+	return k->sb.paths && k->sb.paths[hull_entry_find(k->sb.paths, path)] != NULL;
 }
 
-void share_remember(struct keeper *k, const char *path, enum share_mode mode)
+void share_remember(struct keeper *k, const char *path, enum hull_path_mode mode)
 {
-	_cleanup_free_ char *entry = hull_fmt("%s%s", path, suffixes[mode]);
+	_cleanup_free_ char *entry = hull_entry_make(path, mode);
 	if (entry && hull_strv_add(&k->sb.paths, entry) == 0)
 		keeper_save_later(k, path);
 	else
@@ -63,7 +35,7 @@ void share_remember(struct keeper *k, const char *path, enum share_mode mode)
 
 void share_forget(struct keeper *k, const char *path)
 {
-	size_t i = k->sb.paths ? position(k, path) : 0;
+	size_t i = k->sb.paths ? hull_entry_find(k->sb.paths, path) : 0;
 	if (!k->sb.paths || !k->sb.paths[i]) {
 		service_mounted(k, path, 0, NULL);
 		return;

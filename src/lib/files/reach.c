@@ -32,8 +32,9 @@ static int shared_dirs(const struct hull_paths *p, char ***out, struct hull_erro
 		if (r < 0)
 			hull_fail(err, r, "cannot tell which directories %s writes in: %s", *n, why.msg);
 		for (char **e = sb.paths; r >= 0 && e && *e; e++) {
-			_cleanup_free_ char *path = strndup(*e, place_length(*e));
-			if (!path || (strcmp(*e + strlen(path), ":ro") != 0 && hull_strv_add(&all, path) < 0))
+			enum hull_path_mode mode;
+			_cleanup_free_ char *path = strndup(*e, hull_entry_split(*e, &mode));
+			if (!path || (mode != HULL_PATH_READONLY && hull_strv_add(&all, path) < 0))
 				r = hull_fail(err, -ENOMEM, "out of memory");
 		}
 	}

@@ -13,13 +13,21 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* A person can say ":ro" only: ":git" is Hull's own doing. */
+static size_t argument_length(const char *word)
+{
+	enum hull_path_mode mode;
+	size_t n = hull_entry_split(word, &mode);
+	return mode == HULL_PATH_READONLY ? n : strlen(word);
+}
+
 int place_parse(const char *word, char **path, bool *readonly, struct hull_error *err)
 {
 	struct stat st;
-	size_t n = strlen(word);
-	*readonly = n > 3 && !strcmp(word + n - 3, ":ro");
-	_cleanup_free_ char *plain = strndup(word, *readonly ? n - 3 : n);
-	_cleanup_free_ char *shown = hull_printable(word, n);
+	size_t n = argument_length(word);
+	*readonly = word[n] != '\0';
+	_cleanup_free_ char *plain = strndup(word, n);
+	_cleanup_free_ char *shown = hull_printable(word, strlen(word));
 	if (!plain || !shown)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	_cleanup_free_ char *real = realpath(plain, NULL);
@@ -32,7 +40,7 @@ int place_parse(const char *word, char **path, bool *readonly, struct hull_error
 				 "%s: the workspace has to be a directory; a file can be mounted "
 				 "read-only, as %s:ro",
 				 shown, shown);
-	if (place_length(real) != strlen(real))
+	if (hull_entry_split(real, NULL) != strlen(real))
 		return hull_fail(err, -EINVAL, "%s: a name that ends in \":ro\" or \":git\" cannot be mounted", shown);
 	*path = hull_steal_ptr(real);
 	return 0;
@@ -51,9 +59,7 @@ static char *logical_cwd(void)
 
 char *place_link(const char *word, const char *real)
 {
-	size_t n = strlen(word);
-	if (n > 3 && !strcmp(word + n - 3, ":ro"))
-		n -= 3;
+	size_t n = argument_length(word);
 	_cleanup_free_ char *here = word[0] == '/' ? strdup("") : logical_cwd();
 	_cleanup_free_ char *whole = here ? hull_fmt("%s/%.*s", here, (int)n, word) : NULL;
 	_cleanup_free_ char *path = whole ? calloc(1, strlen(whole) + 2) : NULL;
@@ -132,46 +138,25 @@ int place_check(const struct hull_paths *p, const char *path, char *const *entri
 		r = keep_apart(path, p->config, "where Hull has its settings", err);
 	if (r < 0)
 		return r;
-	if (entries && entries[place_find(entries, path)])
+	if (entries && entries[hull_entry_find(entries, path)])
 		return hull_fail(err, -EEXIST, "%s is there already", path);
 	return 0;
-}
-
-size_t place_find(char *const *entries, const char *path)
-{
-	size_t i = 0, n = strlen(path);
-	for (; entries[i]; i++)
-		if (!strncmp(entries[i], path, n) && place_length(entries[i]) == n)
-			break;
-	return i;
-}
-
-size_t place_length(const char *entry)
-{
-	static const char *const suffixes[] = {":ro", ":git"};
-	size_t n = strlen(entry);
-	for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-		size_t s = strlen(suffixes[i]);
-		if (n > s && !strcmp(entry + n - s, suffixes[i]))
-			return n - s;
-	}
-	return n;
 }
 
 /* Does one of the entries have it? */
 static bool covered(char *const *entries, const char *path)
 {
 	for (; *entries; entries++) {
-		_cleanup_free_ char *dir = strndup(*entries, place_length(*entries));
+		_cleanup_free_ char *dir = hull_entry_path(*entries);
 		if (dir && hull_path_in(path, dir))
 			return true;
 	}
 	return false;
 }
 
-static int add_entry(const char *path, const char *suffix, char ***entries, struct hull_error *err)
+static int add_entry(const char *path, enum hull_path_mode mode, char ***entries, struct hull_error *err)
 {
-	_cleanup_free_ char *entry = hull_fmt("%s%s", path, suffix);
+	_cleanup_free_ char *entry = hull_entry_make(path, mode);
 	return entry && hull_strv_add(entries, entry) >= 0 ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 }
 
@@ -186,17 +171,18 @@ int place_worktree(const char *path, bool readonly, char ***entries, struct hull
 	}
 	if (r <= 0)
 		return r < 0 ? hull_fail(err, r, "%s", why.msg) : 0;
-	bool there = (*entries)[place_find(*entries, w.common)] != NULL;
+	bool there = (*entries)[hull_entry_find(*entries, w.common)] != NULL;
 	if (!there && covered(*entries, w.common))
 		return 0; /* with all of the repository, or as somebody wanted it */
 	if (!there)
-		r = add_entry(w.common, readonly ? ":ro" : ":git", entries, err);
+		r = add_entry(w.common, readonly ? HULL_PATH_READONLY : HULL_PATH_GIT, entries, err);
 	if (r < 0)
 		return r;
 	/* Or it is there for another worktree of the same repository. */
-	const char *mode = (*entries)[place_find(*entries, w.common)] + strlen(w.common);
-	if (readonly || strcmp(mode, ":git") != 0 || (*entries)[place_find(*entries, w.own)])
+	enum hull_path_mode mode;
+	hull_entry_split((*entries)[hull_entry_find(*entries, w.common)], &mode);
+	if (readonly || mode != HULL_PATH_GIT || (*entries)[hull_entry_find(*entries, w.own)])
 		return !there;
-	r = add_entry(w.own, "", entries, err);
+	r = add_entry(w.own, HULL_PATH_WRITABLE, entries, err);
 	return r < 0 ? r : 1;
 }

@@ -21,9 +21,5 @@ int place_beside_clone(const char *path, const char *clone, struct hull_error *e
  * list has: add what git needs of that ("PATH:git": writable but for what git would run). 1 when something was added.
  */
 int place_worktree(const char *path, bool readonly, char ***entries, struct hull_error *err);
-/* Length of the path in an entry. */
-size_t place_length(const char *entry);
-/* The entry's position in a list like that, or its end. */
-size_t place_find(char *const *entries, const char *path);
 
 #endif
