@@ -1,16 +1,17 @@
-/* The service control: the host's one line to hull-init. CONFIGURE comes first in every epoch; everything the guest
- * has to tell by itself (a service's state, log lines, that it stops) goes out here too. */
-#include "guest/core/core.h"
+/* The service control: the host's messages to hull-init, of which CONFIGURE comes first in every epoch. What hull-init
+ * has to say by itself goes out on the same stream (core/report.c). */
+#include "guest/guest.h"
 
 #include "base/cleanup.h"
-#include "base/text.h"
-#include "guest/identity/authority.h"
+#include "guest/core/cgroup.h"
 #include "guest/core/child.h"
-#include "guest/identity/person.h"
-#include "guest/machine/clock.h"
-#include "guest/machine/grow.h"
-#include "guest/boot/setup.h"
-#include "guest/machine/swap.h"
+#include "guest/core/core.h"
+#include "guest/docker/docker.h"
+#include "guest/identity/identity.h"
+#include "guest/machine/machine.h"
+#include "guest/net/net.h"
+#include "guest/session/session.h"
+#include "guest/workspace/workspace.h"
 #include "wire/args.h"
 #include "wire/service.h"
 #include "wire/wire.h"
@@ -24,85 +25,9 @@
 #include <sys/syscall.h>
 #include <linux/random.h>
 
-enum { ENTROPY_MAX = 512, GRACE_DEFAULT_MS = 10000, LOG_TEXT_MAX = 1024 };
+enum { ENTROPY_MAX = 512, GRACE_DEFAULT_MS = 10000 };
 
 static struct hull_stream control;
-static bool configured;
-static bool authorities;
-
-static void send(struct hull_buf *m)
-{
-	if (control.id)
-		hull_wire_message(hull_wire, control.id, hull_buf_bytes(m), m->len);
-}
-
-static void start(struct hull_buf *m, uint8_t kind)
-{
-	hull_buf_add(m, &kind, 1);
-}
-
-static void send_plain(uint8_t kind)
-{
-	_cleanup_(hull_buf_free) struct hull_buf m = {0};
-	start(&m, kind);
-	hull_args_put_u64(&m, HULL_TAG_UPTIME_MS, hull_uptime_ms());
-	send(&m);
-}
-
-static void put_text(struct hull_buf *m, const char *text)
-{
-	size_t n = strlen(text);
-	hull_args_put(m, HULL_TAG_TEXT, text, n < LOG_TEXT_MAX ? n : LOG_TEXT_MAX);
-}
-
-void hull_control_service(const char *service, const char *state, const char *text)
-{
-	_cleanup_(hull_buf_free) struct hull_buf m = {0};
-	if (!configured)
-		return;
-	start(&m, HULL_MSG_SERVICE);
-	hull_args_put_str(&m, HULL_TAG_SERVICE, service);
-	hull_args_put_str(&m, HULL_TAG_STATE, state);
-	hull_args_put_u64(&m, HULL_TAG_UPTIME_MS, hull_uptime_ms());
-	if (text && text[0])
-		put_text(&m, text);
-	send(&m);
-}
-
-void hull_control_log(const char *text)
-{
-	_cleanup_(hull_buf_free) struct hull_buf m = {0};
-	if (!configured)
-		return;
-	start(&m, HULL_MSG_LOG);
-	put_text(&m, text);
-	send(&m);
-}
-
-void hull_control_session(const struct hull_buf *fields)
-{
-	_cleanup_(hull_buf_free) struct hull_buf m = {0};
-	start(&m, HULL_MSG_SESSION);
-	if (hull_buf_add(&m, hull_buf_bytes(fields), fields->len) == 0)
-		send(&m);
-}
-
-void hull_control_stopping(void)
-{
-	send_plain(HULL_MSG_STOPPING);
-}
-
-void hull_control_mounted(bool mounted, const char *path, int error, const char *text)
-{
-	_cleanup_(hull_buf_free) struct hull_buf m = {0};
-	start(&m, mounted ? HULL_MSG_MOUNTED : HULL_MSG_UNMOUNTED);
-	if (strlen(path) < 3072) /* a longer one does not fit a message, nor came in one */
-		hull_args_put_str(&m, HULL_TAG_PATH, path);
-	hull_args_put_u32(&m, HULL_TAG_ERRNO, (uint32_t)error);
-	if (text)
-		put_text(&m, text);
-	send(&m);
-}
 
 /* sync(2) writes to the workspace too, which takes answers that only we can fetch: so it is not done here. */
 static struct hull_child sync_child;
@@ -116,7 +41,7 @@ static void sync_run(void *ctx, int status_fd)
 
 static void sync_ended(struct hull_child *c, int status)
 {
-	send_plain(HULL_MSG_SYNCED);
+	hull_report_uptime(HULL_MSG_SYNCED);
 }
 
 static void begin_sync(void)
@@ -145,11 +70,11 @@ static void add_entropy(const uint8_t *p, size_t n)
 /* What waits for CONFIGURED may count on a network. */
 static void now_configured(void)
 {
-	if (!control.id)
+	if (!hull_report_is_open())
 		return;
-	configured = true;
+	hull_report_configured();
 	hull_exec_announce();
-	send_plain(HULL_MSG_CONFIGURED);
+	hull_report_uptime(HULL_MSG_CONFIGURED);
 	hull_docker_announce();
 }
 
@@ -192,7 +117,7 @@ static void configure(struct hull_cur *cur)
 		} else if (a.tag == HULL_TAG_RENEW) {
 			renew = hull_arg_u32(&a) != 0;
 		} else if (a.tag == HULL_TAG_DISK_BYTES) {
-			if (hull_grow_disk(&err) < 0)
+			if (hull_disk_grow(&err) < 0)
 				hull_say("%s", err.msg);
 		}
 	}
@@ -216,20 +141,10 @@ static void time_told(struct hull_cur *cur)
 		else if (a.tag == HULL_TAG_OFFSET_NS)
 			offset = hull_arg_u64(&a);
 	}
-	hull_clock_tell((int64_t)host, (int64_t)offset);
-	start(&m, HULL_MSG_CLOCK);
+	hull_clock_adjust((int64_t)host, (int64_t)offset);
 	hull_args_put_u64(&m, HULL_TAG_TIME_NS, host);
 	hull_args_put_u64(&m, HULL_TAG_GUEST_NS, (uint64_t)hull_clock_now());
-	send(&m);
-}
-
-void hull_control_grown(int error, const char *text)
-{
-	_cleanup_(hull_buf_free) struct hull_buf m = {0};
-	start(&m, HULL_MSG_GROWN);
-	hull_args_put_u32(&m, HULL_TAG_ERRNO, (uint32_t)error);
-	put_text(&m, text);
-	send(&m);
+	hull_report(HULL_MSG_CLOCK, &m);
 }
 
 static void grow_told(struct hull_cur *cur)
@@ -237,7 +152,7 @@ static void grow_told(struct hull_cur *cur)
 	struct hull_arg a;
 	while (hull_args_next(cur, &a))
 		if (a.tag == HULL_TAG_DISK_BYTES)
-			hull_grow_begin(hull_arg_u64(&a));
+			hull_disk_grow_to(hull_arg_u64(&a));
 }
 
 /* "MemAvailable:   12345 kB" -> bytes */
@@ -255,7 +170,6 @@ static void stats(void)
 	_cleanup_close_ int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	text[n > 0 ? n : 0] = '\0';
-	start(&m, HULL_MSG_STATS);
 	hull_args_put_u64(&m, HULL_TAG_MEM_TOTAL, meminfo(text, "MemTotal:"));
 	hull_args_put_u64(&m, HULL_TAG_MEM_AVAIL, meminfo(text, "MemAvailable:"));
 	if (statvfs("/run/hull/disk", &fs) == 0) {
@@ -264,7 +178,7 @@ static void stats(void)
 	}
 	hull_args_put_u32(&m, HULL_TAG_SESSIONS, hull_exec_sessions());
 	hull_args_put_u64(&m, HULL_TAG_UPTIME_MS, hull_uptime_ms());
-	send(&m);
+	hull_report(HULL_MSG_STATS, &m);
 }
 
 static void kill_session(struct hull_cur *cur)
@@ -331,15 +245,10 @@ static void on_eof(void *user)
 static void on_closed(void *user, int code, const char *message)
 {
 	control.id = 0;
-	configured = false;
+	hull_report_closed();
 }
 
 static const struct hull_stream_ops control_ops = {.message = on_message, .eof = on_eof, .closed = on_closed};
-
-bool hull_control_authorities(void)
-{
-	return authorities;
-}
 
 void hull_control_open(uint32_t stream, const uint8_t *args, size_t len)
 {
@@ -349,10 +258,13 @@ void hull_control_open(uint32_t stream, const uint8_t *args, size_t len)
 	}
 	/* Before anything that may start a program. One that fails leaves clients refusing what they do not know. */
 	struct hull_error err = {0};
+	bool authorities = false;
 	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (hull_authority_install(root, args, len, &authorities, &err) < 0)
 		hull_say("%s", err.msg);
+	hull_exec_authorities(authorities);
 	control = (struct hull_stream){.ops = &control_ops, .id = stream};
+	hull_report_open(stream);
 	hull_wire_set_user(hull_wire, stream, &control);
 	hull_wire_accept(hull_wire, stream, NULL, 0);
 }

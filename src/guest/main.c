@@ -3,12 +3,17 @@
  * Boot runs straight through and ends in the event loop; what fails on the way is said on the console, and the machine
  * powers off, since there is nobody to repair it from inside. Under any other name (poweroff, halt, reboot, shutdown)
  * the program asks PID 1 to end the sandbox. docs/guest.md tells the whole story. */
-#include "guest/core/core.h"
+#include "guest/guest.h"
 
 #include "base/cleanup.h"
+#include "guest/boot/boot.h"
+#include "guest/core/cgroup.h"
 #include "guest/core/child.h"
+#include "guest/core/core.h"
 #include "guest/core/loop.h"
-#include "guest/session/oom.h"
+#include "guest/docker/docker.h"
+#include "guest/net/net.h"
+#include "guest/session/session.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,7 +24,7 @@
 
 enum { FILES_MAX = 1024 * 1024 };
 
-void hull_read_options(struct hull_options *o)
+static void read_options(struct hull_options *o)
 {
 	char line[4096] = "";
 	_cleanup_close_ int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
@@ -61,6 +66,11 @@ static void start_processors(void)
 	}
 }
 
+static void power_off(void)
+{
+	hull_shutdown("asked for inside the sandbox", 10000);
+}
+
 static int boot(struct hull_error *err)
 {
 	struct hull_options o;
@@ -69,7 +79,7 @@ static int boot(struct hull_error *err)
 	if (r < 0)
 		return r;
 	standard_descriptors();
-	hull_read_options(&o);
+	read_options(&o);
 	hull_put("/proc/self/oom_score_adj", "-1000");
 	struct rlimit files = {FILES_MAX, FILES_MAX};
 	setrlimit(RLIMIT_NOFILE, &files);
@@ -77,7 +87,7 @@ static int boot(struct hull_error *err)
 
 	r = hull_loop_init(err);
 	if (r == 0)
-		r = hull_children_init(err);
+		r = hull_children_init(power_off, err);
 	if (r == 0)
 		r = hull_modules_load("/modules.list", err);
 	if (r == 0)
@@ -90,12 +100,12 @@ static int boot(struct hull_error *err)
 	hull_setup();
 	hull_oom_start();
 	if (o.emulated)
-		hull_rehearse_start();
+		hull_warmup_start();
 	hull_net_start();
 	/* Docker first: it takes seconds, the host's HELLO takes none. */
 	if (o.docker)
 		hull_docker_start();
-	return hull_port_open(err);
+	return hull_service_start(err);
 }
 
 int main(int argc, char **argv)

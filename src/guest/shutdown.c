@@ -7,13 +7,17 @@
  *   3. sync, unmount, power off.
  *
  * The waits are events: the end of a child, and cgroup.events of the sessions. */
-#include "guest/core/core.h"
+#include "guest/guest.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
+#include "guest/boot/boot.h"
+#include "guest/core/cgroup.h"
+#include "guest/core/core.h"
 #include "guest/core/loop.h"
-#include "guest/boot/mounts.h"
-#include "guest/machine/swap.h"
+#include "guest/docker/docker.h"
+#include "guest/machine/machine.h"
+#include "guest/session/session.h"
+#include "guest/workspace/workspace.h"
 #include "wire/service.h"
 
 #include <fcntl.h>
@@ -26,15 +30,10 @@
 
 enum { FLUSH_MS = 500, KILL_WAIT_S = 5 };
 
-static bool under_way, docker_gone, sessions_gone;
+static bool docker_gone, sessions_gone;
 static struct hull_timer grace;
 static struct hull_watch events_watch;
 static int events_fd = -1;
-
-bool hull_shutting_down(void)
-{
-	return under_way;
-}
 
 static _Noreturn void power_off(void)
 {
@@ -124,23 +123,17 @@ static void sessions_changed(struct hull_watch *w, uint32_t events)
 	settle();
 }
 
-void hull_session_ended(void)
-{
-	if (under_way)
-		settle();
-}
-
 void hull_shutdown(const char *why, uint32_t grace_ms)
 {
 	if (settled())
 		return;
-	if (under_way) { /* asked again: with less patience, perhaps */
+	if (hull_shutting_down()) { /* asked again: with less patience, perhaps */
 		hull_timer_start(&grace, grace_ms < HULL_GRACE_MAX_MS ? grace_ms : HULL_GRACE_MAX_MS, grace_over);
 		return;
 	}
-	under_way = true;
 	hull_say("stopping: %s", why);
-	hull_control_stopping();
+	hull_report_stopping();
+	hull_exec_on_end(settle);
 	hull_timer_start(&grace, grace_ms < HULL_GRACE_MAX_MS ? grace_ms : HULL_GRACE_MAX_MS, grace_over);
 	events_fd = open(HULL_CG_ROOT "/work/sessions/cgroup.events", O_RDONLY | O_CLOEXEC);
 	if (events_fd >= 0)

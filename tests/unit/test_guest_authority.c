@@ -1,5 +1,5 @@
 /* The trust store in the guest: what is added is what the host gave, goes when it does not, and never into a mount. */
-#include "guest/identity/authority.h"
+#include "guest/identity/identity.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"

@@ -6,32 +6,26 @@
  *
  * The disk stays reachable for us alone under /run/hull (mode 0700). Without a disk a tmpfs takes its place and
  * everything is gone when the machine stops. */
-#include "guest/core/core.h"
+#include "guest/boot/boot.h"
 
-#include "base/bytes.h"
 #include "base/cleanup.h"
-#include "guest/boot/mounts.h"
+#include "guest/core/cgroup.h"
+#include "guest/core/core.h"
 #include "guest/core/uevent.h"
+#include "guest/machine/machine.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-
-/* From the kernel's fs/ext4/ext4.h: grow a mounted file system to this many blocks. */
-#define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
 
 /* The disk's image begins as holes, which read as zeros: no thread has to write zeros over tables of inodes that are
  * not used yet, in every sandbox anew. */
 #define DISK_OPTIONS "discard,noinit_itable"
 
 enum { DEVICE_WAIT_MS = 15000, DISK_WAIT_MS = 3000, MOUNTS_MAX = 4096 };
-
-static char disk_dev[64];
 
 struct mount_spec {
 	const char *type, *where, *data;
@@ -99,7 +93,7 @@ static void empty_dir(int fd, dev_t dev)
 
 static int mount_disk(const struct hull_options *o, bool *have_disk, struct hull_error *err)
 {
-	char serial[] = "disk";
+	char serial[] = "disk", disk_dev[64];
 	mkdir("/run/hull/disk", 0700);
 	*have_disk = o->disk && hull_wait_device(disk_found, serial, DISK_WAIT_MS) &&
 		     hull_find_disk(serial, disk_dev, sizeof(disk_dev));
@@ -114,7 +108,8 @@ static int mount_disk(const struct hull_options *o, bool *have_disk, struct hull
 				       disk_dev);
 	} else {
 		struct hull_error grow = {0};
-		if (hull_grow_disk(&grow) < 0)
+		hull_disk_set(disk_dev);
+		if (hull_disk_grow(&grow) < 0)
 			hull_say("%s", grow.msg);
 	}
 	static const struct {
@@ -128,36 +123,6 @@ static int mount_disk(const struct hull_options *o, bool *have_disk, struct hull
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
 		if (mkdir(dirs[i].path, dirs[i].mode) < 0 && errno != EEXIST)
 			return hull_fail_errno(err, "cannot make %s on the sandbox's disk", dirs[i].path);
-	return 0;
-}
-
-uint64_t hull_disk_bytes(void)
-{
-	uint64_t bytes;
-	_cleanup_close_ int dev = disk_dev[0] ? open(disk_dev, O_RDONLY | O_CLOEXEC) : -1;
-	return dev >= 0 && ioctl(dev, BLKGETSIZE64, &bytes) == 0 ? bytes : 0;
-}
-
-int hull_grow_disk(struct hull_error *err)
-{
-	if (!disk_dev[0])
-		return 0;
-	_cleanup_close_ int dev = open(disk_dev, O_RDONLY | O_CLOEXEC);
-	_cleanup_close_ int fs = open("/run/hull/disk", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	uint8_t super[1024];
-	uint64_t bytes;
-	if (dev < 0 || fs < 0 || ioctl(dev, BLKGETSIZE64, &bytes) < 0 ||
-	    pread(dev, super, sizeof(super), 1024) != (ssize_t)sizeof(super))
-		return hull_fail_errno(err, "cannot look at the size of the sandbox's disk");
-	struct hull_cur low = hull_cur_make(super + 0x04, 4);
-	struct hull_cur high = hull_cur_make(super + 0x150, 4);
-	struct hull_cur shift = hull_cur_make(super + 0x18, 4);
-	uint64_t blocks = hull_cur_le32(&low) | (uint64_t)hull_cur_le32(&high) << 32;
-	uint64_t want = bytes / (1024U << (hull_cur_le32(&shift) & 7));
-	if (want <= blocks)
-		return 0;
-	if (ioctl(fs, EXT4_IOC_RESIZE_FS, &want) < 0)
-		return hull_fail_errno(err, "cannot grow the sandbox's file system to its disk");
 	return 0;
 }
 

@@ -2,7 +2,6 @@
 #include "guest/core/child.h"
 
 #include "base/cleanup.h"
-#include "guest/core/core.h"
 #include "guest/core/loop.h"
 
 #include <fcntl.h>
@@ -19,6 +18,7 @@ enum { BUCKETS = 4096, SESSION_NOFILE = 1024, SESSION_NOFILE_MAX = 524288 };
 
 static struct hull_child *table[BUCKETS];
 static struct hull_watch signal_watch;
+static void (*power_off)(void);
 
 static struct hull_child **slot(pid_t pid)
 {
@@ -80,14 +80,15 @@ static void signal_ready(struct hull_watch *w, uint32_t events)
 		if (si.ssi_signo == SIGCHLD)
 			reap();
 		else if (si.ssi_signo != SIGHUP)
-			hull_shutdown("asked for inside the sandbox", 10000);
+			power_off();
 	}
 }
 
-int hull_children_init(struct hull_error *err)
+int hull_children_init(void (*on_power_off)(void), struct hull_error *err)
 {
 	static const int handled[] = {SIGCHLD, SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGPWR, SIGHUP};
 	sigset_t set;
+	power_off = on_power_off;
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)
 		sigaddset(&set, handled[i]);

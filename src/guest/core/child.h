@@ -17,8 +17,8 @@ struct hull_child {
 	struct hull_child *next; /* hash chain */
 };
 
-/* SIGCHLD and the signals that mean "power off" through a signalfd. */
-int hull_children_init(struct hull_error *err);
+/* SIGCHLD and the signals that mean "power off", upon which the function is called, through a signalfd. */
+int hull_children_init(void (*on_power_off)(void), struct hull_error *err);
 /* Signals as a program expects to find them: nothing blocked, nothing ignored. In the child only. */
 void hull_child_signals(void);
 

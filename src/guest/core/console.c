@@ -25,7 +25,7 @@ void hull_say(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line + head, sizeof(line) - (size_t)head - 2, fmt, ap);
 	va_end(ap);
-	hull_control_log(line + head);
+	hull_report_log(line + head);
 
 	strcat(line, "\n");
 	/* Not kept open: the console is a terminal, and PID 1 must not get it as its own. */

@@ -2,6 +2,10 @@
 #ifndef HULL_GUEST_OWN_H
 #define HULL_GUEST_OWN_H
 
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <stddef.h>
 #include <sys/types.h>
 
 /* open(2) of an absolute path, close-on-exec. -errno; -EXDEV when something is mounted on the way or at the end. */
@@ -10,5 +14,10 @@ int hull_own_open(const char *path, int flags, mode_t mode);
 int hull_own_openat(int dir, const char *path, int flags, mode_t mode);
 /* For what takes a path: that of an open descriptor. */
 void hull_own_path(int fd, char path[32]);
+
+/* Read one, wherever a workspace is mounted; -ENOENT when there is none. */
+int hull_own_read(const char *path, size_t max, struct hull_buf *out);
+/* Replace one, whole or not at all for who reads it; not waited for on the disk. */
+int hull_own_replace(const char *path, const void *p, size_t n, mode_t mode, struct hull_error *err);
 
 #endif

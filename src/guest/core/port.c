@@ -1,4 +1,4 @@
-/* The guest's end of the wire: the virtio-console port org.hull.wire, and which service gets which stream.
+/* The guest's end of the wire: the virtio-console port org.hull.wire. Which service gets which stream: guest/service.c.
  *
  * The port is a byte stream that the host may close and open again (a template is restored, the keeper reconnects).
  * While the host is away the kernel reports a hang-up for as long as it lasts, so the port is then watched
@@ -29,6 +29,7 @@ enum {
 };
 
 struct hull_wire *hull_wire;
+static const struct hull_port_ops *port_ops;
 static struct hull_watch port_watch;
 static int port_fd = -1;
 static bool host_present;
@@ -39,27 +40,7 @@ static bool lost;     /* what comes is skipped, up to the next HELLO */
 
 static void on_open(void *ctx, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
 {
-	if (hull_shutting_down() && service != HULL_SVC_CONTROL) {
-		hull_wire_refuse(hull_wire, stream, ESHUTDOWN, "the sandbox is stopping");
-		return;
-	}
-	switch (service) {
-	case HULL_SVC_CONTROL:
-		hull_control_open(stream, args, len);
-		break;
-	case HULL_SVC_EXEC:
-		hull_exec_open(stream, args, len);
-		break;
-	case HULL_SVC_DIAL:
-		hull_dial_open(stream, args, len);
-		break;
-	case HULL_SVC_TAR_IN:
-	case HULL_SVC_TAR_OUT:
-		hull_tar_open(stream, service == HULL_SVC_TAR_IN, args, len);
-		break;
-	default:
-		hull_wire_refuse(hull_wire, stream, ENOSYS, "this hull-init does not know that service");
-	}
+	port_ops->open(stream, service, args, len);
 }
 
 static void on_accepted(void *ctx, uint32_t stream, void *user, const uint8_t *args, size_t len)
@@ -110,7 +91,7 @@ static void on_hello(void *ctx, uint32_t version, uint64_t epoch)
 {
 	static bool before;
 	if (before)
-		hull_rehearse();
+		port_ops->hello_again();
 	before = true;
 }
 
@@ -253,9 +234,10 @@ static void keep_together(const char *dev)
 	}
 }
 
-int hull_port_open(struct hull_error *err)
+int hull_port_open(const struct hull_port_ops *ops, struct hull_error *err)
 {
 	char dev[64];
+	port_ops = ops;
 	if (!hull_wait_device(port_found, dev, PORT_WAIT_MS))
 		return hull_fail(err, -ENODEV, "no virtio-console port named %s appeared: the host cannot be reached",
 				 HULL_WIRE_PORT_NAME);

@@ -6,7 +6,7 @@
  *     resting      ready, and frozen until somebody connects to its socket. Templates are saved so: a copy that has
  *                  not asked for Docker yet spends next to nothing on it. Its containerd has a cgroup of its own and
  *                  is never frozen: others (ctr) talk to it. It does not rest while anything but its socket may need
- *                  it (docker_rest.c)
+ *                  it (rest.c)
  *     failed       it ended; started again after a pause that doubles from 1 s to 30 s, and is forgotten once it has
  *                  been ready for a minute
  *     stopping     TERM was sent, for the shutdown; its end is the answer
@@ -23,14 +23,16 @@
  * nothing is given on the command line that it could say differently, because dockerd refuses to start on a conflict;
  * with "hosts" in it not even the socket.
  */
-#include "guest/core/core.h"
+#include "guest/docker/docker.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "guest/core/cgroup.h"
 #include "guest/core/child.h"
-#include "guest/docker/rest.h"
+#include "guest/core/core.h"
 #include "guest/core/loop.h"
 #include "guest/core/own.h"
+#include "guest/docker/rest.h"
 #include "guest/session/users.h"
 #include "wire/service.h"
 
@@ -87,7 +89,7 @@ void hull_docker_announce(void)
 	static const char *const names[] = {
 		[OFF] = "stopped",      [STARTING] = "starting", [READY] = "ready",  [FAILED] = "failed",
 		[STOPPING] = "stopped", [STOPPED] = "stopped",   [ABSENT] = "absent"};
-	hull_control_service("docker", resting ? "resting" : names[state], state == FAILED ? reason : NULL);
+	hull_report_service("docker", resting ? "resting" : names[state], state == FAILED ? reason : NULL);
 }
 
 static void enter(enum state s)

@@ -1,4 +1,4 @@
-/* May dockerd be frozen, and how is it to listen? See docker_rest.c. */
+/* May dockerd be frozen, and how is it to listen? See rest.c. */
 #ifndef HULL_GUEST_DOCKER_REST_H
 #define HULL_GUEST_DOCKER_REST_H
 

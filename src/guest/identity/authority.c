@@ -16,7 +16,7 @@
  *
  * This runs in PID 1, perhaps while workspaces are mounted: every open goes from the root's descriptor down without
  * entering a mount (own.c), writes are to a new file that takes the name. */
-#include "guest/identity/authority.h"
+#include "guest/identity/identity.h"
 
 #include "base/buf.h"
 #include "base/cleanup.h"

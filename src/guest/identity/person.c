@@ -2,12 +2,12 @@
  *
  * Both are comforts: one that fails is said on the console, and everything else goes on. Nothing of the guest's is
  * replaced but Hull's own lines in /etc/gitconfig, and no mount is entered (own.c). */
-#include "guest/identity/person.h"
+#include "guest/identity/identity.h"
 
 #include "base/cleanup.h"
-#include "guest/identity/gitconfig.h"
 #include "guest/core/core.h"
-#include "guest/boot/setup.h"
+#include "guest/core/own.h"
+#include "guest/identity/gitconfig.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,11 +26,11 @@ void hull_person_git(const char *name, const char *email)
 	_cleanup_(hull_buf_free) struct hull_buf had = {0};
 	_cleanup_(hull_buf_free) struct hull_buf out = {0};
 	struct hull_error err = {0};
-	int r = hull_read_own(GITCONFIG, GITCONFIG_MAX, &had);
+	int r = hull_own_read(GITCONFIG, GITCONFIG_MAX, &had);
 	if (r == 0 || r == -ENOENT)
 		r = hull_gitconfig(hull_buf_bytes(&had), had.len, name, email, &out);
 	if (r == 0 && (out.len != had.len || memcmp(hull_buf_bytes(&out), hull_buf_bytes(&had), out.len) != 0))
-		r = hull_replace_file(GITCONFIG, hull_buf_bytes(&out), out.len, 0644, &err);
+		r = hull_own_replace(GITCONFIG, hull_buf_bytes(&out), out.len, 0644, &err);
 	if (r < 0)
 		hull_say("git has no name and email of the host's: %s", err.msg[0] ? err.msg : strerror(-r));
 }

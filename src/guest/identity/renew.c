@@ -8,14 +8,14 @@
  * The clock, the hostname and the kernel's entropy come before, from CONFIGURE. No child is started when there is
  * nothing for it to do, which is the rule. One that hangs is killed after PATIENCE_MS: a sandbox that does not come up
  * because of a hook would be worse than one that says so. */
-#include "guest/core/core.h"
+#include "guest/identity/identity.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "guest/core/child.h"
+#include "guest/core/core.h"
 #include "guest/core/loop.h"
 #include "guest/core/own.h"
-#include "guest/boot/setup.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -10,21 +10,26 @@
  *   slightly ahead is slowed down instead (adjtime(3)), because time that goes back confuses make and databases.
  *
  * Either way CLOCK goes back with the time here, which is how the host measures. */
-#include "guest/core/core.h"
+#include "guest/machine/machine.h"
 
-#include "guest/machine/clock.h"
+#include "guest/core/core.h"
 
 #include <string.h>
 #include <sys/timex.h>
 #include <time.h>
 
 enum { NS = 1000000000 };
+#define FINE_NS     (1000 * 1000)       /* less is not corrected */
+#define SLEW_MAX_NS (100 * 1000 * 1000) /* a clock that is ahead by more is set back */
 
-enum hull_clock_way hull_clock_way(int64_t offset_ns)
+/* What to do about a clock that is behind by so much (negative: ahead). */
+enum way { LEAVE, SLEW, STEP };
+
+static enum way way_of(int64_t offset_ns)
 {
-	if (offset_ns >= HULL_CLOCK_FINE_NS || offset_ns <= -HULL_CLOCK_SLEW_MAX_NS)
-		return HULL_CLOCK_STEP;
-	return offset_ns <= -HULL_CLOCK_FINE_NS ? HULL_CLOCK_SLEW : HULL_CLOCK_LEAVE;
+	if (offset_ns >= FINE_NS || offset_ns <= -SLEW_MAX_NS)
+		return STEP;
+	return offset_ns <= -FINE_NS ? SLEW : LEAVE;
 }
 
 int64_t hull_clock_now(void)
@@ -48,15 +53,15 @@ static void slew(int64_t offset_ns)
 		hull_say("cannot correct the clock: %s", strerror(errno));
 }
 
-void hull_clock_tell(int64_t host_ns, int64_t offset_ns)
+void hull_clock_adjust(int64_t host_ns, int64_t offset_ns)
 {
 	if (offset_ns <= -INT64_MAX / 4 || offset_ns >= INT64_MAX / 4)
 		offset_ns = 0;
-	enum hull_clock_way way = hull_clock_way(offset_ns);
-	if (way == HULL_CLOCK_STEP)
+	enum way way = way_of(offset_ns);
+	if (way == STEP)
 		hull_clock_set(hull_clock_now() + offset_ns);
-	else if (way == HULL_CLOCK_SLEW)
+	else if (way == SLEW)
 		slew(offset_ns);
-	if (hull_clock_way(host_ns - hull_clock_now()) == HULL_CLOCK_STEP && host_ns > hull_clock_now())
+	if (way_of(host_ns - hull_clock_now()) == STEP && host_ns > hull_clock_now())
 		hull_clock_set(host_ns);
 }

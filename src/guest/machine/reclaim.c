@@ -16,9 +16,10 @@
  * How. By a child: reclaim may have to wait for the disk, and for a workspace's pages, which PID 1 serves itself. The
  * child is killed when the sandbox is used again, and the kernel stops then. What became free is in pieces: compaction,
  * which is off otherwise (setup.c), makes of it blocks that are large enough to be reported. */
-#include "guest/machine/reclaim.h"
+#include "guest/machine/machine.h"
 
 #include "base/cleanup.h"
+#include "guest/core/cgroup.h"
 #include "guest/core/child.h"
 #include "guest/core/core.h"
 #include "guest/core/loop.h"

@@ -6,7 +6,7 @@
  * when it was saved; a template of Hull's has none, and so the first CONFIGURE after the restore makes it.
  *
  * At the end all swap is switched off, whoever switched it on: a file in use keeps its file system busy. */
-#include "guest/machine/swap.h"
+#include "guest/machine/machine.h"
 
 #include "base/cleanup.h"
 #include "guest/core/child.h"

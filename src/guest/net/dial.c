@@ -7,13 +7,14 @@
  *
  * A path is the host's choice and may lead into a workspace, whose answers only PID 1 itself can fetch; and connect(2)
  * waits while the other end's queue is full. So a child makes that call, on a socket that both have. */
-#include "guest/core/core.h"
+#include "guest/net/net.h"
 
 #include "base/cleanup.h"
 #include "guest/core/child.h"
-#include "guest/net/dial.h"
+#include "guest/core/core.h"
 #include "guest/core/pump.h"
-#include "guest/machine/reclaim.h"
+#include "guest/machine/machine.h"
+#include "guest/net/link.h"
 #include "wire/args.h"
 #include "wire/service.h"
 #include "wire/wire.h"

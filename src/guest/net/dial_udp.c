@@ -5,12 +5,12 @@
  * answered, and then goes there. Nobody on either: the stream is reset with ECONNREFUSED, and the sender's next
  * datagram comes with a new one. Nothing waits: what does not fit is dropped. A stream that is idle for IDLE_MS ends.
  */
-#include "guest/core/core.h"
+#include "guest/net/link.h"
 
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
-#include "guest/net/dial.h"
+#include "guest/core/core.h"
 #include "guest/core/loop.h"
 #include "wire/service.h"
 #include "wire/wire.h"

@@ -6,7 +6,7 @@
  *
  * A question over UDP remembers its asker's address, one over TCP its connection. TCP connections (CLIENTS_MAX; the
  * oldest goes for a new one) are answered one question at a time, in order, and read from only in between. */
-#include "guest/net/net.h"
+#include "guest/net/link.h"
 
 #include "base/buf.h"
 #include "base/cleanup.h"

@@ -3,7 +3,7 @@
 #ifndef HULL_GUEST_HOLD_H
 #define HULL_GUEST_HOLD_H
 
-#include "guest/net/net.h"
+#include "guest/net/link.h"
 
 /* What becomes of a connection that is held. The program sees... */
 enum hull_hold {

@@ -17,6 +17,7 @@
 #include "guest/core/child.h"
 #include "guest/core/core.h"
 #include "guest/core/loop.h"
+#include "guest/net/link.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

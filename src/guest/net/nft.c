@@ -16,7 +16,7 @@
  *
  * What is left (ICMP, SCTP, multicast) is rejected, so that programs hear of it at once. The reject in `out` must let
  * pass what `local` has turned around: that hook still sees the old route's link, but the new address. */
-#include "guest/net/net.h"
+#include "guest/net/link.h"
 
 #define STR(x)   STR_(x)
 #define STR_(x)  #x

@@ -20,7 +20,7 @@
  * A relay outlives its stream when the host has sent all and the program has not read it yet.
  *
  * Nothing loops: a connection made to our own port or address has nowhere to go and is reset. */
-#include "guest/net/net.h"
+#include "guest/net/link.h"
 
 #include "base/buf.h"
 #include "base/cleanup.h"

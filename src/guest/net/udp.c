@@ -10,7 +10,7 @@
  *
  * Nothing waits for credit: a datagram that does not fit is dropped. At most FLOWS_MAX flows; beyond that datagrams are
  * dropped. A flow holds at most one incomplete datagram from the host. */
-#include "guest/net/net.h"
+#include "guest/net/link.h"
 
 #include "base/buf.h"
 #include "base/bytes.h"

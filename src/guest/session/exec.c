@@ -15,16 +15,20 @@
  * Parked. When all streams end because the epoch changed (this machine was paused, or is a copy), a session with an ID
  *         goes on without one: its stdin stays open, its output waits in the pipe, and so does its end. SESSION tells
  *         the new host of each; an OPEN with ATTACH and its ID is its new stream, from where the old one was. */
-#include "guest/core/core.h"
+#include "guest/session/session.h"
 
 #include "base/cleanup.h"
+#include "guest/core/cgroup.h"
 #include "guest/core/child.h"
-#include "guest/session/oom.h"
+#include "guest/core/core.h"
 #include "guest/core/own.h"
-#include "guest/session/pty.h"
 #include "guest/core/pump.h"
-#include "guest/machine/reclaim.h"
+#include "guest/machine/machine.h"
+#include "guest/session/exec.h"
+#include "guest/session/oom.h"
+#include "guest/session/pty.h"
 #include "guest/session/request.h"
+#include "guest/session/users.h"
 #include "wire/args.h"
 #include "wire/service.h"
 #include "wire/wire.h"
@@ -79,6 +83,8 @@ static struct session *named;
 static struct session *all;
 static unsigned sessions;
 static unsigned running; /* processes of sessions that have not been reaped */
+static bool authorities; /* see hull_exec_authorities() */
+static void (*on_end)(void);
 
 unsigned hull_exec_sessions(void)
 {
@@ -266,6 +272,17 @@ void hull_exec_tell(pid_t pid, unsigned session, const char *text)
 				(size_t)n);
 }
 
+void hull_exec_on_end(void (*ended)(void))
+{
+	on_end = ended;
+}
+
+static void tell_end(void)
+{
+	if (on_end)
+		on_end();
+}
+
 static void child_ended(struct hull_child *c, int status)
 {
 	struct session *s = hull_container_of(c, struct session, child);
@@ -279,7 +296,7 @@ static void child_ended(struct hull_child *c, int status)
 	s->wait_status = status;
 	take_status(s); /* its end of the pipe is closed now, whichever event came first */
 	report_end(s);
-	hull_session_ended();
+	tell_end();
 }
 
 static void signal_session(struct session *s, int sig)
@@ -541,7 +558,7 @@ static void on_closed(void *user, int code, const char *message)
 			kill(-s->group, SIGHUP); /* the shell itself, when something else was in the foreground */
 		kill(-s->group, SIGCONT);
 		session_free(s);
-		hull_session_ended();
+		tell_end();
 		return;
 	}
 	s->reported = true;
@@ -580,6 +597,11 @@ static int find_user(const char *spec, struct hull_user *u, struct hull_error *e
 	return r;
 }
 
+void hull_exec_authorities(bool there)
+{
+	authorities = there;
+}
+
 void hull_exec_announce(void)
 {
 	for (struct session *s = named; s; s = s->next) {
@@ -589,7 +611,7 @@ void hull_exec_announce(void)
 		hull_args_put_str(&b, HULL_TAG_ID, s->id);
 		hull_args_put_u32(&b, HULL_TAG_TTY, s->tty);
 		if (hull_buf_add(&b, hull_buf_bytes(&s->argv), s->argv.len) == 0)
-			hull_control_session(&b);
+			hull_report(HULL_MSG_SESSION, &b);
 	}
 }
 
@@ -638,7 +660,7 @@ void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 	}
 	if (e == 0)
 		e = find_user(r.user ? r.user : "agent", &u, &err);
-	r.authorities = hull_control_authorities();
+	r.authorities = authorities;
 	if (e == 0)
 		e = hull_request_complete(&r, &u, &err);
 	struct session *s = e == 0 ? calloc(1, sizeof(*s)) : NULL;
@@ -685,7 +707,7 @@ static void rehearsal_run(void *ctx, int status_fd)
 	run((void *)(uintptr_t)&r->launch, status_fd);
 }
 
-int hull_exec_rehearse(void (*wait)(void), struct hull_error *err)
+int hull_exec_warmup(void (*wait)(void), struct hull_error *err)
 {
 	static char *argv[] = {"true", NULL}, *env[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", NULL};
 	struct hull_request request = {.program = argv[0], .argv = argv, .env = env};

@@ -7,8 +7,11 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "guest/core/cgroup.h"
 #include "guest/core/core.h"
 #include "guest/core/loop.h"
+#include "guest/session/exec.h"
+#include "guest/session/session.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -14,8 +14,6 @@ struct hull_oom {
 /* Is this record of /dev/kmsg the kernel's word that it killed a process? */
 bool hull_oom_record(const char *record, size_t n, struct hull_oom *out);
 
-/* From now on what is killed is said, on the console, in the keeper's log and on the stderr of its session. */
-void hull_oom_start(void);
 /* Say what there is to be said now: before a session that was killed is reported. */
 void hull_oom_look(void);
 

@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "guest/identity/authority.h"
+#include "guest/identity/identity.h"
 #include "wire/args.h"
 #include "wire/service.h"
 

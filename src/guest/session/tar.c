@@ -5,11 +5,13 @@
  *         first component of every member's name is replaced by it: one entry, under another name.
  * tar-out PATH: pack the entry PATH, members named from its last component on ("/" and "DIR/." pack what is inside).
  * Both end with EXIT {STATUS, TEXT}: TEXT is the end of what tar said on stderr. */
-#include "guest/core/core.h"
+#include "guest/session/session.h"
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "guest/core/cgroup.h"
 #include "guest/core/child.h"
+#include "guest/core/core.h"
 #include "guest/core/pump.h"
 #include "wire/args.h"
 #include "wire/service.h"

@@ -11,9 +11,11 @@
  *
  * On hardware, or with one processor, there is nothing to gain and no such process. The two hold no descriptor but the
  * bell, and nobody waits for them; without them the first command takes longer, that is all. */
-#include "guest/core/core.h"
+#include "guest/session/session.h"
 
 #include "guest/core/child.h"
+#include "guest/core/core.h"
+#include "guest/session/exec.h"
 
 #include <sched.h>
 #include <string.h>
@@ -40,12 +42,12 @@ static _Noreturn void stage(void)
 	struct hull_error err;
 	prctl(PR_SET_NAME, "hull-rehearse");
 	hull_child_keep(-1, bell);
-	while (hull_exec_rehearse(wait_for_bell, &err) == 0)
+	while (hull_exec_warmup(wait_for_bell, &err) == 0)
 		;
 	_exit(0);
 }
 
-void hull_rehearse_start(void)
+void hull_warmup_start(void)
 {
 	if (get_nprocs() < 2)
 		return;
@@ -57,7 +59,7 @@ void hull_rehearse_start(void)
 		hull_say("the first command of a copy cannot be rehearsed: %s", strerror(errno));
 }
 
-void hull_rehearse(void)
+void hull_warmup(void)
 {
 	static const uint64_t once = 1;
 	ssize_t n = bell < 0 ? 0 : write(bell, &once, sizeof(once));

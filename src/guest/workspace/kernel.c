@@ -1,4 +1,4 @@
-/* See share_kernel.h. */
+/* See kernel.h. */
 #include "guest/workspace/kernel.h"
 
 #include "base/cleanup.h"

@@ -7,7 +7,7 @@
  *     /dev/fuse --read: one whole request--> SHARE stream, as far as there is credit; the rest waits in `request`,
  *                                            and nothing more is read meanwhile
  *     SHARE stream --reply--> collected by the length in its header, then one write to /dev/fuse
- *                  --notification-->  the notifier, a process of its own (share_helper.c)
+ *                  --notification-->  the notifier, a process of its own (helper.c)
  *                  --change on the host-->  the announcer, another one
  *
  * hull-init serves these file systems and so must never wait for one. Every path that may lead into a workspace is
@@ -22,15 +22,17 @@
  * force: then all who wait get ECONNABORTED.
  *
  * Memory, per mount: one request (1 MiB), one reply (1 MiB), the ids of outstanding requests, what the helpers keep. */
-#include "guest/core/core.h"
+#include "guest/workspace/workspace.h"
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "guest/core/cgroup.h"
 #include "guest/core/child.h"
+#include "guest/core/core.h"
 #include "guest/core/loop.h"
-#include "guest/workspace/prefetch/prefetch.h"
 #include "guest/workspace/helper.h"
 #include "guest/workspace/kernel.h"
+#include "guest/workspace/prefetch/prefetch.h"
 #include "share/relay.h"
 #include "wire/args.h"
 #include "wire/service.h"
@@ -611,7 +613,7 @@ static int reconnect(struct share *s)
 static void answer(const struct op *op, int error, const char *text)
 {
 	if (op->kind != OP_CLEAN)
-		hull_control_mounted(op->kind == OP_MOUNT, op->path, error, text);
+		hull_report_mounted(op->kind == OP_MOUNT, op->path, error, text);
 }
 
 /* The first of ops is done, or has failed. */
@@ -721,7 +723,7 @@ static void request_op(enum op_kind kind, const char *path, bool force, uint32_t
 		return;
 	}
 	free(op);
-	hull_control_mounted(kind == OP_MOUNT, path, ENOMEM, "out of memory in the sandbox");
+	hull_report_mounted(kind == OP_MOUNT, path, ENOMEM, "out of memory in the sandbox");
 }
 
 void hull_share_message(bool mount_it, const uint8_t *args, size_t len)
@@ -748,7 +750,7 @@ void hull_share_message(bool mount_it, const uint8_t *args, size_t len)
 		return;
 	}
 	if (cur.bad || !path || path[0] != '/' || !path[1] || (!S_ISDIR(mode) && !S_ISREG(mode)))
-		hull_control_mounted(mount_it, path ? path : "", EINVAL, "malformed request");
+		hull_report_mounted(mount_it, path ? path : "", EINVAL, "malformed request");
 	else
 		request_op(mount_it ? OP_MOUNT : OP_UNMOUNT, path, force, mode);
 }

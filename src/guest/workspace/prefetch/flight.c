@@ -1,4 +1,4 @@
-/* See share_flight.h. There are as many as the kernel has questions, a few dozen: they stand in an array, and each that
+/* See flight.h. There are as many as the kernel has questions, a few dozen: they stand in an array, and each that
  * begins is compared with all others. */
 #include "guest/workspace/prefetch/flight.h"
 

@@ -1,4 +1,4 @@
-/* See share_made.h. Names made are bits, of which there are enough for COUNT_MAX: then no directory is known to be
+/* See made.h. Names made are bits, of which there are enough for COUNT_MAX: then no directory is known to be
  * empty any more, and it begins again. A bit that another name has set costs a question, no more. */
 #include "guest/workspace/prefetch/made.h"
 

@@ -1,4 +1,4 @@
-/* Directories of a workspace that the guest has made, as its relay (share_ahead.c) knows them: nothing is in them but
+/* Directories of a workspace that the guest has made, as its relay (prefetch.c) knows them: nothing is in them but
  * what the guest has put there since, so a LOOKUP of any other name need not be asked. Embedded by value, zeroed. */
 #ifndef HULL_GUEST_SHARE_MADE_H
 #define HULL_GUEST_SHARE_MADE_H

@@ -1,4 +1,4 @@
-/* Open files of a workspace, as its relay (share_ahead.c) sees them go by: which ones the guest has open, and handles
+/* Open files of a workspace, as its relay (prefetch.c) sees them go by: which ones the guest has open, and handles
  * of the server's that are kept after their last close, for the next who opens the same file to read it. No
  * descriptors, no clock. Nodes and handles (fh) are the server's numbers. */
 #ifndef HULL_GUEST_SHARE_OPEN_H

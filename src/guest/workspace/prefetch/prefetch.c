@@ -11,7 +11,7 @@
  *   attr     node -> what GETATTR answers.
  *   list     node -> what READDIR at its beginning gives: all of it.
  *   end      (node, offset) -> READDIR there gives nothing.
- *   handle   what the reply to this OPEN has may be given out again once it is released (share_open.h)
+ *   handle   what the reply to this OPEN has may be given out again once it is released (open.h)
  *   data     the beginning of a file, for the kernel's page cache, when nobody else has the file open
  *   flush    FLUSH of the node has nothing to report, while it is open and nobody has locked it
  *   changed  nothing more is known of the node

@@ -1,4 +1,4 @@
-/* See share_record.h. Bounded by ROOM, in which a long list takes more than one place. The oldest entry goes first: the
+/* See record.h. Bounded by ROOM, in which a long list takes more than one place. The oldest entry goes first: the
  * others are few. */
 #include "guest/workspace/prefetch/record.h"
 

@@ -1,4 +1,4 @@
-/* The answers that a workspace's relay (share_ahead.c) keeps until they are asked for, found by node and by name; and
+/* The answers that a workspace's relay (prefetch.c) keeps until they are asked for, found by node and by name; and
  * what its server has to hear of them. No descriptors, no clock. */
 #ifndef HULL_GUEST_SHARE_RECORD_H
 #define HULL_GUEST_SHARE_RECORD_H

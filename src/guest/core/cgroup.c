@@ -13,10 +13,11 @@
  *
  * A session's cgroup goes with the session, unless something it left in the background still lives there: then it is
  * tried again when later sessions end. */
-#include "guest/core/core.h"
+#include "guest/core/cgroup.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "guest/core/core.h"
 
 #include <dirent.h>
 #include <fcntl.h>
