@@ -265,6 +265,15 @@ static size_t utf8_one(const uint8_t *p, size_t n, uint32_t *cp)
 	return len;
 }
 
+bool hull_one_line(const char *s, size_t max)
+{
+	size_t n = 0;
+	for (; s && s[n]; n++)
+		if ((unsigned char)s[n] < ' ' || s[n] == 0x7f)
+			return false;
+	return n <= max;
+}
+
 bool hull_steers(uint32_t cp)
 {
 	return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0xad || cp == 0x61c || (cp >= 0x200b && cp <= 0x200f) ||

@@ -27,6 +27,8 @@ char *hull_format_age(uint64_t seconds, char *out, size_t cap);
 const char *hull_closest(const char *word, const char *const *candidates, size_t count);
 /* A character that steers a terminal, or reorders, hides or breaks the text around it. */
 bool hull_steers(uint32_t cp);
+/* One line as a configuration file takes it: at most `max` bytes, no control character. NULL is one. */
+bool hull_one_line(const char *s, size_t max);
 /* Copy with control bytes, and anything else that could steer a terminal, shown as \xNN. Owned by the caller. */
 char *hull_printable(const char *s, size_t n);
 /* May libfyaml read it? It has to be UTF-8 without a NUL, as YAML is, and have no YAML directive: version 0.7 never

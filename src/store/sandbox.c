@@ -18,7 +18,6 @@ enum {
 	FILE_MAX = 8 * 1024 * 1024,
 	CPUS_MAX = 1024,
 	LIST_MAX = 4096,
-	GIT_TEXT_MAX = 256,
 	ENV_BYTES_MAX = 512 * 1024, /* half of what one OPEN on the wire can carry */
 };
 static const uint64_t MEMORY_MIN = 64ull << 20;
@@ -121,15 +120,6 @@ static int check_lists(const struct hull_sandbox *s, struct hull_error *err)
 	return 0;
 }
 
-/* One line, as it stands in a configuration file. */
-static bool git_text(const char *s)
-{
-	for (const char *c = s; c && *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			return false;
-	return !s || strlen(s) <= GIT_TEXT_MAX;
-}
-
 static int check(const struct hull_sandbox *s, struct hull_error *err)
 {
 	int r = hull_name_check(s->name, err);
@@ -162,7 +152,7 @@ static int check(const struct hull_sandbox *s, struct hull_error *err)
 		return hull_fail(err, -EINVAL, "\"disk_boot\" names no boot of the host");
 	if (!s->clone != !s->workdir || (s->clone && (!below(s->clone) || !below(s->workdir))))
 		return hull_fail(err, -EINVAL, "\"clone\" and \"workdir\" have to be absolute paths");
-	if (!git_text(s->git_name) || !git_text(s->git_email))
+	if (!hull_one_line(s->git_name, HULL_GIT_TEXT_MAX) || !hull_one_line(s->git_email, HULL_GIT_TEXT_MAX))
 		return hull_fail(err, -EINVAL, "the name or the email for git has control characters, or is too long");
 	return check_lists(s, err);
 }

@@ -24,7 +24,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { HULL_NAME_MAX = 63 };
+enum { HULL_NAME_MAX = 63, HULL_GIT_TEXT_MAX = 256 /* of a name or email for git, one line */ };
 /* The largest disk: what ext4 with blocks of 4 KiB has. */
 #define HULL_DISK_MAX (16ull << 40)
 

@@ -337,6 +337,14 @@ static void test_log_lines(void **state)
 	assert_true(b.len < 5000);
 }
 
+static void test_one_line(void **state)
+{
+	assert_true(hull_one_line(NULL, 0) && hull_one_line("", 0) && hull_one_line("A <b@c.d>", 9));
+	assert_true(hull_one_line("\xc3\xa9", 2));
+	assert_false(hull_one_line("ab", 1) || hull_one_line("a\nb", 9) || hull_one_line("\x7f", 9) ||
+		     hull_one_line("\t", 9));
+}
+
 static void test_errors(void **state)
 {
 	struct hull_error err = {0};
@@ -358,6 +366,7 @@ int main(void)
 		cmocka_unit_test(test_closest),
 		cmocka_unit_test(test_yaml_readable),
 		cmocka_unit_test(test_printable),
+		cmocka_unit_test(test_one_line),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test_setup_teardown(test_atomic_file, make_place, drop_place),
 		cmocka_unit_test_setup_teardown(test_trees, make_place, drop_place),

@@ -2,8 +2,11 @@
  * user has set, here, in ~/.gitconfig or in a repository, wins. */
 #include "guest/identity/gitconfig.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 static const char begin[] = "# Hull: the name and email of the host's user. What is set elsewhere wins.\n";
@@ -21,20 +24,12 @@ static bool put_value(struct hull_buf *out, const char *key, const char *value)
 	return hull_buf_addstr(out, "\"\n") == 0;
 }
 
-static bool plain(const char *s)
-{
-	for (; s && *s; s++)
-		if ((unsigned char)*s < ' ' || *s == 0x7f)
-			return false;
-	return true;
-}
-
 int hull_gitconfig(const void *had, size_t n, const char *name, const char *email, struct hull_buf *out)
 {
 	const char *text = had;
 	const char *from = n ? memmem(text, n, begin, sizeof(begin) - 1) : NULL;
 	const char *to = from ? memmem(from, n - (size_t)(from - text), end, sizeof(end) - 1) : NULL;
-	if (!plain(name) || !plain(email))
+	if (!hull_one_line(name, SIZE_MAX) || !hull_one_line(email, SIZE_MAX))
 		return -EINVAL;
 	if (hull_buf_addstr(out, begin) < 0 || hull_buf_addstr(out, "[user]\n") < 0 || !put_value(out, "name", name) ||
 	    !put_value(out, "email", email) || hull_buf_addstr(out, end) < 0)

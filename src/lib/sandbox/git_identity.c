@@ -11,19 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_MAX = 256 }; /* as sandbox.json takes it */
-
 struct identity {
 	char *name, *email;
 };
 
 static void take(char **to, const char *value)
 {
-	size_t n = strlen(value);
-	for (const char *c = value; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			return;
-	if (n == 0 || n > TEXT_MAX)
+	if (!*value || !hull_one_line(value, HULL_GIT_TEXT_MAX))
 		return;
 	free(*to);
 	*to = strdup(value);
