@@ -1,4 +1,4 @@
-/* Making the disk of a running sandbox larger; see keeper.h.
+/* Making the disk of a running sandbox larger; see grow.h.
  *
  *     grow_begin    the engine makes the image file longer and tells the guest's driver
  *     grow_resized  that is done and cannot be undone: the new size is written down; GROW to the guest
@@ -20,9 +20,9 @@
 int grow_begin(struct keeper *k, uint64_t bytes, struct hull_error *err)
 {
 	char now[32];
-	if (k->phase != PHASE_RUNNING || !k->guest.configured || !k->machine_ops->grow)
+	if (k->life.phase != PHASE_RUNNING || !k->guest.configured || !k->machine_ops->grow)
 		return hull_fail(err, -EAGAIN, "only a sandbox that is up can be grown: try again in a moment");
-	if (k->growing)
+	if (k->grow.bytes)
 		return hull_fail(err, -EBUSY, "the disk is being grown already");
 	if (bytes > HULL_DISK_MAX || bytes % (1024 * 1024))
 		return hull_fail(err, -EINVAL, "grow: \"bytes\" is out of range");
@@ -31,15 +31,15 @@ int grow_begin(struct keeper *k, uint64_t bytes, struct hull_error *err)
 				 hull_format_size(k->sb.disk, now, sizeof(now)));
 	int r = k->machine_ops->grow(k, bytes, err);
 	if (r == 0) {
-		k->growing = bytes;
-		k->grow_asked = false;
+		k->grow.bytes = bytes;
+		k->grow.asked = false;
 	}
 	return r;
 }
 
 static void done(struct keeper *k, int code, const char *error)
 {
-	k->growing = 0;
+	k->grow.bytes = 0;
 	if (error)
 		hull_log("growing the disk failed: %s", error);
 	service_grown(k, code, error);
@@ -47,13 +47,13 @@ static void done(struct keeper *k, int code, const char *error)
 
 void grow_resized(struct keeper *k, const char *error)
 {
-	if (!k->growing)
+	if (!k->grow.bytes)
 		return;
 	if (error) {
 		done(k, EIO, error);
 		return;
 	}
-	k->sb.disk = k->growing;
+	k->sb.disk = k->grow.bytes;
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	uint8_t kind = HULL_MSG_GROW;
 	if (keeper_save(k, k->sb.state, k->sb.last_error) < 0)
@@ -61,7 +61,7 @@ void grow_resized(struct keeper *k, const char *error)
 	else if (hull_buf_add(&b, &kind, 1) < 0 || hull_args_put_u64(&b, HULL_TAG_DISK_BYTES, k->sb.disk) < 0)
 		done(k, ENOMEM, "out of memory");
 	else {
-		k->grow_asked = true;
+		k->grow.asked = true;
 		loop_stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
 	}
 }
@@ -77,7 +77,7 @@ void grow_answered(struct keeper *k, struct hull_cur *cur)
 		else if (a.tag == HULL_TAG_TEXT && !text)
 			text = hull_printable((const char *)a.p, a.n);
 	}
-	if (!k->growing || !k->grow_asked || cur->bad)
+	if (!k->grow.bytes || !k->grow.asked || cur->bad)
 		return;
 	_cleanup_free_ char *why = hull_fmt(
 		"the disk has its new size, but its file system does not: %.300s; the next start grows it",

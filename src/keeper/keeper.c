@@ -1,4 +1,4 @@
-/* The life of a sandbox: starting, running, stopping, ended; see keeper.h.
+/* The life of a sandbox: starting, running, stopping, ended; see life.h.
  *
  * STARTING until the guest is configured, RUNNING until it is told (or says) that it goes down, STOPPING until the
  * engine has exited, ENDED while the clients take their last answers. Whatever happens in an event only records what
@@ -26,26 +26,26 @@ static void finish(struct keeper *k);
 
 uint64_t keeper_ms(const struct keeper *k)
 {
-	return uv_hrtime() / 1000000 - k->started_ms;
+	return uv_hrtime() / 1000000 - k->life.started_ms;
 }
 
 static void on_idle(struct loop *loop)
 {
 	struct keeper *k = loop->owner;
-	if (k->save_due) {
-		k->save_due = false;
+	if (k->life.save_due) {
+		k->life.save_due = false;
 		keeper_save_later(k, NULL);
 	}
-	if (k->ended && k->phase != PHASE_ENDED)
+	if (k->life.ended && k->life.phase != PHASE_ENDED)
 		finish(k);
-	if (k->phase == PHASE_ENDED && clients_drained(k))
+	if (k->life.phase == PHASE_ENDED && clients_drained(k))
 		uv_stop(&k->loop.uv);
 }
 
 static void deadline(struct keeper *k, uv_timer_cb cb, uint64_t ms)
 {
 	uv_update_time(&k->loop.uv);
-	uv_timer_start(&k->timer, cb, ms, 0);
+	uv_timer_start(&k->life.timer, cb, ms, 0);
 }
 
 static void on_boot_timeout(uv_timer_t *timer)
@@ -63,14 +63,9 @@ static void on_sigterm(uv_signal_t *handle, int signum)
 
 int keeper_init(struct keeper *k, struct hull_error *err)
 {
-	struct list_node *heads[] = {&k->clients,      &k->relays, &k->pending, &k->waiters,
-				     &k->docker_conns, &k->jobs,   &k->mounts};
-	for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++)
-		list_init(heads[i]);
-	k->lock_fd = k->runtime_fd = k->clock.fd = k->runtime.fd = -1;
-	k->control.fd = k->docker.fd = -1;
-	k->keeper_log.fd = k->docker_log.fd = k->guest_log.fd = -1;
-	k->started_ms = uv_hrtime() / 1000000;
+	k->lock_fd = k->runtime.dir_fd = k->clock.fd = k->runtime.fd = -1;
+	k->logs.keeper.fd = k->dockerlog.file.fd = k->logs.guest.fd = -1;
+	k->life.started_ms = uv_hrtime() / 1000000;
 	k->loop.owner = k;
 	k->loop.idle = on_idle;
 	k->loop.scratch = k->scratch;
@@ -81,17 +76,16 @@ int keeper_init(struct keeper *k, struct hull_error *err)
 	r = uv_mutex_init(&k->record.lock);
 	if (r < 0)
 		return hull_fail(err, r, "cannot set up the event loop: %s", uv_strerror(r));
-	uv_timer_init(&k->loop.uv, &k->timer);
-	uv_timer_init(&k->loop.uv, &k->stats_timer);
-	k->nodes_fd = -1;
-	uv_timer_init(&k->loop.uv, &k->sync_timer);
-	k->place_fd = -1;
-	list_init(&k->sync_now);
-	list_init(&k->sync_next);
-	k->sync_timer.data = k;
-	uv_signal_init(&k->loop.uv, &k->sigterm);
-	k->timer.data = k->stats_timer.data = k->sigterm.data = k;
-	uv_signal_start(&k->sigterm, on_sigterm, SIGTERM);
+	clients_init(k);
+	service_init(k);
+	docker_init(k);
+	relays_init(k);
+	jobs_init(k);
+	shares_init(k);
+	uv_timer_init(&k->loop.uv, &k->life.timer);
+	uv_signal_init(&k->loop.uv, &k->life.sigterm);
+	k->life.timer.data = k->life.sigterm.data = k;
+	uv_signal_start(&k->life.sigterm, on_sigterm, SIGTERM);
 	deadline(k, on_boot_timeout, BOOT_TIMEOUT_MS);
 	clock_open(k);
 	return 0;
@@ -99,17 +93,17 @@ int keeper_init(struct keeper *k, struct hull_error *err)
 
 int keeper_listen(struct keeper *k, struct hull_error *err)
 {
-	k->control.accepted = client_accepted;
-	k->docker.accepted = docker_accepted;
-	int r = listener_open(k, &k->control, HULL_CONTROL_SOCKET, err);
+	k->clients.listener.accepted = client_accepted;
+	k->docker.listener.accepted = docker_accepted;
+	int r = listener_open(k, &k->clients.listener, HULL_CONTROL_SOCKET, err);
 	if (r == 0 && !k->sb.no_docker)
-		r = listener_open(k, &k->docker, HULL_DOCKER_SOCKET, err);
+		r = listener_open(k, &k->docker.listener, HULL_DOCKER_SOCKET, err);
 	if (r == 0)
 		runtime_watch(k);
 	return r;
 }
 
-int keeper_consume(struct keeper *k, struct hull_error *err)
+int keeper_claim_saved(struct keeper *k, struct hull_error *err)
 {
 	char *was = k->sb.restore, *boot = k->sb.disk_boot;
 	k->sb.restore = k->sb.disk_boot = NULL;
@@ -125,7 +119,7 @@ int keeper_consume(struct keeper *k, struct hull_error *err)
 	return 0;
 }
 
-bool keeper_frozen(const char *restore)
+bool keeper_is_pause(const char *restore)
 {
 	const char *slash = restore ? strrchr(restore, '/') : NULL;
 	return slash && strcmp(slash, "/frozen") == 0;
@@ -134,7 +128,8 @@ bool keeper_frozen(const char *restore)
 /* The memory of a pause is used up once the guest runs again: its disk goes on from there. */
 static void drop_frozen(struct keeper *k)
 {
-	_cleanup_free_ char *home = keeper_frozen(k->restore) ? hull_sandbox_path(&k->paths, k->sb.name, NULL) : NULL;
+	_cleanup_free_ char *home = keeper_is_pause(k->origin.restore) ? hull_sandbox_path(&k->paths, k->sb.name, NULL)
+								       : NULL;
 	_cleanup_close_ int dir = home ? open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	if (dir >= 0)
 		hull_remove_tree(dir, "frozen", NULL);
@@ -144,29 +139,29 @@ static void drop_frozen(struct keeper *k)
 
 static void report(struct keeper *k, const struct hull_error *err)
 {
-	void (*to)(struct keeper *, const struct hull_error *) = k->report;
-	k->report = NULL;
+	void (*to)(struct keeper *, const struct hull_error *) = k->life.report;
+	k->life.report = NULL;
 	if (to)
 		to(k, err);
 }
 
 void keeper_machine_runs(struct keeper *k)
 {
-	if (!k->runs_ns)
-		k->runs_ns = uv_hrtime();
-	clock_tell(k);
+	if (!k->origin.runs_ns)
+		k->origin.runs_ns = uv_hrtime();
+	clock_send(k);
 	report(k, NULL);
 }
 
 void keeper_configured(struct keeper *k)
 {
 	hull_log("the guest is up after %llu ms", (unsigned long long)k->guest.configured_ms);
-	if (k->phase != PHASE_STARTING)
+	if (k->life.phase != PHASE_STARTING)
 		return;
-	k->phase = PHASE_RUNNING;
+	k->life.phase = PHASE_RUNNING;
 	k->sb.fresh = false;
-	k->save_due = true; /* after the first commands have gone out */
-	uv_timer_stop(&k->timer);
+	k->life.save_due = true; /* after the first commands have gone out */
+	uv_timer_stop(&k->life.timer);
 	relay_start_pending(k);
 	drop_frozen(k);
 	service_changed(k);
@@ -181,9 +176,9 @@ void keeper_docker_changed(struct keeper *k)
 
 static void going_down(struct keeper *k, const char *why)
 {
-	if (k->phase >= PHASE_STOPPING)
+	if (k->life.phase >= PHASE_STOPPING)
 		return;
-	k->phase = PHASE_STOPPING;
+	k->life.phase = PHASE_STOPPING;
 	relay_refuse_pending(k, why);
 	docker_changed(k);
 	service_changed(k);
@@ -210,20 +205,20 @@ static void on_exit_timeout(uv_timer_t *timer)
  * without its wire is of no use. */
 void keeper_wire_closed(struct keeper *k)
 {
-	if (!uv_is_active((uv_handle_t *)&k->timer) || uv_timer_get_due_in(&k->timer) > EXIT_TIMEOUT_MS)
+	if (!uv_is_active((uv_handle_t *)&k->life.timer) || uv_timer_get_due_in(&k->life.timer) > EXIT_TIMEOUT_MS)
 		deadline(k, on_exit_timeout, EXIT_TIMEOUT_MS);
 }
 
 void keeper_stop(struct keeper *k, uint32_t grace_ms)
 {
-	if (k->phase == PHASE_ENDED || k->killed)
+	if (k->life.phase == PHASE_ENDED || k->life.killed)
 		return;
 	/* Asked again with less patience counts; with more does not. */
 	uint64_t ms = (uint64_t)grace_ms + STOP_MARGIN_MS;
-	if (k->stop_asked && ms >= uv_timer_get_due_in(&k->timer))
+	if (k->life.stop_asked && ms >= uv_timer_get_due_in(&k->life.timer))
 		return;
 	bool up = k->guest.configured && k->guest.control.id;
-	k->stop_asked = true;
+	k->life.stop_asked = true;
 	going_down(k, "the sandbox is shutting down");
 	if (!up) {
 		keeper_kill(k); /* nothing runs in it yet that could be asked */
@@ -236,10 +231,10 @@ void keeper_stop(struct keeper *k, uint32_t grace_ms)
 
 void keeper_kill(struct keeper *k)
 {
-	if (k->phase == PHASE_ENDED || k->killed)
+	if (k->life.phase == PHASE_ENDED || k->life.killed)
 		return;
-	k->killed = true;
-	uv_timer_stop(&k->timer);
+	k->life.killed = true;
+	uv_timer_stop(&k->life.timer);
 	going_down(k, "the sandbox is being stopped");
 	if (k->machine_ops) /* else it waits for its ports */
 		k->machine_ops->kill(k);
@@ -247,48 +242,48 @@ void keeper_kill(struct keeper *k)
 
 void keeper_fault(struct keeper *k, const char *fmt, ...)
 {
-	if (k->phase == PHASE_ENDED || k->ended)
+	if (k->life.phase == PHASE_ENDED || k->life.ended)
 		return;
-	if (!k->end_reason[0] && !k->killed) {
+	if (!k->life.end_reason[0] && !k->life.killed) {
 		va_list ap;
 		va_start(ap, fmt);
-		vsnprintf(k->end_reason, sizeof(k->end_reason), fmt, ap);
+		vsnprintf(k->life.end_reason, sizeof(k->life.end_reason), fmt, ap);
 		va_end(ap);
-		keeper_log_guest(k, "%s: pulling the plug", k->end_reason);
+		keeper_log_guest(k, "%s: pulling the plug", k->life.end_reason);
 	}
-	uv_timer_stop(&k->timer);
-	going_down(k, k->end_reason);
+	uv_timer_stop(&k->life.timer);
+	going_down(k, k->life.end_reason);
 	if (k->machine_ops)
 		k->machine_ops->kill(k);
 }
 
 void keeper_machine_ended(struct keeper *k, int code, const char *reason)
 {
-	if (k->ended)
+	if (k->life.ended)
 		return;
 	service_saved(k, -ESHUTDOWN, "the machine ended while it was being saved", NULL);
-	k->ended = true;
+	k->life.ended = true;
 	/* What we decided ourselves stands; otherwise only a guest that said goodbye, and whose machine then went off
 	 * in good order, has stopped cleanly. */
-	bool goodbye = k->guest.stopping || k->stop_asked;
-	if (k->killed || (code == 0 && goodbye && !k->end_reason[0])) {
-		k->end_reason[0] = '\0';
+	bool goodbye = k->guest.stopping || k->life.stop_asked;
+	if (k->life.killed || (code == 0 && goodbye && !k->life.end_reason[0])) {
+		k->life.end_reason[0] = '\0';
 		hull_log("the machine is off");
 		return;
 	}
-	k->end_code = code < 0 ? code : -EIO;
-	if (!k->end_reason[0]) {
+	k->life.end_code = code < 0 ? code : -EIO;
+	if (!k->life.end_reason[0]) {
 		const char *why = code < 0 && reason ? reason : "the guest went down without a shutdown";
 		const char *sep = k->trouble[0] ? ": " : "";
 		if (k->sb.restore)
-			snprintf(k->end_reason, sizeof(k->end_reason),
+			snprintf(k->life.end_reason, sizeof(k->life.end_reason),
 				 "what it was saved with cannot be loaded (%.400s%s%.200s); nothing of it is lost; "
 				 "`hull start --cold %s` gives its memory up and boots its disk",
 				 why, sep, k->trouble, k->sb.name);
 		else
-			snprintf(k->end_reason, sizeof(k->end_reason), "%.400s%s%s", why, sep, k->trouble);
+			snprintf(k->life.end_reason, sizeof(k->life.end_reason), "%.400s%s%s", why, sep, k->trouble);
 	}
-	hull_log("the machine crashed: %s", k->end_reason);
+	hull_log("the machine crashed: %s", k->life.end_reason);
 }
 
 /* --- the end --- */
@@ -300,10 +295,10 @@ static void on_drain_timeout(uv_timer_t *timer)
 
 static void finish(struct keeper *k)
 {
-	going_down(k, k->end_reason[0] ? k->end_reason : "the sandbox has stopped");
-	k->phase = PHASE_ENDED;
+	going_down(k, k->life.end_reason[0] ? k->life.end_reason : "the sandbox has stopped");
+	k->life.phase = PHASE_ENDED;
 	k->loop.corked = false;
-	listener_close(&k->control);
+	listener_close(&k->clients.listener);
 	clock_close(k);
 	docker_close(k);
 	jobs_close(k);
@@ -312,34 +307,39 @@ static void finish(struct keeper *k)
 	clone_close(k);
 	gateway_close(k);
 	k->machine_ops->close(k);
-	logfile_close(&k->docker_log);
-	logfile_close(&k->guest_log);
+	logfile_close(&k->dockerlog.file);
+	logfile_close(&k->logs.guest);
 	/* The machine has not run: a template is given up for a boot, which does as well. */
-	bool again = k->boot_instead && k->report && k->end_code && !k->killed && k->sb.restore &&
+	bool again = k->life.boot_instead && k->life.report && k->life.end_code && !k->life.killed && k->sb.restore &&
 		     hull_starts(k->sb.restore, "templates/");
 	if (again) {
 		free(k->sb.restore);
 		k->sb.restore = NULL;
 	}
 	/* Paused, or still so because it could not be resumed. */
-	bool paused = k->parked || keeper_frozen(k->sb.restore);
-	keeper_save(k, paused ? "paused" : k->end_code ? "crashed" : "stopped", k->parked ? NULL : k->end_reason);
+	bool paused = k->life.suspended || keeper_is_pause(k->sb.restore);
+	keeper_save(k,
+		    paused             ? "paused"
+		    : k->life.end_code ? "crashed"
+				       : "stopped",
+		    k->life.suspended ? NULL : k->life.end_reason);
 	runtime_close(k, true);
 	if (k->sb.remove && !paused && !again) {
 		struct hull_error err;
-		k->removed = hull_sandbox_remove_held(&k->paths, k->sb.name, &err) == 0;
+		k->life.removed = hull_sandbox_remove_held(&k->paths, k->sb.name, &err) == 0;
 		bool kept;
-		if (!k->removed || (k->sb.clone && hull_git_remote_remove(k->sb.clone, k->sb.name, &kept, &err) < 0))
+		if (!k->life.removed ||
+		    (k->sb.clone && hull_git_remote_remove(k->sb.clone, k->sb.name, &kept, &err) < 0))
 			hull_log("%s", err.msg);
 	}
 	if (k->lock_fd >= 0)
 		close(k->lock_fd);
 	k->lock_fd = -1;
 	if (again)
-		k->boot_instead(k, k->trouble[0] ? k->trouble : k->end_reason);
+		k->life.boot_instead(k, k->trouble[0] ? k->trouble : k->life.end_reason);
 	struct hull_error why = {0};
-	hull_fail(&why, k->end_code ? k->end_code : -ECANCELED, "%s",
-		  k->end_reason[0] ? k->end_reason : "the sandbox was stopped before it had started");
+	hull_fail(&why, k->life.end_code ? k->life.end_code : -ECANCELED, "%s",
+		  k->life.end_reason[0] ? k->life.end_reason : "the sandbox was stopped before it had started");
 	report(k, &why);
 	service_ended(k);
 	deadline(k, on_drain_timeout, DRAIN_TIMEOUT_MS);

@@ -1,4 +1,4 @@
-/* Log files that cannot fill the disk; see keeper.h.
+/* Log files that cannot fill the disk; see logs.h.
  *
  * Each has a cap and one older generation: when it is full it is renamed to NAME.1, replacing what was there. (What
  * the machine itself writes, serial.log and engine.log, is capped by the engine.) Writing is to the page cache; a full
@@ -88,9 +88,9 @@ int keeper_log_open(struct keeper *k, struct hull_error *err)
 	_cleanup_free_ char *path = hull_sandbox_path(&k->paths, k->sb.name, "keeper.log");
 	if (!path)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	int r = logfile_open(&k->keeper_log, path, LOG_CAP, false, err);
+	int r = logfile_open(&k->logs.keeper, path, LOG_CAP, false, err);
 	if (r == 0)
-		hull_log_open(k->keeper_log.fd, "keeper");
+		hull_log_open(k->logs.keeper.fd, "keeper");
 	return r;
 }
 
@@ -106,7 +106,7 @@ static void line_to(struct logfile *f, const char *line)
 static int open_guest_log(struct keeper *k)
 {
 	_cleanup_free_ char *path = hull_sandbox_path(&k->paths, k->sb.name, "guest.log");
-	return path ? logfile_open(&k->guest_log, path, LOG_CAP, false, NULL) : -ENOMEM;
+	return path ? logfile_open(&k->logs.guest, path, LOG_CAP, false, NULL) : -ENOMEM;
 }
 
 void keeper_log_guest(struct keeper *k, const char *fmt, ...)
@@ -116,19 +116,21 @@ void keeper_log_guest(struct keeper *k, const char *fmt, ...)
 	va_start(ap, fmt);
 	int n = vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	if (k->guest_said < GUEST_LOG_SHARE) {
-		k->guest_said += LINE_HEAD + (n < 0 ? 0 : (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
-		line_to(&k->keeper_log, line);
+	if (k->logs.guest_bytes < GUEST_LOG_SHARE) {
+		k->logs.guest_bytes += LINE_HEAD + (n < 0                      ? 0
+						    : (size_t)n < sizeof(line) ? (size_t)n
+									       : sizeof(line) - 1);
+		line_to(&k->logs.keeper, line);
 		return;
 	}
-	if (k->guest_log.fd < 0) {
+	if (k->logs.guest.fd < 0) {
 		int r = open_guest_log(k);
 		if (r == 0)
-			line_to(&k->keeper_log, "the guest has a lot to say: from here on its lines are in guest.log");
+			line_to(&k->logs.keeper, "the guest has a lot to say: from here on its lines are in guest.log");
 		if (r < 0)
 			return;
 	}
-	hull_log_open(k->guest_log.fd, "keeper");
-	line_to(&k->guest_log, line);
-	hull_log_open(k->keeper_log.fd, "keeper");
+	hull_log_open(k->logs.guest.fd, "keeper");
+	line_to(&k->logs.guest, line);
+	hull_log_open(k->logs.keeper.fd, "keeper");
 }

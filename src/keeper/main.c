@@ -125,7 +125,7 @@ static void drop_leftover(struct keeper *k)
 	_cleanup_free_ char *home = hull_sandbox_path(&k->paths, k->sb.name, NULL);
 	if (home)
 		hull_saved_sweep(home); /* a pause that was killed */
-	if (!frozen || !home || keeper_frozen(k->sb.restore) || access(frozen, F_OK) < 0)
+	if (!frozen || !home || keeper_is_pause(k->sb.restore) || access(frozen, F_OK) < 0)
 		return;
 	hull_log("the memory saved by an earlier pause is of no use any more: removing it");
 	_cleanup_close_ int dir = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -142,7 +142,7 @@ static int read_authorities(struct keeper *k, struct hull_error *err)
 	for (char **f = k->sb.ca; r == 0 && f && *f; f++)
 		if ((r = hull_ca_add_file(&ca, *f, err)) < 0)
 			hull_wrap(err, "--ca");
-	if (r == 0 && hull_ca_fields(&ca, &k->ca) < 0)
+	if (r == 0 && hull_ca_fields(&ca, &k->guest.ca) < 0)
 		r = hull_fail(err, -ENOMEM, "out of memory");
 	return r;
 }
@@ -166,7 +166,7 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 		r = keeper_log_open(k, err);
 	if (r < 0)
 		return r;
-	dup2(k->keeper_log.fd, 2); /* whatever a library has to say */
+	dup2(k->logs.keeper.fd, 2); /* whatever a library has to say */
 	r = runtime_open(k, err);
 	if (r < 0)
 		return r;
@@ -175,7 +175,7 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 	if (r < 0)
 		return r;
 	jobs_recover(k);
-	k->begin_ns = begin_ns;
+	k->origin.begin_ns = begin_ns;
 	k->sb.started = (uint64_t)time(NULL);
 	drop_leftover(k);
 	/* That of a template is made with the machine, which is restored from the same. */
@@ -183,22 +183,22 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 	r = later ? 0 : disk_make(k, stage, err);
 	if (r < 0)
 		return r;
-	/* What is to be restored stays in the file until the machine is about to run (keeper_consume). */
-	k->restore = k->sb.restore ? strdup(k->sb.restore) : NULL;
-	k->fresh = k->sb.fresh;
-	if (k->sb.restore && !k->restore)
+	/* What is to be restored stays in the file until the machine is about to run (keeper_claim_saved). */
+	k->origin.restore = k->sb.restore ? strdup(k->sb.restore) : NULL;
+	k->origin.fresh = k->sb.fresh;
+	if (k->sb.restore && !k->origin.restore)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	if (!k->restore) {
+	if (!k->origin.restore) {
 		free(k->sb.disk_boot);
 		k->sb.disk_boot = NULL;
 		if (keeper_save(k, "starting", NULL) < 0)
 			return hull_fail(err, -EIO, "cannot write sandbox.json; see `hull logs %s`", name);
 	}
-	k->share_spawn = share_child_spawn;
-	k->gateway_start = gateway_child_start;
+	k->workspace.spawn = share_child_spawn;
+	k->network.start = gateway_child_start;
 	restore_nodes(k);
 	r = shares_start(k, err);
-	hull_closep(&k->nodes_fd);
+	hull_closep(&k->workspace.nodes.fd);
 	/* A port that cannot be had is known before the machine runs; without ports there is nothing to wait for, and
 	 * the gateway starts beside the machine. */
 	if (r == 0 && k->sb.ports && k->sb.ports[0] && (r = gateway_open(k, err)) == 0)
@@ -225,7 +225,7 @@ static void give_up(struct keeper *k, const struct hull_error *err)
 	if (k->machine_ops)
 		k->machine_ops->close(k);
 	if (k->sb.name)
-		keeper_save(k, keeper_frozen(k->sb.restore) ? "paused" : "stopped", err->msg);
+		keeper_save(k, keeper_is_pause(k->sb.restore) ? "paused" : "stopped", err->msg);
 	runtime_close(k, true);
 }
 
@@ -254,7 +254,7 @@ static void on_report(struct keeper *k, const struct hull_error *err)
 	if (err)
 		tell_error(err);
 	else
-		tell(json_pack("{s:b, s:s*}", "ready", 1, "note", k->note[0] ? k->note : NULL));
+		tell(json_pack("{s:b, s:s*}", "ready", 1, "note", k->origin.note[0] ? k->origin.note : NULL));
 	if (status_fd >= 0 && (err || !watch_lease(k)))
 		close(status_fd);
 	status_fd = -1;
@@ -291,12 +291,12 @@ int main(int argc, char **argv)
 	if (!foreground && leave(&err) < 0)
 		return fail(&err);
 	harden();
-	keeper.report = on_report;
-	keeper.boot_instead = getenv(AGAIN) ? NULL : boot_instead;
+	keeper.life.report = on_report;
+	keeper.life.boot_instead = getenv(AGAIN) ? NULL : boot_instead;
 	if (start(&keeper, name, &err) < 0) {
 		give_up(&keeper, &err);
 		return fail(&err);
 	}
 	keeper_run(&keeper);
-	return keeper.end_code ? 1 : 0;
+	return keeper.life.end_code ? 1 : 0;
 }

@@ -1,4 +1,4 @@
-/* sandbox.json, as the keeper writes it; see keeper.h.
+/* sandbox.json, as the keeper writes it; see record.h.
  *
  * A write waits for the disk (fsync of the file and of its directory), so while the sandbox runs it is done by a thread
  * of libuv's pool, and the loop goes on. What is written is the text as it was when the save was asked for. One write

@@ -1,4 +1,4 @@
-/* The runtime directory, and that the sockets stay in it; see keeper.h and store/runtime.c.
+/* The runtime directory, and that the sockets stay in it; see runtime.h and store/runtime.c.
  *
  * A logout empties $XDG_RUNTIME_DIR or takes it away, and what cleans /tmp takes what is old: a sandbox whose sockets
  * are gone could be reached by nothing but a signal. So the directory is watched (inotify), and SETTLE_MS after the
@@ -28,8 +28,8 @@ int runtime_open(struct keeper *k, struct hull_error *err)
 	int r = hull_sandbox_record(k->lock_fd, k->runtime.dir, err);
 	if (r < 0)
 		return r;
-	k->runtime_fd = hull_sandbox_runtime(&k->paths, k->sb.name, err);
-	return k->runtime_fd < 0 ? k->runtime_fd : 0;
+	k->runtime.dir_fd = hull_sandbox_runtime(&k->paths, k->sb.name, err);
+	return k->runtime.dir_fd < 0 ? k->runtime.dir_fd : 0;
 }
 
 static void add_watch(struct keeper *k)
@@ -41,14 +41,14 @@ static void add_watch(struct keeper *k)
 static bool same_directory(const struct keeper *k)
 {
 	struct stat a, b;
-	return fstat(k->runtime_fd, &a) == 0 && lstat(k->runtime.dir, &b) == 0 && a.st_dev == b.st_dev &&
+	return fstat(k->runtime.dir_fd, &a) == 0 && lstat(k->runtime.dir, &b) == 0 && a.st_dev == b.st_dev &&
 	       a.st_ino == b.st_ino;
 }
 
 static bool there(const struct keeper *k, const struct listener *l)
 {
 	return l->state == LISTENER_CLOSED ||
-	       (l->state == LISTENER_OPEN && faccessat(k->runtime_fd, l->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+	       (l->state == LISTENER_OPEN && faccessat(k->runtime.dir_fd, l->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
 }
 
 /* Take another directory, of this path. */
@@ -68,8 +68,8 @@ static int move_to(struct keeper *k, char *path, struct hull_error *err)
 		free(path);
 		return fd;
 	}
-	close(k->runtime_fd);
-	k->runtime_fd = fd;
+	close(k->runtime.dir_fd);
+	k->runtime.dir_fd = fd;
 	free(k->runtime.dir);
 	k->runtime.dir = path;
 	add_watch(k);
@@ -81,7 +81,7 @@ static void on_settled(uv_timer_t *timer)
 	struct keeper *k = timer->data;
 	struct hull_error err = {0};
 	bool moved = !same_directory(k);
-	if (k->phase == PHASE_ENDED)
+	if (k->life.phase == PHASE_ENDED)
 		return;
 	if (moved && move_to(k, strdup(k->runtime.dir), &err) < 0) {
 		hull_log("%s", err.msg);
@@ -92,7 +92,7 @@ static void on_settled(uv_timer_t *timer)
 		}
 	}
 	gateway_runtime_changed(k);
-	struct listener *all[] = {&k->control, &k->docker};
+	struct listener *all[] = {&k->clients.listener, &k->docker.listener};
 	for (size_t i = 0; i < 2; i++) {
 		if (!moved && there(k, all[i]))
 			continue;
@@ -152,11 +152,11 @@ void runtime_close(struct keeper *k, bool remove)
 	if (r->fd >= 0)
 		close(r->fd);
 	r->fd = -1;
-	if (remove && k->runtime_fd >= 0 && r->dir && same_directory(k))
+	if (remove && k->runtime.dir_fd >= 0 && r->dir && same_directory(k))
 		hull_runtime_remove(r->dir);
-	if (k->runtime_fd >= 0)
-		close(k->runtime_fd);
-	k->runtime_fd = -1;
+	if (k->runtime.dir_fd >= 0)
+		close(k->runtime.dir_fd);
+	k->runtime.dir_fd = -1;
 	free(r->dir);
 	r->dir = NULL;
 }

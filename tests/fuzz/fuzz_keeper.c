@@ -95,7 +95,7 @@ static void set_up(void)
 static void turn(int times)
 {
 	while (times-- > 0)
-		uv_run(&k.loop, UV_RUN_NOWAIT);
+		uv_run(&k.loop.uv, UV_RUN_NOWAIT);
 }
 
 static void pair(int *mine, int *theirs)
@@ -254,21 +254,21 @@ static void end(void)
 	jobs_close(&k);
 	guest_close(&k);
 	turn(3);
-	MUST(k.stream_count == 0 && k.pending_bytes == 0 && k.waiter_count == 0 && k.docker_count == 0 &&
-	     k.job_count == 0 && k.sessions == 0 && k.client_count == 0);
-	uv_timer_stop(&k.timer);
-	uv_timer_stop(&k.stats_timer);
+	MUST(k.relays.count == 0 && k.relays.pending_bytes == 0 && k.service.waiter_count == 0 && k.docker.count == 0 &&
+	     k.jobs.count == 0 && k.relays.exec_count == 0 && k.clients.count == 0);
+	uv_timer_stop(&k.life.timer);
+	uv_timer_stop(&k.service.stats_timer);
 	hull_wire_free(client);
 	close(guest_fd);
 	close(guest_wire_fd);
 	close(client_fd);
 	close(docker_fd);
-	logfile_close(&k.docker_log);
+	logfile_close(&k.dockerlog.file);
 	memset(&k.guest, 0, sizeof(k.guest));
 	memset(streams, 0, sizeof(streams));
-	k.phase = PHASE_STARTING;
-	k.killed = k.stop_asked = k.guest_lost = k.save_due = killed = false;
-	k.end_reason[0] = '\0';
+	k.life.phase = PHASE_STARTING;
+	k.life.killed = k.life.stop_asked = k.loop.corked = k.life.save_due = killed = false;
+	k.life.end_reason[0] = '\0';
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

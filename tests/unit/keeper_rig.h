@@ -70,6 +70,11 @@ struct world {
 	uint32_t control;
 };
 
+__attribute__((unused)) static size_t jobs_and_commands(const struct keeper *k)
+{
+	return k->jobs.count + k->relays.exec_count;
+}
+
 /* --- a peer: either end of a wire, by hand --- */
 
 __attribute__((unused)) static struct end *end_of(struct peer *p, uint32_t id)
@@ -385,10 +390,10 @@ static const struct machine_ops FAKE = {
 
 __attribute__((unused)) static void step(struct world *w)
 {
-	if (w->killed && !w->k->ended)
+	if (w->killed && !w->k->life.ended)
 		keeper_machine_ended(w->k, -EIO, "the engine was killed");
 	if (!w->over)
-		w->over = uv_run(&w->k->loop.uv, UV_RUN_NOWAIT) == 0 || w->k->phase == PHASE_ENDED;
+		w->over = uv_run(&w->k->loop.uv, UV_RUN_NOWAIT) == 0 || w->k->life.phase == PHASE_ENDED;
 	peer_step(&w->guest);
 	for (size_t i = 0; i < PEERS; i++)
 		peer_step(&w->clients[i]);
@@ -498,7 +503,7 @@ static int teardown(void **state)
 	struct keeper *k = w->k;
 	clients_close(k);
 	docker_close(k);
-	listener_close(&k->control);
+	listener_close(&k->clients.listener);
 	jobs_close(k);
 	guest_close(k);
 	clock_close(k);
@@ -508,17 +513,17 @@ static int teardown(void **state)
 	assert_int_equal(uv_loop_close(&k->loop.uv), 0);
 	record_free(k);
 	/* Whatever happened, nothing is left on any list. */
-	assert_int_equal(k->stream_count, 0);
-	assert_int_equal(k->pending_bytes, 0);
-	assert_int_equal(k->waiter_count, 0);
-	assert_int_equal(k->docker_count, 0);
-	assert_int_equal(k->job_count, 0);
-	assert_int_equal(k->sessions, 0);
-	assert_int_equal(k->client_count, 0);
+	assert_int_equal(k->relays.count, 0);
+	assert_int_equal(k->relays.pending_bytes, 0);
+	assert_int_equal(k->service.waiter_count, 0);
+	assert_int_equal(k->docker.count, 0);
+	assert_int_equal(k->jobs.count, 0);
+	assert_int_equal(jobs_and_commands(k), 0);
+	assert_int_equal(k->clients.count, 0);
 	hull_log_open(2, "test");
-	logfile_close(&k->keeper_log);
-	logfile_close(&k->docker_log);
-	logfile_close(&k->guest_log);
+	logfile_close(&k->logs.keeper);
+	logfile_close(&k->dockerlog.file);
+	logfile_close(&k->logs.guest);
 	if (k->lock_fd >= 0)
 		close(k->lock_fd);
 	hull_sandbox_free(&k->sb);

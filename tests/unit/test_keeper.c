@@ -18,7 +18,7 @@ static void test_configure(void **state)
 		swap |= a.tag == HULL_TAG_SWAP_BYTES && hull_arg_u64(&a) == 4 << 20;
 	}
 	assert_true(time && entropy && disk && swap);
-	until(w, !w->k->save_due && hull_streq(w->k->sb.state, "running"));
+	until(w, !w->k->life.save_due && hull_streq(w->k->sb.state, "running"));
 }
 
 static void test_exec(void **state)
@@ -104,7 +104,7 @@ static void test_too_much_before_configured(void **state)
 	for (size_t i = 0; i < 40; i++)
 		refused += ends[i]->closed && ends[i]->code == -EAGAIN;
 	assert_true(refused >= 8);
-	assert_true(w->k->pending_bytes <= PENDING_BYTES_MAX);
+	assert_true(w->k->relays.pending_bytes <= PENDING_BYTES_MAX);
 }
 
 static void test_stalled_reader_stalls_only_itself(void **state)
@@ -176,12 +176,12 @@ static void test_client_goes_away(void **state)
 	exec(c, "hang");
 	exec(c, "flood");
 	until(w, at_guest(w, HULL_SVC_EXEC, "hang") && at_guest(w, HULL_SVC_EXEC, "flood"));
-	until(w, w->k->sessions == 2);
+	until(w, jobs_and_commands(w->k) == 2);
 	peer_close(c);
 	until(w, at_guest(w, HULL_SVC_EXEC, "hang")->closed && at_guest(w, HULL_SVC_EXEC, "flood")->closed);
 	assert_true(at_guest(w, HULL_SVC_EXEC, "hang")->code < 0);
-	assert_int_equal(w->k->sessions, 0);
-	assert_int_equal(w->k->client_count, 0);
+	assert_int_equal(jobs_and_commands(w->k), 0);
+	assert_int_equal(w->k->clients.count, 0);
 }
 
 static void test_client_garbage(void **state)
@@ -283,7 +283,7 @@ static void on_report(struct keeper *k, const struct hull_error *err)
 static void test_engine_dies_at_start(void **state)
 {
 	struct world *w = *state;
-	w->k->report = on_report;
+	w->k->life.report = on_report;
 	keeper_machine_ended(w->k, -EIO, "qemu says boom");
 	until(w, w->over);
 	assert_string_equal(reported, "qemu says boom");
@@ -294,7 +294,7 @@ static void test_engine_dies_at_start(void **state)
 static void test_engine_dies_unread(void **state)
 {
 	struct world *w = *state;
-	w->k->report = on_report;
+	w->k->life.report = on_report;
 	uv_run(&w->k->loop.uv, UV_RUN_NOWAIT); /* HELLO is on its way */
 	int waiting = 0;
 	assert_true(recv(w->guest.fd, &waiting, sizeof(waiting), MSG_PEEK) > 0);
@@ -310,7 +310,7 @@ static void test_engine_dies_unread(void **state)
 static void test_engine_dies(void **state)
 {
 	struct world *w = *state;
-	w->k->report = on_report;
+	w->k->life.report = on_report;
 	keeper_machine_runs(w->k);
 	struct peer *c = client(w, 0);
 	struct end *e = exec(c, "hang");
@@ -339,7 +339,7 @@ static void test_guest_powers_off_by_itself(void **state)
 	struct world *w = *state;
 	until(w, w->k->guest.configured);
 	say(&w->guest, w->control, HULL_MSG_STOPPING, 0, NULL);
-	until(w, w->k->phase == PHASE_STOPPING);
+	until(w, w->k->life.phase == PHASE_STOPPING);
 	/* The wire closes first; the engine is not killed for it. */
 	shutdown(w->guest.fd, SHUT_RDWR);
 	until(w, w->k->loop.corked);
@@ -379,7 +379,7 @@ static void test_status_and_bad_requests(void **state)
 		until(w, e->closed);
 		assert_non_null(strstr(answer(e), "\"error\""));
 	}
-	assert_int_equal(w->k->phase, PHASE_RUNNING);
+	assert_int_equal(w->k->life.phase, PHASE_RUNNING);
 }
 
 static void test_wait_docker(void **state)
@@ -411,10 +411,10 @@ static void test_docker_absent(void **state)
 	struct peer *c = client(w, 0);
 	struct end *e = request(c, "{\"do\":\"wait\",\"for\":\"docker\"}");
 	int early = dial(w, "docker.sock");
-	until(w, w->k->docker_count == 1);
+	until(w, w->k->docker.count == 1);
 	assert_false(e->closed);
 	say_docker(w, "absent", "");
-	until(w, e->closed && w->k->docker_count == 0);
+	until(w, e->closed && w->k->docker.count == 0);
 	assert_non_null(strstr(answer(e), "box has no Docker"));
 	assert_int_equal(recv(early, (char[1]){0}, 1, 0), 0);
 	close(early);
@@ -448,9 +448,9 @@ static void test_docker_socket(void **state)
 	int fd = dial(w, "docker.sock");
 	int early = dial(w, "docker.sock"); /* gives up before docker is ready */
 	assert_int_equal(send(fd, "ping", 4, 0), 4);
-	until(w, w->k->docker_count == 2);
+	until(w, w->k->docker.count == 2);
 	close(early);
-	until(w, w->k->docker_count == 1);
+	until(w, w->k->docker.count == 1);
 	assert_null(at_guest(w, HULL_SVC_DIAL, NULL));
 	say_docker(w, "ready", "");
 	char got[64] = "";
@@ -466,14 +466,14 @@ static void test_docker_socket(void **state)
 	assert_int_equal(n, 4);
 	until(w, (n = recv(fd, got, sizeof(got), 0)) >= 0);
 	assert_int_equal(n, 0);
-	until(w, w->k->docker_count == 0);
+	until(w, w->k->docker.count == 0);
 	close(fd);
 	/* Full close: the guest's end goes. */
 	fd = dial(w, "docker.sock");
-	until(w, w->k->docker_count == 1);
+	until(w, w->k->docker.count == 1);
 	settle(w);
 	close(fd);
-	until(w, w->k->docker_count == 0);
+	until(w, w->k->docker.count == 0);
 	until(w, w->guest.ends[w->guest.count - 1].closed);
 }
 
@@ -511,7 +511,7 @@ static void test_docker_backpressure(void **state)
 	assert_int_equal(g->received, HULL_WIRE_WINDOW);
 	assert_true(sent < 2 << 20);
 	close(fd);
-	until(w, w->k->docker_count == 0);
+	until(w, w->k->docker.count == 0);
 }
 
 static char *slurp(struct world *w, const char *file)
@@ -535,7 +535,7 @@ static void test_jobs(void **state)
 	const char *name = json_string_value(json_object_get(id, "id"));
 	assert_int_equal(strlen(name), 8);
 	peer_close(c); /* jobs outlive it */
-	until(w, w->k->job_count == 1);
+	until(w, w->k->jobs.count == 1);
 	const struct hull_buf *args = &at_guest(w, HULL_SVC_EXEC, "job")->args;
 	assert_true(field_is(args, HULL_TAG_ENV, 0, "BOX=1"));
 	assert_true(field_is(args, HULL_TAG_ENV, 2, "J=1"));
@@ -602,9 +602,9 @@ static void test_job_that_cannot_run(void **state)
 	assert_int_equal(json_integer_value(json_object_get(a, "code")), ENOENT);
 	assert_string_equal(json_string_value(json_object_get(a, "error")), "late: not found in the sandbox");
 	json_decref(a);
-	until(w, w->k->job_count == 0);
+	until(w, w->k->jobs.count == 0);
 	assert_int_equal(jobs_known(w), 0);
-	assert_int_equal(w->k->waiter_count, 0);
+	assert_int_equal(w->k->service.waiter_count, 0);
 }
 
 static void test_job_whose_client_goes_away(void **state)
@@ -618,19 +618,19 @@ static void test_job_whose_client_goes_away(void **state)
 		until(w, at_guest(w, HULL_SVC_EXEC, argv0[fails]));
 		uint32_t id = at_guest(w, HULL_SVC_EXEC, argv0[fails])->id;
 		peer_close(c);
-		until(w, w->k->client_count == 0);
-		assert_int_equal(w->k->waiter_count, 0);
-		assert_int_equal(w->k->job_count, 1);
+		until(w, w->k->clients.count == 0);
+		assert_int_equal(w->k->service.waiter_count, 0);
+		assert_int_equal(w->k->jobs.count, 1);
 		if (fails) {
 			hull_wire_refuse(w->guest.wire, id, ENOTDIR, "cannot execute: directory /x");
 		} else {
 			accept_pid(&w->guest, id, 7);
 			settle(w);
-			assert_int_equal(w->k->job_count, 1); /* it runs on */
+			assert_int_equal(w->k->jobs.count, 1); /* it runs on */
 			say_exit(&w->guest, id, 0);
 			hull_wire_eof(w->guest.wire, id);
 		}
-		until(w, w->k->job_count == 0);
+		until(w, w->k->jobs.count == 0);
 		assert_int_equal(jobs_known(w), 1);
 		c = client(w, 0);
 	}
@@ -655,7 +655,7 @@ static void test_job_ended_by_shutdown(void **state)
 		say_exit(&w->guest, ids[i], i ? 0 : 128 + SIGTERM);
 		hull_wire_eof(w->guest.wire, ids[i]);
 	}
-	until(w, w->k->job_count == 0);
+	until(w, w->k->jobs.count == 0);
 	json_t *list = jobs_list(w->k), *j;
 	size_t i;
 	assert_int_equal(json_array_size(list), 2);
@@ -679,15 +679,15 @@ static void test_dockerd_log(void **state)
 	struct end *t = at_guest(w, HULL_SVC_EXEC, "tail");
 	assert_true(field_is(&t->args, HULL_TAG_USER, 0, "root"));
 	hull_buf_addstr(&t->out, "level=info msg=hello\n");
-	until(w, w->k->docker_log.size > 0);
+	until(w, w->k->dockerlog.file.size > 0);
 	_cleanup_free_ char *log = slurp(w, "dockerd.log");
 	assert_string_equal(log, "level=info msg=hello\n");
 	/* Without end: two files of LOG_CAP at most. */
 	t->flood = 12 << 20;
 	until(w, t->flood == 0 && t->sent > 12 << 20);
 	settle(w);
-	assert_true(w->k->docker_log.size <= LOG_CAP);
-	assert_int_equal(w->k->sessions, 0); /* it does not count as one */
+	assert_true(w->k->dockerlog.file.size <= LOG_CAP);
+	assert_int_equal(jobs_and_commands(w->k), 0); /* it does not count as one */
 }
 
 /* A dockerd that is frozen until it is wanted counts as ready, and has no log to follow. */
@@ -733,7 +733,7 @@ static void test_many_sessions(void **state)
 			exec(c, "echo")->finish = true;
 		until(w, c->ends[0].closed && c->ends[15].closed);
 		peer_close(c);
-		until(w, w->k->client_count == 0 && w->k->stream_count == 0);
+		until(w, w->k->clients.count == 0 && w->k->relays.count == 0);
 		/* Forget the guest's ends, but the first: control and tail. */
 		while (w->guest.count > 2) {
 			struct end *e = &w->guest.ends[--w->guest.count];
@@ -745,7 +745,7 @@ static void test_many_sessions(void **state)
 			memset(e, 0, sizeof(*e));
 		}
 	}
-	assert_int_equal(w->k->sessions, 0);
+	assert_int_equal(jobs_and_commands(w->k), 0);
 }
 
 int main(void)

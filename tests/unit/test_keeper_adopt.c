@@ -5,7 +5,7 @@ static int setup_restored(void **state)
 {
 	int r = setup(state);
 	struct world *w = *state;
-	w->k->restore = strdup("templates/x");
+	w->k->origin.restore = strdup("templates/x");
 	w->hold_configured = true;
 	return r;
 }
@@ -13,7 +13,7 @@ static int setup_restored(void **state)
 static int teardown_restored(void **state)
 {
 	struct world *w = *state;
-	free(w->k->restore);
+	free(w->k->origin.restore);
 	return teardown(state);
 }
 
@@ -73,7 +73,7 @@ static void test_adopted(void **state)
 	say_session(w, "0000abcd", "server\033[2J", 2);
 	say(&w->guest, w->control, HULL_MSG_CONFIGURED, 0, NULL);
 	until(w, w->k->guest.configured && session(w, "00000001") && session(w, "0000abcd"));
-	assert_int_equal(w->k->job_count, 2);
+	assert_int_equal(w->k->jobs.count, 2);
 	assert_true(says(w, "00000001", ".json", "\"state\": \"running\""));
 	assert_true(says(w, "00000001", ".json", "\"all\""));
 	assert_true(says(w, "00000001", ".json", "\"started\": 7"));
@@ -100,7 +100,7 @@ static void test_paused(void **state)
 	struct end *there = at_guest(w, HULL_SVC_EXEC, "hang");
 	_cleanup_free_ char *id = field(&there->args, HULL_TAG_ID, 0);
 	assert_int_equal(strlen(id), 8);
-	w->k->parked = true;
+	w->k->life.suspended = true;
 	keeper_kill(w->k);
 	until(w, e->closed && w->over);
 	assert_non_null(strstr(e->message, "goes on when it is resumed"));
@@ -119,12 +119,12 @@ static void test_hostile(void **state)
 	say_session(w, "00000004", "x", 1);
 	until(w, session(w, "00000004"));
 	settle(w);
-	assert_int_equal(w->k->job_count, 1);
+	assert_int_equal(w->k->jobs.count, 1);
 	say(&w->guest, w->control, HULL_MSG_CONFIGURED, 0, NULL);
 	until(w, w->k->guest.configured);
 	say_session(w, "00000005", "x", 1);
 	settle(w);
-	assert_int_equal(w->k->job_count, 1);
+	assert_int_equal(w->k->jobs.count, 1);
 }
 
 /* A job that has ended is not brought back to life, and what a guest invents takes no other's place. */
@@ -142,12 +142,12 @@ static void test_ended_and_invented(void **state)
 	assert_string_equal(text, ended);
 	assert_true(says(w, "0000000e", ".log", "words\n"));
 	/* With the budget used up no more are taken. */
-	assert_int_equal(w->k->job_count, 1);
-	assert_int_equal(w->k->adopted_new, 1);
-	w->k->adopted_new = 1000;
+	assert_int_equal(w->k->jobs.count, 1);
+	assert_int_equal(w->k->jobs.adopted_new, 1);
+	w->k->jobs.adopted_new = 1000;
 	say_session(w, "0000f00d", "x", 1);
 	settle(w);
-	assert_int_equal(w->k->job_count, 1);
+	assert_int_equal(w->k->jobs.count, 1);
 	_cleanup_free_ char *none = job_file(w, "0000f00d", ".json");
 	assert_null(none);
 }
@@ -160,7 +160,7 @@ static void test_not_restored(void **state)
 	until(w, w->configured_seen);
 	say_session(w, "00000006", "x", 1);
 	settle(w);
-	assert_int_equal(w->k->job_count, 0);
+	assert_int_equal(w->k->jobs.count, 0);
 }
 
 int main(void)

@@ -76,7 +76,7 @@ static void test_grows(void **state)
 	say_grown(w, 0, "");
 	until(w, e->closed);
 	assert_string_equal(answer(e), "{}");
-	assert_int_equal(w->k->growing, 0);
+	assert_int_equal(w->k->grow.bytes, 0);
 }
 
 static void test_refusals(void **state)
@@ -111,7 +111,7 @@ static void test_failures(void **state)
 	assert_int_equal(told(w), 0);
 
 	e = request(c, GROW_TO_32M);
-	until(w, w->k->growing);
+	until(w, w->k->grow.bytes);
 	grow_resized(w->k, NULL);
 	until(w, told(w));
 	say_grown(w, EIO, "bad \033superblock");
@@ -122,7 +122,7 @@ static void test_failures(void **state)
 	/* An answer that nobody waits for, and one that makes no sense. */
 	say_grown(w, 0, "");
 	settle(w);
-	assert_int_equal(w->k->phase, PHASE_RUNNING);
+	assert_int_equal(w->k->life.phase, PHASE_RUNNING);
 }
 
 /* A guest that never answers does not hold up the end. */

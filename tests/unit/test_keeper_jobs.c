@@ -89,13 +89,13 @@ static void test_attach(void **state)
 	hull_wire_reset(d->wire, b->id, ECANCELED, "detached");
 	send_text(c, a, "more\n");
 	until(w, holds(a, "hello\nmore\n"));
-	assert_int_equal(w->k->job_count, 1);
+	assert_int_equal(w->k->jobs.count, 1);
 	/* The end of its input is the job's, and the job's end and code are the client's. */
 	say(c, a->id, HULL_MSG_STDIN_EOF, 0, NULL);
 	until(w, has_message(job, HULL_MSG_STDIN_EOF));
 	say_exit(&w->guest, job->id, 7);
 	hull_wire_eof(w->guest.wire, job->id);
-	until(w, a->eof && w->k->job_count == 0);
+	until(w, a->eof && w->k->jobs.count == 0);
 	assert_true(has_message(a, HULL_MSG_EXIT));
 	/* What has ended, or never was, is refused. */
 	a = attach(c, id);
@@ -142,7 +142,7 @@ static void test_signals(void **state)
 	until(w, w->k->guest.configured);
 	struct peer *c = client(w, 0);
 	struct end *e = request(c, "{\"do\":\"job\",\"argv\":[\"late\"]}");
-	until(w, w->k->job_count == 1);
+	until(w, w->k->jobs.count == 1);
 	until(w, w->guest.count == 2);
 	struct end *job = job_at_guest(w);
 	_cleanup_(hull_buf_free) struct hull_buf accept = {0};
@@ -162,7 +162,7 @@ static void test_signals(void **state)
 	/* What it leaves behind is reached when it has ended, too. */
 	say_exit(&w->guest, job->id, 0);
 	hull_wire_eof(w->guest.wire, job->id);
-	until(w, w->k->job_count == 0);
+	until(w, w->k->jobs.count == 0);
 	control->messages.len = 0;
 	e = request(c, ask);
 	until(w, e->closed);

@@ -40,7 +40,7 @@ static void begin(struct world *w)
 {
 	loop_thread = pthread_self();
 	sem_init(&go, 0, 0);
-	until(w, w->k->phase == PHASE_RUNNING && !w->k->save_due && !w->k->record.busy);
+	until(w, w->k->life.phase == PHASE_RUNNING && !w->k->life.save_due && !w->k->record.busy);
 	on_loop = elsewhere = 0;
 }
 
@@ -177,7 +177,7 @@ static void test_jobs_do_not_wait(void **state)
 	struct end *e = request(c, "{\"do\":\"job\",\"argv\":[\"job\"]}");
 	until(w, e->closed);
 	say_exit(&w->guest, w->guest.ends[w->guest.count - 1].id, 0);
-	until(w, w->k->job_count == 0);
+	until(w, w->k->jobs.count == 0);
 	assert_int_equal(on_loop, 0);
 }
 

@@ -78,7 +78,7 @@ static void test_listening_again_fails(void **state)
 	assert_false(answers(w));
 	assert_int_equal(rmdir(in_the_way), 0);
 	until(w, answers(w));
-	assert_int_equal(w->k->control.state, LISTENER_OPEN);
+	assert_int_equal(w->k->clients.listener.state, LISTENER_OPEN);
 }
 
 int main(void)

@@ -67,7 +67,7 @@ static struct keeper *fresh(char *const *paths)
 	struct keeper *k = calloc(1, sizeof(*k));
 	struct hull_error err = {0};
 	assert_int_equal(keeper_init(k, &err), 0);
-	k->share_spawn = fake_spawn;
+	k->workspace.spawn = fake_spawn;
 	k->sb.paths = hull_strv_copy(NULL);
 	for (; *paths; paths++) {
 		_cleanup_free_ char *path = hull_fmt("%s%s", base, *paths);
@@ -254,7 +254,7 @@ static void test_sync(void **state)
 	assert_true(asked_to_sync());
 	assert_false(share_sync(k, &b.wait, enter));
 	/* As if its time were over. */
-	uv_timer_start(&k->sync_timer, k->sync_timer.timer_cb, 0, 0);
+	uv_timer_start(&k->workspace.sync.timer, k->workspace.sync.timer.timer_cb, 0, 0);
 	while (!a.in)
 		uv_run(&k->loop.uv, UV_RUN_NOWAIT);
 	assert_true(b.in);
@@ -277,7 +277,7 @@ static void on_kept(struct keeper *k)
 
 static struct server *first_server(struct keeper *k)
 {
-	return container_of(k->mounts.next, struct mount, in_list)->server;
+	return container_of(k->workspace.mounts.next, struct mount, in_list)->server;
 }
 
 static void say_kept(struct keeper *k, uint8_t code)
@@ -346,12 +346,12 @@ static void test_nodes(void **state)
 	assert_int_equal(kept, 3);
 	end(k);
 	k = fresh(paths);
-	k->nodes_fd = file;
+	k->workspace.nodes.fd = file;
 	assert_int_equal(shares_start(k, &err), 0);
 	sv = first_server(k);
 	assert_int_equal(pread(sv->nodes, back, sizeof(back), 0), (ssize_t)sizeof(back));
 	assert_memory_equal(back, bytes, sizeof(bytes));
-	const struct mount *other = container_of(k->mounts.next->next, struct mount, in_list);
+	const struct mount *other = container_of(k->workspace.mounts.next->next, struct mount, in_list);
 	assert_int_equal(pread(other->server->nodes, back, sizeof(back), 0), (ssize_t)sizeof(back));
 	assert_memory_equal(back, ((uint8_t[sizeof(bytes)]){0}), sizeof(back));
 	end(k);
@@ -361,7 +361,7 @@ static void test_nodes(void **state)
 	for (off_t len = st.st_size - 1; len >= 0; len--) {
 		assert_int_equal(ftruncate(file, len), 0);
 		k = fresh(paths);
-		k->nodes_fd = file;
+		k->workspace.nodes.fd = file;
 		struct mount m = {.k = k, .path = k->sb.paths[0]};
 		int fd = share_nodes_new(&m);
 		if (fd >= 0) {

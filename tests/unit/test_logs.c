@@ -38,7 +38,7 @@ static void test_flood(void **state)
 	assert_int_equal(mkdir(dir, 0700), 0);
 	k.paths.home = home;
 	k.sb.name = (char *)"a";
-	k.keeper_log.fd = k.guest_log.fd = -1;
+	k.logs.keeper.fd = k.logs.guest.fd = -1;
 	assert_int_equal(keeper_log_open(&k, NULL), 0);
 	hull_log("the evidence");
 	memset(long_line, 'x', sizeof(long_line) - 1);
@@ -55,13 +55,13 @@ static void test_flood(void **state)
 	assert_false(has(dir, "keeper.log", "guest: last"));
 	assert_true(has(dir, "guest.log", "guest: last"));
 	struct stat st;
-	assert_int_equal(fstat(k.keeper_log.fd, &st), 0);
+	assert_int_equal(fstat(k.logs.keeper.fd, &st), 0);
 	assert_true(st.st_size < GUEST_LOG_SHARE + 2048);
-	assert_int_equal(fstat(k.guest_log.fd, &st), 0);
+	assert_int_equal(fstat(k.logs.guest.fd, &st), 0);
 	assert_true(st.st_size < LOG_CAP + 2048);
 	hull_log_open(2, "test");
-	logfile_close(&k.keeper_log);
-	logfile_close(&k.guest_log);
+	logfile_close(&k.logs.keeper);
+	logfile_close(&k.logs.guest);
 	assert_int_equal(hull_remove_tree(AT_FDCWD, home, NULL), 0);
 }
 

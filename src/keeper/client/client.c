@@ -1,4 +1,4 @@
-/* control.sock: listening, and the clients on it; see keeper.h.
+/* control.sock: listening, and the clients on it; see client.h.
  *
  * The socket lies in a directory that only its owner may enter, is itself 0600, and the peer's uid is checked again:
  * whoever speaks here owns the sandbox. */
@@ -53,8 +53,8 @@ int listener_open(struct keeper *k, struct listener *l, const char *file, struct
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	char made[64];
 	snprintf(made, sizeof(made), ".%s", file);
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/%s", k->runtime_fd, made);
-	unlinkat(k->runtime_fd, made, 0); /* of an attempt that failed */
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/%s", k->runtime.dir_fd, made);
+	unlinkat(k->runtime.dir_fd, made, 0); /* of an attempt that failed */
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return hull_fail_errno(err, "cannot make the socket %s", file);
@@ -64,7 +64,7 @@ int listener_open(struct keeper *k, struct listener *l, const char *file, struct
 	umask(old);
 	errno = saved;
 	/* It has its name when it can be connected to, so that those who wait for the one have waited for the other. */
-	if (r < 0 || listen(fd, 128) < 0 || renameat(k->runtime_fd, made, k->runtime_fd, file) < 0)
+	if (r < 0 || listen(fd, 128) < 0 || renameat(k->runtime.dir_fd, made, k->runtime.dir_fd, file) < 0)
 		return hull_fail_errno(err, "cannot listen on %s/%s", k->runtime.dir, file);
 	r = uv_poll_init(&k->loop.uv, &l->poll, fd);
 	if (r < 0)
@@ -101,7 +101,7 @@ static void open_again(struct listener *l)
 static void on_again(uv_handle_t *handle)
 {
 	struct listener *l = handle->data;
-	if (l->state == LISTENER_REOPENING && l->k->phase != PHASE_ENDED)
+	if (l->state == LISTENER_REOPENING && l->k->life.phase != PHASE_ENDED)
 		open_again(l);
 }
 
@@ -127,8 +127,8 @@ static void client_freed(struct loop_link *l)
 static void client_close(struct client *c)
 {
 	list_del(&c->in_list);
-	keeper_of_link(&c->link)->client_count--;
-	keeper_of_link(&c->link)->spare_count -= c->spare;
+	keeper_of_link(&c->link)->clients.count--;
+	keeper_of_link(&c->link)->clients.reserved -= c->spare;
 	loop_link_close(&c->link);
 }
 
@@ -173,9 +173,9 @@ static void client_opened(struct loop_link *l, uint32_t stream, uint8_t service,
  * to go. What they can ask is answered soon. */
 static bool make_room(struct keeper *k)
 {
-	if (k->spare_count < CLIENTS_SPARE)
+	if (k->clients.reserved < CLIENTS_RESERVED)
 		return true;
-	list_each(n, &k->clients)
+	list_each(n, &k->clients.list)
 	{
 		struct client *c = container_of(n, struct client, in_list);
 		if (c->spare && hull_wire_streams(c->link.wire) == 0) {
@@ -186,9 +186,15 @@ static bool make_room(struct keeper *k)
 	return false;
 }
 
+void clients_init(struct keeper *k)
+{
+	list_init(&k->clients.list);
+	k->clients.listener.fd = -1;
+}
+
 void client_accepted(struct keeper *k, int fd)
 {
-	bool spare = k->client_count - k->spare_count >= CLIENTS_MAX;
+	bool spare = k->clients.count - k->clients.reserved >= CLIENTS_MAX;
 	struct client *c = !spare || make_room(k) ? calloc(1, sizeof(*c)) : NULL;
 	if (!c) {
 		hull_log("too many clients: a connection was refused");
@@ -208,19 +214,19 @@ void client_accepted(struct keeper *k, int fd)
 		return;
 	}
 	c->spare = spare;
-	list_add(&k->clients, &c->in_list);
-	k->client_count++;
-	k->spare_count += spare;
+	list_add(&k->clients.list, &c->in_list);
+	k->clients.count++;
+	k->clients.reserved += spare;
 }
 
 bool clients_drained(struct keeper *k)
 {
 	bool all = true;
-	list_each(n, &k->clients) all = loop_link_flush(&container_of(n, struct client, in_list)->link) && all;
+	list_each(n, &k->clients.list) all = loop_link_flush(&container_of(n, struct client, in_list)->link) && all;
 	return all;
 }
 
 void clients_close(struct keeper *k)
 {
-	list_each(n, &k->clients) client_close(container_of(n, struct client, in_list));
+	list_each(n, &k->clients.list) client_close(container_of(n, struct client, in_list));
 }

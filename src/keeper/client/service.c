@@ -1,6 +1,6 @@
 /* The KEEPER service: status, wait, stop, kill, job, jobs; see keeper/api.h for what they take and answer.
  *
- * A request is one OPEN with JSON in it. Most are answered at once; those that wait stand on k->waiters until the
+ * A request is one OPEN with JSON in it. Most are answered at once; those that wait stand on k->service.waiters until the
  * event they wait for, and are looked at again whenever something changed (service_changed). The answer is written as
  * the client takes it. A client that goes away takes its requests with it. */
 #include "keeper/keeper.h"
@@ -67,7 +67,7 @@ static void answer(struct request *q, json_t *j)
 	_cleanup_free_ char *text = own ? json_dumps(own, JSON_COMPACT) : NULL;
 	if (q->waits) {
 		list_del(&q->in_list);
-		q->k->waiter_count--;
+		q->k->service.waiter_count--;
 		q->waits = FOR_NOTHING;
 	}
 	q->answered = true;
@@ -87,13 +87,13 @@ static bool wait_until(struct request *q, enum wait_for what)
 {
 	/* However many wait for something: it can be looked at and stopped. */
 	size_t most = what == FOR_END || what == FOR_STATS ? 2 * WAITERS_MAX : WAITERS_MAX;
-	if (q->k->waiter_count >= most) {
+	if (q->k->service.waiter_count >= most) {
 		answer_error(q, EAGAIN, "too many requests wait already");
 		return false;
 	}
 	q->waits = what;
-	q->k->waiter_count++;
-	list_add(&q->k->waiters, &q->in_list);
+	q->k->service.waiter_count++;
+	list_add(&q->k->service.waiters, &q->in_list);
 	return true;
 }
 
@@ -112,7 +112,7 @@ static json_t *status(struct keeper *k)
 	if (!j)
 		return NULL;
 	set(j, "name", json_string(k->sb.name));
-	set(j, "state", json_string(phases[k->phase]));
+	set(j, "state", json_string(phases[k->life.phase]));
 	set(j, "engine", json_string(k->machine_ops->describe(k)));
 	set(j, "accel", json_string(k->machine_ops->accel(k)));
 	set(j, "pid", json_integer(getpid()));
@@ -127,20 +127,21 @@ static json_t *status(struct keeper *k)
 		set(j, "docker_error", json_string(g->docker_text));
 	set(j, "mounts", shares_list(k));
 	set(j, "started", json_integer((json_int_t)k->sb.started));
-	set(j, "sessions", json_integer((json_int_t)k->sessions));
+	set(j, "sessions", json_integer((json_int_t)(k->relays.exec_count + k->jobs.count)));
 	json_t *boot = json_object();
 	if (boot && g->configured_ms)
 		set(boot, "exec_ms", json_integer((json_int_t)g->configured_ms));
 	if (boot && g->docker_ms)
 		set(boot, "docker_ms", json_integer((json_int_t)g->docker_ms));
-	set(boot, "restored", json_boolean(k->restore != NULL));
-	if (boot && g->configured_ns && k->machine_ns && k->runs_ns) {
+	set(boot, "restored", json_boolean(k->origin.restore != NULL));
+	if (boot && g->configured_ns && k->origin.machine_ns && k->origin.runs_ns) {
 		/* From the start of hull-keeper on: each stage's own time. */
-		set(boot, "spawn_ms", json_real((double)(k->machine_ns - k->begin_ns) / 1e6));
-		set(boot, "load_ms", json_real((double)(k->runs_ns - k->machine_ns) / 1e6));
-		set(boot, "wire_ms", json_real((double)(g->hello_ns - k->runs_ns) / 1e6));
-		if (g->configured_ns < k->first_exec_ns)
-			set(boot, "first_exec_ms", json_real((double)(k->first_exec_ns - g->configured_ns) / 1e6));
+		set(boot, "spawn_ms", json_real((double)(k->origin.machine_ns - k->origin.begin_ns) / 1e6));
+		set(boot, "load_ms", json_real((double)(k->origin.runs_ns - k->origin.machine_ns) / 1e6));
+		set(boot, "wire_ms", json_real((double)(g->hello_ns - k->origin.runs_ns) / 1e6));
+		if (g->configured_ns < k->origin.first_exec_ns)
+			set(boot, "first_exec_ms",
+			    json_real((double)(k->origin.first_exec_ns - g->configured_ns) / 1e6));
 		set(boot, "identity_ms", json_real((double)(g->configured_ns - g->hello_ns) / 1e6));
 	}
 	set(j, "boot", boot);
@@ -155,23 +156,23 @@ static void on_stats_timeout(uv_timer_t *timer)
 static void do_status(struct request *q)
 {
 	struct keeper *k = q->k;
-	if (!k->guest.configured || k->phase != PHASE_RUNNING || !k->guest.control.id) {
+	if (!k->guest.configured || k->life.phase != PHASE_RUNNING || !k->guest.control.id) {
 		answer(q, status(k));
 		return;
 	}
 	if (!wait_until(q, FOR_STATS))
 		return;
-	if (uv_is_active((uv_handle_t *)&k->stats_timer))
+	if (uv_is_active((uv_handle_t *)&k->service.stats_timer))
 		return; /* asked already */
-	k->stats_timer.data = k;
-	uv_timer_start(&k->stats_timer, on_stats_timeout, STATS_TIMEOUT_MS, 0);
+	k->service.stats_timer.data = k;
+	uv_timer_start(&k->service.stats_timer, on_stats_timeout, STATS_TIMEOUT_MS, 0);
 	guest_ask_stats(k);
 }
 
 void service_stats(struct keeper *k)
 {
-	uv_timer_stop(&k->stats_timer);
-	list_each(n, &k->waiters)
+	uv_timer_stop(&k->service.stats_timer);
+	list_each(n, &k->service.waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits == FOR_STATS)
@@ -189,11 +190,11 @@ static void look(struct request *q)
 {
 	struct keeper *k = q->k;
 	const struct guest *g = &k->guest;
-	if (q->waits == FOR_PORT && k->phase >= PHASE_STOPPING) {
+	if (q->waits == FOR_PORT && k->life.phase >= PHASE_STOPPING) {
 		look_port(q);
 		return;
 	}
-	if (q->waits == FOR_GROWN && k->phase >= PHASE_STOPPING) {
+	if (q->waits == FOR_GROWN && k->life.phase >= PHASE_STOPPING) {
 		answer_error(q, ESHUTDOWN, "the sandbox is shutting down; its disk is grown when it starts again");
 		return;
 	}
@@ -201,16 +202,16 @@ static void look(struct request *q)
 		look_policy(q);
 		return;
 	}
-	if (q->waits == FOR_MOUNT && k->phase >= PHASE_STOPPING) {
+	if (q->waits == FOR_MOUNT && k->life.phase >= PHASE_STOPPING) {
 		answer_error(q, ESHUTDOWN, "the sandbox is shutting down");
 		return;
 	}
 	if (q->waits != FOR_EXEC && q->waits != FOR_DOCKER)
 		return;
 	char text[1400];
-	if (k->phase >= PHASE_STOPPING) {
-		snprintf(text, sizeof(text), "the sandbox has stopped%s%s", k->end_reason[0] ? ": " : "",
-			 k->end_reason);
+	if (k->life.phase >= PHASE_STOPPING) {
+		snprintf(text, sizeof(text), "the sandbox has stopped%s%s", k->life.end_reason[0] ? ": " : "",
+			 k->life.end_reason);
 		answer_error(q, ESHUTDOWN, text);
 	} else if (q->waits == FOR_EXEC) {
 		if (g->configured)
@@ -234,7 +235,7 @@ static void look(struct request *q)
 
 void service_changed(struct keeper *k)
 {
-	list_each(n, &k->waiters) look(container_of(n, struct request, in_list));
+	list_each(n, &k->service.waiters) look(container_of(n, struct request, in_list));
 }
 
 /* --- requests --- */
@@ -252,13 +253,13 @@ static void do_wait(struct request *q, const json_t *j)
 
 static void answer_ended(struct request *q)
 {
-	answer(q, json_pack("{s:b,s:b}", "stopped", 1, "removed", q->k->removed));
+	answer(q, json_pack("{s:b,s:b}", "stopped", 1, "removed", q->k->life.removed));
 }
 
 /* False when the end is there already. */
 static bool wait_for_end(struct request *q)
 {
-	if (q->k->phase != PHASE_ENDED)
+	if (q->k->life.phase != PHASE_ENDED)
 		return wait_until(q, FOR_END);
 	answer_ended(q);
 	return false;
@@ -268,7 +269,7 @@ void service_ended(struct keeper *k)
 {
 	service_stats(k);
 	service_changed(k);
-	list_each(n, &k->waiters)
+	list_each(n, &k->service.waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits == FOR_END)
@@ -299,7 +300,7 @@ static void do_save(struct request *q, const json_t *j)
 		answer_error(q, EINVAL, "save: \"dir\" is missing");
 		return;
 	}
-	if (k->phase != PHASE_RUNNING || !k->machine_ops->save) {
+	if (k->life.phase != PHASE_RUNNING || !k->machine_ops->save) {
 		answer_error(q, EAGAIN, "only a sandbox that is up can be saved");
 		return;
 	}
@@ -324,14 +325,14 @@ static void do_resume(struct request *q)
 
 void service_saved(struct keeper *k, int code, const char *error, json_t *figures)
 {
-	list_each(n, &k->waiters)
+	list_each(n, &k->service.waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits != FOR_SAVE)
 			continue;
 		if (error)
 			answer_error(q, code, error);
-		else if (k->parked || k->killed)
+		else if (k->life.suspended || k->life.killed)
 			q->waits = FOR_END; /* it was to end then: answered when it has */
 		else
 			answer(q, figures ? json_incref(figures) : json_object());
@@ -343,7 +344,7 @@ static void look_port(struct request *q)
 	struct keeper *k = q->k;
 	_cleanup_(free_json) json_t *port = gateway_port(k, q->port);
 	const char *error = json_string_value(json_object_get(port, "error"));
-	if (!port && k->phase < PHASE_STOPPING)
+	if (!port && k->life.phase < PHASE_STOPPING)
 		return;
 	if (!port)
 		answer_error(q, ESHUTDOWN, "the sandbox has stopped");
@@ -356,7 +357,7 @@ static void look_port(struct request *q)
 void service_port(struct keeper *k, json_int_t id)
 {
 	bool asked = false;
-	list_each(n, &k->waiters)
+	list_each(n, &k->service.waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits != FOR_PORT || q->port != id)
@@ -389,7 +390,7 @@ static void do_publish(struct request *q, const json_t *j, bool publish)
 
 static void look_policy(struct request *q)
 {
-	if (q->k->phase >= PHASE_STOPPING)
+	if (q->k->life.phase >= PHASE_STOPPING)
 		answer_error(q, ESHUTDOWN, "the sandbox has stopped");
 	else if (gateway_policy_settled(q->k))
 		answer(q, gateway_policy(q->k, NULL, false));
@@ -409,7 +410,7 @@ static void do_policy(struct request *q, const json_t *j)
 
 void service_policy(struct keeper *k)
 {
-	list_each(n, &k->waiters)
+	list_each(n, &k->service.waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits == FOR_POLICY)
@@ -429,7 +430,7 @@ static void do_job(struct request *q, const json_t *j)
 
 void service_job(struct keeper *k, const char *id, int code, const char *error)
 {
-	list_each(n, &k->waiters)
+	list_each(n, &k->service.waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits != FOR_JOB || strcmp(q->job, id) != 0)
@@ -461,7 +462,7 @@ static void do_signal(struct request *q, const json_t *j)
 
 void service_mounted(struct keeper *k, const char *path, int code, const char *error)
 {
-	list_each(n, &k->waiters)
+	list_each(n, &k->service.waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits != FOR_MOUNT || strcmp(q->path, path) != 0)
@@ -513,7 +514,7 @@ static void do_grow(struct request *q, const json_t *j)
 
 void service_grown(struct keeper *k, int code, const char *error)
 {
-	list_each(n, &k->waiters)
+	list_each(n, &k->service.waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits != FOR_GROWN)
@@ -594,9 +595,9 @@ static void on_closed(struct loop_stream *s, int code, const char *message)
 	struct request *q = container_of(s, struct request, stream);
 	if (q->waits) {
 		list_del(&q->in_list);
-		q->k->waiter_count--;
+		q->k->service.waiter_count--;
 	}
-	if (q->waits == FOR_LEASE && q->k->phase != PHASE_ENDED) {
+	if (q->waits == FOR_LEASE && q->k->life.phase != PHASE_ENDED) {
 		hull_log("whoever started this has gone");
 		keeper_kill(q->k);
 	}
@@ -606,6 +607,13 @@ static void on_closed(struct loop_stream *s, int code, const char *message)
 }
 
 static const struct loop_stream_ops OPS = {.data = on_data, .writable = on_writable, .closed = on_closed};
+
+void service_init(struct keeper *k)
+{
+	list_init(&k->service.waiters);
+	uv_timer_init(&k->loop.uv, &k->service.stats_timer);
+	k->service.stats_timer.data = k;
+}
 
 void service_open(struct keeper *k, struct loop_link *client, uint32_t stream, const uint8_t *args, size_t len,
 		  bool spare)

@@ -1,4 +1,4 @@
-/* Keeping the guest's clock right; see keeper.h and guest/machine/clock.c.
+/* Keeping the guest's clock right; see clock.h and guest/machine/clock.c.
  *
  * A round is TIME to the guest and CLOCK back with what its clock says, as NTP does it: the guest's time is compared
  * with the middle between sending and receiving, so the error is at most half of the round trip. A round that took
@@ -49,7 +49,7 @@ static void tell(struct keeper *k, int64_t offset)
 		loop_stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
 }
 
-void clock_tell(struct keeper *k)
+void clock_send(struct keeper *k)
 {
 	struct guest *g = &k->guest;
 	if (!g->open || !g->answered || !g->control.id || g->link.held)
@@ -61,7 +61,7 @@ void clock_tell(struct keeper *k)
 void clock_active(struct keeper *k)
 {
 	if (uv_hrtime() / 1000000 - k->clock.last_ms >= STALE_MS)
-		clock_tell(k);
+		clock_send(k);
 }
 
 void clock_link_active(struct loop_link *guest)
@@ -105,7 +105,7 @@ static void on_set(uv_poll_t *poll, int status, int events)
 	struct keeper *k = poll->data;
 	uint64_t expired;
 	if (status >= 0 && read(k->clock.fd, &expired, sizeof(expired)) < 0 && errno == ECANCELED)
-		clock_tell(k);
+		clock_send(k);
 	arm(k->clock.fd);
 }
 

@@ -1,4 +1,4 @@
-/* The wire to the guest and its control stream; see keeper.h.
+/* The wire to the guest and its control stream; see guest.h.
  *
  * HELLO goes out when the machine has started; the socket holds it until hull-init opens the port. When the guest
  * has answered, the control stream is opened and CONFIGURE sent: the time in it is then as fresh as can be. The guest
@@ -176,7 +176,7 @@ static void control_data(struct loop_stream *s, unsigned channel, const uint8_t 
 static void control_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct keeper *k = container_of(s, struct keeper, guest.control);
-	if (k->phase == PHASE_ENDED || code == -ECONNRESET || code == -ECANCELED || k->guest.stopping)
+	if (k->life.phase == PHASE_ENDED || code == -ECONNRESET || code == -ECANCELED || k->guest.stopping)
 		return;
 	_cleanup_free_ char *text = hull_printable(message, strlen(message));
 	keeper_fault(k, "the guest closed its control stream: %s", text && text[0] ? text : "no reason given");
@@ -193,7 +193,7 @@ void guest_ready(struct keeper *k)
 	k->guest.configured = true;
 	k->guest.configured_ms = keeper_ms(k);
 	keeper_configured(k);
-	clock_tell(k);
+	clock_send(k);
 }
 
 /* --- what it opens --- */
@@ -234,7 +234,7 @@ static void guest_hello(struct loop_link *l, uint64_t epoch)
 	char hostname[HULL_NAME_MAX + 1];
 	hull_hostname(k->sb.name, hostname);
 	g->control.ops = &CONTROL_OPS;
-	int r = loop_stream_open(&g->control, l, HULL_SVC_CONTROL, &k->ca);
+	int r = loop_stream_open(&g->control, l, HULL_SVC_CONTROL, &k->guest.ca);
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	uint8_t kind = HULL_MSG_CONFIGURE;
 	uint8_t entropy[128];
@@ -250,7 +250,7 @@ static void guest_hello(struct loop_link *l, uint64_t epoch)
 		r = hull_args_put(&b, HULL_TAG_ENTROPY, entropy, sizeof(entropy));
 	if (r == 0)
 		r = hull_args_put_u64(&b, HULL_TAG_DISK_BYTES, k->sb.disk);
-	if (r == 0 && k->fresh)
+	if (r == 0 && k->origin.fresh)
 		r = hull_args_put_u32(&b, HULL_TAG_RENEW, 1);
 	if (r == 0)
 		r = hull_args_put_u64(&b, HULL_TAG_SWAP_BYTES, k->sb.swap);
@@ -317,7 +317,7 @@ void guest_thaw(struct keeper *k)
 	if (!k->guest.open)
 		return;
 	loop_link_release(&k->guest.link);
-	clock_tell(k);
+	clock_send(k);
 }
 
 /* --- the wire itself --- */
@@ -327,7 +327,7 @@ static void guest_gone(struct loop_link *l, int code, const char *why)
 	struct keeper *k = l->owner;
 	_cleanup_free_ char *text = hull_printable(why, strlen(why));
 	/* A client that is told of the end may start the sandbox again at once: so not before its lock is free. */
-	k->loop.corked = k->phase != PHASE_ENDED;
+	k->loop.corked = k->life.phase != PHASE_ENDED;
 	loop_link_close(l);
 	if (code == -EPROTO)
 		keeper_fault(k, "the guest broke the wire protocol: %s", text ? text : "");
@@ -349,7 +349,7 @@ int guest_open(struct keeper *k, int fd, struct hull_error *err)
 	const struct hull_wire_config config = {
 		.side = HULL_WIRE_HOST,
 		.max_inbound = GUEST_STREAMS_MAX,
-		.resync = k->restore != NULL, /* it may have been saved amid a frame */
+		.resync = k->origin.restore != NULL, /* it may have been saved amid a frame */
 	};
 	int r = loop_link_open(&k->loop, &g->link, fd, false, &config, err);
 	if (r < 0)

@@ -1,4 +1,4 @@
-/* The engine and what it starts from; see keeper.h.
+/* The engine and what it starts from; see machine.h.
  *
  * The engine's descriptors are watched in the loop and handed to it; its events only record (keeper_machine_ended,
  * trouble), so that it is never freed from inside its own dispatch. */
@@ -32,7 +32,7 @@ static void loaded(struct machine *m)
 	m->loaded = true;
 	if (m->copy)
 		return; /* disk_made() comes back */
-	int r = keeper_consume(m->k, &err);
+	int r = keeper_claim_saved(m->k, &err);
 	if (r == 0)
 		r = hull_engine_resume(m->engine, &err);
 	if (r < 0)
@@ -43,7 +43,7 @@ static void disk_made(struct keeper *k, const struct hull_error *err)
 {
 	struct machine *m = k->machine;
 	m->copy = NULL;
-	if (!m->engine || k->ended)
+	if (!m->engine || k->life.ended)
 		return;
 	if (err)
 		keeper_fault(k, "%s", err->msg);
@@ -99,7 +99,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	if (m->engine)
 		hull_engine_dispatch(m->engine);
 	/* An exited engine's descriptors stay readable for ever. */
-	if (m->k->ended)
+	if (m->k->life.ended)
 		stop_polls(m);
 }
 
@@ -113,7 +113,8 @@ static void machine_kill(struct keeper *k)
 
 static int machine_memory(struct keeper *k, uint64_t *bytes)
 {
-	return k->machine && k->machine->engine && !k->ended ? hull_engine_memory(k->machine->engine, bytes) : -ESRCH;
+	return k->machine && k->machine->engine && !k->life.ended ? hull_engine_memory(k->machine->engine, bytes)
+								  : -ESRCH;
 }
 
 static const char *machine_describe(struct keeper *k)
@@ -145,7 +146,7 @@ static void machine_close(struct keeper *k)
 static int machine_resume(struct keeper *k, struct hull_error *err)
 {
 	struct machine *m = k->machine;
-	if (!m || !m->engine || k->ended)
+	if (!m || !m->engine || k->life.ended)
 		return hull_fail(err, -ESRCH, "the machine is off");
 	/* One that is being saved goes on when that is over; one that runs is not disturbed. */
 	return m->save || k->sb.restore ? 0 : hull_engine_resume(m->engine, err);
@@ -155,7 +156,7 @@ static int machine_grow(struct keeper *k, uint64_t bytes, struct hull_error *err
 {
 	enum { SANDBOX_DISK = 1 };
 	struct machine *m = k->machine;
-	if (!m || !m->engine || k->ended)
+	if (!m || !m->engine || k->life.ended)
 		return hull_fail(err, -ESRCH, "the machine is off");
 	if (m->save || m->copy || k->sb.restore)
 		return hull_fail(err, -EBUSY, "the machine is being saved or restored: try again when that is over");
@@ -238,19 +239,19 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	struct hull_probe probe;
 	hull_engine_probe_cached(k->paths.runtime, &probe);
 	m->identity = hull_engine_identity(NULL);
-	int r = k->restore ? restore_open(k, m->identity ? m->identity : "", probe.kvm_usable ? "kvm" : "tcg", stage,
-					  &restore, err)
-			   : 1;
+	int r = k->origin.restore ? restore_open(k, m->identity ? m->identity : "", probe.kvm_usable ? "kvm" : "tcg",
+						 stage, &restore, err)
+				  : 1;
 	if (r < 0)
 		return r;
 	bool restoring = r == 0;
 	if (!restoring) {
-		free(k->restore);
-		k->restore = NULL;
+		free(k->origin.restore);
+		k->origin.restore = NULL;
 		r = disk_make(k, stage, err);
 		if (r < 0)
 			return r;
-		r = k->sb.restore ? keeper_consume(k, err) : 0;
+		r = k->sb.restore ? keeper_claim_saved(k, err) : 0;
 		if (r < 0)
 			return r;
 	}
@@ -316,7 +317,7 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 		disk_copy_free(hull_steal_ptr(m->copy));
 		return r;
 	}
-	k->machine_ns = uv_hrtime();
+	k->origin.machine_ns = uv_hrtime();
 	r = m->copy ? disk_copy_start(m->copy, disk_made, err) : 0;
 	if (r < 0)
 		return r;

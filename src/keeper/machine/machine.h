@@ -23,6 +23,10 @@ struct machine {
 	bool loaded;            /* the engine has loaded the saved machine, and waits for that */
 };
 
+/* machine.c. Find the image, open the disks, start the engine. stage() tells the person who waits. */
+int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull_error *err);
+int machine_wire_fd(const struct keeper *k);
+
 /* save.c; see machine_ops. */
 int save_begin(struct keeper *k, const char *dir, bool disk, bool end, struct hull_error *err);
 void save_synced(struct keeper *k);
@@ -43,7 +47,7 @@ struct restore {
 int restore_open(struct keeper *k, const char *identity, const char *accel, void (*stage)(const char *text),
 		 struct restore *out, struct hull_error *err);
 void restore_close(struct restore *r);
-/* Before the servers of the workspace start: what the guest knew of it (k->nodes_fd), if there is anything. What else
+/* Before the servers of the workspace start: what the guest knew of it (k->workspace.nodes.fd), if there is anything. What else
  * is wrong with what is restored is told later. */
 void restore_nodes(struct keeper *k);
 /* disk.c. Has the sandbox no disk yet? */

@@ -36,7 +36,7 @@ static int check_shape(const struct keeper *k, const struct hull_snapshot *s, st
 	const struct hull_sandbox *sb = &k->sb;
 	if (hull_streq(s->image, sb->image) && s->cpus == sb->cpus && s->memory == (sb->memory & ~((2ull << 20) - 1)) &&
 	    s->disk == sb->disk && s->no_docker == sb->no_docker &&
-	    (s->swap == sb->swap || hull_template_is_hulls(k->restore)))
+	    (s->swap == sb->swap || hull_template_is_hulls(k->origin.restore)))
 		return 0;
 	return hull_fail(err, -ENOTSUP, "it was saved from a machine of another size than this one, or another image");
 }
@@ -46,14 +46,14 @@ void restore_nodes(struct keeper *k)
 	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
 	struct hull_error err = {0};
 	/* No workspace, nothing to know; and what a template says, which may be a stranger's, is not asked for. */
-	if (!k->restore || !k->sb.paths || !k->sb.paths[0] || hull_starts(k->restore, "templates/"))
+	if (!k->origin.restore || !k->sb.paths || !k->sb.paths[0] || hull_starts(k->origin.restore, "templates/"))
 		return;
-	_cleanup_free_ char *dir = hull_fmt("%s/%s", k->paths.home, k->restore);
+	_cleanup_free_ char *dir = hull_fmt("%s/%s", k->paths.home, k->origin.restore);
 	if (!dir || hull_snapshot_load(dir, &s, &err) < 0 || !hull_streq(s.digest, k->sb.restore_id) ||
 	    !json_object_get(s.files, HULL_SNAPSHOT_NODES))
 		return;
-	k->nodes_fd = hull_snapshot_open(dir, &s, HULL_SNAPSHOT_NODES, NULL, &err);
-	if (k->nodes_fd < 0)
+	k->workspace.nodes.fd = hull_snapshot_open(dir, &s, HULL_SNAPSHOT_NODES, NULL, &err);
+	if (k->workspace.nodes.fd < 0)
 		hull_log("what stood in the workspace has to be entered anew: %s", err.msg);
 }
 
@@ -65,7 +65,7 @@ static int open_all(struct keeper *k, const char *dir, const char *identity, con
 	/* The sandbox's disk is of one save, and the memory of another would destroy it. */
 	if (r == 0 && !hull_streq(s.digest, k->sb.restore_id))
 		r = hull_fail(err, -ESTALE, "%s is not what its disk was made with: it has been replaced since",
-			      k->restore);
+			      k->origin.restore);
 	if (r == 0)
 		r = hull_snapshot_fits(&s, identity, accel, err);
 	if (r == 0)
@@ -89,7 +89,7 @@ static int open_all(struct keeper *k, const char *dir, const char *identity, con
 int restore_open(struct keeper *k, const char *identity, const char *accel, void (*stage)(const char *text),
 		 struct restore *out, struct hull_error *err)
 {
-	_cleanup_free_ char *dir = hull_fmt("%s/%s", k->paths.home, k->restore);
+	_cleanup_free_ char *dir = hull_fmt("%s/%s", k->paths.home, k->origin.restore);
 	struct hull_error why = {0};
 	if (!dir)
 		return hull_fail(err, -ENOMEM, "out of memory");
@@ -97,10 +97,10 @@ int restore_open(struct keeper *k, const char *identity, const char *accel, void
 	if (r == 0)
 		return 0;
 	restore_close(out);
-	if (!hull_starts(k->restore, "templates/"))
+	if (!hull_starts(k->origin.restore, "templates/"))
 		return hull_fail(err, r, "%s cannot be restored: %.600s; `hull start --cold %s` boots it from its disk",
 				 k->sb.name, why.msg, k->sb.name);
-	snprintf(k->note, sizeof(k->note), "%.400s; it was booted instead", why.msg);
+	snprintf(k->origin.note, sizeof(k->origin.note), "%.400s; it was booted instead", why.msg);
 	hull_log("%s; booting instead", why.msg);
 	stage("the template cannot be used: booting");
 	return 1;

@@ -114,7 +114,7 @@ static void take_verdict(struct save *s)
 /* Give up; the machine runs on. */
 static void fail(struct save *s)
 {
-	struct hull_engine *e = s->k->ended ? NULL : s->k->machine->engine;
+	struct hull_engine *e = s->k->life.ended ? NULL : s->k->machine->engine;
 	s->failed = true;
 	guest_thaw(s->k);
 	if (s->keep && e) {
@@ -131,7 +131,7 @@ static void fail(struct save *s)
 /* The worker's part is over, or the engine's: has it failed meanwhile? */
 static bool failed(struct save *s)
 {
-	if (!s->failed && s->k->ended) {
+	if (!s->failed && s->k->life.ended) {
 		s->failed = true;
 		hull_fail(&s->err, -ESHUTDOWN, "the machine ended while it was being saved");
 	}
@@ -240,7 +240,7 @@ static int park(struct keeper *k, const char *restore, const char *id, struct hu
 		keeper_save(k, "running", NULL);
 		return hull_fail(err, r, "cannot write down that it is paused: %s", strerror(-r));
 	}
-	k->parked = true;
+	k->life.suspended = true;
 	return 0;
 }
 
@@ -535,7 +535,7 @@ int save_begin(struct keeper *k, const char *dir, bool disk, bool end, struct hu
 {
 	struct machine *m = k->machine;
 	/* The copy of the disk and the size that is written down would not belong together. */
-	if (k->growing)
+	if (k->grow.bytes)
 		return hull_fail(err, -EBUSY, "its disk is being grown: try again in a moment");
 	if (m->save)
 		return hull_fail(err, -EBUSY, "it is being saved already");

@@ -55,7 +55,7 @@ int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct
 		.fd_count = 1,
 		.stdin_fd = -1,
 		.stdout_fd = -1,
-		.stderr_fd = k->keeper_log.fd,
+		.stderr_fd = k->logs.keeper.fd,
 		.argv = argv,
 		.envp = envp,
 		.rlimit_as = 2ull << 30,
@@ -67,7 +67,7 @@ int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct
 	};
 	struct hull_jailed child;
 	int r = hull_jail_start(&jail, &child, err);
-	k->host_files_fixed = r == -EXDEV;
+	k->network.host_files_fixed = r == -EXDEV;
 	if (r == -EXDEV) { /* no namespaces: paths are the host's */
 		binds[0].source = host_file_paths[0];
 		binds[1].source = host_file_paths[1];

@@ -1,4 +1,4 @@
-/* Streams between the guest and hull-egress; see keeper.h.
+/* Streams between the guest and hull-egress; see gateway.h.
  *
  * A pair is two streams: `a`, which its opener opened on its wire (the guest's CONNECT, RESOLVE and DATAGRAM, the
  * gateway's DIAL), and `b`, which we open on the other. As in relay.c, data and credit are passed on at once and never
@@ -25,7 +25,7 @@ struct pair {
 
 static void pair_free(struct pair *p)
 {
-	p->k->pair_count--;
+	p->k->network.pair_count--;
 	free(p);
 }
 
@@ -110,7 +110,7 @@ static const struct loop_stream_ops B_OPS = {
 void pair_open(struct keeper *k, struct loop_link *from, uint32_t stream, struct loop_link *to, uint8_t service,
 	       const uint8_t *args, size_t len)
 {
-	struct pair *p = k->pair_count < PAIRS_MAX ? calloc(1, sizeof(*p)) : NULL;
+	struct pair *p = k->network.pair_count < PAIRS_MAX ? calloc(1, sizeof(*p)) : NULL;
 	struct hull_buf b = {.data = (uint8_t *)args, .len = len, .cap = len}; /* only read */
 	if (!p) {
 		hull_wire_refuse(from->wire, stream, EAGAIN, "too many connections are open in this sandbox");
@@ -125,6 +125,6 @@ void pair_open(struct keeper *k, struct loop_link *from, uint32_t stream, struct
 		hull_wire_refuse(from->wire, stream, e == -EAGAIN ? EAGAIN : ENETDOWN, strerror(-e));
 		return;
 	}
-	k->pair_count++;
+	k->network.pair_count++;
 	loop_stream_adopt(&p->a, from, stream);
 }

@@ -1,5 +1,5 @@
 /* Clients attached to a job: what it prints goes to each of them as well as to its log, what they send is its stdin.
- * See keeper.h; the job's own side is jobs.c.
+ * See attach.h; the job's own side is jobs.c.
  *
  * Out: a piece of output is queued for every client and granted to the job when all of them have taken it, so a client
  * that does not read makes the job wait, as docker attach does, and holds at most one window here. A client that goes

@@ -1,4 +1,4 @@
-/* Jobs: commands that outlive the client that started them; see keeper.h.
+/* Jobs: commands that outlive the client that started them; see jobs.h.
  *
  * A job is there once the guest says that its command runs (ACCEPT with its PID), or ran and ended; then the request
  * for it is answered (service_job). One whose command could not be executed leaves nothing but that answer. A client
@@ -134,7 +134,7 @@ static void on_writable(struct loop_stream *s)
 /* Did the shutdown end it? A command that takes TERM as a reason to finish, and does, has exited by itself. */
 static bool shut_down(const struct job *j, uint32_t status)
 {
-	return j->k->phase >= PHASE_STOPPING &&
+	return j->k->life.phase >= PHASE_STOPPING &&
 	       (status == 128 + SIGTERM || status == 128 + SIGHUP || status == 128 + SIGKILL);
 }
 
@@ -196,7 +196,7 @@ static void on_closed(struct loop_stream *s, int code, const char *message)
 		_cleanup_free_ char *text = hull_printable(message, strlen(message));
 		/* Reset by us, or cut off with the wire: the machine has gone off. */
 		bool off = code == -ECANCELED || code == -ECONNRESET;
-		if (off && k->parked)
+		if (off && k->life.suspended)
 			json_object_set_new(j->about, "state", json_string("paused"));
 		else
 			set_end(j->about, off ? "stopped" : "failed");
@@ -212,8 +212,7 @@ static void on_closed(struct loop_stream *s, int code, const char *message)
 	share_sync_cancel(&j->sync);
 	hull_buf_free(&j->args);
 	list_del(&j->in_list);
-	k->job_count--;
-	k->sessions--;
+	k->jobs.count--;
 	logfile_close(&j->log);
 	if (j->running) {
 		save(k, j->id, j->about);
@@ -327,7 +326,7 @@ static size_t find_jobs(const struct keeper *k, struct found **out)
 
 static struct job *running(const struct keeper *k, const char *id)
 {
-	list_each(n, (struct list_node *)&k->jobs)
+	list_each(n, (struct list_node *)&k->jobs.list)
 	{
 		struct job *j = container_of(n, struct job, in_list);
 		if (strcmp(j->id, id) == 0)
@@ -381,11 +380,16 @@ static void passed(struct sync_wait *w)
 		on_closed(&j->stream, r, why_not(r));
 }
 
+void jobs_init(struct keeper *k)
+{
+	list_init(&k->jobs.list);
+}
+
 int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_error *err)
 {
-	if (!k->guest.configured || k->phase >= PHASE_STOPPING)
+	if (!k->guest.configured || k->life.phase >= PHASE_STOPPING)
 		return hull_fail(err, -EAGAIN, "the sandbox does not take commands now; wait for it to be up");
-	if (k->job_count >= JOBS_MAX || k->stream_count + k->job_count >= STREAMS_MAX)
+	if (k->jobs.count >= JOBS_MAX || k->relays.count + k->jobs.count >= STREAMS_MAX)
 		return hull_fail(err, -EAGAIN, "too many jobs run in this sandbox");
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	int r = arguments(k, request, &args, err);
@@ -436,9 +440,8 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 		return r;
 	}
 	save(k, j->id, j->about);
-	list_add(&k->jobs, &j->in_list);
-	k->job_count++;
-	k->sessions++;
+	list_add(&k->jobs.list, &j->in_list);
+	k->jobs.count++;
 	memcpy(out, j->id, sizeof(j->id));
 	return 0;
 }
@@ -520,15 +523,15 @@ static bool adoptable(struct keeper *k, const char *id)
 {
 	_cleanup_(free_json) json_t *about = load(k, id);
 	_cleanup_free_ struct found *all = NULL;
-	if (k->job_count >= JOBS_MAX)
+	if (k->jobs.count >= JOBS_MAX)
 		return false;
 	if (about) {
 		const char *state = json_string_value(json_object_get(about, "state"));
 		/* "stopped" is what the end of the machine made of it: a snapshot may be of the time before. */
 		return hull_streq(state, "running") || hull_streq(state, "paused") ||
-		       (hull_streq(state, "stopped") && !keeper_frozen(k->restore));
+		       (hull_streq(state, "stopped") && !keeper_is_pause(k->origin.restore));
 	}
-	return !has_files(k, id) && find_jobs(k, &all) < JOBS_MAX && k->adopted_new++ < ADOPTED_NEW_MAX;
+	return !has_files(k, id) && find_jobs(k, &all) < JOBS_MAX && k->jobs.adopted_new++ < ADOPTED_NEW_MAX;
 }
 
 /* What is known of it, or what the guest says of one that is new here. */
@@ -549,9 +552,9 @@ static json_t *adopted(const struct keeper *k, const char *id, const json_t *tol
 
 void job_adopt(struct keeper *k, struct hull_cur *session)
 {
-	_cleanup_(free_json) json_t *told = k->restore && !k->guest.answered ? read_session(session) : NULL;
+	_cleanup_(free_json) json_t *told = k->origin.restore && !k->guest.answered ? read_session(session) : NULL;
 	const char *id = json_string_value(json_object_get(told, "id"));
-	if (!id || running(k, id) || ++k->told_sessions > STREAMS_MAX)
+	if (!id || running(k, id) || ++k->jobs.announced > STREAMS_MAX)
 		return;
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	_cleanup_free_ char *dir = hull_sandbox_path(&k->paths, k->sb.name, "jobs");
@@ -587,9 +590,8 @@ void job_adopt(struct keeper *k, struct hull_cur *session)
 		return;
 	}
 	save(k, j->id, j->about);
-	list_add(&k->jobs, &j->in_list);
-	k->job_count++;
-	k->sessions++;
+	list_add(&k->jobs.list, &j->in_list);
+	k->jobs.count++;
 }
 
 /* --- listing, recovering --- */
@@ -624,18 +626,18 @@ static void set_stopped(struct keeper *k, bool paused)
 
 void jobs_recover(struct keeper *k)
 {
-	set_stopped(k, !keeper_frozen(k->sb.restore));
+	set_stopped(k, !keeper_is_pause(k->sb.restore));
 }
 
 void jobs_adopted(struct keeper *k)
 {
-	if (k->restore)
+	if (k->origin.restore)
 		set_stopped(k, true);
 }
 
 void jobs_close(struct keeper *k)
 {
-	list_each(n, &k->jobs)
+	list_each(n, &k->jobs.list)
 	{
 		struct job *j = container_of(n, struct job, in_list);
 		if (j->stream.id)

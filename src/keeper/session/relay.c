@@ -1,4 +1,4 @@
-/* Relaying a client's stream to the guest and back; see keeper.h.
+/* Relaying a client's stream to the guest and back; see relay.h.
  *
  * A relay is two streams: `client` on the client's wire, `guest` on the guest's. Data that came in on one is queued on
  * the other at once; credit that came in on one is granted on the other, and never by us, so that what is between the
@@ -24,7 +24,7 @@ enum { EARLY_DATA = 1, EARLY_MESSAGE, EARLY_EOF };
 
 struct relay {
 	struct keeper *k;
-	struct list_node in_list; /* k->pending or k->relays */
+	struct list_node in_list; /* k->relays.pending or k->relays.open */
 	struct loop_stream client, guest;
 	struct sync_wait sync;
 	uint8_t service;
@@ -41,11 +41,11 @@ static void relay_free(struct relay *r)
 	struct keeper *k = r->k;
 	share_sync_cancel(&r->sync);
 	list_del(&r->in_list);
-	k->stream_count--;
+	k->relays.count--;
 	if (r->service == HULL_SVC_EXEC)
-		k->sessions--;
-	k->pending_bytes -= r->args.len + r->early.len;
-	bool trim = r->bytes > (1 << 20) && k->stream_count == 0;
+		k->relays.exec_count--;
+	k->relays.pending_bytes -= r->args.len + r->early.len;
+	bool trim = r->bytes > (1 << 20) && k->relays.count == 0;
 	hull_buf_free(&r->args);
 	hull_buf_free(&r->early);
 	free(r);
@@ -72,7 +72,9 @@ static bool tag_known(uint8_t service, uint16_t tag)
 /* The name by which the person knows that directory. */
 static int put_linkdir(const struct keeper *k, struct hull_buf *out)
 {
-	const char *first = k->sb.workdir ? k->sb.workdir : k->mount_count && k->sb.paths ? k->sb.paths[0] : NULL;
+	const char *first = k->sb.workdir                             ? k->sb.workdir
+			    : k->workspace.mount_count && k->sb.paths ? k->sb.paths[0]
+								      : NULL;
 	size_t n = !first ? 0 : k->sb.workdir ? strlen(first) : hull_entry_split(first, NULL);
 	for (size_t i = 0; n && k->sb.links && k->sb.links[i] && k->sb.links[i + 1]; i += 2)
 		if (strncmp(k->sb.links[i + 1], first, n) == 0 && !k->sb.links[i + 1][n])
@@ -90,7 +92,7 @@ int relay_arguments(const struct keeper *k, uint8_t service, const uint8_t *args
 	/* The clone, or the first path, is where work is done, unless the request says otherwise. */
 	if (service == HULL_SVC_EXEC && r == 0 && k->sb.workdir)
 		r = hull_args_put_str(out, HULL_TAG_WORKDIR, k->sb.workdir);
-	else if (service == HULL_SVC_EXEC && r == 0 && k->mount_count && k->sb.paths && k->sb.paths[0]) {
+	else if (service == HULL_SVC_EXEC && r == 0 && k->workspace.mount_count && k->sb.paths && k->sb.paths[0]) {
 		const char *first = k->sb.paths[0];
 		r = hull_args_put(out, HULL_TAG_WORKDIR, first, hull_entry_split(first, NULL));
 	}
@@ -148,8 +150,8 @@ static void guest_eof(struct loop_stream *s)
 static void guest_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct relay *r = container_of(s, struct relay, guest);
-	if (r->service == HULL_SVC_EXEC && !r->k->first_exec_ns)
-		r->k->first_exec_ns = uv_hrtime();
+	if (r->service == HULL_SVC_EXEC && !r->k->origin.first_exec_ns)
+		r->k->origin.first_exec_ns = uv_hrtime();
 	if (!r->client.id) {
 		relay_free(r);
 		return;
@@ -158,9 +160,9 @@ static void guest_closed(struct loop_stream *s, int code, const char *message)
 		return; /* both its EOFs have been passed on: the client's half ends by itself */
 	/* The machine going down says why it did; the wire only knows that it was cut. */
 	const char *why = message;
-	if (code == -ECONNRESET && r->k->end_reason[0])
-		why = r->k->end_reason;
-	else if (code == -ECONNRESET && r->k->parked && r->service == HULL_SVC_EXEC)
+	if (code == -ECONNRESET && r->k->life.end_reason[0])
+		why = r->k->life.end_reason;
+	else if (code == -ECONNRESET && r->k->life.suspended && r->service == HULL_SVC_EXEC)
 		why = "it was paused; the command goes on when it is resumed, as one of its jobs";
 	else if (code == -ECONNRESET && !message[0])
 		why = "the sandbox has stopped";
@@ -187,16 +189,16 @@ static void early(struct relay *r, uint8_t kind, unsigned channel, const uint8_t
 	struct keeper *k = r->k;
 	size_t need = 6 + n;
 	uint8_t head[2] = {kind, (uint8_t)channel};
-	if (k->pending_bytes + need > PENDING_BYTES_MAX || hull_buf_add(&r->early, head, sizeof(head)) < 0) {
+	if (k->relays.pending_bytes + need > PENDING_BYTES_MAX || hull_buf_add(&r->early, head, sizeof(head)) < 0) {
 		hull_wire_refuse(r->client.wire, r->client.id, EAGAIN,
 				 "too much waits for the guest to start; try later");
 		return;
 	}
-	k->pending_bytes += 2;
+	k->relays.pending_bytes += 2;
 	if (hull_buf_le32(&r->early, (uint32_t)n) == 0)
-		k->pending_bytes += 4;
+		k->relays.pending_bytes += 4;
 	if (hull_buf_add(&r->early, p, n) == 0)
-		k->pending_bytes += n;
+		k->relays.pending_bytes += n;
 }
 
 static void client_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
@@ -279,7 +281,7 @@ static void start(struct relay *r)
 {
 	struct keeper *k = r->k;
 	list_del(&r->in_list);
-	list_add(&k->relays, &r->in_list);
+	list_add(&k->relays.open, &r->in_list);
 	r->pending = false;
 	clock_active(k);
 	int e = loop_stream_open(&r->guest, &k->guest.link, r->service, &r->args);
@@ -288,7 +290,7 @@ static void start(struct relay *r)
 				 e == -EMSGSIZE ? "the arguments and the environment are too large" : strerror(-e));
 		return;
 	}
-	k->pending_bytes -= r->args.len + r->early.len;
+	k->relays.pending_bytes -= r->args.len + r->early.len;
 	hull_buf_free(&r->args);
 	/* Both sides start with the same credit, so what came early always fits. */
 	_cleanup_(hull_buf_free) struct hull_buf sent = r->early;
@@ -308,14 +310,20 @@ static void start_synced(struct relay *r)
 		start(r);
 }
 
+void relays_init(struct keeper *k)
+{
+	list_init(&k->relays.open);
+	list_init(&k->relays.pending);
+}
+
 void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uint8_t service, const uint8_t *args,
 		size_t len)
 {
-	if (k->phase >= PHASE_STOPPING) {
+	if (k->life.phase >= PHASE_STOPPING) {
 		hull_wire_refuse(client->wire, stream, ESHUTDOWN, "the sandbox is shutting down");
 		return;
 	}
-	if (k->stream_count >= STREAMS_MAX) {
+	if (k->relays.count >= STREAMS_MAX) {
 		hull_wire_refuse(client->wire, stream, EAGAIN, "too many sessions are open in this sandbox");
 		return;
 	}
@@ -327,7 +335,7 @@ void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uin
 		job_id(id);
 		e = hull_args_put_str(&r->args, HULL_TAG_ID, id);
 	}
-	if (e == 0 && !k->guest.configured && k->pending_bytes + r->args.len > PENDING_BYTES_MAX)
+	if (e == 0 && !k->guest.configured && k->relays.pending_bytes + r->args.len > PENDING_BYTES_MAX)
 		e = -EAGAIN;
 	if (e < 0) {
 		hull_wire_refuse(client->wire, stream, -e,
@@ -344,11 +352,11 @@ void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uin
 	r->client.ops = &CLIENT_OPS;
 	r->guest.ops = &GUEST_OPS;
 	r->pending = true;
-	k->stream_count++;
+	k->relays.count++;
 	if (service == HULL_SVC_EXEC)
-		k->sessions++;
-	k->pending_bytes += r->args.len;
-	list_add(&k->pending, &r->in_list);
+		k->relays.exec_count++;
+	k->relays.pending_bytes += r->args.len;
+	list_add(&k->relays.pending, &r->in_list);
 	loop_stream_adopt(&r->client, client, stream);
 	if (k->guest.configured)
 		start_synced(r);
@@ -356,12 +364,12 @@ void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uin
 
 void relay_start_pending(struct keeper *k)
 {
-	list_each(n, &k->pending) start(container_of(n, struct relay, in_list));
+	list_each(n, &k->relays.pending) start(container_of(n, struct relay, in_list));
 }
 
 void relay_refuse_pending(struct keeper *k, const char *why)
 {
-	list_each(n, &k->pending)
+	list_each(n, &k->relays.pending)
 	{
 		struct relay *r = container_of(n, struct relay, in_list);
 		hull_wire_refuse(r->client.wire, r->client.id, ESHUTDOWN, why);

@@ -1,4 +1,4 @@
-/* The private clone of a sandbox made with --clone; see keeper.h and git/git.h.
+/* The private clone of a sandbox made with --clone; see share.h and git/git.h.
  *
  * Made once, at the first start, after the mounts and before any command: the guest counts as configured when it is
  * there. hull-clone, a process of the user's, writes the repository as a stream; a shell in the guest (SCRIPT, as root,
@@ -142,7 +142,7 @@ static void drop(struct clone *c)
 {
 	if (!c->k)
 		return;
-	c->k->clone = NULL;
+	c->k->workspace.clone = NULL;
 	c->k = NULL;
 	close_pipe(c);
 	if (c->pid > 0) {
@@ -303,8 +303,8 @@ static void over(struct clone *c)
 
 void clone_close(struct keeper *k)
 {
-	if (k->clone)
-		drop(k->clone);
+	if (k->workspace.clone)
+		drop(k->workspace.clone);
 }
 
 /* --- the beginning --- */
@@ -368,7 +368,7 @@ static int begin(struct clone *c, struct hull_error *err)
 
 void clone_begin(struct keeper *k)
 {
-	if (k->clone)
+	if (k->workspace.clone)
 		return;
 	if (!k->sb.clone || k->sb.cloned) {
 		guest_ready(k);
@@ -381,8 +381,8 @@ void clone_begin(struct keeper *k)
 		return;
 	}
 	*c = (struct clone){.k = k, .fd = -1, .pidfd = -1, .words_fd = -1};
-	k->clone = c;
-	uv_timer_stop(&k->timer); /* the guest is up: how long this takes is the repository's matter */
+	k->workspace.clone = c;
+	uv_timer_stop(&k->life.timer); /* the guest is up: how long this takes is the repository's matter */
 	if (begin(c, &err) == 0)
 		return;
 	if (!c->handles) { /* the loop knows nothing of it yet */

@@ -1,5 +1,5 @@
 /* The workspace: one server process (hull-share) for each path of the sandbox, and its bytes to and from the guest's
- * SHARE stream; see keeper.h.
+ * SHARE stream; see share.h.
  *
  * A path is a `mount`: NEW (to be asked for), or GUARDING before that, when it is added while the servers of writable
  * paths around it run (they have to be told, one such path at a time), ASKED (the guest was told MOUNT),
@@ -255,7 +255,7 @@ static int guards_of(const struct mount *m, char ***out, struct hull_error *err)
 	for (const char *const *g = share_git_guards(); m->as == HULL_PATH_GIT && *g; g++)
 		if (hull_strv_add(out, *g) < 0)
 			return hull_fail(err, -ENOMEM, "out of memory");
-	list_each(it, &m->k->mounts)
+	list_each(it, &m->k->workspace.mounts)
 	{
 		const struct mount *other = container_of(it, struct mount, in_list);
 		if (m->readonly || !lies_in(other, m))
@@ -305,7 +305,7 @@ static void on_control(uv_poll_t *poll, int status, int events)
 static void guard(struct mount *m)
 {
 	m->told = true;
-	list_each(it, &m->k->mounts)
+	list_each(it, &m->k->workspace.mounts)
 	{
 		const struct mount *outer = container_of(it, struct mount, in_list);
 		struct server *sv = outer->server;
@@ -339,7 +339,7 @@ static int server_start(struct mount *m, struct hull_error *err)
 						.readonly = m->readonly,
 						.guards = (const char *const *)guards,
 						.guard_count = hull_strv_count(guards)};
-		r = k->share_spawn(k, &spec, &sv->fd, &sv->control, &sv->child, err);
+		r = k->workspace.spawn(k, &spec, &sv->fd, &sv->control, &sv->child, err);
 	}
 	hull_strv_free(guards);
 	if (r < 0) {
@@ -380,7 +380,7 @@ static int server_start(struct mount *m, struct hull_error *err)
 
 static struct mount *find(struct keeper *k, const char *path)
 {
-	list_each(n, &k->mounts)
+	list_each(n, &k->workspace.mounts)
 	{
 		struct mount *m = container_of(n, struct mount, in_list);
 		if (strcmp(m->path, path) == 0)
@@ -391,7 +391,7 @@ static struct mount *find(struct keeper *k, const char *path)
 
 static void mount_free(struct mount *m)
 {
-	list_each(it, &m->k->mounts)
+	list_each(it, &m->k->workspace.mounts)
 	{
 		struct server *sv = container_of(it, struct mount, in_list)->server;
 		if (sv && sv->guarding == m) {
@@ -400,7 +400,7 @@ static void mount_free(struct mount *m)
 		}
 	}
 	list_del(&m->in_list);
-	m->k->mount_count--;
+	m->k->workspace.mount_count--;
 	if (m->server)
 		server_drop(m->server);
 	close(m->fd);
@@ -423,7 +423,7 @@ static int mount_add(struct keeper *k, const char *path, enum hull_path_mode mod
 		     struct hull_error *err)
 {
 	struct stat st;
-	if (k->mount_count >= MOUNTS_MAX)
+	if (k->workspace.mount_count >= MOUNTS_MAX)
 		return hull_fail(err, -ENOSPC, "a sandbox can have %d paths", MOUNTS_MAX);
 	_cleanup_close_ int fd = share_open_path(path, &st, err);
 	if (fd < 0)
@@ -438,16 +438,26 @@ static int mount_add(struct keeper *k, const char *path, enum hull_path_mode mod
 	m->mode = st.st_mode;
 	m->as = mode;
 	m->readonly = mode == HULL_PATH_READONLY || S_ISREG(st.st_mode);
-	list_add(&k->mounts, &m->in_list);
-	k->mount_count++;
+	list_add(&k->workspace.mounts, &m->in_list);
+	k->workspace.mount_count++;
 	place_watch(k, path);
 	*out = m;
 	return 0;
 }
 
+void shares_init(struct keeper *k)
+{
+	list_init(&k->workspace.mounts);
+	list_init(&k->workspace.sync.now);
+	list_init(&k->workspace.sync.next);
+	uv_timer_init(&k->loop.uv, &k->workspace.sync.timer);
+	k->workspace.sync.timer.data = k;
+	k->workspace.nodes.fd = k->workspace.place.fd = -1;
+}
+
 int shares_start(struct keeper *k, struct hull_error *err)
 {
-	for (size_t i = 0; k->share_spawn && k->sb.paths && k->sb.paths[i]; i++) {
+	for (size_t i = 0; k->workspace.spawn && k->sb.paths && k->sb.paths[i]; i++) {
 		enum hull_path_mode mode;
 		size_t n = hull_entry_split(k->sb.paths[i], &mode);
 		_cleanup_free_ char *path = strndup(k->sb.paths[i], n);
@@ -466,7 +476,7 @@ int shares_start(struct keeper *k, struct hull_error *err)
 			return r;
 	}
 	/* When all are known: each has to know what lies below it. */
-	list_each(it, &k->mounts)
+	list_each(it, &k->workspace.mounts)
 	{
 		int r = server_start(container_of(it, struct mount, in_list), err);
 		if (r < 0)
@@ -488,9 +498,9 @@ static void tell(struct mount *m, uint8_t kind, bool force)
 static void advance(struct keeper *k)
 {
 	struct mount *next = NULL;
-	if (!k->guest.answered || k->phase >= PHASE_STOPPING)
+	if (!k->guest.answered || k->life.phase >= PHASE_STOPPING)
 		return;
-	list_each(n, &k->mounts)
+	list_each(n, &k->workspace.mounts)
 	{
 		struct mount *m = container_of(n, struct mount, in_list);
 		struct hull_error err = {0};
@@ -513,7 +523,7 @@ static void advance(struct keeper *k)
 	if (next) {
 		next->state = ASKED;
 		tell(next, HULL_MSG_MOUNT, false);
-	} else if (!k->guest.configured && !k->clone) {
+	} else if (!k->guest.configured && !k->workspace.clone) {
 		/* What a restored guest still has mounted and nobody serves any more. */
 		static const uint8_t rest[] = {HULL_MSG_UNMOUNT};
 		loop_stream_message(&k->guest.control, rest, sizeof(rest));
@@ -549,7 +559,7 @@ static void server_lost(struct mount *m)
 {
 	struct keeper *k = m->k;
 	struct hull_error err = {0};
-	if (k->phase >= PHASE_STOPPING || m->state == LEAVING || m->state == GONE)
+	if (k->life.phase >= PHASE_STOPPING || m->state == LEAVING || m->state == GONE)
 		return;
 	uint64_t now = keeper_ms(k);
 	if (now - m->restarted_ms > CALM_MS)
@@ -650,7 +660,7 @@ int share_mount(struct keeper *k, const char *path, enum hull_path_mode mode, st
 	struct mount *m = find(k, path);
 	if (record_awaited(k, path))
 		return hull_fail(err, -EAGAIN, "%s is just being mounted or unmounted", path);
-	if (!k->share_spawn || !k->guest.configured || k->phase >= PHASE_STOPPING)
+	if (!k->workspace.spawn || !k->guest.configured || k->life.phase >= PHASE_STOPPING)
 		return hull_fail(err, -EAGAIN, "the sandbox is not up");
 	if (m && m->state == GONE) {
 		mount_free(m);
@@ -661,7 +671,7 @@ int share_mount(struct keeper *k, const char *path, enum hull_path_mode mode, st
 	int r = mount_add(k, path, mode, &m, err);
 	if (r < 0)
 		return r;
-	list_each(n, &k->mounts)
+	list_each(n, &k->workspace.mounts)
 	{
 		const struct mount *o = container_of(n, struct mount, in_list);
 		if (!o->readonly && lies_in(m, o))
@@ -697,7 +707,7 @@ int share_unmount(struct keeper *k, const char *path, bool force, struct hull_er
 json_t *shares_list(struct keeper *k)
 {
 	json_t *list = json_array();
-	list_each(n, &k->mounts)
+	list_each(n, &k->workspace.mounts)
 	{
 		const struct mount *m = container_of(n, struct mount, in_list);
 		json_array_append_new(list, json_pack("{s:s+,s:b,s:s,s:i}", "path", m->path, "", "readonly",
@@ -710,5 +720,5 @@ json_t *shares_list(struct keeper *k)
 void shares_close(struct keeper *k)
 {
 	place_close(k);
-	list_each(n, &k->mounts) mount_free(container_of(n, struct mount, in_list));
+	list_each(n, &k->workspace.mounts) mount_free(container_of(n, struct mount, in_list));
 }

@@ -1,6 +1,6 @@
 /* What was done on the host before a command is seen by it: whatever enters the sandbox (a command, a job, a copy, a
  * connection to Docker; not one to a published port) waits until every share of it has told the guest of the host's
- * changes so far; see keeper.h.
+ * changes so far; see share.h.
  *
  * A round: every server is asked over its control socket (hull-share's main.c), and answers when its events are read
  * and the guest's kernel has taken the notifications. Who comes while a round is under way waits for the next one,
@@ -21,7 +21,7 @@ static unsigned ask(struct keeper *k)
 {
 	static const uint8_t sync = 0;
 	unsigned asked = 0;
-	list_each(n, &k->mounts)
+	list_each(n, &k->workspace.mounts)
 	{
 		const struct mount *m = container_of(n, struct mount, in_list);
 		struct server *sv = m->server;
@@ -35,7 +35,7 @@ static unsigned ask(struct keeper *k)
 
 static void give_up_on(struct keeper *k)
 {
-	list_each(n, &k->mounts)
+	list_each(n, &k->workspace.mounts)
 	{
 		struct server *sv = container_of(n, struct mount, in_list)->server;
 		if (sv)
@@ -66,10 +66,10 @@ static void on_late(uv_timer_t *timer)
 /* False when there is nobody to ask. */
 static bool begin(struct keeper *k)
 {
-	k->sync_asked = ask(k);
-	if (k->sync_asked)
-		uv_timer_start(&k->sync_timer, on_late, SYNC_MS, 0);
-	return k->sync_asked > 0;
+	k->workspace.sync.asked = ask(k);
+	if (k->workspace.sync.asked)
+		uv_timer_start(&k->workspace.sync.timer, on_late, SYNC_MS, 0);
+	return k->workspace.sync.asked > 0;
 }
 
 /* The round is over. Who passes may end others, and may wait for the next one. */
@@ -77,12 +77,12 @@ static void pass(struct keeper *k)
 {
 	struct list_node due;
 	list_init(&due);
-	uv_timer_stop(&k->sync_timer);
-	k->sync_asked = 0;
-	move(&due, &k->sync_now);
-	move(&k->sync_now, &k->sync_next);
-	if (k->sync_now.next != &k->sync_now && !begin(k))
-		move(&due, &k->sync_now);
+	uv_timer_stop(&k->workspace.sync.timer);
+	k->workspace.sync.asked = 0;
+	move(&due, &k->workspace.sync.now);
+	move(&k->workspace.sync.now, &k->workspace.sync.next);
+	if (k->workspace.sync.now.next != &k->workspace.sync.now && !begin(k))
+		move(&due, &k->workspace.sync.now);
 	while (due.next != &due) {
 		struct sync_wait *w = container_of(due.next, struct sync_wait, in_list);
 		list_del(&w->in_list);
@@ -92,8 +92,8 @@ static void pass(struct keeper *k)
 
 bool share_sync(struct keeper *k, struct sync_wait *w, void (*passed)(struct sync_wait *w))
 {
-	struct list_node *list = k->sync_asked ? &k->sync_next : &k->sync_now;
-	if (!k->sync_asked && !begin(k))
+	struct list_node *list = k->workspace.sync.asked ? &k->workspace.sync.next : &k->workspace.sync.now;
+	if (!k->workspace.sync.asked && !begin(k))
 		return true;
 	w->passed = passed;
 	list_add(list, &w->in_list);
@@ -108,6 +108,6 @@ void share_sync_cancel(struct sync_wait *w)
 
 void share_sync_answered(struct keeper *k)
 {
-	if (k->sync_asked > 0 && --k->sync_asked == 0)
+	if (k->workspace.sync.asked > 0 && --k->workspace.sync.asked == 0)
 		pass(k);
 }
