@@ -5,13 +5,6 @@
 
 #include <sys/statvfs.h>
 
-static const uint64_t BYTES_FREE = 1ULL << 30, FILES_FREE = 10000;
-
-static uint64_t floor_of(uint64_t total, uint64_t most)
-{
-	return total / 20 < most ? total / 20 : most;
-}
-
 int hull_space_check(int fd, uint64_t bytes, uint64_t files, struct hull_error *err)
 {
 	struct statvfs fs;
@@ -19,13 +12,13 @@ int hull_space_check(int fd, uint64_t bytes, uint64_t files, struct hull_error *
 	if (fstatvfs(fd, &fs) < 0)
 		return hull_fail_errno(err, "cannot tell how much space is free");
 	uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
-	uint64_t least = floor_of((uint64_t)fs.f_blocks * fs.f_frsize, BYTES_FREE);
+	uint64_t least = hull_space_floor_bytes((uint64_t)fs.f_blocks * fs.f_frsize);
 	if (left < least || left - least < bytes)
 		return hull_fail(err, -ENOSPC, "%s is needed, %s is free, and %s of that is kept free; make room",
 				 hull_format_size(bytes, need, sizeof(need)), hull_format_size(left, is, sizeof(is)),
 				 hull_format_size(least, keep, sizeof(keep)));
 	/* btrfs and others count none. */
-	uint64_t nodes = floor_of(fs.f_files, FILES_FREE);
+	uint64_t nodes = hull_space_floor_files(fs.f_files);
 	if (fs.f_files && (fs.f_favail < nodes || fs.f_favail - nodes < files))
 		return hull_fail(err, -ENOSPC, "the file system has too few inodes left; make room");
 	return 0;

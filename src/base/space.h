@@ -1,4 +1,5 @@
-/* Free space, asked before something that others decide about is written: what a guest sends, what a file promises. */
+/* Free space, asked before something that others decide about is written: what a guest sends, what a file promises. A
+ * floor of each file system stays free. */
 #ifndef HULL_BASE_SPACE_H
 #define HULL_BASE_SPACE_H
 
@@ -6,8 +7,18 @@
 
 #include <stdint.h>
 
-/* May `bytes` more, and `files` more inodes, go to the file system that the descriptor is on? A floor stays free: a
- * twentieth of it, at most 1 GiB (and a twentieth of the inodes, at most 10000). -ENOSPC when not. */
+/* The floor, of a file system that has `total`: a twentieth, at most 1 GiB and 16,384 inodes. */
+static inline uint64_t hull_space_floor_bytes(uint64_t total)
+{
+	return total / 20 < UINT64_C(1) << 30 ? total / 20 : UINT64_C(1) << 30;
+}
+static inline uint64_t hull_space_floor_files(uint64_t total)
+{
+	return total / 20 < 16384 ? total / 20 : 16384;
+}
+
+/* May `bytes` more, and `files` more inodes, go to the file system that the descriptor is on? Not
+ * below the floor: -ENOSPC then. */
 int hull_space_check(int fd, uint64_t bytes, uint64_t files, struct hull_error *err);
 
 #endif

@@ -1,8 +1,8 @@
 /* Room on the host's disk: what the guest writes may not take the last of it.
  *
- * As much stays free as `keep_free` says, of itself a twentieth of the file system, and 1 GiB at most; of its inodes a
- * twentieth, and 16,384 at most. What would go below that fails with ENOSPC: writing, allocating, copying, making
- * names, attributes. Removing and shortening always work, and a hole takes nothing.
+ * As much stays free as `keep_free` says, of itself the floor of base/space.h, and as many inodes as that. What would
+ * go below fails with ENOSPC: writing, allocating, copying, making names, attributes. Removing and shortening always
+ * work, and a hole takes nothing.
  *
  * Asking the file system before each write would cost a call, so one answer serves for a while: for a second, and for a
  * quarter of what was free above the limit, 64 MiB at most. Others who write to the same disk meanwhile, a second
@@ -10,11 +10,12 @@
  * limited. */
 #include "share/internal.h"
 
+#include "base/space.h"
+
 #include <sys/statfs.h>
 #include <time.h>
 
-#define GIB ((uint64_t)1 << 30)
-enum { PART = 20, INODES_MAX = 16384, LEFT_MAX = 64 * 1024 * 1024, HOLDS_NSEC = 1000 * 1000 * 1000 };
+enum { LEFT_MAX = 64 * 1024 * 1024, HOLDS_NSEC = 1000 * 1000 * 1000 };
 
 static uint64_t times(uint64_t a, uint64_t b)
 {
@@ -30,14 +31,8 @@ static uint64_t block_size(const struct statfs *fs)
 /* What stays free, in bytes. */
 static uint64_t floor_of(const struct hull_share *sh, const struct statfs *fs)
 {
-	uint64_t part = times(fs->f_blocks, block_size(fs)) / PART;
-	return sh->config.keep_free ? sh->config.keep_free : part < GIB ? part : GIB;
-}
-
-static uint64_t inodes_of(const struct statfs *fs)
-{
-	uint64_t part = fs->f_files / PART;
-	return part < INODES_MAX ? part : INODES_MAX;
+	return sh->config.keep_free ? sh->config.keep_free
+				    : hull_space_floor_bytes(times(fs->f_blocks, block_size(fs)));
 }
 
 static uint64_t above(uint64_t n, uint64_t limit)
@@ -53,7 +48,7 @@ void share_room_shown(const struct hull_share *sh, struct statfs *fs)
 	fs->f_bavail = above(fs->f_bavail, blocks);
 	fs->f_bfree = above(fs->f_bfree, blocks);
 	if (fs->f_files)
-		fs->f_ffree = above(fs->f_ffree, inodes_of(fs));
+		fs->f_ffree = above(fs->f_ffree, hull_space_floor_files(fs->f_files));
 }
 
 static uint64_t now_nsec(void)
@@ -79,7 +74,7 @@ int share_room(struct hull_share *sh, const struct share_inode *ino, int fd, uin
 		return 0;
 	uint64_t left = above(times(fs.f_bavail, block_size(&fs)), floor_of(sh, &fs));
 	if (fs.f_files) {
-		uint64_t names = times(above(fs.f_ffree, inodes_of(&fs)), SHARE_ROOM_NAME);
+		uint64_t names = times(above(fs.f_ffree, hull_space_floor_files(fs.f_files)), SHARE_ROOM_NAME);
 		if (bytes == SHARE_ROOM_NAME && names < bytes)
 			return -ENOSPC;
 		left = left > bytes && left - bytes > names ? bytes + names : left;
