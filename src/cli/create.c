@@ -79,11 +79,11 @@ static bool looks_like_path(const char *word)
 	return strchr(word, '/') || word[0] == '.' || stat(word, &st) == 0;
 }
 
-static int add_path(char ***paths, char ***links, const char *word, struct hull_error *err)
+static int add_path(const struct cli *cli, char ***paths, char ***links, const char *word, struct hull_error *err)
 {
 	_cleanup_free_ char *real = NULL;
 	bool ro;
-	int r = place_parse(word, &real, &ro, err);
+	int r = place_parse(&cli->paths, word, &real, &ro, err);
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *entry = hull_entry_make(real, ro ? HULL_PATH_READONLY : HULL_PATH_WRITABLE);
@@ -97,10 +97,10 @@ static int add_path(char ***paths, char ***links, const char *word, struct hull_
 }
 
 /* The first path is the one to clone. */
-static int take_clone(struct create_place *place, struct hull_error *err)
+static int take_clone(const struct cli *cli, struct create_place *place, struct hull_error *err)
 {
 	struct stat st;
-	int r = place->paths ? 0 : add_path(&place->paths, &place->links, ".", err);
+	int r = place->paths ? 0 : add_path(cli, &place->paths, &place->links, ".", err);
 	if (r < 0)
 		return r;
 	char *path = place->paths[0];
@@ -146,7 +146,7 @@ static int add_worktrees(char ***paths, struct hull_error *err)
 	return r < 0 ? r : 0;
 }
 
-int create_place(const struct cli *cli, struct create_place *out, struct hull_error *err)
+int create_place(struct cli *cli, struct create_place *out, struct hull_error *err)
 {
 	*out = (struct create_place){.agent = agents[0]};
 	size_t i = 0;
@@ -168,13 +168,13 @@ int create_place(const struct cli *cli, struct create_place *out, struct hull_er
 					 shown ? shown : "");
 		}
 	}
-	int r = 0;
+	int r = cli_paths(cli, err);
 	for (; r >= 0 && i < cli->word_count; i++)
-		r = add_path(&out->paths, &out->links, cli->words[i], err);
+		r = add_path(cli, &out->paths, &out->links, cli->words[i], err);
 	if (r >= 0 && flag_clone)
-		r = take_clone(out, err);
+		r = take_clone(cli, out, err);
 	else if (r >= 0 && !out->paths && hull_streq(cli->verb->name, "run"))
-		r = add_path(&out->paths, &out->links, ".", err);
+		r = add_path(cli, &out->paths, &out->links, ".", err);
 	if (r >= 0)
 		r = add_worktrees(&out->paths, err);
 	if (r < 0)
@@ -332,7 +332,7 @@ static int parse_ca(char ***out, struct hull_error *err)
 }
 
 /* What the flags ask for, the defaults filled in. */
-static int from_flags(const struct create_place *place, struct hull_sandbox *s, struct hull_error *err)
+static int from_flags(struct cli *cli, const struct create_place *place, struct hull_sandbox *s, struct hull_error *err)
 {
 	int r = check_engine(err);
 	if (r >= 0)
@@ -344,7 +344,7 @@ static int from_flags(const struct create_place *place, struct hull_sandbox *s, 
 	if (r >= 0)
 		r = create_swap(flag_swap, s->disk, &s->swap, err);
 	if (r >= 0)
-		r = create_env(flag_env_file, flag_env, &s->env, err);
+		r = create_session_env(cli, place, &s->env, err);
 	if (r >= 0)
 		r = parse_ports(&s->ports, err);
 	if (r >= 0)
@@ -495,7 +495,7 @@ int create_make(struct cli *cli, const struct create_place *place, bool remove, 
 	if (r >= 0)
 		r = check_paths(cli, place, err);
 	if (r >= 0)
-		r = from_flags(place, &s, err);
+		r = from_flags(cli, place, &s, err);
 	if (r >= 0)
 		r = hull_image_find(&cli->paths, flag_image, &image, err);
 	if (r < 0)
@@ -535,9 +535,16 @@ bool create_quiet(void)
 	return flag_quiet;
 }
 
-int create_session_env(char ***out, struct hull_error *err)
+int create_session_env(struct cli *cli, const struct create_place *place, char ***out, struct hull_error *err)
 {
-	return create_env(flag_env_file, flag_env, out, err);
+	char **given = hull_strv_copy(place->paths);
+	int r = given && (!place->repo.top || hull_strv_add(&given, place->repo.top) == 0)
+			? cli_paths(cli, err)
+			: hull_fail(err, -ENOMEM, "out of memory");
+	if (r >= 0)
+		r = create_env(&cli->paths, given, flag_env_file, flag_env, out, err);
+	hull_strv_free(given);
+	return r;
 }
 
 /* --- again --- */
@@ -590,7 +597,7 @@ static int check_same(struct cli *cli, const struct hull_sandbox *s, const struc
 		      struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox want = {0};
-	int r = from_flags(place, &want, err);
+	int r = from_flags(cli, place, &want, err);
 	if (r < 0)
 		return r;
 	const char *flag = NULL;

@@ -17,7 +17,7 @@ struct create_place {
 	char *workdir;             /* with --clone: the directory of the repository to start in; owned, else NULL */
 	struct hull_git_repo repo; /* with --clone */
 };
-int create_place(const struct cli *cli, struct create_place *out, struct hull_error *err);
+int create_place(struct cli *cli, struct create_place *out, struct hull_error *err);
 void create_place_free(struct create_place *p);
 
 /* Make one from the flags; its name, owned by the caller, in *name. `remove` = --rm. */
@@ -31,7 +31,7 @@ int create_again(struct cli *cli, const struct create_place *place, char **name,
 
 bool create_quiet(void); /* --quiet was given */
 /* What -e and --env-file say, for a session in a sandbox that was there before. */
-int create_session_env(char ***out, struct hull_error *err);
+int create_session_env(struct cli *cli, const struct create_place *place, char ***out, struct hull_error *err);
 
 /* Sizes with their limits, apart for the tests. host = bytes of memory, or number of cpus, this machine has. */
 int create_memory(const char *text, uint64_t host, uint64_t *out, struct hull_error *err);
@@ -49,7 +49,8 @@ unsigned create_host_cpus(void);
  * Owned by the caller. */
 void create_git_identity(char **name, char **email);
 
-/* -e and --env-file as "K=V"; *out grows. */
-int create_env(char *const *files, char *const *pairs, char ***out, struct hull_error *err);
+/* -e and --env-file as "K=V"; *out grows. `given`: see reach_given(). */
+int create_env(const struct hull_paths *p, char *const *given, char *const *files, char *const *pairs, char ***out,
+	       struct hull_error *err);
 
 #endif

@@ -4,19 +4,27 @@
  *   - blank lines, and lines that begin with #, are left out; `export ` in front of a name is, too
  *   - a value without quotes is all there is up to the line's end, # and blanks included
  *   - 'as it is'; "with \n \r \t \" \\ \$ and \`", any other backslash stands for itself; only blanks and a # comment
- * may follow. A quote ends on its line. Nothing is expanded: a $ is a $. */
+ * may follow. A quote ends on its line. Nothing is expanded: a $ is a $.
+ *
+ * A file in a directory that a sandbox has, or is about to have, may be the guest's or a stranger's. It says what the
+ * sandbox gets, and must not choose among what is this machine's: a symlink in there is not followed, and a K whose
+ * value would be this process's is refused (lib/files/reach.h). */
 #include "cli/create.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/path.h"
 #include "base/text.h"
+#include "lib/files/reach.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { ENV_FILE_MAX = 1024 * 1024 };
 
-static int add(const char *pair, char ***out, const char *where, struct hull_error *err)
+static int add(const char *pair, bool theirs, char ***out, const char *where, struct hull_error *err)
 {
 	size_t key = strcspn(pair, "=");
 	_cleanup_free_ char *shown = hull_printable(pair, key < 60 ? key : 60);
@@ -30,6 +38,11 @@ static int add(const char *pair, char ***out, const char *where, struct hull_err
 		const char *value = getenv(pair);
 		if (!value)
 			return 0;
+		if (theirs)
+			return hull_fail(err, -EPERM,
+					 "%s: %s would get its value from this machine, in a file that a sandbox can "
+					 "have written: give it as -e %s, or with a value",
+					 where, shown ? shown : "", shown ? shown : "");
 		full = hull_fmt("%s=%s", pair, value);
 		pair = full;
 	}
@@ -58,7 +71,7 @@ static int unquote(char *p, const char *where, struct hull_error *err)
 	return 0;
 }
 
-static int add_line(char *line, char ***out, const char *where, struct hull_error *err)
+static int add_line(char *line, bool theirs, char ***out, const char *where, struct hull_error *err)
 {
 	if (hull_starts(line, "export ") || hull_starts(line, "export\t"))
 		line += 7 + strspn(line + 7, " \t");
@@ -71,13 +84,38 @@ static int add_line(char *line, char ***out, const char *where, struct hull_erro
 		if (r < 0)
 			return r;
 	}
-	return add(line, out, where, err);
+	return add(line, theirs, out, where, err);
 }
 
-static int add_file(const char *path, char ***out, struct hull_error *err)
+static int read_env(const struct hull_paths *p, char *const *given, const char *path, struct hull_buf *text,
+		    bool *theirs, struct hull_error *err)
+{
+	_cleanup_(reach_free) struct reach at = {0};
+	_cleanup_close_ int fd = -1;
+	char opened[32];
+	struct stat st;
+	*theirs = false;
+	/* A pipe of the shell's, say. */
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return hull_read_file(AT_FDCWD, path, ENV_FILE_MAX, text, err);
+	int r = reach_given(p, given, path, &at, err);
+	if (r < 0)
+		return r;
+	*theirs = at.shared;
+	fd = hull_path_open(AT_FDCWD, at.path, O_RDONLY | O_NONBLOCK, false);
+	if (fd < 0)
+		return hull_fail_errno(err, "cannot open %s", path);
+	snprintf(opened, sizeof opened, "/proc/self/fd/%d", fd);
+	r = hull_read_file(AT_FDCWD, opened, ENV_FILE_MAX, text, err);
+	return r == -EFBIG ? hull_fail(err, r, "%s is larger than the %d bytes allowed", path, ENV_FILE_MAX) : r;
+}
+
+static int add_file(const struct hull_paths *paths, char *const *given, const char *path, char ***out,
+		    struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};
-	int r = hull_read_file(AT_FDCWD, path, ENV_FILE_MAX, &text, err);
+	bool theirs;
+	int r = read_env(paths, given, path, &text, &theirs, err);
 	if (r < 0)
 		return hull_wrap(err, "--env-file");
 	const char *p = (const char *)hull_buf_bytes(&text), *end = p + text.len;
@@ -97,7 +135,7 @@ static int add_file(const char *path, char ***out, struct hull_error *err)
 			_cleanup_free_ char *pair = strndup(p, n);
 			char where[64];
 			snprintf(where, sizeof where, "--env-file line %u", line);
-			r = pair ? add_line(pair, out, where, err) : hull_fail(err, -ENOMEM, "out of memory");
+			r = pair ? add_line(pair, theirs, out, where, err) : hull_fail(err, -ENOMEM, "out of memory");
 			if (r < 0)
 				return r;
 		}
@@ -106,14 +144,15 @@ static int add_file(const char *path, char ***out, struct hull_error *err)
 	return 0;
 }
 
-int create_env(char *const *files, char *const *pairs, char ***out, struct hull_error *err)
+int create_env(const struct hull_paths *p, char *const *given, char *const *files, char *const *pairs, char ***out,
+	       struct hull_error *err)
 {
 	if (!*out)
 		*out = calloc(1, sizeof **out);
 	int r = *out ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 	for (; r >= 0 && files && *files; files++)
-		r = add_file(*files, out, err);
+		r = add_file(p, given, *files, out, err);
 	for (; r >= 0 && pairs && *pairs; pairs++)
-		r = add(*pairs, out, "-e", err);
+		r = add(*pairs, false, out, "-e", err);
 	return r;
 }

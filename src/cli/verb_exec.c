@@ -82,6 +82,20 @@ static int session(struct cli *cli, const char *name, char ***env, struct cli_pr
 	return r;
 }
 
+static int environment(struct cli *cli, const char *name, char ***env, struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	int r = cli_paths(cli, err);
+	if (r < 0 || !env_files)
+		return r < 0 ? r : create_env(&cli->paths, NULL, NULL, env_pairs, env, err);
+	r = life_load(cli, name, &sb, err);
+	if (r < 0)
+		return r;
+	if (sb.clone && hull_strv_add(&sb.paths, sb.clone) < 0)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	return create_env(&cli->paths, sb.paths, env_files, env_pairs, env, err);
+}
+
 static int run(struct cli *cli, struct hull_error *err)
 {
 	const char *name = cli->words[0];
@@ -93,7 +107,7 @@ static int run(struct cli *cli, struct hull_error *err)
 	if (tty && interactive && !detach && !isatty(STDIN_FILENO))
 		return hull_fail(err, -EINVAL, "exec: stdin is not a terminal: leave out -t, or use -i alone");
 	char **env = NULL;
-	int r = create_env(env_files, env_pairs, &env, err);
+	int r = environment(cli, name, &env, err);
 	if (r >= 0 && cli_signals_catch() < 0)
 		r = hull_fail(err, -EIO, "catching signals: %s", strerror(errno));
 	if (r >= 0) {

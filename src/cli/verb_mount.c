@@ -68,7 +68,7 @@ static int run_mount(struct cli *cli, struct hull_error *err)
 	int r = life_load(cli, name, &sb, err);
 	for (size_t i = 1; r >= 0 && i < cli->word_count; i++) {
 		free(hull_steal_ptr(path));
-		r = place_parse(cli->words[i], &path, &readonly, err);
+		r = place_parse(&cli->paths, cli->words[i], &path, &readonly, err);
 		if (r >= 0)
 			r = place_check(&cli->paths, path, NULL, err);
 		if (r >= 0)

@@ -80,7 +80,7 @@ static int run(struct cli *cli, struct hull_error *err)
 	char **env = NULL;
 	int r = create_place(cli, &place, err);
 	if (r >= 0)
-		r = create_session_env(&env, err);
+		r = create_session_env(cli, &place, &env, err);
 	/* Two at once in a new directory are to share one sandbox. */
 	_cleanup_close_ int turn = r >= 0 && !remove_after ? create_turn(cli, &place, err) : -1;
 	if (r >= 0 && !remove_after && turn < 0)

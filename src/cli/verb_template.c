@@ -5,6 +5,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "lib/client.h"
+#include "lib/files/reach.h"
 #include "lib/sandbox/life.h"
 #include "lib/saved/saved.h"
 #include "engine/engine.h"
@@ -197,6 +198,32 @@ static const struct cli_opt export_options[] = {
 	{0},
 };
 
+/* Under its name only when it is whole. A sandbox may write in the directory at the same time, and have left anything
+ * there: nothing is written through a symlink. */
+static int export_to(struct cli *cli, const char *dir, const char *path, struct hull_error *err)
+{
+	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+	_cleanup_free_ char *above = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	_cleanup_free_ char *tmp = hull_fmt("%s.partial", base);
+	_cleanup_free_ char *real = NULL;
+	int r = above && tmp ? reach_real(&cli->paths, above, &real, err) : hull_fail(err, -ENOMEM, "out of memory");
+	_cleanup_close_ int at = r < 0 ? r : reach_open(real, err);
+	if (at < 0)
+		return at;
+	unlinkat(at, tmp, 0); /* of one that was interrupted */
+	_cleanup_close_ int fd = openat(at, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return hull_fail_errno(err, "cannot make %s.partial", path);
+	r = hull_archive_export(dir, fd, err);
+	if (r >= 0 && fsync(fd) < 0)
+		r = hull_fail_errno(err, "cannot write %s.partial", path);
+	if (r >= 0 && renameat(at, tmp, at, base) < 0)
+		r = hull_fail_errno(err, "cannot name %s", path);
+	if (r < 0)
+		unlinkat(at, tmp, 0);
+	return r;
+}
+
 static int export(struct cli *cli, struct hull_error *err)
 {
 	_cleanup_free_ char *name = NULL, *dir = NULL;
@@ -204,26 +231,15 @@ static int export(struct cli *cli, struct hull_error *err)
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *path = output ? strdup(output) : hull_fmt("%s.hull", name);
-	_cleanup_free_ char *tmp = path ? hull_fmt("%s.partial", path) : NULL;
-	if (!tmp)
+	if (!path)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	if (!strcmp(path, "-")) {
 		if (isatty(STDOUT_FILENO))
 			return hull_fail(err, -EINVAL, "an archive is nothing for a terminal: send it to a file");
 		return hull_archive_export(dir, STDOUT_FILENO, err);
 	}
-	/* Under its name only when it is whole. */
-	_cleanup_close_ int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return hull_fail_errno(err, "cannot make %s", tmp);
-	r = hull_archive_export(dir, fd, err);
-	if (r >= 0 && fsync(fd) < 0)
-		r = hull_fail_errno(err, "cannot write %s", tmp);
-	if (r >= 0 && rename(tmp, path) < 0)
-		r = hull_fail_errno(err, "cannot name %s", path);
-	if (r < 0)
-		unlink(tmp);
-	else
+	r = export_to(cli, dir, path, err);
+	if (r >= 0)
 		printf("%s\n", path);
 	return r;
 }

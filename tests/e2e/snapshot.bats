@@ -537,7 +537,12 @@ quick_template() { # BYTES
 	own "$name"
 	hull create -q -t mine --name "$name" shell
 	[ "$(as_root "$name" cat /usr/local/bin/tool /dev/shm/y/f)" = "$(printf 'tool\nwarm')" ]
+	# What a sandbox has put in the way, in a directory of its.
+	echo mine >"$BATS_TEST_TMPDIR/precious"
+	ln -s precious "$archive.partial"
 	hull template export mine -o "$archive"
+	[ "$(cat "$BATS_TEST_TMPDIR/precious")" = mine ]
+	[ ! -e "$archive.partial" ]
 	hull template rm mine
 	as_root "$name" cat /usr/local/bin/tool
 	hull fork -q "$name" "$name-f"

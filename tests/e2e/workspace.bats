@@ -138,6 +138,22 @@ server_of() { # PATH: the process that serves it
 	as_root work rm -f /ws-escape
 }
 
+@test "workspace: what the guest writes there does not choose what of the host it gets" {
+	mkdir -p "$ws/private"
+	echo KEY=private >"$ws/private/env"
+	hull exec work sh -c 'ln -sfn ../private link; ln -sf ../private/env env; printf "HOST_TOKEN\nA=b\n" >bare'
+	for verb in "mount work" "create -q --name other --cpus 2 -m 1g --no-docker shell"; do
+		run hull $verb "$ws/rw/link"
+		assert_says 125 'symlink'
+	done
+	run hull exec --env-file "$ws/rw/env" work env
+	assert_says 125 'symlink'
+	run env HOST_TOKEN=mine "$HULL" exec --env-file "$ws/rw/bare" work env
+	assert_says 125 '-e HOST_TOKEN'
+	[[ "$(env -u HOST_TOKEN "$HULL" exec --env-file "$ws/rw/bare" work env)" == *A=b* ]]
+	rm -rf "$ws/private" "$ws/rw/link" "$ws/rw/env" "$ws/rw/bare"
+}
+
 @test "workspace: 64 MiB each way arrive as they are" {
 	head -c 67108864 /dev/urandom >"$ws/rw/big"
 	[ "$(hull exec work sha256sum big)" = "$(cd "$ws/rw" && sha256sum big)" ]

@@ -398,40 +398,6 @@ static void test_cpus(void **state)
 		assert_true(create_cpus(bad[i], 8, &n, &err) < 0);
 }
 
-static void test_env(void **state)
-{
-	char path[] = "/tmp/hull-env-XXXXXX";
-	int fd = mkstemp(path);
-	static const char file[] = "\xef\xbb\xbf# comment\nX=from file\r\n\n  Y=2\nHULL_TEST_HERE\nHULL_TEST_NOT\nZ=";
-	assert_int_equal(write(fd, file, sizeof file - 1), sizeof file - 1);
-	setenv("HULL_TEST_HERE", "yes", 1);
-	unsetenv("HULL_TEST_NOT");
-	char *files[] = {path, NULL}, *pairs[] = {(char *)"Y=3", (char *)"HULL_TEST_NOT", (char *)"A=b=c", NULL};
-	char **out = NULL;
-	assert_int_equal(create_env(files, pairs, &out, &err), 0);
-	static const char *const want[] = {"X=from file", "Y=2", "HULL_TEST_HERE=yes", "Z=", "Y=3", "A=b=c"};
-	assert_int_equal(hull_strv_count(out), 6);
-	for (size_t i = 0; i < 6; i++)
-		assert_string_equal(out[i], want[i]);
-	hull_strv_free(out);
-	char *bad[][2] = {{(char *)"=x", NULL}, {(char *)"", NULL}, {(char *)"a b=c", NULL}};
-	for (size_t i = 0; i < 3; i++) {
-		out = NULL;
-		assert_true(create_env(NULL, bad[i], &out, &err) < 0);
-		hull_strv_free(out);
-	}
-	assert_int_equal(pwrite(fd, "a\0b", 3, 0), 3);
-	out = NULL;
-	assert_true(create_env(files, NULL, &out, &err) < 0);
-	hull_strv_free(out);
-	close(fd);
-	unlink(path);
-	out = NULL;
-	assert_true(create_env(files, NULL, &out, &err) < 0);
-	assert_non_null(strstr(err.msg, path));
-	hull_strv_free(out);
-}
-
 /* --- the filter --- */
 
 /* Filter `in` in pieces of `step` bytes. */
@@ -444,55 +410,6 @@ static void filtered(const char *in, size_t n, size_t step, const char *want)
 	assert_int_equal(filter_end(&f, &out), 0);
 	assert_int_equal(hull_buf_add(&out, "", 1), 0);
 	assert_string_equal((const char *)hull_buf_bytes(&out), want);
-}
-
-static int env_of(const char *content, char ***out)
-{
-	char path[] = "/tmp/hull-env-XXXXXX";
-	char *files[] = {path, NULL};
-	int fd = mkstemp(path);
-	assert_true(fd >= 0);
-	assert_int_equal(hull_write_full(fd, content, strlen(content)), 0);
-	close(fd);
-	int r = create_env(files, NULL, out, &err);
-	unlink(path);
-	return r;
-}
-
-static void test_env_quotes(void **state)
-{
-	static const char good[] = "# comment\n"
-				   "export A='as it $is \\n'  # why\n"
-				   "B=\"two\\nlines \\\"q\\\" \\$x \\\\ \\d #\"\n"
-				   "\texport\tC=plain # kept \r\n"
-				   "D=''\nE=it's\nF=a\"b\"\nG=\n"
-				   "export HULL_TEST_HERE  \nHULL_TEST_NOT\nexport=x";
-	static const char *const want[] = {"A=as it $is \\n",
-					   "B=two\nlines \"q\" $x \\ \\d #",
-					   "C=plain # kept ",
-					   "D=",
-					   "E=it's",
-					   "F=a\"b\"",
-					   "G=",
-					   "HULL_TEST_HERE=yes",
-					   "export=x"};
-	static const char *const bad[] = {"A='x", "A=\"x\\\"", "A='x'y", "A=\"x\"#y", "export =x", "A B=c"};
-	char **out = NULL;
-	(void)state;
-	setenv("HULL_TEST_HERE", "yes", 1);
-	unsetenv("HULL_TEST_NOT");
-	assert_int_equal(env_of(good, &out), 0);
-	for (size_t i = 0; i < sizeof want / sizeof *want; i++)
-		assert_string_equal(out[i], want[i]);
-	assert_null(out[sizeof want / sizeof *want]);
-	hull_strv_free(out);
-	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-		_cleanup_free_ char *file = hull_fmt("\n# first\n%s\n", bad[i]);
-		out = NULL;
-		assert_int_equal(env_of(file, &out), -EINVAL);
-		assert_non_null(strstr(err.msg, "line 3"));
-		hull_strv_free(out);
-	}
 }
 
 static void test_json_safe(void **state)
@@ -773,9 +690,7 @@ int main(void)
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_swap),
 		cmocka_unit_test(test_cpus),
-		cmocka_unit_test(test_env),
 		cmocka_unit_test(test_json_safe),
-		cmocka_unit_test(test_env_quotes),
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_table_output),
 		cmocka_unit_test(test_refused_hosts),

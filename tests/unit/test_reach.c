@@ -1,5 +1,5 @@
-/* Where `hull cp` is led by a path of the host (lib/files/reach.c), where no sandbox has anything mounted: one that is
- * gone may have left symlinks. */
+/* Where a command is led by a path of the host (lib/files/reach.c): a sandbox that writes there, or one that is gone,
+ * may have left symlinks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -77,10 +77,60 @@ static void test_a_link_as_dest(void **state)
 	expect("ws/new", true, 0, "ws/none");
 }
 
+static void real_is(const char *path, const char *want)
+{
+	_cleanup_free_ char *whole = hull_fmt("%s/%s", base, path);
+	_cleanup_free_ char *real = NULL;
+	struct hull_error err = {0};
+	int r = reach_real(&paths, whole, &real, &err);
+	if (want ? r < 0 : r != -ELOOP)
+		fail_msg("%s: %d: %s", path, r, err.msg);
+	if (want)
+		assert_string_equal(real + strlen(base) + 1, want);
+}
+
+/* What is to be mounted: not where a sandbox has put a link to. */
+static void test_a_link_that_a_sandbox_made(void **state)
+{
+	_cleanup_free_ char *home = hull_fmt("%s/home/sandboxes/web", base);
+	_cleanup_free_ char *ws = hull_fmt("%s/ws", base);
+	char *entries[] = {ws, NULL}, *none[] = {NULL};
+	struct hull_sandbox s = {.name = (char *)"web",
+				 .agent = (char *)"shell",
+				 .image = (char *)"0123456789abcdef0123456789abcdef",
+				 .cpus = 1,
+				 .memory = 1 << 30,
+				 .disk = 1 << 30,
+				 .engine = (char *)"auto",
+				 .env = none,
+				 .paths = entries,
+				 .state = (char *)"created"};
+	struct hull_error err = {0};
+	real_is("ws/build", "out");
+	assert_int_equal(mkdir(home, 0700), 0);
+	assert_int_equal(hull_sandbox_save(&paths, &s, &err), 0);
+	real_is("ws/build", NULL);
+	real_is("ws/build/.", NULL);
+	real_is("above/build", NULL);
+	real_is("above/dir", "ws/dir");
+	real_is("ws/dir", "ws/dir");
+	/* Where it cannot be told what a sandbox writes in, only what has no symlink on the way is known. */
+	_cleanup_free_ char *json = hull_fmt("%s/sandbox.json", home);
+	_cleanup_free_ char *real = NULL;
+	_cleanup_free_ char *above = hull_fmt("%s/above/dir", base);
+	assert_int_equal(truncate(json, 3), 0);
+	real_is("ws/dir", "ws/dir");
+	assert_true(reach_real(&paths, above, &real, &err) < 0);
+	assert_non_null(strstr(err.msg, "cannot tell which directories web writes in"));
+	assert_true(reach_real(&paths, "", &real, &err) == -ENOENT);
+	assert_int_equal(hull_remove_tree(AT_FDCWD, home, NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_link_as_dest),
+		cmocka_unit_test(test_a_link_that_a_sandbox_made),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -115,12 +115,18 @@ static int step(struct walk *w, bool whole, struct hull_error *err)
 	return 0;
 }
 
-int reach_path(const struct hull_paths *p, const char *path, bool whole, struct reach *out, struct hull_error *err)
+static int resolve(const struct hull_paths *p, char *const *given, const char *path, bool whole, struct reach *out,
+		   struct hull_error *err)
 {
 	struct walk w = {.todo = strdup(path)};
 	struct stat st;
 	char **shared = NULL;
 	int r = w.todo ? shared_dirs(p, &shared, err) : hull_fail(err, -ENOMEM, "out of memory");
+	for (; r == 0 && given && *given; given++) {
+		_cleanup_free_ char *dir = hull_entry_path(*given);
+		if (!dir || hull_strv_add(&shared, dir) < 0)
+			r = hull_fail(err, -ENOMEM, "out of memory");
+	}
 	w.shared = shared;
 	if (r == 0 && path[0] != '/' && !getcwd(w.real, sizeof(w.real)))
 		r = hull_fail_errno(err, "where this is called");
@@ -133,9 +139,43 @@ int reach_path(const struct hull_paths *p, const char *path, bool whole, struct 
 		r = hull_fail(err, -ENOMEM, "out of memory");
 	if (r == 0 && lstat(out->path, &st) == 0)
 		out->type = (int)(st.st_mode & S_IFMT);
+	out->shared = out->path && is_shared(shared, out->path);
 	free(w.todo);
 	hull_strv_free(shared);
 	return r < 0 ? r : 0;
+}
+
+int reach_path(const struct hull_paths *p, const char *path, bool whole, struct reach *out, struct hull_error *err)
+{
+	return resolve(p, NULL, path, whole, out, err);
+}
+
+int reach_given(const struct hull_paths *p, char *const *given, const char *path, struct reach *out,
+		struct hull_error *err)
+{
+	return resolve(p, given, path, true, out, err);
+}
+
+int reach_real(const struct hull_paths *p, const char *path, char **out, struct hull_error *err)
+{
+	_cleanup_(reach_free) struct reach at = {0};
+	_cleanup_close_ int fd = -1;
+	*out = NULL;
+	errno = ENOENT;
+	if (*path)
+		fd = hull_path_open(AT_FDCWD, path, O_PATH, false);
+	if (fd < 0 && errno == ELOOP) {
+		int r = reach_path(p, path, true, &at, err);
+		if (r < 0)
+			return r;
+		if (at.type)
+			*out = hull_steal_ptr(at.path);
+		errno = ENOENT;
+	} else if (fd >= 0) {
+		*out = realpath(path, NULL);
+	}
+	_cleanup_free_ char *shown = hull_printable(path, strlen(path));
+	return *out ? 0 : hull_fail_errno(err, "%s", shown && *shown ? shown : "an empty path");
 }
 
 /* Without the slashes and "." at its end; owned. */

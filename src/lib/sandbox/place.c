@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cli/out.h"
 #include "git/git.h"
+#include "lib/files/reach.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ static size_t argument_length(const char *word)
 	return mode == HULL_PATH_READONLY ? n : strlen(word);
 }
 
-int place_parse(const char *word, char **path, bool *readonly, struct hull_error *err)
+int place_parse(const struct hull_paths *p, const char *word, char **path, bool *readonly, struct hull_error *err)
 {
 	struct stat st;
 	size_t n = argument_length(word);
@@ -30,8 +31,11 @@ int place_parse(const char *word, char **path, bool *readonly, struct hull_error
 	_cleanup_free_ char *shown = hull_printable(word, strlen(word));
 	if (!plain || !shown)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	_cleanup_free_ char *real = realpath(plain, NULL);
-	if (!real || stat(real, &st) < 0)
+	_cleanup_free_ char *real = NULL;
+	int r = reach_real(p, plain, &real, err);
+	if (r < 0)
+		return r;
+	if (stat(real, &st) < 0)
 		return hull_fail(err, -errno, "%s: %s", *shown ? shown : "an empty path", strerror(errno));
 	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
 		return hull_fail(err, -ENOTDIR, "%s is neither a directory nor a file", shown);

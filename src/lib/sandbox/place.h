@@ -5,8 +5,8 @@
 #include "store/store.h"
 
 /* "PATH" or "PATH:ro" as a person wrote it, to the real path, owned by the caller. It is a directory, or a file and
- * read-only. */
-int place_parse(const char *word, char **path, bool *readonly, struct hull_error *err);
+ * read-only. A symlink that a sandbox may have made is not followed: it would choose what it, or another, is given. */
+int place_parse(const struct hull_paths *p, const char *word, char **path, bool *readonly, struct hull_error *err);
 /* The name by which the person knows it, when a symlink is on the way: absolute, fit to be made in a sandbox; else
  * NULL. `real` is what place_parse() made of the word. Owned by the caller. */
 char *place_link(const char *word, const char *real);
