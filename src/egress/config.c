@@ -5,11 +5,6 @@
 
 enum { LOG_WAITING_MAX = 1 << 20 };
 
-static void free_json(json_t **j)
-{
-	json_decref(*j);
-}
-
 static struct egress *of(struct loop_stream *s)
 {
 	return container_of(s, struct egress, control);
@@ -29,7 +24,7 @@ static void pump(struct egress *g)
 
 void control_send(struct egress *g, json_t *j, bool may_be_lost)
 {
-	_cleanup_(free_json) json_t *own = j;
+	_cleanup_(json_decrefp) json_t *own = j;
 	if (may_be_lost && g->control_out.len > LOG_WAITING_MAX) {
 		g->log_lost++;
 		return;
@@ -107,7 +102,7 @@ static void on_policy(struct egress *g, const json_t *j)
 
 static void on_line(struct egress *g, const char *line, size_t n)
 {
-	_cleanup_(free_json) json_t *j = json_loadb(line, n, 0, NULL);
+	_cleanup_(json_decrefp) json_t *j = json_loadb(line, n, 0, NULL);
 	json_t *v;
 	if ((v = json_object_get(j, "start")))
 		on_start(g, v);

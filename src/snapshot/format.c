@@ -32,11 +32,6 @@ void hull_snapshot_free(struct hull_snapshot *s)
 	*s = (struct hull_snapshot){0};
 }
 
-static void json_putp(json_t **j)
-{
-	json_decref(*j);
-}
-
 /* Of j without "digest". */
 static int self_digest(json_t *j, char hex[65], struct hull_error *err)
 {
@@ -84,7 +79,7 @@ int hull_snapshot_finish(const char *dir, struct hull_snapshot *s, struct hull_e
 	}
 	if (!s->created)
 		s->created = (uint64_t)time(NULL);
-	_cleanup_(json_putp) json_t *j = json_pack(
+	_cleanup_(json_decrefp) json_t *j = json_pack(
 		"{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:I, s:b, s:I, s:O, s:O*}", "format",
 		HULL_SNAPSHOT_FORMAT, "image", s->image, "identity", s->identity, "engine", s->engine, "accel",
 		s->accel, "cpu", s->cpu, "initramfs", s->initramfs, "hull", s->hull, "source", s->source, "cpus",
@@ -212,7 +207,7 @@ int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_e
 	if (r < 0)
 		return r == -EFBIG || r == -EISDIR ? bad(dir, "snapshot.json is no such thing", err)
 						   : hull_fail(err, r, "%s", why.msg);
-	_cleanup_(json_putp)
+	_cleanup_(json_decrefp)
 		json_t *j = json_loadb((const char *)hull_buf_bytes(&text), text.len, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *format = json_object_get(j, "format");
 	if (json_is_integer(format) && json_integer_value(format) != HULL_SNAPSHOT_FORMAT)

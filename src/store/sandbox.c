@@ -260,11 +260,6 @@ static int from_json(const json_t *j, struct hull_sandbox *s, const char **bad)
 	return *bad ? -EBADMSG : 0;
 }
 
-static void json_putp(json_t **j)
-{
-	json_decref(*j);
-}
-
 int hull_sandbox_load(const struct hull_paths *p, const char *name, struct hull_sandbox *out, struct hull_error *err)
 {
 	int r = hull_name_check(name, err);
@@ -287,7 +282,7 @@ int hull_sandbox_load(const struct hull_paths *p, const char *name, struct hull_
 	if (r < 0)
 		return hull_fail(err, r, "%s", why.msg);
 	json_error_t where;
-	_cleanup_(json_putp)
+	_cleanup_(json_decrefp)
 		json_t *j = json_loadb((const char *)hull_buf_bytes(&text), text.len, JSON_REJECT_DUPLICATES, &where);
 	char what[256];
 	if (!j) {
@@ -389,7 +384,7 @@ int hull_sandbox_text(const struct hull_sandbox *s, char **text, struct hull_err
 	int r = check(s, err);
 	if (r < 0)
 		return r;
-	_cleanup_(json_putp) json_t *j = to_json(s);
+	_cleanup_(json_decrefp) json_t *j = to_json(s);
 	if (!j)
 		return hull_fail(err, -EILSEQ, "cannot keep sandbox \"%s\": a variable or a path is not valid UTF-8",
 				 s->name);

@@ -41,11 +41,6 @@ struct request {
 	bool answered, finished;
 };
 
-static void free_json(json_t **j)
-{
-	json_decref(*j);
-}
-
 /* --- answering --- */
 
 static void pump(struct request *q)
@@ -63,7 +58,7 @@ static void pump(struct request *q)
 /* Takes the reference to j. The request may be gone when this returns. */
 static void answer(struct request *q, json_t *j)
 {
-	_cleanup_(free_json) json_t *own = j;
+	_cleanup_(json_decrefp) json_t *own = j;
 	_cleanup_free_ char *text = own ? json_dumps(own, JSON_COMPACT) : NULL;
 	if (q->waits) {
 		list_del(&q->in_list);
@@ -342,7 +337,7 @@ void service_saved(struct keeper *k, int code, const char *error, json_t *figure
 static void look_port(struct request *q)
 {
 	struct keeper *k = q->k;
-	_cleanup_(free_json) json_t *port = gateway_port(k, q->port);
+	_cleanup_(json_decrefp) json_t *port = gateway_port(k, q->port);
 	const char *error = json_string_value(json_object_get(port, "error"));
 	if (!port && k->life.phase < PHASE_STOPPING)
 		return;
@@ -401,7 +396,7 @@ static void do_policy(struct request *q, const json_t *j)
 {
 	const char *changed = json_string_value(json_object_get(j, "changed"));
 	bool texts = json_is_true(json_object_get(j, "texts"));
-	_cleanup_(free_json) json_t *now = gateway_policy(q->k, changed, texts);
+	_cleanup_(json_decrefp) json_t *now = gateway_policy(q->k, changed, texts);
 	if (!changed)
 		answer(q, json_incref(now));
 	else if (wait_until(q, FOR_POLICY))
@@ -536,7 +531,7 @@ static bool is_one_of(const char *what, const char *const *list)
 static void handle(struct request *q, const char *text, size_t n, bool spare)
 {
 	static const char *const always[] = {"status", "stop", "kill", NULL};
-	_cleanup_(free_json) json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
+	_cleanup_(json_decrefp) json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
 	const char *what = json_string_value(json_object_get(j, "do"));
 	struct keeper *k = q->k;
 	if (!what)

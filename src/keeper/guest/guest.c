@@ -18,11 +18,6 @@
 #include <sys/random.h>
 #include <time.h>
 
-static void free_json(json_t **j)
-{
-	json_decref(*j);
-}
-
 static uint64_t realtime_ns(void)
 {
 	struct timespec ts;
@@ -89,7 +84,7 @@ static void on_stats(struct keeper *k, struct hull_cur *cur)
 		{HULL_TAG_DISK_TOTAL, "disk_total"}, {HULL_TAG_DISK_FREE, "disk_free"},
 		{HULL_TAG_SESSIONS, "sessions"},     {HULL_TAG_UPTIME_MS, "uptime_ms"},
 	};
-	_cleanup_(free_json) json_t *j = json_object();
+	_cleanup_(json_decrefp) json_t *j = json_object();
 	struct hull_arg a;
 	while (j && hull_args_next(cur, &a))
 		for (size_t i = 0; i < sizeof(figures) / sizeof(*figures); i++)

@@ -62,11 +62,6 @@ struct gateway {
 
 static void start_child(struct gateway *g);
 
-static void free_json(json_t **j)
-{
-	json_decref(*j);
-}
-
 /* --- saying --- */
 
 static void pump(struct child *c)
@@ -82,7 +77,7 @@ static void pump(struct child *c)
 /* Takes the reference to j. Without a child it is not lost: a new one is told everything. */
 static void say(struct gateway *g, json_t *j)
 {
-	_cleanup_(free_json) json_t *own = j;
+	_cleanup_(json_decrefp) json_t *own = j;
 	struct child *c = g->child;
 	char *text = c && own ? json_dumps(own, JSON_COMPACT) : NULL;
 	size_t n = text ? strlen(text) : 0;
@@ -196,7 +191,7 @@ static void on_listens(struct gateway *g, const json_t *j)
 
 static void on_line(struct gateway *g, const char *line, size_t n)
 {
-	_cleanup_(free_json) json_t *j = json_loadb(line, n, 0, NULL);
+	_cleanup_(json_decrefp) json_t *j = json_loadb(line, n, 0, NULL);
 	const json_t *v;
 	if ((v = json_object_get(j, "log"))) {
 		char *text = json_dumps(v, JSON_COMPACT);

@@ -52,11 +52,6 @@ struct job {
 	char why[1024];
 };
 
-static void free_json(json_t **j)
-{
-	json_decref(*j);
-}
-
 static char *job_path(const struct keeper *k, const char *id, const char *suffix)
 {
 	_cleanup_free_ char *file = hull_fmt("jobs/%s%s", id, suffix);
@@ -452,7 +447,7 @@ int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **stat
 	       struct hull_error *err)
 {
 	struct job *j = strlen(id) == ID_LEN && strspn(id, "0123456789abcdef") == ID_LEN ? running(k, id) : NULL;
-	_cleanup_(free_json)
+	_cleanup_(json_decrefp)
 		json_t *about = j ? json_incref(j->about)
 				  : (strspn(id, "0123456789abcdef") == ID_LEN && !id[ID_LEN] ? load(k, id) : NULL);
 	if (!about)
@@ -493,7 +488,7 @@ void job_attach(struct keeper *k, struct loop_link *client, uint32_t stream, con
 static json_t *read_session(struct hull_cur *cur)
 {
 	_cleanup_free_ char *id = NULL;
-	_cleanup_(free_json) json_t *argv = json_array();
+	_cleanup_(json_decrefp) json_t *argv = json_array();
 	struct hull_arg a;
 	bool tty = false;
 	while (argv && hull_args_next(cur, &a)) {
@@ -521,7 +516,7 @@ static bool has_files(const struct keeper *k, const char *id)
 /* May it be a job of this keeper? A record that ended is what happened; one that cannot be read is not replaced. */
 static bool adoptable(struct keeper *k, const char *id)
 {
-	_cleanup_(free_json) json_t *about = load(k, id);
+	_cleanup_(json_decrefp) json_t *about = load(k, id);
 	_cleanup_free_ struct found *all = NULL;
 	if (k->jobs.count >= JOBS_MAX)
 		return false;
@@ -552,7 +547,7 @@ static json_t *adopted(const struct keeper *k, const char *id, const json_t *tol
 
 void job_adopt(struct keeper *k, struct hull_cur *session)
 {
-	_cleanup_(free_json) json_t *told = k->origin.restore && !k->guest.answered ? read_session(session) : NULL;
+	_cleanup_(json_decrefp) json_t *told = k->origin.restore && !k->guest.answered ? read_session(session) : NULL;
 	const char *id = json_string_value(json_object_get(told, "id"));
 	if (!id || running(k, id) || ++k->jobs.announced > STREAMS_MAX)
 		return;
@@ -615,7 +610,7 @@ static void set_stopped(struct keeper *k, bool paused)
 	_cleanup_free_ struct found *all = NULL;
 	size_t n = find_jobs(k, &all);
 	for (size_t i = 0; i < n; i++) {
-		_cleanup_(free_json) json_t *about = running(k, all[i].id) ? NULL : load(k, all[i].id);
+		_cleanup_(json_decrefp) json_t *about = running(k, all[i].id) ? NULL : load(k, all[i].id);
 		const char *state = json_string_value(json_object_get(about, "state"));
 		if (!hull_streq(state, "running") && !(paused && hull_streq(state, "paused")))
 			continue;
