@@ -9,7 +9,6 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
-#include <signal.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
@@ -59,9 +58,9 @@ static void look(struct mount *m)
 		close(m->fd);
 		m->fd = hull_steal_fd(&fd);
 		m->mode = is.st_mode;
-		m->restarts = 0;
-		if (m->server && !m->server->exited)
-			kill(m->server->child.pid, SIGKILL); /* server_lost() follows */
+		m->restarts.failures = 0;
+		if (m->server)
+			server_kill(m->server); /* mount_server_ended() follows */
 	}
 }
 

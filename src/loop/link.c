@@ -330,3 +330,33 @@ void loop_stream_reset(struct loop_stream *s, int code, const char *message)
 	if (s->id)
 		hull_wire_reset(s->wire, s->id, code, message);
 }
+
+ssize_t loop_stream_fill(struct loop *loop, struct loop_stream *s, int fd)
+{
+	size_t room = loop_stream_room(s);
+	if (room == 0)
+		return -EAGAIN;
+	ssize_t n = read(fd, loop->scratch, room < loop->scratch_size ? room : loop->scratch_size);
+	if (n < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	if (n > 0 && loop_stream_write(s, 0, loop->scratch, (size_t)n) != n)
+		return -EPIPE;
+	return n;
+}
+
+int loop_stream_drain(struct loop_stream *s, struct hull_buf *out, int fd)
+{
+	size_t done = 0;
+	int r = 0;
+	while (out->len && r == 0) {
+		ssize_t n = send(fd, hull_buf_bytes(out), out->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n > 0) {
+			hull_buf_drain(out, (size_t)n);
+			done += (size_t)n;
+		} else if (n == 0 || errno != EINTR) {
+			r = n == 0 ? -EPIPE : -errno;
+		}
+	}
+	loop_stream_grant(s, done);
+	return r == -EAGAIN ? 0 : r;
+}

@@ -114,14 +114,21 @@ void loop_stream_eof(struct loop_stream *s); /* s may be freed after */
 void loop_stream_message(struct loop_stream *s, const void *p, size_t n);
 void loop_stream_reset(struct loop_stream *s, int code, const char *message); /* s may be freed after */
 
+/* Pass on what is to be read from fd, as much as the stream takes: the number of bytes, 0 at the end of fd, -EAGAIN when
+ * there is nothing or no room, or -errno. */
+ssize_t loop_stream_fill(struct loop *loop, struct loop_stream *s, int fd);
+/* Write what the stream brought and `out` holds to the socket fd, as much as that takes, and grant it. 0 or -errno. */
+int loop_stream_drain(struct loop_stream *s, struct hull_buf *out, int fd);
+
 /* --- socket.c --- */
 
 struct loop_socket {
 	uv_poll_t poll;
 	int fd;
 	int watching;
+	bool failed; /* it has reported an error, which the next read or write tells */
 	void *owner;
-	void (*ready)(struct loop_socket *s, int events); /* UV_READABLE, UV_WRITABLE; on an error both */
+	void (*ready)(struct loop_socket *s, int events); /* uv_poll_event; on an error UV_READABLE | UV_WRITABLE */
 };
 /* Takes fd, also on failure (NULL). Watches nothing yet. */
 struct loop_socket *loop_socket_new(struct loop *loop, int fd, void *owner,

@@ -8,8 +8,10 @@
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct loop_socket *s = poll->data;
-	if (status < 0)
+	if (status < 0) {
 		s->watching = 0; /* libuv stops watching what reports an error */
+		s->failed = true;
+	}
 	s->ready(s, status < 0 ? UV_READABLE | UV_WRITABLE : events);
 }
 

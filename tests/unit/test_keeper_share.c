@@ -313,7 +313,7 @@ static void test_nodes(void **state)
 	struct server *sv = first_server(k);
 	assert_true(sv->nodes >= 0);
 	assert_int_equal(ftruncate(sv->nodes, 128 << 20), -1); /* the server cannot make it longer */
-	sv->taken = true;
+	sv->attached = true;
 	/* It cannot; it does not in time; it has. */
 	kept = 0;
 	assert_int_equal(share_nodes_ask(k, on_kept), 1);

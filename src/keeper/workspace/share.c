@@ -1,30 +1,21 @@
-/* The workspace: one server process (hull-share) for each path of the sandbox, and its bytes to and from the guest's
- * SHARE stream; see share.h.
+/* The workspace: the paths of the sandbox, and their way into the guest; see share.h.
  *
- * A path is a `mount`: NEW (to be asked for), or GUARDING before that, when it is added while the servers of writable
- * paths around it run (they have to be told, one such path at a time), ASKED (the guest was told MOUNT),
- * MOUNTED, LEAVING (it was told UNMOUNT), GONE (somebody in the guest unmounted it). One is asked for at a time, in the
- * order of sandbox.json, because a path may lie inside another one. The guest counts as configured when the first round
- * is over; a path that cannot be mounted then ends the sandbox, so that nobody works in a directory that only looks
- * like theirs.
+ * A path is a `mount`, whose states are in share_internal.h. The guest is asked for one at a time, in the order of
+ * sandbox.json, because a path may lie inside another one. The guest counts as configured when the first round is over;
+ * a path that cannot be mounted then ends the sandbox, so that nobody works in a directory that only looks like theirs.
  *
- * Its `server` is a process and a socket. The guest opens a stream for the path, from then on bytes pass as in
- * docker_socket.c: from the socket only as much as the stream takes, to the socket what it takes at once, the rest kept
- * (at most the window) and credit granted for what was written. A server serves one stream and ends with it; one that
- * ends before is replaced, and the guest asked to go on with the new one. RESTARTS_MAX in a row, each within a minute
- * of the last, and we give up: whatever the guest does to it, it does not get to keep us busy.
+ * Each has a `server` (share_server.c). One that dies is replaced, and the guest asked to go on with the new one. After
+ * RESTARTS_MAX deaths in a row, each within CALM_MS of its start, the path is given up: a guest that makes its server
+ * crash cannot keep the keeper busy.
  *
  * What a path is, is settled once, when it comes to the list: it is opened without following a symlink anywhere on the
  * way, and every server of it gets that very thing or does not start, until another directory of the same owner is
  * there, found in the same way (share_place.c). Whoever can write to a path around this one (the
  * guest, by another mount; another sandbox) could otherwise put a link to anything in its place. For the same reason
- * the server of a path keeps the names of all that is mounted below it.
- *
- * The socket's bytes are not looked at: what they mean is between the guest's kernel and the server. */
+ * the server of a path keeps the names of all that is mounted below it. */
 #include "keeper/workspace/share_internal.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "base/path.h"
 #include "base/text.h"
@@ -32,12 +23,9 @@
 #include "wire/service.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 enum { RESTARTS_MAX = 5, CALM_MS = 60 * 1000 };
 
@@ -46,194 +34,8 @@ static const char *const states[] = {"mounting", "mounting",   "mounting",
 
 static void advance(struct keeper *k);
 static void give_up(struct mount *m, int code, const char *why);
-static void server_lost(struct mount *m);
-static void on_socket(uv_poll_t *poll, int status, int events);
 
-/* --- a server --- */
-
-static void server_free(struct server *sv)
-{
-	if (sv->handles || sv->stream.id)
-		return;
-	hull_buf_free(&sv->out);
-	free(sv);
-}
-
-static void on_handle_closed(uv_handle_t *handle)
-{
-	struct server *sv = handle->data;
-	sv->handles--;
-	server_free(sv);
-}
-
-static void synced(struct server *sv)
-{
-	bool waited = sv->syncing && !sv->late;
-	sv->syncing = sv->late = false;
-	if (waited)
-		share_sync_answered(sv->k);
-}
-
-/* Its socket and stream; it ends by itself then. */
-static void server_hang_up(struct server *sv)
-{
-	if (sv->fd < 0)
-		return;
-	int fd = sv->fd;
-	sv->fd = -1;
-	sv->over = true;
-	uv_close((uv_handle_t *)&sv->socket, on_handle_closed);
-	uv_close((uv_handle_t *)&sv->control_socket, on_handle_closed);
-	close(fd);
-	close(sv->control);
-	hull_closep(&sv->nodes);
-	loop_stream_reset(&sv->stream, ECONNRESET, "the server of this path has ended");
-	synced(sv);
-	share_nodes_answered(sv, false);
-	if (!sv->guarding)
-		return;
-	/* Should this path get another server, that one knows from its start. */
-	sv->guarding->waits--;
-	sv->guarding = NULL;
-	advance(sv->k);
-}
-
-/* Nobody wants it any more. */
-static void server_drop(struct server *sv)
-{
-	if (sv->mount)
-		sv->mount->server = NULL;
-	sv->mount = NULL;
-	if (!sv->exited && sv->child.pid > 0)
-		kill(sv->child.pid, SIGKILL);
-	server_hang_up(sv);
-}
-
-static void on_ended(uv_poll_t *poll, int status, int events)
-{
-	struct server *sv = poll->data;
-	struct mount *m = sv->mount;
-	int how = 0;
-	if (waitpid(sv->child.pid, &how, WNOHANG) == 0)
-		return;
-	sv->exited = true;
-	uv_close((uv_handle_t *)&sv->exit, on_handle_closed);
-	close(sv->child.pidfd);
-	if (m && WIFSIGNALED(how))
-		keeper_log_guest(sv->k, "the server of %s was killed by signal %d", m->path, WTERMSIG(how));
-	server_drop(sv);
-	if (m)
-		server_lost(m);
-}
-
-/* Write what the server takes; grant the guest as much. */
-static void push(struct server *sv)
-{
-	size_t done = 0;
-	while (sv->fd >= 0 && sv->out.len) {
-		ssize_t n = send(sv->fd, hull_buf_bytes(&sv->out), sv->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			break;
-		if (n <= 0) {
-			server_hang_up(sv);
-			return;
-		}
-		hull_buf_drain(&sv->out, (size_t)n);
-		done += (size_t)n;
-	}
-	loop_stream_grant(&sv->stream, done);
-}
-
-static void rewatch(struct server *sv)
-{
-	if (sv->fd < 0)
-		return;
-	bool room = sv->stream.id && hull_wire_writable(sv->stream.wire, sv->stream.id) > 0;
-	int events = UV_DISCONNECT | (room ? UV_READABLE : 0) | (sv->out.len ? UV_WRITABLE : 0);
-	if (events == sv->watching)
-		return;
-	sv->watching = events;
-	uv_poll_start(&sv->socket, events, on_socket);
-}
-
-static void pull(struct server *sv)
-{
-	size_t room = sv->stream.id ? hull_wire_writable(sv->stream.wire, sv->stream.id) : 0;
-	if (room == 0)
-		return;
-	ssize_t n = read(sv->fd, sv->k->scratch, room < SCRATCH ? room : SCRATCH);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0 || hull_wire_write(sv->stream.wire, sv->stream.id, 0, sv->k->scratch, (size_t)n) != n)
-		server_hang_up(sv);
-}
-
-static void on_socket(uv_poll_t *poll, int status, int events)
-{
-	struct server *sv = poll->data;
-	if (status < 0) {
-		server_hang_up(sv);
-		return;
-	}
-	if (events & UV_WRITABLE)
-		push(sv);
-	if (sv->fd >= 0 && (events & UV_READABLE))
-		pull(sv);
-	else if (sv->fd >= 0 && (events & UV_DISCONNECT))
-		server_hang_up(sv);
-	rewatch(sv);
-}
-
-static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
-{
-	struct server *sv = container_of(s, struct server, stream);
-	if (sv->fd < 0)
-		return;
-	if (sv->out.len == 0) { /* as a rule it takes all at once */
-		ssize_t w = send(sv->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (w > 0) {
-			loop_stream_grant(s, (size_t)w);
-			p += w;
-			n -= (size_t)w;
-		}
-	}
-	if (n > 0 && hull_buf_add(&sv->out, p, n) < 0)
-		server_hang_up(sv);
-	rewatch(sv);
-}
-
-static void on_writable(struct loop_stream *s)
-{
-	rewatch(container_of(s, struct server, stream));
-}
-
-static void on_eof(struct loop_stream *s)
-{
-	loop_stream_reset(s, ECONNRESET, "a share has no half");
-}
-
-static void on_stream_closed(struct loop_stream *s, int code, const char *message)
-{
-	struct server *sv = container_of(s, struct server, stream);
-	/* The guest's word for "nobody has it mounted any more". */
-	if (sv->mount && !sv->over && code == -ECANCELED && sv->mount->state == MOUNTED) {
-		sv->mount->state = GONE;
-		keeper_log_guest(sv->k, "%s was unmounted in the sandbox", sv->mount->path);
-	}
-	if (sv->fd >= 0)
-		server_hang_up(sv);
-	else
-		server_free(sv);
-}
-
-static const struct loop_stream_ops OPS = {
-	.data = on_data,
-	.writable = on_writable,
-	.eof = on_eof,
-	.closed = on_stream_closed,
-};
+/* --- what a server has to guard --- */
 
 static bool lies_in(const struct mount *m, const struct mount *other)
 {
@@ -267,113 +69,30 @@ static int guards_of(const struct mount *m, char ***out, struct hull_error *err)
 	return 0;
 }
 
-static void on_control(uv_poll_t *poll, int status, int events)
+static int start_server(struct mount *m, struct hull_error *err)
 {
-	struct server *sv = poll->data;
-	struct mount *m = sv->guarding;
-	uint8_t raw[4];
-	ssize_t n = read(sv->control, raw, sizeof(raw));
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n == 1 && sv->syncing) {
-		synced(sv);
-		return;
-	}
-	if (n == 2 && sv->keeping) {
-		share_nodes_answered(sv, raw[0] == 0);
-		return;
-	}
-	if (n != (ssize_t)sizeof(raw) || (!m && !sv->unclaimed)) {
-		server_hang_up(sv);
-		return;
-	}
-	if (!m) {
-		sv->unclaimed--;
-		return;
-	}
-	struct hull_cur cur = hull_cur_make(raw, sizeof(raw));
-	uint32_t code = hull_cur_le32(&cur);
-	sv->guarding = NULL;
-	m->waits--;
-	if (code)
-		give_up(m, -(int)(code & 0xfff), "it cannot be guarded in the path around it");
-	else
-		advance(m->k);
+	char **guards = NULL;
+	int r = guards_of(m, &guards, err);
+	loop_restarts_started(&m->restarts, keeper_ms(m->k));
+	if (r == 0)
+		r = server_start(m, (const char *const *)guards, hull_strv_count(guards), err);
+	hull_strv_free(guards);
+	return r;
 }
 
-/* Tell the servers of writable paths around it. */
-static void guard(struct mount *m)
+/* Have the servers of writable paths around it guard it. */
+static void mount_guard(struct mount *m)
 {
-	m->told = true;
+	m->guard_sent = true;
 	list_each(it, &m->k->workspace.mounts)
 	{
 		const struct mount *outer = container_of(it, struct mount, in_list);
 		struct server *sv = outer->server;
-		if (outer->readonly || !sv || sv->fd < 0 || !lies_in(m, outer))
+		if (outer->readonly || !sv || !sv->socket || !lies_in(m, outer))
 			continue;
 		_cleanup_free_ char *path = guard_for(m, outer);
-		if (!path || send(sv->control, path, strlen(path), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-			server_hang_up(sv); /* it will have a successor, which knows */
-			continue;
-		}
-		sv->guarding = m;
-		m->waits++;
+		m->waits += server_guard(sv, m, path);
 	}
-}
-
-static int server_start(struct mount *m, struct hull_error *err)
-{
-	struct keeper *k = m->k;
-	char **guards = NULL;
-	struct server *sv = calloc(1, sizeof(*sv));
-	if (!sv)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	sv->k = k;
-	sv->stream.ops = &OPS;
-	sv->nodes = share_nodes_new(m);
-	int r = guards_of(m, &guards, err);
-	if (r == 0) {
-		const struct share_spec spec = {.path = m->path,
-						.fd = m->fd,
-						.nodes = sv->nodes,
-						.readonly = m->readonly,
-						.guards = (const char *const *)guards,
-						.guard_count = hull_strv_count(guards)};
-		r = k->workspace.spawn(k, &spec, &sv->fd, &sv->control, &sv->child, err);
-	}
-	hull_strv_free(guards);
-	if (r < 0) {
-		hull_closep(&sv->nodes);
-		free(sv);
-		return r;
-	}
-	uv_poll_t *const polls[] = {&sv->exit, &sv->socket, &sv->control_socket};
-	const int fds[] = {sv->child.pidfd, sv->fd, sv->control};
-	for (size_t i = 0; r == 0 && i < 3; i++) {
-		polls[i]->data = sv;
-		r = uv_poll_init(&k->loop.uv, polls[i], fds[i]);
-		sv->handles += r == 0;
-	}
-	if (r < 0) {
-		kill(sv->child.pid, SIGKILL);
-		waitpid(sv->child.pid, NULL, 0);
-		unsigned made = sv->handles;
-		for (size_t i = 0; i < 3; i++) {
-			if (i < made)
-				uv_close((uv_handle_t *)polls[i], on_handle_closed);
-			close(fds[i]);
-		}
-		sv->fd = -1;
-		hull_closep(&sv->nodes);
-		if (!made)
-			free(sv);
-		return hull_fail(err, r, "cannot watch a server: %s", uv_strerror(r));
-	}
-	uv_poll_start(&sv->exit, UV_READABLE, on_ended);
-	uv_poll_start(&sv->control_socket, UV_READABLE, on_control);
-	sv->mount = m;
-	m->server = sv;
-	return 0;
 }
 
 /* --- mounts --- */
@@ -437,6 +156,7 @@ static int mount_add(struct keeper *k, const char *path, enum hull_path_mode mod
 	m->fd = hull_steal_fd(&fd);
 	m->mode = st.st_mode;
 	m->as = mode;
+	m->restarts = (struct loop_restarts){.calm_ms = CALM_MS, .most = RESTARTS_MAX};
 	m->readonly = mode == HULL_PATH_READONLY || S_ISREG(st.st_mode);
 	list_add(&k->workspace.mounts, &m->in_list);
 	k->workspace.mount_count++;
@@ -478,7 +198,7 @@ int shares_start(struct keeper *k, struct hull_error *err)
 	/* When all are known: each has to know what lies below it. */
 	list_each(it, &k->workspace.mounts)
 	{
-		int r = server_start(container_of(it, struct mount, in_list), err);
+		int r = start_server(container_of(it, struct mount, in_list), err);
 		if (r < 0)
 			return hull_wrap(err, "cannot serve %s", container_of(it, struct mount, in_list)->path);
 	}
@@ -507,12 +227,12 @@ static void advance(struct keeper *k)
 		if (m->state == ASKED)
 			return;
 		if (m->state == GUARDING) {
-			if (!m->told)
-				guard(m);
+			if (!m->guard_sent)
+				mount_guard(m);
 			if (m->waits)
 				return;
 			m->state = NEW;
-			if (server_start(m, &err) < 0) {
+			if (start_server(m, &err) < 0) {
 				give_up(m, err.code, err.msg); /* comes back here */
 				return;
 			}
@@ -547,7 +267,7 @@ static void give_up(struct mount *m, int code, const char *why)
 		return;
 	}
 	keeper_log_guest(k, "%s", text);
-	bool was_there = m->state == MOUNTED || m->restarts > 0;
+	bool was_there = m->state == MOUNTED || m->restarts.failures > 0;
 	if (was_there)
 		tell(m, HULL_MSG_UNMOUNT, true);
 	service_mounted(k, m->path, code, text);
@@ -555,21 +275,17 @@ static void give_up(struct mount *m, int code, const char *why)
 	advance(k);
 }
 
-static void server_lost(struct mount *m)
+void mount_server_ended(struct mount *m)
 {
 	struct keeper *k = m->k;
 	struct hull_error err = {0};
 	if (k->life.phase >= PHASE_STOPPING || m->state == LEAVING || m->state == GONE)
 		return;
-	uint64_t now = keeper_ms(k);
-	if (now - m->restarted_ms > CALM_MS)
-		m->restarts = 0;
-	m->restarted_ms = now;
-	if (++m->restarts > RESTARTS_MAX) {
+	if (loop_restarts_failed(&m->restarts, keeper_ms(k)) < 0) {
 		give_up(m, -EIO, "its server ends again and again");
 		return;
 	}
-	if (server_start(m, &err) < 0) {
+	if (start_server(m, &err) < 0) {
 		give_up(m, err.code, err.msg);
 		return;
 	}
@@ -578,38 +294,41 @@ static void server_lost(struct mount *m)
 	advance(k);
 }
 
+void mount_guarded(struct mount *m, uint32_t code)
+{
+	m->waits--;
+	if (code)
+		give_up(m, -(int)(code & 0xfff), "it cannot be guarded in the path around it");
+	else
+		advance(m->k);
+}
+
+void mount_unmounted(struct mount *m)
+{
+	if (m->state != MOUNTED)
+		return;
+	m->state = GONE;
+	keeper_log_guest(m->k, "%s was unmounted in the sandbox", m->path);
+}
+
 void share_opened(struct keeper *k, struct loop_link *l, uint32_t stream, const uint8_t *args, size_t len)
 {
 	struct hull_cur cur = hull_cur_make(args, len);
 	struct hull_arg a;
 	_cleanup_free_ char *path = NULL;
-	uint32_t announcer = 0;
+	uint32_t notifier = 0;
 	while (hull_args_next(&cur, &a)) {
 		if (a.tag == HULL_TAG_PATH && !path)
 			path = hull_arg_str(&a);
 		else if (a.tag == HULL_TAG_PID)
-			announcer = hull_arg_u32(&a);
+			notifier = hull_arg_u32(&a);
 	}
 	struct mount *m = path && !cur.bad ? find(k, path) : NULL;
 	struct server *sv = m ? m->server : NULL;
-	if (!sv || sv->taken || sv->fd < 0) {
+	if (sv && server_available(sv))
+		server_attach(sv, l, stream, notifier);
+	else
 		hull_wire_refuse(l->wire, stream, sv ? EBUSY : ENOENT, "this path is not shared");
-		return;
-	}
-	sv->taken = true;
-	loop_stream_adopt(&sv->stream, l, stream);
-	hull_wire_accept(l->wire, stream, NULL, 0);
-	/* Its socket is empty: it takes these at once. */
-	if (hull_buf_le32(&sv->out, announcer) < 0)
-		server_hang_up(sv);
-	while (sv->fd >= 0 && sv->out.len) {
-		ssize_t n = send(sv->fd, hull_buf_bytes(&sv->out), sv->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n <= 0)
-			server_hang_up(sv);
-		else
-			hull_buf_drain(&sv->out, (size_t)n);
-	}
-	rewatch(sv);
 }
 
 /* --- what the guest answers --- */
@@ -677,7 +396,7 @@ int share_mount(struct keeper *k, const char *path, enum hull_path_mode mode, st
 		if (!o->readonly && lies_in(m, o))
 			m->state = GUARDING;
 	}
-	if (m->state == NEW && (r = server_start(m, err)) < 0) {
+	if (m->state == NEW && (r = start_server(m, err)) < 0) {
 		mount_free(m);
 		return r;
 	}
@@ -712,7 +431,7 @@ json_t *shares_list(struct keeper *k)
 		const struct mount *m = container_of(n, struct mount, in_list);
 		json_array_append_new(list, json_pack("{s:s+,s:b,s:s,s:i}", "path", m->path, "", "readonly",
 						      m->readonly, "state", states[m->state], "pid",
-						      m->server ? (int)m->server->child.pid : 0));
+						      m->server ? (int)m->server->process.pid : 0));
 	}
 	return list;
 }

@@ -97,9 +97,9 @@ unsigned share_nodes_ask(struct keeper *k, void (*done)(struct keeper *k))
 		if (!sv)
 			continue;
 		sv->kept = false;
-		if (sv->fd < 0 || sv->nodes < 0 || !sv->taken || sv->keeping)
+		if (!sv->socket || sv->nodes < 0 || !sv->attached || sv->keeping)
 			continue;
-		sv->keeping = send(sv->control, keep, sizeof(keep), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(keep);
+		sv->keeping = send(sv->control->fd, keep, sizeof(keep), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(keep);
 		sv->keep_late = false;
 		k->workspace.nodes.asked += sv->keeping;
 	}

@@ -25,9 +25,9 @@ static unsigned ask(struct keeper *k)
 	{
 		const struct mount *m = container_of(n, struct mount, in_list);
 		struct server *sv = m->server;
-		if (m->state != MOUNTED || !sv || sv->fd < 0 || sv->syncing)
+		if (m->state != MOUNTED || !sv || !sv->socket || sv->syncing)
 			continue;
-		sv->syncing = send(sv->control, &sync, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
+		sv->syncing = send(sv->control->fd, &sync, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
 		asked += sv->syncing;
 	}
 	return asked;
