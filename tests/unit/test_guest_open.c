@@ -1,7 +1,7 @@
 /* What the relay knows of open files: content that comes with the OPEN, and handles that are used again. */
 #include "ahead.h"
 
-#include "guest/workspace/prefetch/open.h"
+#include "guest/workspace/prefetch/handles.h"
 
 static void on_host(struct fixture *f, const char *name, const char *text)
 {

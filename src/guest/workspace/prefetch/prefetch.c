@@ -11,7 +11,7 @@
  *   attr     node -> what GETATTR answers.
  *   list     node -> what READDIR at its beginning gives: all of it.
  *   end      (node, offset) -> READDIR there gives nothing.
- *   handle   what the reply to this OPEN has may be given out again once it is released (open.h)
+ *   handle   what the reply to this OPEN has may be given out again once it is released (handles.h)
  *   data     the beginning of a file, for the kernel's page cache, when nobody else has the file open
  *   flush    FLUSH of the node has nothing to report, while it is open and nobody has locked it
  *   changed  nothing more is known of the node
@@ -30,11 +30,9 @@
  * Memory: RECORDS_MAX records, the oldest dropped first. */
 #include "guest/workspace/prefetch/prefetch.h"
 
-#include "guest/workspace/prefetch/flight.h"
 #include "guest/workspace/prefetch/hash.h"
-#include "guest/workspace/prefetch/made.h"
-#include "guest/workspace/prefetch/open.h"
-#include "guest/workspace/prefetch/record.h"
+#include "guest/workspace/prefetch/handles.h"
+#include "guest/workspace/prefetch/cache.h"
 #include "share/relay.h"
 
 #include <errno.h>
@@ -46,6 +44,140 @@
 #include <sys/stat.h>
 
 enum { ABSENT_SEC = 1 }; /* a name of which no notification would come, were they lost */
+
+/* --- in flight: requests on their way to the server, and what else was on its way beside each ---
+ *
+ * The server works on several at once, so what its reply says of a node may be from before a change of that node or
+ * after. There are as many as the kernel has questions, a few dozen: they stand in an array, and each that begins is
+ * compared with all others. Nodes and `unique` are the kernel's numbers. */
+
+/* What a request may change: the names in these nodes, their attributes, their content; 0 = none. */
+struct hull_flight_change {
+	uint64_t nodes[2];
+	bool any;  /* of other nodes as well: whose name it is that goes can not be told from here */
+	bool read; /* the time of access of nodes[0], and nothing else */
+};
+
+struct hull_flight {
+	uint64_t unique, node;
+	uint32_t opcode;
+	struct hull_flight_change change;
+	/* Beside it, since it went out: what others changed, and read. */
+	struct hull_flight_beside {
+		uint64_t nodes[12];
+		uint8_t count;
+		bool all; /* more than that, or any */
+	} changed, read;
+};
+
+struct hull_flights {
+	struct hull_flight *all;
+	size_t count, cap;
+	bool blind; /* one was lost: what was beside which is not known any more */
+};
+
+static struct hull_flights *hull_flights_new(void)
+{
+	return calloc(1, sizeof(struct hull_flights));
+}
+
+static void hull_flights_free(struct hull_flights *f)
+{
+	if (!f)
+		return;
+	free(f->all);
+	free(f);
+}
+
+static void hull_flights_reset(struct hull_flights *f)
+{
+	f->count = 0;
+	f->blind = false;
+}
+
+static void note(struct hull_flight_beside *b, uint64_t node)
+{
+	for (unsigned i = 0; i < b->count; i++)
+		if (b->nodes[i] == node)
+			return;
+	if (node == 0)
+		return;
+	if (b->count == sizeof(b->nodes) / sizeof(*b->nodes))
+		b->all = true;
+	else
+		b->nodes[b->count++] = node;
+}
+
+/* `by` is, or was, on its way beside f. */
+static void note_beside(struct hull_flight *f, const struct hull_flight_change *by)
+{
+	struct hull_flight_beside *b = by->read ? &f->read : &f->changed;
+	note(b, by->nodes[0]);
+	note(b, by->nodes[1]);
+	b->all = b->all || by->any;
+}
+
+static void hull_flights_begin(struct hull_flights *f, uint64_t unique, uint64_t node, uint32_t opcode,
+			       const struct hull_flight_change *change)
+{
+	if (f->blind)
+		return;
+	if (f->count == f->cap) {
+		size_t cap = f->cap ? 2 * f->cap : 64;
+		struct hull_flight *more = reallocarray(f->all, cap, sizeof(*more));
+		if (!more) {
+			f->blind = true;
+			f->count = 0;
+			return;
+		}
+		f->all = more;
+		f->cap = cap;
+	}
+	struct hull_flight *one = &f->all[f->count];
+	*one = (struct hull_flight){.unique = unique, .node = node, .opcode = opcode, .change = *change};
+	for (size_t i = 0; i < f->count; i++) {
+		note_beside(one, &f->all[i].change);
+		note_beside(&f->all[i], change);
+	}
+	f->count++;
+}
+
+static struct hull_flight *hull_flights_find(struct hull_flights *f, uint64_t unique)
+{
+	for (size_t i = f->count; i-- > 0;)
+		if (f->all[i].unique == unique)
+			return &f->all[i];
+	return NULL;
+}
+
+static void hull_flights_end(struct hull_flights *f, uint64_t unique)
+{
+	struct hull_flight *one = hull_flights_find(f, unique);
+	if (one)
+		*one = f->all[--f->count];
+}
+
+static bool without(const struct hull_flight_beside *b, uint64_t node)
+{
+	if (b->all)
+		return false;
+	for (unsigned i = 0; i < b->count; i++)
+		if (b->nodes[i] == node)
+			return false;
+	return true;
+}
+
+static bool hull_flight_alone(const struct hull_flight *f, uint64_t node)
+{
+	return without(&f->changed, node);
+}
+
+static bool hull_flight_unread(const struct hull_flight *f, uint64_t node)
+{
+	return without(&f->read, node);
+}
+
+/* --- the whole --- */
 
 struct hull_ahead {
 	struct hull_records *records;

@@ -1,9 +1,10 @@
-/* See record.h. Bounded by ROOM, in which a long list takes more than one place. The oldest entry goes first: the
+/* See cache.h. Bounded by ROOM, in which a long list takes more than one place. The oldest entry goes first: the
  * others are few. */
-#include "guest/workspace/prefetch/record.h"
+#include "guest/workspace/prefetch/cache.h"
 
 #include "guest/workspace/prefetch/hash.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -229,4 +230,72 @@ size_t hull_records_tell(struct hull_records *r, uint8_t *out)
 	memcpy(out, &h, sizeof(h));
 	memcpy(out + sizeof(h), &in, sizeof(in));
 	return n;
+}
+
+/* --- directories the guest has made --- */
+
+enum { COUNT_MAX = HULL_MADE_BITS / 8 };
+
+static unsigned made_slot(uint64_t node)
+{
+	return hull_hash_node(node) % HULL_MADE_DIRS;
+}
+
+static uint64_t bit_of(uint64_t dir, const char *name, size_t n)
+{
+	return hull_hash_name(dir, name, n) % HULL_MADE_BITS;
+}
+
+/* Letters in lower case into `out`: file systems that do not tell cases apart take both for the same. False for a name
+ * that one might take for another in some further way (other alphabets, short aliases, ends that are cut off). */
+static bool plain_name(const char *name, size_t n, char out[NAME_MAX])
+{
+	if (n == 0 || n > NAME_MAX || name[n - 1] == '.' || name[n - 1] == ' ')
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		uint8_t c = (uint8_t)name[i];
+		if (c < 0x20 || c > 0x7d)
+			return false;
+		out[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+	}
+	return true;
+}
+
+void hull_made_reset(struct hull_made *m)
+{
+	memset(m, 0, sizeof(*m));
+}
+
+void hull_made_empty(struct hull_made *m, uint64_t node)
+{
+	m->empty[made_slot(node)] = node;
+}
+
+void hull_made_unknown(struct hull_made *m, uint64_t node)
+{
+	if (m->empty[made_slot(node)] == node)
+		m->empty[made_slot(node)] = 0;
+}
+
+void hull_made_name(struct hull_made *m, uint64_t dir, const char *name, size_t n)
+{
+	char plain[NAME_MAX];
+	if (!plain_name(name, n, plain)) {
+		hull_made_unknown(m, dir);
+		return;
+	}
+	if (m->count == COUNT_MAX)
+		hull_made_reset(m);
+	m->count++;
+	uint64_t bit = bit_of(dir, plain, n);
+	m->names[bit / 8] |= (uint8_t)(1 << bit % 8);
+}
+
+bool hull_made_absent(const struct hull_made *m, uint64_t dir, const char *name, size_t n)
+{
+	char plain[NAME_MAX];
+	if (dir == 0 || m->empty[made_slot(dir)] != dir || !plain_name(name, n, plain))
+		return false;
+	uint64_t bit = bit_of(dir, plain, n);
+	return !(m->names[bit / 8] >> bit % 8 & 1);
 }

@@ -1,9 +1,9 @@
-/* See open.h. A node is in the table while it is open or a handle of it is kept; of a node one handle is. Those
+/* See handles.h. A node is in the table while it is open or a handle of it is kept; of a node one handle is. Those
  * that nobody uses are idle, IDLE_MAX at most: each is an open file on the host, and with those that are in use they
  * are no more than the server lets the guest have. Which of them goes when there are too many is left to chance: who
  * goes through more files than are kept, again and again (git through its objects), would find none of them if the
  * oldest went. */
-#include "guest/workspace/prefetch/open.h"
+#include "guest/workspace/prefetch/handles.h"
 
 #include "guest/workspace/prefetch/hash.h"
 
