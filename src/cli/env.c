@@ -4,7 +4,7 @@
  *   - blank lines, and lines that begin with #, are left out; `export ` in front of a name is, too
  *   - a value without quotes is all there is up to the line's end, # and blanks included
  *   - 'as it is'; "with \n \r \t \" \\ \$ and \`", any other backslash stands for itself; only blanks and a # comment
- * may follow. A quote ends on its line. Nothing is expanded: a $ is a $.
+ *     may follow. A quote ends on its line. Nothing is expanded: a $ is a $.
  *
  * A file in a directory that a sandbox has, or is about to have, may be the guest's or a stranger's. It says what the
  * sandbox gets, and must not choose among what is this machine's: a symlink in there is not followed, and a K whose

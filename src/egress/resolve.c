@@ -1,11 +1,15 @@
-/* RESOLVE streams: a DNS question of the guest's; see docs/wire.md.
+/* RESOLVE streams: DNS questions of the guest (docs/wire.md). The answer is a synthetic address, or an error:
  *
- * The answer is a synthetic address; what decides between it and an error:
- *   - the policy allows the name on some port: the real resolver is asked whether the name exists (not when a proxy
- * will look it up);
- *   - it does not: nobody is asked, so that nothing leaves by asking. The address is given all the same, and the
- * refusal comes with the connection, where there is a page to say it in. Names without a dot, and those that never
- * belong to anybody, do not exist then: they are what containers ask for. */
+ *   | name                                            | the real resolver is asked | answer                         |
+ *   |-------------------------------------------------|----------------------------|--------------------------------|
+ *   | localhost and names below it                    | no                         | does not exist                 |
+ *   | a name of the host's                            | no                         | an address                     |
+ *   | allowed on some port                            | yes, unless a proxy does   | an address, if the name exists |
+ *   | denied: no dot, or .local .invalid .onion .arpa | no                         | does not exist                 |
+ *   | denied: any other                               | no                         | an address; A and AAAA only    |
+ *
+ * A denied name is not looked up, so that nothing leaves the host by a question. It still gets an address: the refusal
+ * comes with the connection, where hull-egress can explain it. Names without a dot are names of containers. */
 #include "egress/internal.h"
 
 #include "wire/args.h"

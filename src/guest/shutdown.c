@@ -1,12 +1,15 @@
-/* The end, whoever asked for it: the host over control, a signal to PID 1, poweroff in the sandbox.
+/* Shuts the sandbox down, for the host (SHUTDOWN on control), for a signal to PID 1, or for poweroff in the sandbox.
  *
- *   1. STOPPING to the host, no new streams. TERM (to interactive shells HUP, which they heed) to the sessions; dockerd
- * is asked to stop, and stops its containers.
- *   2. When dockerd has gone and the cgroup of sessions is empty and how each of them ended has been told (the cgroup
- * is empty before the parent can be told), or the grace is over: KILL everything that is left.
- *   3. sync, unmount, power off.
+ *   1. Report STOPPING and refuse new streams. Send TERM to the sessions (HUP to what ignores TERM, as interactive
+ *      shells do) and stop dockerd, which stops its containers.
+ *   2. Wait for all of these, or until the grace is over:
+ *        - dockerd has exited,
+ *        - the cgroup of sessions is empty,
+ *        - the exit of each session has been reported (the cgroup is empty before PID 1 can report).
+ *   3. Kill everything that is left.
+ *   4. Unmount the workspaces, switch swap off, sync, unmount, power off.
  *
- * The waits are events: the end of a child, and cgroup.events of the sessions. */
+ * The waits are events: SIGCHLD, and cgroup.events of the sessions. */
 #include "guest/guest.h"
 
 #include "base/cleanup.h"

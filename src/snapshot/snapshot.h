@@ -7,8 +7,8 @@
  *   device          the state of everything else of the machine, as the engine writes it
  *   disk.img        the sandbox's disk of the same instant; absent where the sandbox's own disk is that (a pause)
  *   nodes           what the guest knows of its workspace (keeper/workspace/share_nodes.c); absent when it has none,
- * and so in every template verified        which files were found good when: remembered so that a start does not read
- * gigabytes
+ *                   and so in every template
+ *   verified        which files were found good when: remembered so that a start does not read gigabytes
  *
  *   $HULL_HOME/templates/KEY/                   made by Hull; KEY = 32 hex digits, see hull_template_key()
  *   $HULL_HOME/templates/NAME/                  made by a person; never 32 hex digits

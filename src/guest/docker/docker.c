@@ -1,28 +1,31 @@
-/* dockerd, supervised.
+/* Supervises dockerd. States:
  *
- *     off          hull.docker=0, or the image has none
- *     starting     running, has not said READY=1 on its notify socket yet
- *     ready        it has
- *     resting      ready, and frozen until somebody connects to its socket. Templates are saved so: a copy that has
- *                  not asked for Docker yet spends next to nothing on it. Its containerd has a cgroup of its own and
- *                  is never frozen: others (ctr) talk to it. It does not rest while anything but its socket may need
- *                  it (rest.c)
- *     failed       it ended; started again after a pause that doubles from 1 s to 30 s, and is forgotten once it has
- *                  been ready for a minute
- *     stopping     TERM was sent, for the shutdown; its end is the answer
- *     stopped
+ *   | state    | meaning                                                | left when                                  |
+ *   |----------|--------------------------------------------------------|--------------------------------------------|
+ *   | off      | hull.docker=0                                          | never                                      |
+ *   | absent   | the image has no /usr/sbin/dockerd                     | never                                      |
+ *   | starting | dockerd runs and has not sent READY=1 yet              | READY=1 -> ready; it exits -> failed       |
+ *   | ready    | dockerd has sent READY=1 on its notify socket          | it exits -> failed; REST -> resting        |
+ *   | resting  | dockerd's cgroup is frozen                             | a connection to its socket -> ready        |
+ *   | failed   | dockerd exited; the pause doubles from 1 s to 30 s     | the pause is over -> starting              |
+ *   | stopping | TERM was sent, for the shutdown                        | it exits -> stopped                        |
+ *   | stopped  | dockerd exited during the shutdown                     | never                                      |
  *
- * Its socket is made here, before it is started, and handed to it (as systemd would, LISTEN_FDS): whoever connects
- * while it starts, or is started again, waits in the socket's queue until it answers. Somebody may have removed the
- * socket's name, or bound another one there, before a new start: then there is a new one, and who waited at the old is
- * let go.
+ * A minute in ready resets the pause to 1 s.
  *
- * Its output goes through a pipe into dockerd.log, which is moved to dockerd.log.1 when it reaches LOG_MAX. The file is
- * on the disk itself and /var/log has a link to it: whoever follows it is told of changes by inotify there, while on
- * the root's overlay he would have to look every second. /etc/docker/daemon.json is the user's: when there is one,
- * nothing is given on the command line that it could say differently, because dockerd refuses to start on a conflict;
- * with "hosts" in it not even the socket.
- */
+ * Rest: templates are saved with dockerd frozen, so that a restored copy spends next to nothing on it before it uses
+ * Docker. containerd has a cgroup of its own and is never frozen, because other clients (ctr) use it. rest.c decides
+ * whether dockerd may be frozen.
+ *
+ * Socket: hull-init creates it before it starts dockerd and passes it on (LISTEN_FDS, as systemd does). A client that
+ * connects while dockerd starts waits in the socket's queue. If the name of the socket was removed or bound again
+ * before a restart, hull-init creates a new socket and closes the old one.
+ *
+ * Log: dockerd writes through a pipe into dockerd.log, which is renamed to dockerd.log.1 at LOG_MAX. The file is on
+ * ext4, with a symlink in /var/log: inotify works there and does not on the overlay of the root.
+ *
+ * Configuration: /etc/docker/daemon.json belongs to the user. dockerd refuses an option that is set in both places, so
+ * with that file hull-init passes only -H, and with "hosts" in it not even that. */
 #include "guest/docker/docker.h"
 
 #include "base/cleanup.h"

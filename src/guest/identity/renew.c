@@ -1,13 +1,18 @@
-/* A machine that was restored as a copy of another one becomes itself: whatever was unique there and would now be there
- * twice is made anew, before the host hears that commands can be run.
+/* Renews the identity of a machine that was restored as a copy: what must be unique is generated again, before the host
+ * is told that commands can run.
  *
- *     at once     /etc/machine-id; Docker's id (used by dockerd when it starts next); the seed kept for the next boot
- *     by a child  SSH host keys, of each type that was there; then /etc/hull/on-restore.d/, every executable file in
- * the order of their names, as root
+ *   | what                                     | who            | when it takes effect                            |
+ *   |------------------------------------------|----------------|-------------------------------------------------|
+ *   | clock, hostname, the kernel's entropy    | control.c      | before this, from CONFIGURE                     |
+ *   | /etc/machine-id                          | hull-init      | at once                                         |
+ *   | Docker's engine id                       | hull-init      | when dockerd starts next                        |
+ *   | the random seed saved for the next boot  | hull-init      | deleted at once                                 |
+ *   | SSH host keys, of each type that existed | a child        | when it has ended                               |
+ *   | executable files in                      | the same child | when it has ended; they run as root, in the     |
+ *   |   /etc/hull/on-restore.d/                |                | order of their names                            |
  *
- * The clock, the hostname and the kernel's entropy come before, from CONFIGURE. No child is started when there is
- * nothing for it to do, which is the rule. One that hangs is killed after PATIENCE_MS: a sandbox that does not come up
- * because of a hook would be worse than one that says so. */
+ * The child is only started when there are SSH host keys or such files. It is killed after PATIENCE_MS: a sandbox that
+ * never comes up because of a hook is worse than one that reports the failure. */
 #include "guest/identity/identity.h"
 
 #include "base/cleanup.h"

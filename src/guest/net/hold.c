@@ -1,7 +1,7 @@
 /* Holding a connection's first packet until the host has answered; see hold.h.
  *
- *     SYN -> rule `queue` -> netlink -> hull_hold_answer() -> mark -> the next chain: turn it to the relay, or reject
- * it
+ *     SYN -> rule `queue` -> netlink -> hull_hold_answer() -> mark -> the next chain:
+ *                                                                     turn it to the relay, or reject it
  *
  * The rules (nft.c) hand each SYN that would leave by hull0 to us, through nfnetlink_queue, before anything else is
  * done about it. What the host says decides: accepted, the packet goes on as if nothing had been and is turned to the
