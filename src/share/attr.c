@@ -51,7 +51,7 @@ void share_entry_valid(struct hull_share *sh, const struct share_inode *dir, uin
 {
 	bool watched = share_watched(sh, dir);
 	if (!watched)
-		share_told_unwatched(sh, UNWATCHED_MS);
+		share_advertised_unwatched(sh, UNWATCHED_MS);
 	*sec = watched ? FOREVER_SEC : 0;
 	*nsec = watched ? 0 : UNWATCHED_NSEC;
 }
@@ -62,7 +62,7 @@ void share_attr_valid(struct hull_share *sh, struct share_inode *ino, const stru
 	pthread_mutex_lock(&sh->lock);
 	const struct share_inode *by = ino->type == S_IFDIR ? ino : ino->parent;
 	bool watched = by && by->watch;
-	ino->told_size = st->x.stx_size;
+	ino->advertised_size = st->x.stx_size;
 	bool loose = ino->type != S_IFDIR && !__atomic_load_n(&ino->marked, __ATOMIC_ACQUIRE) &&
 		     (st->x.stx_nlink > 1 || ino->loose);
 	atomic_store(&ino->setid, (st->x.stx_mode & (S_ISUID | S_ISGID)) != 0);
@@ -70,7 +70,7 @@ void share_attr_valid(struct hull_share *sh, struct share_inode *ino, const stru
 	*nsec = watched ? 0 : UNWATCHED_NSEC;
 	*sec = 0;
 	if (!watched)
-		share_told_unwatched(sh, UNWATCHED_MS);
+		share_advertised_unwatched(sh, UNWATCHED_MS);
 	else
 		*sec = loose ? LINKED_SEC : FOREVER_SEC;
 }
@@ -166,7 +166,7 @@ void share_op_setattr(struct share_req *r, struct share_inode *ino)
 	int e = share_aim_exact(sh, ino, &at);
 	if (e < 0)
 		return share_reply(r, e, NULL, 0);
-	if (r->announcer) {
+	if (r->replayer) {
 		/* Its touch makes watchers in the guest fire and must not touch the host. */
 	} else if (share_is_ro(sh, ino)) {
 		e = -EROFS;

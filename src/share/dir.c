@@ -178,7 +178,7 @@ static void read_entries(struct share_req *r, struct share_inode *ino, bool plus
 	if (!h)
 		return;
 	if (stream && in->offset == 0)
-		share_ahead_walk(r, ino);
+		share_prefetch_walk(r, ino);
 	size_t size = in->size < HULL_SHARE_MAX_WRITE ? in->size : HULL_SHARE_MAX_WRITE;
 	pthread_mutex_lock(&h->dir);
 	int e = seek(h, in->offset);
@@ -187,7 +187,7 @@ static void read_entries(struct share_req *r, struct share_inode *ino, bool plus
 	uint64_t offset = h->offset;
 	pthread_mutex_unlock(&h->dir);
 	if (end && stream)
-		share_ahead_end(r, ino, offset);
+		share_prefetch_end(r, ino, offset);
 	if (n < 0)
 		share_reply(r, (int)n, NULL, 0);
 	else if (!plus)
@@ -198,7 +198,7 @@ static void read_entries(struct share_req *r, struct share_inode *ino, bool plus
 		return share_handle_put(r->sh, h);
 	if (!share_watched(r->sh, ino))
 		share_notify_content(r->sh, ino->id);
-	if (n > 0 && !(end && atomic_load(&r->sh->ahead)))
+	if (n > 0 && !(end && atomic_load(&r->sh->prefetch)))
 		share_stream_keep(r->sh, h);
 	else
 		share_stream_end(r->sh, h);

@@ -62,16 +62,16 @@ static struct keeping keep_pages(struct hull_share *sh, struct share_inode *ino,
  * nothing to report; that saves a round trip a file, and the fcntl locks taken by such a handle are dropped when it is
  * released. What can be mapped to be written is flushed: pages may be dirty. A relay may answer that, where there is
  * nothing to report. */
-static bool quiet_close(struct share_req *r, struct share_handle *h)
+static bool no_flush_handle(struct share_req *r, struct share_handle *h)
 {
 	if (r->sh->config.writeback)
 		return false;
 	int mode = h->writable ? fcntl(h->fd, F_GETFL) : O_RDONLY;
 	bool reports = h->writable && (mode < 0 || !share_fs_reports(r->sh, h->fd));
-	h->quiet = !reports && (mode & O_ACCMODE) != O_RDWR;
-	if (!reports && !h->quiet)
-		share_ahead_flush(r, h->inode);
-	return h->quiet;
+	h->no_flush = !reports && (mode & O_ACCMODE) != O_RDWR;
+	if (!reports && !h->no_flush)
+		share_prefetch_flush(r, h->inode);
+	return h->no_flush;
 }
 
 void share_op_open(struct share_req *r, struct share_inode *ino)
@@ -84,15 +84,15 @@ void share_op_open(struct share_req *r, struct share_inode *ino)
 	if (ino->type != S_IFREG)
 		return share_reply(r, ino->type == S_IFDIR ? -EISDIR : -EPERM, NULL, 0);
 	int flags = access_flags(sh, in->flags);
-	if (r->announcer)
+	if (r->replayer)
 		flags = O_RDONLY; /* it opens for writing only so that the guest's watchers see a close */
-	if ((flags != O_RDONLY || in->flags & O_TRUNC) && !r->announcer && share_is_ro(sh, ino))
+	if ((flags != O_RDONLY || in->flags & O_TRUNC) && !r->replayer && share_is_ro(sh, ino))
 		return share_reply(r, -EROFS, NULL, 0);
 	int fd = share_open_for(r, ino, flags, &st);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
 	int e = 0;
-	if (in->flags & O_TRUNC && !r->announcer)
+	if (in->flags & O_TRUNC && !r->replayer)
 		e = flags == O_RDONLY ? 0 : ftruncate(fd, 0) < 0 ? -errno : 0;
 	if (e == 0 && in->open_flags & FUSE_OPEN_KILL_SUIDGID)
 		e = share_meta_kill_setid(sh, ino, fd);
@@ -107,10 +107,10 @@ void share_op_open(struct share_req *r, struct share_inode *ino)
 	struct keeping keep = keep_pages(sh, ino, &st);
 	if (keep.told || keep.same)
 		out.open_flags |= FOPEN_KEEP_CACHE;
-	if (quiet_close(r, h))
+	if (no_flush_handle(r, h))
 		out.open_flags |= FOPEN_NOFLUSH;
-	if (keep.told && h->quiet && !h->writable)
-		share_ahead_opened(r, ino, h, &st, !keep.same);
+	if (keep.told && h->no_flush && !h->writable)
+		share_prefetch_opened(r, ino, h, &st, !keep.same);
 	share_reply(r, 0, &out, sizeof out);
 }
 
@@ -133,7 +133,7 @@ static void reply_created(struct share_req *r, struct share_inode *dir, const ch
 	}
 	struct share_inode *ino = share_inode_get(sh, out.entry.nodeid);
 	struct share_handle *h = NULL;
-	bool quiet = false;
+	bool no_flush = false;
 	e = -ENFILE;
 	if (ino && share_is_ro(sh, ino)) {
 		close(fd);
@@ -143,7 +143,7 @@ static void reply_created(struct share_req *r, struct share_inode *dir, const ch
 		close(fd);
 	} else if (ino) {
 		h = share_handle_new(sh, ino, fd, true, false);
-		quiet = h && quiet_close(r, h);
+		no_flush = h && no_flush_handle(r, h);
 		keep_pages(sh, ino, &st);
 	} else {
 		close(fd);
@@ -153,9 +153,9 @@ static void reply_created(struct share_req *r, struct share_inode *dir, const ch
 		share_inode_forget(sh, out.entry.nodeid, 1);
 		return share_reply(r, e, NULL, 0);
 	}
-	share_ahead_attr(r, dir);
+	share_prefetch_attr(r, dir);
 	out.open.fh = h->id;
-	out.open.open_flags = FOPEN_KEEP_CACHE | (quiet ? FOPEN_NOFLUSH : 0);
+	out.open.open_flags = FOPEN_KEEP_CACHE | (no_flush ? FOPEN_NOFLUSH : 0);
 	if (share_reply_cached(r, SHARE_CREATE, &out, sizeof out) == -ENOENT) {
 		share_handle_drop(sh, out.open.fh);
 		share_inode_forget(sh, out.entry.nodeid, 1);
@@ -198,7 +198,7 @@ void share_op_create(struct share_req *r, struct share_inode *dir)
 		return share_reply(r, -ENOTDIR, NULL, 0);
 	if (share_is_ro(sh, dir) || share_guarded(sh, dir, name) < 0)
 		return share_reply(r, -EROFS, NULL, 0);
-	if (r->announcer)
+	if (r->replayer)
 		return share_reply(r, -EPERM, NULL, 0);
 	int at = share_pin(sh, dir);
 	if (at < 0)
@@ -249,7 +249,7 @@ void share_op_read(struct share_req *r, struct share_inode *ino)
 	ssize_t n = pread(h->fd, r->scratch, in->size, (off_t)in->offset);
 	int e = n < 0 ? -errno : 0;
 	if (e == 0 && in->offset == 0 && (size_t)n < in->size)
-		share_ahead_read(r, ino, h->fd);
+		share_prefetch_read(r, ino, h->fd);
 	share_reply(r, e, r->scratch, e ? 0 : (size_t)n);
 	share_handle_put(r->sh, h);
 }
@@ -261,7 +261,7 @@ static void written(struct share_req *r, struct share_inode *ino, int fd, uint64
 		ino->partial = true;
 		pthread_mutex_unlock(&r->sh->lock);
 	}
-	share_ahead_written(r, ino, fd);
+	share_prefetch_written(r, ino, fd);
 }
 
 void share_op_write(struct share_req *r, struct share_inode *ino)
@@ -328,7 +328,7 @@ void share_op_release(struct share_req *r, struct share_inode *ino)
 		return;
 	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
 		flock(h->fd, LOCK_UN); /* a lock still waiting on this handle keeps it open */
-	if (h->quiet)
+	if (h->no_flush)
 		share_owner_release(r->sh, ino, in->fh);
 	share_handle_drop(r->sh, in->fh);
 	share_reply(r, 0, NULL, 0);

@@ -321,7 +321,7 @@ void share_inode_put(struct hull_share *sh, struct share_inode *ino)
 	free_chain(sh, dead);
 }
 
-void share_inode_looked(struct hull_share *sh, uint64_t id, uint64_t n)
+void share_inode_nlookup(struct hull_share *sh, uint64_t id, uint64_t n)
 {
 	pthread_mutex_lock(&sh->lock);
 	struct share_inode *ino = id == FUSE_ROOT_ID ? NULL : share_table_get(&sh->inodes, id);

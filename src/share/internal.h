@@ -82,9 +82,9 @@ struct share_inode {
 	uint64_t walked;
 	int64_t ctime_sec; /* of the content the guest's page cache may hold, from its last OPEN */
 	uint32_t ctime_nsec;
-	uint64_t told_size; /* files: what the guest was last told */
-	atomic_bool setid;  /* the guest was told of a set-id bit */
-	bool partial;       /* files: the guest wrote a part of a page, which its kernel then has to read to show it */
+	uint64_t advertised_size; /* files: what the guest was last told */
+	atomic_bool setid;        /* the guest was told of a set-id bit */
+	bool partial; /* files: the guest wrote a part of a page, which its kernel then has to read to show it */
 };
 
 struct share_handle {
@@ -92,7 +92,7 @@ struct share_handle {
 	int fd;
 	uint32_t refs;
 	bool writable, directory;
-	bool quiet;                /* a file whose closing the guest does not tell us of, but its release */
+	bool no_flush;             /* a file whose closing the guest does not tell us of, but its release */
 	struct share_inode *inode; /* ref'd */
 	struct share_handle *next; /* of the same inode; of the streams, the last used first */
 	/* Directories: entries read ahead, and where the next one stands. */
@@ -164,9 +164,9 @@ struct hull_share {
 
 	atomic_uint minor; /* of the guest's protocol; 0 before INIT */
 	atomic_bool expire_only;
-	atomic_uint announcer;
+	atomic_uint replayer;
 	atomic_int_fast64_t unwatched_until; /* ms: by then the guest asks again for all that it is not notified of */
-	atomic_bool ahead;                   /* the relay keeps what is sent ahead */
+	atomic_bool prefetch;                /* the relay keeps what is sent ahead */
 
 	pthread_mutex_t waits;
 	pthread_cond_t waits_gone;
@@ -190,7 +190,7 @@ struct share_req {
 	struct hull_cur in; /* arguments, behind the header */
 	uint8_t *scratch;   /* HULL_SHARE_REQUEST_MAX bytes */
 	uint64_t changes;   /* sh->changes when it started */
-	bool announcer;
+	bool replayer;
 };
 
 /* Somewhere in the host's tree that a system call can be aimed at: (fd, name), or fd itself when name is "". */
@@ -252,7 +252,7 @@ struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode 
 /* keep.c's, under the lock: what the guest knew before, not proved; unused. NULL when it cannot be one. */
 struct share_inode *share_inode_adopt(struct hull_share *sh, uint64_t id, struct share_inode *parent, const char *name,
 				      const struct share_key *key, uint32_t type);
-/* An inode that stands for something gone, for the announcer to remove; as share_inode_enter. */
+/* An inode that stands for something gone, for the replayer to remove; as share_inode_enter. */
 struct share_inode *share_inode_phantom(struct hull_share *sh, struct share_inode *parent, const char *name,
 					uint32_t type);
 /* The inode st describes if the guest knows it (ref'd), else NULL. */
@@ -261,7 +261,7 @@ struct share_inode *share_inode_find(struct hull_share *sh, const struct share_s
 size_t share_inode_of_handle(struct hull_share *sh, int type, const uint8_t *handle, uint32_t len,
 			     struct share_inode **out, size_t max);
 void share_inode_forget(struct hull_share *sh, uint64_t id, uint64_t n);
-void share_inode_looked(struct hull_share *sh, uint64_t id, uint64_t n); /* the opposite */
+void share_inode_nlookup(struct hull_share *sh, uint64_t id, uint64_t n); /* the opposite */
 /* The last name of an inode on a file system without generations is gone: its number means another file from now on. */
 void share_inode_gone(struct hull_share *sh, struct share_inode *ino);
 void share_inode_moved(struct hull_share *sh, struct share_inode *ino, struct share_inode *parent, const char *name);
@@ -367,16 +367,16 @@ void share_notify_all(struct hull_share *sh);
 void share_notify_more(struct hull_share *sh);
 void share_sync_heard(struct hull_share *sh, uint32_t number); /* from the relay */
 /* What may be kept for a time without being notified was told. */
-void share_told_unwatched(struct hull_share *sh, uint32_t ms);
+void share_advertised_unwatched(struct hull_share *sh, uint32_t ms);
 
 /* --- pending.c --- */
 struct share_pendings *share_pendings_new(void);
 void share_pendings_free(struct share_pendings *p);
-/* A name of dir's that the guest's announcer is about to make appear (created) or disappear there. */
+/* A name of dir's that the guest's replayer is about to make appear (created) or disappear there. */
 enum share_pending { SHARE_NOT_PENDING, SHARE_PENDING_FILE, SHARE_PENDING_DIR };
 /* False when another one had to make room, which is then not announced as what it is. */
 bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool directory, uint64_t node);
-/* The node of the file that is about to disappear, 0 = none that the guest knows. The announcer was shown that one
+/* The node of the file that is about to disappear, 0 = none that the guest knows. The replayer was shown that one
  * under the name; it was, and so it is the one that its kernel is about to remove. */
 uint64_t share_announced_node(struct hull_share *sh, uint64_t dir, const char *name);
 void share_announced_show(struct hull_share *sh, uint64_t dir, const char *name);
@@ -398,31 +398,31 @@ size_t share_put_dirent(uint8_t *to, uint64_t ino, uint64_t next, uint8_t type, 
 			size_t len); /* dir.c */
 
 /* --- prefetch_dir.c and prefetch.c: each sends what may be asked next, before the reply to `r` --- */
-void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const char *asked); /* uses r->scratch */
-void share_ahead_walk(struct share_req *r, struct share_inode *dir); /* it is looked into; uses r->scratch */
+void share_prefetch_siblings(struct share_req *r, struct share_inode *dir, const char *asked); /* uses r->scratch */
+void share_prefetch_walk(struct share_req *r, struct share_inode *dir); /* it is looked into; uses r->scratch */
 /* May anything in dir be sent ahead? Send n bytes of records; false when they do not hold any more. Put a record's name
  * behind it, at `out`: how many bytes. The attributes of a directory; false when they may not be kept. */
-bool share_ahead_may(const struct share_req *r, const struct share_inode *dir);
-bool share_ahead_send(struct share_req *r, const void *p, size_t n);
-size_t share_ahead_named(struct hull_share_ahead *a, const char *name, uint8_t *out);
-bool share_ahead_directory(struct share_req *r, struct share_inode *dir, struct hull_share_ahead *out);
-void share_ahead_attr(struct share_req *r, struct share_inode *dir);
+bool share_prefetch_may(const struct share_req *r, const struct share_inode *dir);
+bool share_prefetch_send(struct share_req *r, const void *p, size_t n);
+size_t share_prefetch_named(struct hull_share_prefetch *a, const char *name, uint8_t *out);
+bool share_prefetch_directory(struct share_req *r, struct share_inode *dir, struct hull_share_prefetch *out);
+void share_prefetch_attr(struct share_req *r, struct share_inode *dir);
 /* Names changed in these two directories (the second may be NULL), and these two inodes got or lost one (either may be
  * NULL). */
-void share_ahead_names(struct share_req *r, struct share_inode *const dirs[2], struct share_inode *const inodes[2]);
-void share_ahead_written(struct share_req *r, struct share_inode *file, int fd); /* open at fd */
-void share_ahead_read(struct share_req *r, struct share_inode *file, int fd);    /* as a whole */
+void share_prefetch_names(struct share_req *r, struct share_inode *const dirs[2], struct share_inode *const inodes[2]);
+void share_prefetch_written(struct share_req *r, struct share_inode *file, int fd); /* open at fd */
+void share_prefetch_read(struct share_req *r, struct share_inode *file, int fd);    /* as a whole */
 /* The directory `entry` was just made under that name. */
-void share_ahead_made(struct share_req *r, struct share_inode *dir, const char *name,
-		      const struct fuse_entry_out *entry);
+void share_prefetch_made(struct share_req *r, struct share_inode *dir, const char *name,
+			 const struct fuse_entry_out *entry);
 /* The guest asks for a name again that it knows already. */
-void share_ahead_known(struct share_req *r, struct share_inode *dir, const char *name, const struct share_stat *st);
+void share_prefetch_known(struct share_req *r, struct share_inode *dir, const char *name, const struct share_stat *st);
 /* It was opened for reading; `fresh`: the guest has not all of its content yet. Uses r->scratch. */
-void share_ahead_opened(struct share_req *r, struct share_inode *file, const struct share_handle *h,
-			const struct share_stat *st, bool fresh);
+void share_prefetch_opened(struct share_req *r, struct share_inode *file, const struct share_handle *h,
+			   const struct share_stat *st, bool fresh);
 /* Closing it never fails. */
-void share_ahead_flush(struct share_req *r, const struct share_inode *file);
-void share_ahead_end(struct share_req *r, struct share_inode *dir, uint64_t offset);
+void share_prefetch_flush(struct share_req *r, const struct share_inode *file);
+void share_prefetch_end(struct share_req *r, struct share_inode *dir, uint64_t offset);
 
 /* --- lock.c --- */
 void share_owners_drop(struct hull_share *sh, struct share_inode *ino); /* under lock, inode going away */

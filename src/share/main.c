@@ -4,7 +4,7 @@
  *                [--keep-free BYTES]
  *
  * Its standard input is a socket that carries the FUSE messages both ways (share.h, the stream transport); it ends
- * when the socket does. In front of them come four bytes, little-endian: the process id of the guest's announcer.
+ * when the socket does. In front of them come four bytes, little-endian: the process id of the guest's replayer.
  * FD is a socket of the keeper's (SOCK_SEQPACKET): each packet is one more path to guard, relative to the root; the
  * answer is a packet of four bytes, little-endian, 0 or an errno. A packet that is one zero byte asks for a sync
  * (hull_share_sync); the answer, when it is through, is the same. Two bytes, 0 and 'K': it is to write into the file
@@ -137,7 +137,7 @@ static int greet(struct hull_share *share, struct hull_error *err)
 		got += (size_t)n;
 	}
 	struct hull_cur cur = hull_cur_make(b, sizeof b);
-	hull_share_set_announcer(share, hull_cur_le32(&cur));
+	hull_share_set_replayer(share, hull_cur_le32(&cur));
 	return 0;
 }
 

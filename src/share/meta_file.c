@@ -311,7 +311,7 @@ static bool ease_file(struct hull_share *sh, int fd)
 
 bool share_meta_ease(struct share_req *r, struct share_inode *ino, int fd, int error)
 {
-	if (error != -EACCES || r->h->uid != 0 || r->announcer || share_is_ro(r->sh, ino) || !ease_file(r->sh, fd))
+	if (error != -EACCES || r->h->uid != 0 || r->replayer || share_is_ro(r->sh, ino) || !ease_file(r->sh, fd))
 		return false;
 	share_notify_content(r->sh, ino->id); /* its ctime is another one now */
 	return true;
@@ -320,7 +320,7 @@ bool share_meta_ease(struct share_req *r, struct share_inode *ino, int fd, int e
 bool share_meta_ease_named(struct share_req *r, int fd, const char *name, int error)
 {
 	struct share_stat st;
-	if (error != -EACCES || r->h->uid != 0 || r->announcer)
+	if (error != -EACCES || r->h->uid != 0 || r->replayer)
 		return false;
 	_cleanup_close_ int file = openat(fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (file < 0 || share_identify(r->sh, file, "", &st) < 0)

@@ -3,7 +3,7 @@
  * What the guest may make: all there is. What the host cannot or must not have is kept beside a file (meta.h): owners
  * other than the guest's user, fifos, sockets, device nodes.
  *
- * The announcer (docs/workspace.md, "Watchers") is the one process in the guest whose operations here change nothing:
+ * The replayer (docs/workspace.md, "Watchers") is the one process in the guest whose operations here change nothing:
  * it makes names that exist already and removes names that are gone already, so that the guest's kernel tells its
  * watchers about them. */
 #include "share/internal.h"
@@ -74,7 +74,7 @@ static int pin_for_change(struct share_req *r, struct share_inode *dir, const ch
 	return e < 0 ? e : share_pin(r->sh, dir);
 }
 
-/* The announcer finds the file itself that is gone, when the guest knows it: whoever watches the file hears of the
+/* The replayer finds the file itself that is gone, when the guest knows it: whoever watches the file hears of the
  * removal. The count of links is what it was before. */
 static bool show_old(struct share_req *r, struct share_inode *dir, const char *name)
 {
@@ -91,17 +91,17 @@ static bool show_old(struct share_req *r, struct share_inode *dir, const char *n
 		share_fill_attr(sh, &st, &out.attr);
 		out.attr.nlink++;
 	} else {
-		out.attr = (struct fuse_attr){.mode = ino->type | 0600, .nlink = 1, .size = ino->told_size};
+		out.attr = (struct fuse_attr){.mode = ino->type | 0600, .nlink = 1, .size = ino->advertised_size};
 		out.attr.ino = share_guest_ino(sh, ino->key.dev, ino->key.ino);
 	}
 	share_announced_show(sh, dir->id, name);
-	share_inode_looked(sh, node, 1);
+	share_inode_nlookup(sh, node, 1);
 	share_reply(r, 0, &out, sizeof out);
 	share_inode_put(sh, ino);
 	return true;
 }
 
-/* What the announcer is to find under a name that came or went: for it, the change is yet to happen. */
+/* What the replayer is to find under a name that came or went: for it, the change is yet to happen. */
 static bool pretend(struct share_req *r, struct share_inode *dir, const char *name)
 {
 	enum share_pending gone = share_announced(r->sh, dir->id, name, false, false);
@@ -136,19 +136,19 @@ void share_op_lookup(struct share_req *r, struct share_inode *dir)
 		return share_reply(r, e, NULL, 0);
 	if (dir->type != S_IFDIR)
 		return share_reply(r, -ENOTDIR, NULL, 0);
-	if (r->announcer && pretend(r, dir, name))
+	if (r->replayer && pretend(r, dir, name))
 		return;
 	int fd = share_pin(r->sh, dir);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
 	share_watch_dir(r->sh, dir, fd); /* first watch, then look: nothing can change in between unseen */
-	share_ahead_siblings(r, dir, name);
+	share_prefetch_siblings(r, dir, name);
 	e = share_identify(r->sh, fd, name, &st);
 	if (share_meta_ease(r, dir, fd, e))
 		e = share_identify(r->sh, fd, name, &st);
 	share_unpin(r->sh, dir);
 	if (e == 0) {
-		share_ahead_known(r, dir, name, &st);
+		share_prefetch_known(r, dir, name, &st);
 		return share_reply_entry(r, dir, name, &st);
 	}
 	if (e == -ENOENT) {
@@ -205,11 +205,11 @@ static void make(struct share_req *r, struct share_inode *dir, const char *name,
 {
 	struct share_stat st = {0};
 	int e;
-	bool exists = r->announcer && share_announced(r->sh, dir->id, name, true, true);
+	bool exists = r->replayer && share_announced(r->sh, dir->id, name, true, true);
 	int fd = exists ? share_pin(r->sh, dir) : pin_for_change(r, dir, name);
 	if (fd < 0)
 		return share_reply(r, fd, NULL, 0);
-	e = exists ? 0 : r->announcer ? -EPERM : make_it(r, dir, fd, name, m);
+	e = exists ? 0 : r->replayer ? -EPERM : make_it(r, dir, fd, name, m);
 	if (share_meta_ease(r, dir, fd, e))
 		e = make_it(r, dir, fd, name, m);
 	if (e == 0)
@@ -217,13 +217,13 @@ static void make(struct share_req *r, struct share_inode *dir, const char *name,
 	share_unpin(r->sh, dir);
 	if (e < 0)
 		return share_reply(r, e, NULL, 0);
-	share_ahead_attr(r, dir);
+	share_prefetch_attr(r, dir);
 	struct fuse_entry_out out;
 	e = share_fill_entry(r, dir, name, &st, &out);
 	if (e < 0)
 		return share_reply(r, e, NULL, 0);
 	if (S_ISDIR(m->mode) && !exists)
-		share_ahead_made(r, dir, name, &out);
+		share_prefetch_made(r, dir, name, &out);
 	reply_filled(r, &out);
 }
 
@@ -309,7 +309,7 @@ static void lose(struct hull_share *sh, const struct loss *l)
 		share_inode_gone(sh, l->ino);
 }
 
-/* The announcer removes what is gone, for the guest's watchers. When something of that name is here again, the guest
+/* The replayer removes what is gone, for the guest's watchers. When something of that name is here again, the guest
  * may have looked it up in between, and a success would make its kernel take the new directory for a dead one: no name
  * in it would ever be found again. So that is refused; the announcement of what is new follows. But not when its kernel
  * has just been shown the old file: it holds the directory from that lookup to this removal, so that is what it means.
@@ -340,7 +340,7 @@ static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
 	const char *name = share_name(r, &e);
 	if (!name)
 		return share_reply(r, e, NULL, 0);
-	if (r->announcer)
+	if (r->replayer)
 		return share_reply(r, announce_removal(r, dir, name), NULL, 0);
 	int fd = pin_for_change(r, dir, name);
 	if (fd < 0)
@@ -353,7 +353,7 @@ static void remove_name(struct share_req *r, struct share_inode *dir, int flags)
 		lose(r->sh, &loss);
 	share_unpin(r->sh, dir);
 	if (e == 0)
-		share_ahead_names(r, (struct share_inode *[2]){dir}, (struct share_inode *[2]){loss.ino});
+		share_prefetch_names(r, (struct share_inode *[2]){dir}, (struct share_inode *[2]){loss.ino});
 	share_inode_put(r->sh, loss.ino);
 	share_reply(r, e, NULL, 0);
 }
@@ -401,7 +401,7 @@ static void do_rename(struct share_req *r, struct share_inode *from, uint64_t to
 	const char *to_name = name ? share_name(r, &e) : NULL;
 	if (!to_name)
 		return share_reply(r, e, NULL, 0);
-	if (flags & ~(uint32_t)(RENAME_NOREPLACE | RENAME_EXCHANGE) || r->announcer)
+	if (flags & ~(uint32_t)(RENAME_NOREPLACE | RENAME_EXCHANGE) || r->replayer)
 		return share_reply(r, -EINVAL, NULL, 0);
 	struct share_inode *to = share_inode_get(sh, to_id);
 	if (!to)
@@ -419,8 +419,8 @@ static void do_rename(struct share_req *r, struct share_inode *from, uint64_t to
 			lose(sh, &loss);
 			struct share_inode *there = moved(sh, b, to, to_name);
 			struct share_inode *back = exchange ? moved(sh, a, from, name) : NULL;
-			share_ahead_names(r, (struct share_inode *[2]){from, to != from ? to : NULL},
-					  (struct share_inode *[2]){there, exchange ? back : loss.ino});
+			share_prefetch_names(r, (struct share_inode *[2]){from, to != from ? to : NULL},
+					     (struct share_inode *[2]){there, exchange ? back : loss.ino});
 			share_inode_put(sh, there);
 			share_inode_put(sh, back);
 		}

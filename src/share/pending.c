@@ -1,5 +1,5 @@
-/* Two sets of names. Those about to be made to appear or to disappear: what the guest's announcer has yet to repeat
- * (docs/workspace.md, "Watchers"); each lookup of the announcer's asks. And those of which the guest was told that they
+/* Two sets of names. Those about to be made to appear or to disappear: what the guest's replayer has yet to repeat
+ * (docs/workspace.md, "Watchers"); each lookup of the replayer's asks. And those of which the guest was told that they
  * do not exist, for an hour, so that it can be told otherwise when events were lost. Each is a ring that is also
  * hashed. Of the first the oldest is overwritten; of the second only what is older than an hour. */
 #include "share/internal.h"
@@ -145,7 +145,7 @@ bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool 
 {
 	struct share_pendings *p = sh->pendings;
 	bool kept = true;
-	if (!atomic_load(&sh->announcer))
+	if (!atomic_load(&sh->replayer))
 		return true;
 	pthread_mutex_lock(&p->lock);
 	struct pending *e = find(p, dir, name, created);

@@ -24,7 +24,7 @@ static size_t entry_record(struct share_req *r, struct share_inode *dir, int fd,
 {
 	struct hull_share *sh = r->sh;
 	struct share_stat st;
-	struct hull_share_ahead a = {.type = HULL_SHARE_AHEAD_ENTRY, .node = dir->id};
+	struct hull_share_prefetch a = {.type = HULL_SHARE_PREFETCH_ENTRY, .node = dir->id};
 	if (share_identify(sh, fd, name, &st) < 0)
 		return 0;
 	if (!S_ISDIR(st.x.stx_mode) && st.x.stx_nlink > 1) {
@@ -39,15 +39,15 @@ static size_t entry_record(struct share_req *r, struct share_inode *dir, int fd,
 		share_inode_forget(sh, a.entry.nodeid, 1);
 		return 0;
 	}
-	return share_ahead_named(&a, name, out);
+	return share_prefetch_named(&a, name, out);
 }
 
 static void forget_all(struct share_req *r, const uint8_t *p, size_t n)
 {
-	struct hull_share_ahead a;
+	struct hull_share_prefetch a;
 	for (size_t at = 0; at < n; at += (sizeof a + a.name_len + 7) & ~(size_t)7) {
 		memcpy(&a, p + at, sizeof a);
-		if (a.type == HULL_SHARE_AHEAD_ENTRY)
+		if (a.type == HULL_SHARE_PREFETCH_ENTRY)
 			share_inode_forget(r->sh, a.entry.nodeid, 1);
 	}
 }
@@ -57,12 +57,12 @@ static void forget_all(struct share_req *r, const uint8_t *p, size_t n)
 static size_t list_record(struct share_req *r, struct share_inode *dir, int fd, uint8_t *entries, long got,
 			  uint8_t *out)
 {
-	struct hull_share_ahead attr, list = {.type = HULL_SHARE_AHEAD_LIST, .node = dir->id};
-	struct hull_share_ahead end = {.type = HULL_SHARE_AHEAD_END, .node = dir->id};
+	struct hull_share_prefetch attr, list = {.type = HULL_SHARE_PREFETCH_LIST, .node = dir->id};
+	struct hull_share_prefetch end = {.type = HULL_SHARE_PREFETCH_END, .node = dir->id};
 	uint8_t *to = out + sizeof attr + sizeof list;
 	size_t n = 0;
 	/* All of it? */
-	if (syscall(SYS_getdents64, fd, entries + got, FIRST) != 0 || !share_ahead_directory(r, dir, &attr))
+	if (syscall(SYS_getdents64, fd, entries + got, FIRST) != 0 || !share_prefetch_directory(r, dir, &attr))
 		return 0;
 	for (long at = 0; at < got; at += share_reclen(entries + at)) {
 		const char *name = (const char *)entries + at + SHARE_DIRENT_NAME;
@@ -74,7 +74,7 @@ static size_t list_record(struct share_req *r, struct share_inode *dir, int fd, 
 			return 0; /* only looking at each would tell */
 		n += share_put_dirent(to + n, share_guest_ino(r->sh, dir->key.dev, ino), end.offset, type, name,
 				      strlen(name));
-		if (n > HULL_SHARE_AHEAD_LIST_MAX)
+		if (n > HULL_SHARE_PREFETCH_LIST_MAX)
 			return 0;
 	}
 	list.name_len = (uint32_t)n;
@@ -97,9 +97,9 @@ static size_t entry_records(struct share_req *r, struct share_inode *dir, int fd
 	return n;
 }
 
-void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const char *asked)
+void share_prefetch_siblings(struct share_req *r, struct share_inode *dir, const char *asked)
 {
-	if (!share_ahead_may(r, dir) || atomic_load(&r->sh->no_generations))
+	if (!share_prefetch_may(r, dir) || atomic_load(&r->sh->no_generations))
 		return;
 	uint32_t before = __atomic_fetch_add(&dir->asked, 1, __ATOMIC_RELAXED);
 	if (before != 0 && before != MANY_AT)
@@ -114,10 +114,10 @@ void share_ahead_siblings(struct share_req *r, struct share_inode *dir, const ch
 	 */
 	if (got > 0 && before == 0 && !linked)
 		n += list_record(r, dir, fd, entries, got, r->scratch + n);
-	if (n > 0 && !share_ahead_send(r, r->scratch, n))
+	if (n > 0 && !share_prefetch_send(r, r->scratch, n))
 		forget_all(r, r->scratch, n);
 	if (before == 0)
-		share_ahead_walk(r, dir);
+		share_prefetch_walk(r, dir);
 }
 
 /* --- a guest that goes through a tree --- */
@@ -173,7 +173,7 @@ static size_t below_records(struct share_req *r, struct share_inode *up, int fd,
 	bool looked = dir->looked;
 	dir->looked = true;
 	pthread_mutex_unlock(&sh->lock);
-	_cleanup_close_ int in = looked || !share_ahead_may(r, dir) ? -1 : share_open_inode(sh, dir, O_RDONLY, NULL);
+	_cleanup_close_ int in = looked || !share_prefetch_may(r, dir) ? -1 : share_open_inode(sh, dir, O_RDONLY, NULL);
 	long got = in < 0 ? 0 : syscall(SYS_getdents64, in, entries, FIRST);
 	n += entry_records(r, dir, in, entries, got, "", out + n, &linked);
 	if (got > 0 && !linked)
@@ -182,14 +182,14 @@ static size_t below_records(struct share_req *r, struct share_inode *up, int fd,
 	return n;
 }
 
-void share_ahead_walk(struct share_req *r, struct share_inode *dir)
+void share_prefetch_walk(struct share_req *r, struct share_inode *dir)
 {
 	struct hull_share *sh = r->sh;
 	uint32_t window;
 	uint64_t at;
 	uint8_t entries[FIRST];
 	size_t n = 0;
-	if (!share_ahead_may(r, dir) || atomic_load(&sh->no_generations))
+	if (!share_prefetch_may(r, dir) || atomic_load(&sh->no_generations))
 		return;
 	struct share_inode *up = walk_begin(sh, dir, &window, &at);
 	if (!up)
@@ -211,7 +211,7 @@ void share_ahead_walk(struct share_req *r, struct share_inode *dir)
 		if (got <= 0)
 			at = WALKED_ALL;
 	}
-	if (n > 0 && !share_ahead_send(r, r->scratch, n))
+	if (n > 0 && !share_prefetch_send(r, r->scratch, n))
 		forget_all(r, r->scratch, n);
 	walk_end(sh, up, at);
 }

@@ -34,8 +34,8 @@ enum {
 	HULL_SHARE_CHANGED = 0x4c4c5548,
 	/* There are more notifications to come, once the relay has passed on those it has (transport, `paced`). */
 	HULL_SHARE_MORE,
-	/* u64: number of the request that gave the occasion, then hull_share_ahead records. To relays that asked. */
-	HULL_SHARE_AHEAD,
+	/* u64: number of the request that gave the occasion, then hull_share_prefetch records. To relays that asked. */
+	HULL_SHARE_PREFETCH,
 	/* u32, a number: the relay says it (HULL_SHARE_RELAY_SYNCED) when the guest's kernel has taken all the
 	 * notifications that came before this. */
 	HULL_SHARE_SYNC,
@@ -44,27 +44,27 @@ enum {
  * notification says otherwise, or the guest changes something; a relay may take it only if no request that changes
  * anything was on its way beside the one that gave the occasion. The name follows, then zeros up to a multiple of 8. */
 enum {
-	HULL_SHARE_AHEAD_ENTRY =
-		1,               /* LOOKUP of the name in node: `entry`, a lookup that the relay must use or FORGET */
-	HULL_SHARE_AHEAD_ATTR,   /* GETATTR of node, a directory or a file with one name: `attr` */
-	HULL_SHARE_AHEAD_END,    /* READDIR, or READDIRPLUS, of node at `offset`: nothing */
-	HULL_SHARE_AHEAD_LIST,   /* READDIR of node from its beginning: all its entries, `name_len` bytes of fuse_dirent
+	HULL_SHARE_PREFETCH_ENTRY =
+		1,                /* LOOKUP of the name in node: `entry`, a lookup that the relay must use or FORGET */
+	HULL_SHARE_PREFETCH_ATTR, /* GETATTR of node, a directory or a file with one name: `attr` */
+	HULL_SHARE_PREFETCH_END,  /* READDIR, or READDIRPLUS, of node at `offset`: nothing */
+	HULL_SHARE_PREFETCH_LIST, /* READDIR of node from its beginning: all its entries, `name_len` bytes of fuse_dirent
 				  * where a name would be; for READDIRPLUS without attributes */
-	HULL_SHARE_AHEAD_EMPTY,  /* LOOKUP of any name in node, a directory: there is none but those the guest makes */
-	HULL_SHARE_AHEAD_HANDLE, /* OPEN of node for reading, once this one is done with: the handle `offset`, that of
+	HULL_SHARE_PREFETCH_EMPTY, /* LOOKUP of any name in node, a directory: there is none but those the guest makes */
+	HULL_SHARE_PREFETCH_HANDLE, /* OPEN of node for reading, once this one is done with: the handle `offset`, that of
 				  * the reply to the OPEN which gave the occasion. `open_max` files may be kept
 				  * so, with those that are open */
-	HULL_SHARE_AHEAD_DATA,   /* READ of node, a file, from its beginning: `name_len` bytes where a name would be */
-	HULL_SHARE_AHEAD_KNOWN,  /* LOOKUP of the name in node, which the guest knows already, a directory: `entry`, as
-				  * often as it is asked for; each counts (HULL_SHARE_RELAY_LOOKED). The name holds
+	HULL_SHARE_PREFETCH_DATA, /* READ of node, a file, from its beginning: `name_len` bytes where a name would be */
+	HULL_SHARE_PREFETCH_KNOWN, /* LOOKUP of the name in node, which the guest knows already, a directory: `entry`, as
+				  * often as it is asked for; each counts (HULL_SHARE_RELAY_NLOOKUP). The name holds
 				  * beside  all changes but of names that go, the attributes like those of ATTR */
-	HULL_SHARE_AHEAD_FLUSH,  /* FLUSH of node, while it is open and has no locks: there is nothing to report */
-	HULL_SHARE_AHEAD_CHANGED, /* what was sent ahead of node is not true any more. Holds whatever is on its way, and
+	HULL_SHARE_PREFETCH_FLUSH, /* FLUSH of node, while it is open and has no locks: there is nothing to report */
+	HULL_SHARE_PREFETCH_CHANGED, /* what was sent ahead of node is not true any more. Holds whatever is on its way, and
 				   * comes with every change by which a node that is not named in it gets or loses a
 				   * name */
 };
-enum { HULL_SHARE_AHEAD_LIST_MAX = 6 * 1024 };
-struct hull_share_ahead {
+enum { HULL_SHARE_PREFETCH_LIST_MAX = 6 * 1024 };
+struct hull_share_prefetch {
 	uint32_t type, name_len;
 	uint64_t node, offset;
 	union {
@@ -78,19 +78,19 @@ struct hull_share_ahead {
 enum {
 	HULL_SHARE_RELAY_LOST = 0x4c4c5548, /* notifications were lost on their way to the guest's kernel */
 	HULL_SHARE_RELAY_GO,                /* after HULL_SHARE_MORE: go on */
-	HULL_SHARE_RELAY_ANNOUNCER,         /* u32: the announcer's process from now on, 0 = there is none */
-	HULL_SHARE_RELAY_AHEAD,             /* it keeps HULL_SHARE_AHEAD */
-	HULL_SHARE_RELAY_LOOKED,            /* struct hull_share_looked: answers to LOOKUP that it gave by itself */
+	HULL_SHARE_RELAY_REPLAYER,          /* u32: the replayer's process from now on, 0 = there is none */
+	HULL_SHARE_RELAY_PREFETCH,          /* it keeps HULL_SHARE_PREFETCH */
+	HULL_SHARE_RELAY_NLOOKUP,           /* struct hull_share_nlookup: answers to LOOKUP that it gave by itself */
 	HULL_SHARE_RELAY_SYNCED,            /* u32: that of HULL_SHARE_SYNC */
 };
-struct hull_share_looked {
+struct hull_share_nlookup {
 	uint64_t node, count;
 };
 /* A request whose number (`unique`) is 0 gets no reply: a relay may answer RELEASE itself.
  *
- * The relay marks the announcer's requests in the last two bytes of the header, which the guest's kernel leaves 0. It
+ * The relay marks the replayer's requests in the last two bytes of the header, which the guest's kernel leaves 0. It
  * owns that process and knows its id for as long as anything can come of it; here, where one server follows another, a
- * process id says nothing. What is marked never changes anything on the host, whoever's announcer it was. */
+ * process id says nothing. What is marked never changes anything on the host, whoever's replayer it was. */
 enum { HULL_SHARE_MARK_AT = 38 };
 static inline void hull_share_mark(void *request)
 {

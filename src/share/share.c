@@ -166,11 +166,11 @@ static void op_interrupt(struct share_req *r)
 		share_reply(r, -EAGAIN, NULL, 0); /* until the lock has been answered; see lock.c */
 }
 
-static void op_announcer(struct share_req *r)
+static void op_replayer(struct share_req *r)
 {
 	uint32_t pid = hull_cur_le32(&r->in);
 	if (!r->in.bad)
-		hull_share_set_announcer(r->sh, pid);
+		hull_share_set_replayer(r->sh, pid);
 }
 
 static void op_synced(struct share_req *r)
@@ -180,12 +180,12 @@ static void op_synced(struct share_req *r)
 		share_sync_heard(r->sh, number);
 }
 
-static void op_looked(struct share_req *r)
+static void op_nlookup(struct share_req *r)
 {
 	uint64_t node = hull_cur_le64(&r->in);
 	uint64_t count = hull_cur_le64(&r->in);
 	if (!r->in.bad)
-		share_inode_looked(r->sh, node, count);
+		share_inode_nlookup(r->sh, node, count);
 }
 
 /* --- dispatch --- */
@@ -231,8 +231,8 @@ static share_op *const ops[] = {
 	[FUSE_SYNCFS] = share_op_syncfs,
 };
 
-/* What the announcer has no use for, and would change something: the rest look at `announcer` themselves. */
-static bool refused_to_announcer(uint32_t opcode)
+/* What the replayer has no use for, and would change something: the rest look at `replayer` themselves. */
+static bool refused_to_replayer(uint32_t opcode)
 {
 	switch (opcode) {
 	case FUSE_SYMLINK:
@@ -262,7 +262,7 @@ void hull_share_handle(struct hull_share *sh, const struct hull_share_transport 
 	if (h->len != n)
 		return share_reply(&r, -EIO, NULL, 0);
 	r.changes = atomic_load(&sh->changes);
-	r.announcer = hull_share_marked(h);
+	r.replayer = hull_share_marked(h);
 	switch (h->opcode) {
 	case FUSE_INIT:
 		return op_init(&r);
@@ -278,14 +278,14 @@ void hull_share_handle(struct hull_share *sh, const struct hull_share_transport 
 		return share_notify_all(sh);
 	case HULL_SHARE_RELAY_GO:
 		return share_notify_more(sh);
-	case HULL_SHARE_RELAY_ANNOUNCER:
-		return op_announcer(&r);
-	case HULL_SHARE_RELAY_LOOKED:
-		return op_looked(&r);
+	case HULL_SHARE_RELAY_REPLAYER:
+		return op_replayer(&r);
+	case HULL_SHARE_RELAY_NLOOKUP:
+		return op_nlookup(&r);
 	case HULL_SHARE_RELAY_SYNCED:
 		return op_synced(&r);
-	case HULL_SHARE_RELAY_AHEAD:
-		return atomic_store(&sh->ahead, true);
+	case HULL_SHARE_RELAY_PREFETCH:
+		return atomic_store(&sh->prefetch, true);
 	}
 	if (h->opcode == FUSE_IOCTL)
 		return share_reply(&r, -ENOTTY, NULL, 0); /* none of the host's is the guest's to call */
@@ -294,7 +294,7 @@ void hull_share_handle(struct hull_share *sh, const struct hull_share_transport 
 		return share_reply(&r, -ENOSYS, NULL, 0);
 	if (atomic_load(&sh->minor) == 0)
 		return share_reply(&r, -EIO, NULL, 0);
-	if (r.announcer && refused_to_announcer(h->opcode))
+	if (r.replayer && refused_to_replayer(h->opcode))
 		return share_reply(&r, -EPERM, NULL, 0);
 	struct share_inode *ino = share_inode_get(sh, h->nodeid);
 	if (!ino)
@@ -347,8 +347,8 @@ int hull_share_new(const struct hull_share_config *config, struct hull_share **o
 		sh->config.max_dirs = (uint32_t)(files / 4);
 	if (!sh->config.max_waits)
 		sh->config.max_waits = 256;
-	if (!sh->config.max_told)
-		sh->config.max_told = 24576;
+	if (!sh->config.max_notified)
+		sh->config.max_notified = 24576;
 	sh->uid = geteuid();
 	sh->proc_fd = -1;
 	pthread_mutex_init(&sh->lock, NULL);
@@ -407,11 +407,11 @@ void hull_share_free(struct hull_share *sh)
 	free(sh);
 }
 
-void hull_share_set_announcer(struct hull_share *sh, uint32_t pid)
+void hull_share_set_replayer(struct hull_share *sh, uint32_t pid)
 {
 	/* What the one before has not repeated stays unsaid. */
 	share_announced_clear(sh);
-	atomic_store(&sh->announcer, pid);
+	atomic_store(&sh->replayer, pid);
 }
 
 void hull_share_lost(struct hull_share *sh)

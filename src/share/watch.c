@@ -426,7 +426,7 @@ static void tell_more(struct hull_share *sh)
 {
 	struct share_notifier *n = sh->notifier;
 	do
-		n->all_at = share_each_inode(sh, n->all_at, sh->config.max_told, forget_one, sh);
+		n->all_at = share_each_inode(sh, n->all_at, sh->config.max_notified, forget_one, sh);
 	while (n->all_at && !n->t->paced);
 	if (n->all_at)
 		notify(sh, HULL_SHARE_MORE, NULL, 0, NULL);
@@ -595,7 +595,7 @@ static int64_t now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-void share_told_unwatched(struct hull_share *sh, uint32_t ms)
+void share_advertised_unwatched(struct hull_share *sh, uint32_t ms)
 {
 	atomic_store(&sh->unwatched_until, now_ms() + ms + 1);
 }

@@ -258,33 +258,33 @@ teardown() { remove_own; }
 }
 footprint='echo $(ls /proc/1/fd | wc -l) $(awk "/^VmRSS:/ {print \$2}" /proc/1/status) $(find /sys/fs/cgroup/work/sessions -mindepth 1 -type d | wc -l)'
 
-# The processes that rehearse a first command, oldest first (docs/guest.md).
-rehearsing() { hull exec "$1" sh -c 'grep -lx hull-rehearse /proc/[0-9]*/comm | cut -d/ -f3 | sort -n | tr "\n" " "'; }
+# The processes of the warm-up, oldest first (docs/guest.md).
+warming_up() { hull exec "$1" sh -c 'grep -lx hull-warmup /proc/[0-9]*/comm | cut -d/ -f3 | sort -n | tr "\n" " "'; }
 
-@test "exec: the first command of a copy is rehearsed where the processor is emulated, and nobody depends on it" {
+@test "exec: a copy is warmed up where the processor is emulated, and nobody depends on it" {
 	own_sandbox --no-docker --cpus 2 -m 1g
 	hull start -q "$name"
 	local copy=$name-copy stage waits
 	echo "$copy" >>"$BATS_TEST_TMPDIR/own"
 	if [[ $(sandbox_field "$name" engine) != *tcg* ]]; then
-		[ -z "$(rehearsing "$name")" ]
+		[ -z "$(warming_up "$name")" ]
 		return
 	fi
-	eventually 30 two_rehearse "$name"
-	read -r stage waits <<<"$(rehearsing "$name")"
+	eventually 30 two_warming_up "$name"
+	read -r stage waits <<<"$(warming_up "$name")"
 	# In the copy the one that waited has gone its way, and another one waits.
 	hull fork -q "$name" "$copy"
-	eventually 30 two_rehearse "$copy"
-	[[ "$(rehearsing "$copy")" = "$stage "* ]]
-	[[ "$(rehearsing "$copy")" != *" $waits "* ]]
+	eventually 30 two_warming_up "$copy"
+	[[ "$(warming_up "$copy")" = "$stage "* ]]
+	[[ "$(warming_up "$copy")" != *" $waits "* ]]
 	as_root "$copy" kill -KILL "$stage"
-	as_root "$copy" pkill -KILL -x hull-rehearse || true
-	[ -z "$(rehearsing "$copy")" ]
+	as_root "$copy" pkill -KILL -x hull-warmup || true
+	[ -z "$(warming_up "$copy")" ]
 	hull pause -q "$copy"
 	hull resume -q "$copy"
 	[ "$(hull exec "$copy" echo well)" = well ]
 }
-two_rehearse() { [ "$(rehearsing "$1" | wc -w)" = 2 ]; }
+two_warming_up() { [ "$(warming_up "$1" | wc -w)" = 2 ]; }
 
 @test "exec: orphans are reaped" {
 	hull exec shared sh -c '(sh -c "sleep 0.2; exit 3" & ) ; exit 0'

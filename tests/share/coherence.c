@@ -2,7 +2,7 @@
  *
  * Everything the host changes is first read through the share, so that the guest's kernel has it cached for ever. Then
  * it is looked at again and again until it is new; a change that never shows fails. What showed late is printed, not
- * judged: machines are slow at times. With -w, file watchers on the guest's side have to fire (needs an announcer). */
+ * judged: machines are slow at times. With -w, file watchers on the guest's side have to fire (needs a replayer). */
 #include "check.h"
 
 #include <dirent.h>
@@ -163,7 +163,7 @@ static bool starts_like(int fd, const char *text, size_t cap, ssize_t *got)
 
 /* What is appended on the host to a file that the guest has open arrives whole, as for `tail -f`: what follows a new
  * size does not stay zeros. For a moment it may be: the guest's kernel takes a new size first and then drops the page
- * at the old end, and when another process (the announcer) has brought the size, who reads on another processor can
+ * at the old end, and when another process (the replayer) has brought the size, who reads on another processor can
  * come between the two. The next read is after that moment. `by` is the name that the host writes to. */
 static void follows(const char *name, const char *by)
 {

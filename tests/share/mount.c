@@ -5,7 +5,7 @@
  *
  * Needs root. The mount lives in a private mount namespace and is seen only by the command. With --stream the requests
  * take the way they take from a guest: a relay between /dev/fuse and a byte stream. --uid serves as that user. --log
- * writes the host's changes, one "event path" a line. --announce runs an announcer, as hull-init has one: it makes
+ * writes the host's changes, one "event path" a line. --announce runs a replayer, as hull-init has one: it makes
  * the file watchers of the command's processes fire for changes on the host. --count writes how many messages there
  * were, one "OPERATION number" a line: requests by their name, notifications as NOTIFY. */
 #include "base/cleanup.h"
@@ -35,7 +35,7 @@ struct options {
 	const char *guards[64];
 	const char *source, *target;
 	char **command;
-	int announcer; /* changes go to it, when there is one */
+	int replayer; /* changes go to it, when there is one */
 };
 
 static void die(const char *what)
@@ -51,8 +51,8 @@ enum { MESSAGE_MAX = HULL_SHARE_REQUEST_MAX };
 struct relay {
 	int device, stream;
 	int notes[2];                 /* pipe of notifications: the device may make their writer wait for replies */
-	pthread_mutex_t asking, lock; /* lock: ahead */
-	struct hull_ahead *ahead;
+	pthread_mutex_t asking, lock; /* lock: prefetch */
+	struct hull_prefetch *prefetch;
 };
 
 static bool full_io(int fd, char *p, size_t n, bool out)
@@ -77,13 +77,13 @@ static bool ask(struct relay *r, char *p, size_t n)
 	return sent;
 }
 
-static void tell_ahead(struct relay *r)
+static void tell_prefetch(struct relay *r)
 {
-	_Alignas(8) uint8_t own[HULL_AHEAD_REQUEST_MAX];
+	_Alignas(8) uint8_t own[HULL_PREFETCH_REQUEST_MAX];
 	size_t len;
 	do {
 		pthread_mutex_lock(&r->lock);
-		len = hull_ahead_tell(r->ahead, own);
+		len = hull_prefetch_output(r->prefetch, own);
 		pthread_mutex_unlock(&r->lock);
 	} while (len && ask(r, (char *)own, len));
 }
@@ -91,31 +91,31 @@ static void tell_ahead(struct relay *r)
 /* False when it is answered here. */
 static bool to_ask(struct relay *r, char *p, size_t n)
 {
-	struct hull_ahead_answer a;
-	struct fuse_in_header init = {.len = sizeof init, .opcode = HULL_SHARE_RELAY_AHEAD};
+	struct hull_prefetch_answer a;
+	struct fuse_in_header init = {.len = sizeof init, .opcode = HULL_SHARE_RELAY_PREFETCH};
 	if (((struct fuse_in_header *)p)->opcode == FUSE_INIT)
 		ask(r, (char *)&init, sizeof init);
 	pthread_mutex_lock(&r->lock);
-	hull_ahead_request(r->ahead, (uint8_t *)p, n, &a);
+	hull_prefetch_request(r->prefetch, (uint8_t *)p, n, &a);
 	/* Under the lock, so that it is in front of what makes it invalid. */
 	if (a.len && write(r->device, a.bytes, a.len) < 0 && getenv("SHARE_DEBUG"))
 		fprintf(stderr, "relay: %m\n");
 	pthread_mutex_unlock(&r->lock);
-	tell_ahead(r);
+	tell_prefetch(r);
 	return a.forward;
 }
 
 static bool to_pass(struct relay *r, const char *p, size_t n)
 {
-	struct hull_ahead_store store;
+	struct hull_prefetch_store store;
 	pthread_mutex_lock(&r->lock);
-	bool ours = hull_ahead_message(r->ahead, (const uint8_t *)p, n, &store);
+	bool ours = hull_prefetch_message(r->prefetch, (const uint8_t *)p, n, &store);
 	pthread_mutex_unlock(&r->lock);
 	struct iovec pages[2] = {{.iov_base = store.head, .iov_len = sizeof store.head},
 				 {.iov_base = (void *)(uintptr_t)store.data, .iov_len = store.len}};
 	if (store.len && writev(r->device, pages, 2) < 0 && getenv("SHARE_DEBUG"))
 		fprintf(stderr, "relay: store: %m\n");
-	tell_ahead(r);
+	tell_prefetch(r);
 	return !ours;
 }
 
@@ -180,7 +180,7 @@ static int run_relay(int device, int stream)
 			  .stream = stream,
 			  .asking = PTHREAD_MUTEX_INITIALIZER,
 			  .lock = PTHREAD_MUTEX_INITIALIZER,
-			  .ahead = hull_ahead_new()};
+			  .prefetch = hull_prefetch_new()};
 	pthread_t t[3];
 	if (pipe(r.notes) < 0)
 		die("pipe");
@@ -189,7 +189,7 @@ static int run_relay(int device, int stream)
 	pthread_create(&t[2], NULL, relay_notes, &r);
 	for (int i = 0; i < 3; i++)
 		pthread_join(t[i], NULL);
-	hull_ahead_free(r.ahead);
+	hull_prefetch_free(r.prefetch);
 	return 0;
 }
 
@@ -206,11 +206,11 @@ static void on_change(void *ctx, const struct hull_share_change *c)
 			fclose(f);
 		}
 	}
-	if (o->announcer >= 0) {
+	if (o->replayer >= 0) {
 		char line[8192];
 		int n = snprintf(line, sizeof line, "%c%c%s", names[c->event][0], c->directory ? 'd' : 'f', c->path);
 		if (n > 0 && (size_t)n < sizeof line)
-			send(o->announcer, line, (size_t)n + 1, MSG_DONTWAIT);
+			send(o->replayer, line, (size_t)n + 1, MSG_DONTWAIT);
 	}
 }
 
@@ -220,7 +220,7 @@ enum { OPCODES = 64, NOTIFY = OPCODES, REPLY, COUNTERS };
 
 struct counted {
 	struct hull_share_transport under;
-	uint32_t announcer; /* whose requests are marked, as a relay does it */
+	uint32_t replayer; /* whose requests are marked, as a relay does it */
 	atomic_ulong counts[COUNTERS];
 };
 
@@ -232,7 +232,7 @@ static ssize_t count_receive(void *ctx, void *buf, size_t cap)
 	if (n >= (ssize_t)sizeof h) {
 		memcpy(&h, buf, sizeof h);
 		atomic_fetch_add(&c->counts[h.opcode < OPCODES ? h.opcode : 0], 1);
-		if (c->announcer && h.pid == c->announcer)
+		if (c->replayer && h.pid == c->replayer)
 			hull_share_mark(buf);
 	}
 	return n;
@@ -293,7 +293,7 @@ static void print_counts(const struct counted *c, FILE *f)
 			fprintf(f, "%zu %lu\n", i, c->counts[i]);
 }
 
-static int run_server(struct options *o, int device, int stream, pid_t announcer)
+static int run_server(struct options *o, int device, int stream, pid_t replayer)
 {
 	struct hull_share *sh;
 	struct hull_error err = {0};
@@ -313,16 +313,16 @@ static int run_server(struct options *o, int device, int stream, pid_t announcer
 		fprintf(stderr, "share-mount: %s\n", err.msg);
 		return 125;
 	}
-	if (announcer)
-		hull_share_set_announcer(sh, (uint32_t)announcer);
+	if (replayer)
+		hull_share_set_replayer(sh, (uint32_t)replayer);
 	struct hull_share_stream *s = NULL;
 	struct hull_share_transport t = hull_share_device(&device);
 	if (stream >= 0) {
 		s = hull_share_stream_new(stream, stream);
 		t = hull_share_stream_transport(s);
 	}
-	struct counted counted = {.under = t, .announcer = (uint32_t)announcer};
-	if (count || announcer)
+	struct counted counted = {.under = t, .replayer = (uint32_t)replayer};
+	if (count || replayer)
 		t = (struct hull_share_transport){
 			.receive = count_receive, .send = count_send, .ctx = &counted, .paced = t.paced};
 	int e = hull_share_serve(sh, &t, o->threads, &err);
@@ -336,9 +336,9 @@ static int run_server(struct options *o, int device, int stream, pid_t announcer
 	return e < 0 ? 125 : 0;
 }
 
-/* --- the announcer: repeats the host's changes as operations that change nothing --- */
+/* --- the replayer: repeats the host's changes as operations that change nothing --- */
 
-static int run_announcer(const char *target, int from)
+static int run_replayer(const char *target, int from)
 {
 	char line[8192], path[16384];
 	ssize_t n;
@@ -423,7 +423,7 @@ static void parse(struct options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.announcer = -1, .config = {.guest_uid = 1000, .guest_gid = 1000}};
+	struct options o = {.replayer = -1, .config = {.guest_uid = 1000, .guest_gid = 1000}};
 	char data[128];
 	struct stat st;
 	int link[2] = {-1, -1}, changes[2] = {-1, -1};
@@ -447,10 +447,10 @@ int main(int argc, char **argv)
 	int ready[2];
 	if (pipe2(ready, O_CLOEXEC) < 0)
 		die("pipe");
-	pid_t announcer = 0;
+	pid_t replayer = 0;
 	if (o.announce) {
-		announcer = fork();
-		if (announcer == 0) {
+		replayer = fork();
+		if (replayer == 0) {
 			char c;
 			close(device);
 			close(ready[1]);
@@ -458,10 +458,10 @@ int main(int argc, char **argv)
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			if (read(ready[0], &c, 1) != 1)
 				_exit(1);
-			_exit(run_announcer(o.target, changes[0]));
+			_exit(run_replayer(o.target, changes[0]));
 		}
 		close(changes[0]);
-		o.announcer = changes[1];
+		o.replayer = changes[1];
 	}
 	if (mount("share", o.target, "fuse.hull", MS_NOSUID | MS_NODEV, data) < 0)
 		die("mount");
@@ -479,7 +479,7 @@ int main(int argc, char **argv)
 			close(device);
 			close(link[0]);
 		}
-		_exit(run_server(&o, device, link[1], announcer));
+		_exit(run_server(&o, device, link[1], replayer));
 	}
 	pid_t relay = 0;
 	if (o.stream) {
@@ -510,9 +510,9 @@ int main(int argc, char **argv)
 	close(ready[1]);
 	if (umount2(o.target, 0) < 0 && umount2(o.target, MNT_DETACH) < 0)
 		fprintf(stderr, "share-mount: umount: %s\n", strerror(errno));
-	if (announcer) {
-		kill(announcer, SIGKILL);
-		waitpid(announcer, NULL, 0);
+	if (replayer) {
+		kill(replayer, SIGKILL);
+		waitpid(replayer, NULL, 0);
 	}
 	if (relay)
 		waitpid(relay, NULL, 0);

@@ -17,7 +17,7 @@ struct raw {
 	int error;           /* of the reply; 1 = there was none */
 	uint64_t unique;
 	uint32_t pid, uid, gid;
-	bool marked; /* as the announcer's */
+	bool marked; /* as the replayer's */
 	struct hull_share_transport t;
 };
 

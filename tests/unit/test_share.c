@@ -611,7 +611,7 @@ static void test_told_again(void **state)
 	struct hull_share_transport t = {.send = listen_send, .ctx = &listener, .paced = true};
 	char name[16];
 	bool told[10] = {false};
-	begin(&f, (struct hull_share_config){.max_told = 4, .changed = listen_change, .ctx = &listener});
+	begin(&f, (struct hull_share_config){.max_notified = 4, .changed = listen_change, .ctx = &listener});
 	assert_int_equal(hull_share_start(f.sh, &t, NULL), 0);
 	for (int i = 0; i < 10; i++) {
 		snprintf(name, sizeof name, "n%d", i);
@@ -678,16 +678,16 @@ static void test_absent_names(void **state)
 	end(&f);
 }
 
-static void test_another_announcer(void **state)
+static void test_another_replayer(void **state)
 {
 	struct fixture f;
 	begin(&f, (struct hull_share_config){0});
-	relay_says(&f, HULL_SHARE_RELAY_ANNOUNCER, f.c.pid);
+	relay_says(&f, HULL_SHARE_RELAY_REPLAYER, f.c.pid);
 	f.c.marked = true;
 	assert_int_equal(raw_named(&f.c, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "file", NULL), -EPERM);
 	f.c.marked = false;
 	assert_int_equal(raw_named(&f.c, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "file", NULL), 0);
-	raw_begin(&f.c, HULL_SHARE_RELAY_ANNOUNCER, 0); /* without its argument */
+	raw_begin(&f.c, HULL_SHARE_RELAY_REPLAYER, 0); /* without its argument */
 	assert_int_equal(raw_go(&f.c), 1);
 	end(&f);
 }
@@ -705,7 +705,7 @@ static void test_many_announcements(void **state)
 	memset(&listener.names, 0, 5 * sizeof listener.names);
 	assert_int_equal(hull_share_start(f.sh, &t, NULL), 0);
 	assert_true(raw_lookup(&f.c, FUSE_ROOT_ID, "file") != 0); /* it is watched from here on */
-	hull_share_set_announcer(f.sh, 77);
+	hull_share_set_replayer(f.sh, 77);
 	pid_t pid = fork();
 	if (pid == 0) {
 		for (int i = 0; i < COUNT; i++) {
@@ -747,7 +747,7 @@ int main(void)
 		cmocka_unit_test(test_truncation_that_fails),
 		cmocka_unit_test(test_told_again),
 		cmocka_unit_test(test_absent_names),
-		cmocka_unit_test(test_another_announcer),
+		cmocka_unit_test(test_another_replayer),
 		cmocka_unit_test(test_many_announcements),
 		cmocka_unit_test(test_groups_that_are_not_mapped),
 	};

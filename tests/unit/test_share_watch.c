@@ -1,4 +1,4 @@
-/* The share server and changes on the host: what is watched, what is told, and what the announcer may do. */
+/* The share server and changes on the host: what is watched, what is told, and what the replayer may do. */
 #include "../share/raw.h"
 
 #include <dirent.h>
@@ -319,9 +319,9 @@ static void test_sync_unwatched(void **state)
 	end(&f);
 }
 
-/* --- the announcer --- */
+/* --- the replayer --- */
 
-/* A request of a former announcer's, read by the relay for a server that knows of none, changes nothing. */
+/* A request of a former replayer's, read by the relay for a server that knows of none, changes nothing. */
 static void test_marked_changes_nothing(void **state)
 {
 	struct fixture f;
@@ -368,7 +368,7 @@ static void test_marked_changes_nothing(void **state)
 	assert_int_equal(faccessat(f.fd, "new", F_OK, 0), -1);
 	f.c.marked = false;
 	/* And a process that happens to have the number is nobody special. */
-	hull_share_set_announcer(f.sh, f.c.pid);
+	hull_share_set_replayer(f.sh, f.c.pid);
 	assert_int_equal(raw_named(&f.c, FUSE_UNLINK, FUSE_ROOT_ID, NULL, 0, "file", NULL), 0);
 	assert_int_equal(faccessat(f.fd, "file", F_OK, 0), -1);
 	end(&f);

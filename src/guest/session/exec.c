@@ -12,7 +12,7 @@
  *         started with `&` does not die of a closed pipe; a terminal is hung up.
  * Gone.   A stream that the host ends first hangs the session up: SIGHUP and SIGCONT to its process group, its
  *         descriptors closed. With KEEP it runs on, its output thrown away.
- * Parked. When all streams end because the epoch changed (this machine was paused, or is a copy), a session with an ID
+XWhen all streams end because the epoch changed (this machine was paused, or is a copy), a session with an ID
  *         goes on without one: its stdin stays open, its output waits in the pipe, and so does its end. SESSION tells
  *         the new host of each; an OPEN with ATTACH and its ID is its new stream, from where the old one was. */
 #include "guest/session/session.h"
@@ -71,7 +71,7 @@ struct session {
 	int wait_status;
 	struct hull_spawn_failure failure;
 	char id[HULL_SESSION_ID + 1]; /* "": it ends with its stream */
-	bool parked;                  /* it lost that and waits for another */
+	bool suspended;               /* it lost that and waits for another */
 	struct session *prev, *next;  /* of those with an ID */
 	struct hull_buf argv;         /* for SESSION: ARGV fields, ARGV_MAX bytes at most */
 	char *program;                /* for messages */
@@ -128,7 +128,7 @@ static void session_free(struct session *s)
 /* Nothing left to do for it? */
 static void session_settle(struct session *s)
 {
-	if (s->stream.id == 0 && !s->parked && s->ended && !s->out[0].open && !s->out[1].open)
+	if (s->stream.id == 0 && !s->suspended && s->ended && !s->out[0].open && !s->out[1].open)
 		session_free(s);
 }
 
@@ -174,7 +174,7 @@ static void send_exit(struct session *s)
 /* Report the end if it is time: the process is gone and its output has been passed on. */
 static void session_finish(struct session *s)
 {
-	if (!s->ended || !s->started || s->reported || s->parked || ((s->out[0].open || s->out[1].open) && !s->late))
+	if (!s->ended || !s->started || s->reported || s->suspended || ((s->out[0].open || s->out[1].open) && !s->late))
 		return;
 	s->draining = true;
 	for (int i = 0; i < 2; i++) {
@@ -239,7 +239,7 @@ static void take_status(struct session *s);
 /* Its process has ended: pass on what there is of its output, and its end. */
 static void report_end(struct session *s)
 {
-	if (s->parked)
+	if (s->suspended)
 		return; /* for whoever attaches to it */
 	if (s->stream.id == 0) {
 		s->reported = true;
@@ -534,9 +534,9 @@ static void on_eof(void *user)
 }
 
 /* The host is another now. */
-static void park(struct session *s)
+static void suspend(struct session *s)
 {
-	s->parked = s->keep = true;
+	s->suspended = s->keep = true;
 	s->late = false;
 	hull_timer_stop(&s->grace);
 	hull_out_attach(&s->out[0], 0);
@@ -549,7 +549,7 @@ static void on_closed(void *user, int code, const char *message)
 	s->stream.id = 0;
 	s->in.stream = 0;
 	if (s->id[0] && !s->reported && hull_wire_ending(hull_wire)) {
-		park(s);
+		suspend(s);
 		return;
 	}
 	if (!s->ended && !s->keep) {
@@ -606,7 +606,7 @@ void hull_exec_announce(void)
 {
 	for (struct session *s = named; s; s = s->next) {
 		_cleanup_(hull_buf_free) struct hull_buf b = {0};
-		if (!s->parked)
+		if (!s->suspended)
 			continue;
 		hull_args_put_str(&b, HULL_TAG_ID, s->id);
 		hull_args_put_u32(&b, HULL_TAG_TTY, s->tty);
@@ -615,17 +615,17 @@ void hull_exec_announce(void)
 	}
 }
 
-/* Go on with a parked session on this stream. */
+/* Go on with a suspended session on this stream. */
 static void attach(uint32_t stream, const char *id)
 {
 	struct session *s = named;
-	while (s && (!s->parked || strcmp(s->id, id) != 0))
+	while (s && (!s->suspended || strcmp(s->id, id) != 0))
 		s = s->next;
 	if (!s) {
 		hull_wire_refuse(hull_wire, stream, ESRCH, "there is no such session");
 		return;
 	}
-	s->parked = false;
+	s->suspended = false;
 	s->stream.id = s->in.stream = stream;
 	hull_out_attach(&s->out[0], stream);
 	hull_out_attach(&s->out[1], stream);
@@ -693,16 +693,16 @@ void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 	hull_wire_set_user(hull_wire, stream, s);
 }
 
-/* --- a session for nobody --- */
+/* --- warm-up exec: a session that no client asked for (warmup.c) --- */
 
-struct rehearsal {
+struct warmup {
 	struct launch launch;
 	void (*wait)(void);
 };
 
-static void rehearsal_run(void *ctx, int status_fd)
+static void warmup_run(void *ctx, int status_fd)
 {
-	const struct rehearsal *r = ctx;
+	const struct warmup *r = ctx;
 	r->wait();
 	run((void *)(uintptr_t)&r->launch, status_fd);
 }
@@ -713,11 +713,11 @@ int hull_exec_warmup(void (*wait)(void), struct hull_error *err)
 	struct hull_request request = {.program = argv[0], .argv = argv, .env = env};
 	_cleanup_(hull_user_free) struct hull_user user = {0};
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	struct rehearsal r = {.launch = {.request = &request, .user = &user, .fd = {null, null, null}}, .wait = wait};
+	struct warmup r = {.launch = {.request = &request, .user = &user, .fd = {null, null, null}}, .wait = wait};
 	struct hull_child child = {0};
 	int e = find_user("agent", &user, err);
 	if (e == 0)
-		e = hull_spawn(&child, -1, rehearsal_run, &r, NULL, NULL, err);
+		e = hull_spawn(&child, -1, warmup_run, &r, NULL, NULL, err);
 	if (e < 0)
 		return e;
 	int status = 0;

@@ -1,16 +1,16 @@
-/* A rehearsal of the first command, where the processor is emulated.
+/* The warm-up: a first command that does nothing, run in each restored machine whose processor is emulated.
  *
- * Such a processor translates code when it first comes to it, and a machine that has just been restored has nothing
- * translated yet: its first command would wait for the whole way through exec, the dynamic linker and exit. So a
- * process waits in every such machine for that moment. When the host says HELLO anew it goes that way, to a program
- * that does nothing, on another processor than ours, while we and the host still settle what the machine is. What has
- * been translated serves all processors.
+ * An emulator translates code when it is first executed, and in a machine that has just been restored nothing is
+ * translated. Without the warm-up, the first command waits for the translation of exec, the dynamic linker and exit.
  *
- *     boot: fork -> the stage: fork -> waits for the bell -> exec, exit        HELLO: ring
- *                         ^------------- once more <-------------'
+ *     boot:             hull-init forks the stage; the stage forks a child, which waits on the eventfd `bell`
+ *     HELLO once more:  hull-init rings the bell; the child executes `true` and exits; the stage forks the next one
  *
- * On hardware, or with one processor, there is nothing to gain and no such process. The two hold no descriptor but the
- * bell, and nobody waits for them; without them the first command takes longer, that is all. */
+ * The child runs on another processor than hull-init, while hull-init and the host settle the machine's identity. Code
+ * that was translated serves all processors.
+ *
+ * There is no such process on hardware or with one processor. The two processes hold no descriptor but the bell, and
+ * nobody waits for them: if they are killed, the first command takes longer. */
 #include "guest/session/session.h"
 
 #include "guest/core/child.h"
@@ -40,7 +40,7 @@ static void wait_for_bell(void)
 static _Noreturn void stage(void)
 {
 	struct hull_error err;
-	prctl(PR_SET_NAME, "hull-rehearse");
+	prctl(PR_SET_NAME, "hull-warmup");
 	hull_child_keep(-1, bell);
 	while (hull_exec_warmup(wait_for_bell, &err) == 0)
 		;
@@ -56,7 +56,7 @@ void hull_warmup_start(void)
 	if (pid == 0)
 		stage();
 	if (pid < 0)
-		hull_say("the first command of a copy cannot be rehearsed: %s", strerror(errno));
+		hull_say("the first command of a copy is not warmed up: %s", strerror(errno));
 }
 
 void hull_warmup(void)

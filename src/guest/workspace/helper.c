@@ -5,7 +5,7 @@
  * hold such a write until a lock is free whose holder waits for a reply; the replies go through hull-init, which must
  * therefore not be the one that waits.
  *
- * The announcer makes file watchers in the guest fire for what was changed on the host: it repeats each change as an
+ * The replayer makes file watchers in the guest fire for what was changed on the host: it repeats each change as an
  * operation in the mount. hull-init marks its requests, and the server changes nothing on the host for what is marked
  * (docs/workspace.md, "Watchers"). One that was told to end may still have a request on its way, so its id stays known
  * until the process has been reaped; before that no other process can have it. It works by relative paths from the
@@ -39,8 +39,8 @@ enum {
 	NOTES_MAX = 16 * 1024 * 1024,
 	CHANGES_MAX = 512 * 1024,
 	OVERFLOW_TOUCH_S = 1,
-	ANNOUNCER_END_MS = 5000,
-	AHEAD_MAX = 128,
+	REPLAYER_END_MS = 5000,
+	QUEUE_MAX = 128,
 	FUSE_MAGIC = 0x65735546,
 };
 
@@ -151,20 +151,20 @@ static void announce(enum hull_share_event event, bool directory, int dir, const
 
 /* Changes to be announced, {u8 event, u8 directory, path}, the oldest first. */
 static struct {
-	uint8_t message[AHEAD_MAX][MESSAGE_MAX + 1];
-	size_t len[AHEAD_MAX];
+	uint8_t message[QUEUE_MAX][MESSAGE_MAX + 1];
+	size_t len[QUEUE_MAX];
 	unsigned first, count;
-} ahead;
+} queue;
 
 /* Will the same be announced anyway, with nothing else about this path after it? */
 static bool known(const uint8_t *p, size_t n)
 {
 	if (n < 2 || (p[0] != HULL_SHARE_MODIFIED && p[0] != HULL_SHARE_ATTRIB && p[0] != HULL_SHARE_OVERFLOW))
 		return false;
-	for (unsigned i = ahead.count; i-- > 0;) {
-		unsigned at = (ahead.first + i) % AHEAD_MAX;
-		if (ahead.len[at] == n && memcmp(ahead.message[at] + 2, p + 2, n - 2) == 0)
-			return ahead.message[at][0] == p[0];
+	for (unsigned i = queue.count; i-- > 0;) {
+		unsigned at = (queue.first + i) % QUEUE_MAX;
+		if (queue.len[at] == n && memcmp(queue.message[at] + 2, p + 2, n - 2) == 0)
+			return queue.message[at][0] == p[0];
 	}
 	return false;
 }
@@ -172,32 +172,32 @@ static bool known(const uint8_t *p, size_t n)
 /* The oldest change that waits. What waits behind it is taken in meanwhile, as far as there is room. */
 static uint8_t *next_change(size_t *n)
 {
-	int flags = ahead.count ? MSG_DONTWAIT : 0;
-	while (ahead.count < AHEAD_MAX) {
-		unsigned at = (ahead.first + ahead.count) % AHEAD_MAX;
-		size_t len = next_message(ahead.message[at], flags);
+	int flags = queue.count ? MSG_DONTWAIT : 0;
+	while (queue.count < QUEUE_MAX) {
+		unsigned at = (queue.first + queue.count) % QUEUE_MAX;
+		size_t len = next_message(queue.message[at], flags);
 		if (len == 0)
 			break;
 		flags = MSG_DONTWAIT;
-		if (known(ahead.message[at], len))
+		if (known(queue.message[at], len))
 			continue;
-		ahead.len[at] = len;
-		ahead.count++;
+		queue.len[at] = len;
+		queue.count++;
 	}
-	uint8_t *p = ahead.message[ahead.first];
-	*n = ahead.len[ahead.first];
+	uint8_t *p = queue.message[queue.first];
+	*n = queue.len[queue.first];
 	p[*n] = '\0';
-	ahead.first = (ahead.first + 1) % AHEAD_MAX;
-	ahead.count--;
+	queue.first = (queue.first + 1) % QUEUE_MAX;
+	queue.count--;
 	return p;
 }
 
-static void announcer_run(void *ctx, int status_fd)
+static void replayer_run(void *ctx, int status_fd)
 {
 	static char path[MESSAGE_MAX + 4];
 	const struct start *s = ctx;
 	bool there = false;
-	keep_only(s->in, -1, "hull-announce");
+	keep_only(s->in, -1, "hull-replay");
 	for (;;) {
 		size_t n;
 		const uint8_t *message = next_change(&n);
@@ -215,17 +215,17 @@ static void announcer_run(void *ctx, int status_fd)
 	}
 }
 
-/* An announcer that may have a request on its way. */
-struct hull_announcer {
+/* A replayer that may have a request on its way. */
+struct hull_replayer {
 	struct hull_child leaving; /* once it was told to end */
 	pid_t pid;
-	struct hull_announcer *next;
+	struct hull_replayer *next;
 };
-static struct hull_announcer *announcers;
+static struct hull_replayer *replayers;
 
-static void announcer_gone(struct hull_announcer *a)
+static void replayer_gone(struct hull_replayer *a)
 {
-	struct hull_announcer **p = &announcers;
+	struct hull_replayer **p = &replayers;
 	if (!a)
 		return;
 	while (*p != a)
@@ -234,14 +234,14 @@ static void announcer_gone(struct hull_announcer *a)
 	free(a);
 }
 
-static void announcer_left(struct hull_child *c, int status)
+static void replayer_left(struct hull_child *c, int status)
 {
-	announcer_gone(hull_container_of(c, struct hull_announcer, leaving));
+	replayer_gone(hull_container_of(c, struct hull_replayer, leaving));
 }
 
-bool hull_announcer_is(uint32_t pid)
+bool hull_replayer_is(uint32_t pid)
 {
-	const struct hull_announcer *a = announcers;
+	const struct hull_replayer *a = replayers;
 	while (a && (uint32_t)a->pid != pid)
 		a = a->next;
 	return a;
@@ -250,7 +250,7 @@ bool hull_announcer_is(uint32_t pid)
 static void ended(struct hull_child *c, int status)
 {
 	struct hull_helper *h = hull_container_of(c, struct hull_helper, child);
-	announcer_gone(hull_steal_ptr(h->announcer));
+	replayer_gone(hull_steal_ptr(h->replayer));
 	hull_helper_stop(h);
 	if (h->drained)
 		h->drained(h, true);
@@ -279,18 +279,18 @@ int hull_notifier_start(struct hull_helper *h, int device)
 	return start(h, notifier_run, &s, NOTES_MAX);
 }
 
-int hull_announcer_start(struct hull_helper *h, const char *path)
+int hull_replayer_start(struct hull_helper *h, const char *path)
 {
 	struct start s = {.device = -1, .path = path};
-	struct hull_announcer *a = calloc(1, sizeof(*a));
-	int r = a ? start(h, announcer_run, &s, CHANGES_MAX) : -ENOMEM;
+	struct hull_replayer *a = calloc(1, sizeof(*a));
+	int r = a ? start(h, replayer_run, &s, CHANGES_MAX) : -ENOMEM;
 	if (r < 0) {
 		free(a);
 		return r;
 	}
 	a->pid = h->child.pid;
-	a->next = announcers;
-	announcers = h->announcer = a;
+	a->next = replayers;
+	replayers = h->replayer = a;
 	return 0;
 }
 
@@ -377,9 +377,9 @@ void hull_helper_stop(struct hull_helper *h)
 {
 	if (h->child.pid > 0)
 		kill(h->child.pid, SIGKILL);
-	struct hull_announcer *a = hull_steal_ptr(h->announcer);
+	struct hull_replayer *a = hull_steal_ptr(h->replayer);
 	if (a && h->child.pid > 0)
-		hull_child_move(&h->child, &a->leaving, announcer_left);
+		hull_child_move(&h->child, &a->leaving, replayer_left);
 	hull_child_forget(&h->child);
 	hull_watch_del(&h->watch);
 	if (h->fd >= 0)
@@ -423,9 +423,9 @@ void hull_mount_run(void *ctx, int status_fd)
 	const struct hull_mounting *m = ctx;
 	char options[256];
 	/* Killed, it still waits for the server's answer. */
-	struct pollfd gone = {.fd = m->announcer, .events = POLLIN};
-	if (m->announcer >= 0 && !m->force)
-		poll(&gone, 1, ANNOUNCER_END_MS);
+	struct pollfd gone = {.fd = m->replayer, .events = POLLIN};
+	if (m->replayer >= 0 && !m->force)
+		poll(&gone, 1, REPLAYER_END_MS);
 	hull_child_keep(m->device, status_fd);
 	umask(022);
 	if (m->umount) {
@@ -438,7 +438,7 @@ void hull_mount_run(void *ctx, int status_fd)
 	snprintf(options, sizeof(options),
 		 "fd=%d,rootmode=%o,user_id=0,group_id=0,default_permissions,allow_other,max_read=%d", m->device,
 		 m->mode & S_IFMT, 1024 * 1024);
-	/* Writable here even when it is not: the server refuses, and the announcer is not held up. */
+	/* Writable here even when it is not: the server refuses, and the replayer is not held up. */
 	if (mount("hull", m->path, "fuse.hull", MS_NOSUID | MS_NODEV, options) < 0)
 		_exit(errno);
 	_exit(0);

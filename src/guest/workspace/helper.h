@@ -19,15 +19,15 @@ struct hull_helper {
 	void (*drained)(struct hull_helper *h, bool lost);
 	/* A message came back. */
 	void (*heard)(struct hull_helper *h, const uint8_t *p, size_t n);
-	struct hull_announcer *announcer; /* of an announcer that runs */
+	struct hull_replayer *replayer; /* of a replayer that runs */
 };
 /* Writes the server's notifications to the device. */
 int hull_notifier_start(struct hull_helper *h, int device);
 /* Makes file watchers fire. It waits for its first message before it goes to `path`, which is mounted by then. Messages
  * are {u8 event, u8 directory, path}, see share/relay.h. */
-int hull_announcer_start(struct hull_helper *h, const char *path);
-/* Is, or was, this process an announcer, of any mount, from which a request can still come? */
-bool hull_announcer_is(uint32_t pid);
+int hull_replayer_start(struct hull_helper *h, const char *path);
+/* Is, or was, this process a replayer, of any mount, from which a request can still come? */
+bool hull_replayer_is(uint32_t pid);
 /* Queue a message. False when it had to be dropped: there is no process, or too much waits already. */
 bool hull_helper_send(struct hull_helper *h, const void *p, size_t n);
 /* Have `heard` called with what comes back. */
@@ -44,7 +44,7 @@ struct hull_mounting {
 	bool umount, force;
 	uint32_t mode;
 	int device;
-	int announcer; /* its pidfd, or -1: it stands in the mount, and has been told to leave */
+	int replayer; /* its pidfd, or -1: it stands in the mount, and has been told to leave */
 };
 void hull_mount_run(void *ctx, int status_fd);
 

@@ -8,7 +8,7 @@
  *                                            and nothing more is read meanwhile
  *     SHARE stream --reply--> collected by the length in its header, then one write to /dev/fuse
  *                  --notification-->  the notifier, a process of its own (helper.c)
- *                  --change on the host-->  the announcer, another one
+ *                  --change on the host-->  the replayer, another one
  *
  * hull-init serves these file systems and so must never wait for one. Every path that may lead into a workspace is
  * resolved in a child: mounting and unmounting (here, one at a time, in the order asked for), programs' working
@@ -53,7 +53,7 @@ enum {
 	SHARES_MAX = 64,
 	STOP_MS = 3000,
 	INIT_MAX = 512,
-	ANNOUNCER_AGAIN_MS = 1000,
+	REPLAYER_AGAIN_MS = 1000,
 };
 
 struct share {
@@ -62,19 +62,19 @@ struct share {
 	char *path;
 	int device; /* -1 once the connection is given up */
 	struct hull_watch watch;
-	struct hull_buf request;  /* of a request, what the stream has not taken yet */
-	struct hull_buf reply;    /* the part of a reply that is there */
-	struct hull_ahead *ahead; /* owned: what is answered here */
-	uint64_t *outstanding;    /* ids of requests without a reply */
+	struct hull_buf request;        /* of a request, what the stream has not taken yet */
+	struct hull_buf reply;          /* the part of a reply that is there */
+	struct hull_prefetch *prefetch; /* owned: what is answered here */
+	uint64_t *outstanding;          /* ids of requests without a reply */
 	size_t outstanding_count, outstanding_cap;
 	uint8_t init[INIT_MAX]; /* the kernel's first request */
 	uint32_t init_len;
 	bool init_again; /* its reply has been given before: swallow it */
-	struct hull_helper notifier, announcer;
-	uint64_t announcer_since; /* when it was started */
-	bool leaving;             /* it is being unmounted: no announcer now, that would stand in it */
-	uint32_t sync;            /* what the notifier has yet to send back; 0 = nothing */
-	bool more;                /* the server waits for the notifier to have passed on what it has */
+	struct hull_helper notifier, replayer;
+	uint64_t replayer_since; /* when it was started */
+	bool leaving;            /* it is being unmounted: no replayer now, that would stand in it */
+	uint32_t sync;           /* what the notifier has yet to send back; 0 = nothing */
+	bool more;               /* the server waits for the notifier to have passed on what it has */
 };
 
 /* What is to be done, one after the other. */
@@ -96,7 +96,7 @@ static struct op *ops, **ops_end = &ops;
 static bool busy; /* the first of ops is being done by op_child */
 static struct hull_child op_child;
 static uint8_t scratch[MESSAGE_MAX] __attribute__((aligned(8)));
-static uint8_t own[HULL_AHEAD_REQUEST_MAX] __attribute__((aligned(8))); /* a request of ours for the server */
+static uint8_t own[HULL_PREFETCH_REQUEST_MAX] __attribute__((aligned(8))); /* a request of ours for the server */
 
 static void run_next(void);
 
@@ -129,7 +129,7 @@ static void disconnect(struct share *s)
 {
 	hull_watch_del(&s->watch);
 	hull_helper_stop(&s->notifier);
-	hull_helper_stop(&s->announcer);
+	hull_helper_stop(&s->replayer);
 	if (s->device >= 0)
 		close(hull_steal_fd(&s->device));
 	hull_buf_free(&s->request);
@@ -141,7 +141,7 @@ static void disconnect(struct share *s)
 
 static void share_free(struct share *s)
 {
-	hull_ahead_free(s->ahead);
+	hull_prefetch_free(s->prefetch);
 	free(s->path);
 	free(s);
 }
@@ -284,40 +284,40 @@ static void notifier_drained(struct hull_helper *h, bool lost)
 		sync_notifier(s, s->sync);
 }
 
-static void announcer_drained(struct hull_helper *h, bool lost)
+static void replayer_drained(struct hull_helper *h, bool lost)
 {
-	struct share *s = hull_container_of(h, struct share, announcer);
+	struct share *s = hull_container_of(h, struct share, replayer);
 	if (h->fd < 0)
-		tell(s, HULL_SHARE_RELAY_ANNOUNCER, 0);
+		tell(s, HULL_SHARE_RELAY_REPLAYER, 0);
 }
 
-static uint32_t announcer_start(struct share *s)
+static uint32_t replayer_start(struct share *s)
 {
-	s->announcer_since = hull_uptime_ms();
-	if (hull_announcer_start(&s->announcer, s->path) < 0)
+	s->replayer_since = hull_uptime_ms();
+	if (hull_replayer_start(&s->replayer, s->path) < 0)
 		return 0;
-	s->announcer.drained = announcer_drained;
-	return (uint32_t)s->announcer.child.pid;
+	s->replayer.drained = replayer_drained;
+	return (uint32_t)s->replayer.child.pid;
 }
 
-/* Another announcer for the one that has ended. What changed meanwhile has not been announced. False when s is gone. */
-static bool announcer_again(struct share *s)
+/* Another replayer for the one that has ended. What changed meanwhile has not been announced. False when s is gone. */
+static bool replayer_again(struct share *s)
 {
 	static const uint8_t go = 0, overflow[2] = {HULL_SHARE_OVERFLOW, 1};
-	uint32_t pid = announcer_start(s);
+	uint32_t pid = replayer_start(s);
 	if (!pid)
 		return true;
-	if (!tell(s, HULL_SHARE_RELAY_ANNOUNCER, pid))
+	if (!tell(s, HULL_SHARE_RELAY_REPLAYER, pid))
 		return false;
-	hull_helper_send(&s->announcer, &go, sizeof(go));
-	hull_helper_send(&s->announcer, overflow, sizeof(overflow));
+	hull_helper_send(&s->replayer, &go, sizeof(go));
+	hull_helper_send(&s->replayer, overflow, sizeof(overflow));
 	return true;
 }
 
 /* What the server is to forget and to release. False when s is gone. */
 static bool tell_ahead(struct share *s)
 {
-	for (size_t len; (len = hull_ahead_tell(s->ahead, own)) > 0;)
+	for (size_t len; (len = hull_prefetch_output(s->prefetch, own)) > 0;)
 		if (!take(s, own, len))
 			return false;
 	return true;
@@ -326,15 +326,15 @@ static bool tell_ahead(struct share *s)
 /* One request of the kernel's, in `scratch`. False when s is gone. */
 static bool pass_on(struct share *s, size_t n)
 {
-	struct hull_ahead_answer a; /* pages long: not to be cleared for every request */
+	struct hull_prefetch_answer a; /* pages long: not to be cleared for every request */
 	struct fuse_in_header h = {0};
 	a.len = 0;
 	a.forward = true;
 	if (n >= sizeof(h)) {
 		memcpy(&h, scratch, sizeof(h));
-		if (hull_announcer_is(h.pid))
+		if (hull_replayer_is(h.pid))
 			hull_share_mark(scratch);
-		hull_ahead_request(s->ahead, scratch, n, &a);
+		hull_prefetch_request(s->prefetch, scratch, n, &a);
 	}
 	/* It fails when nobody waits any more. */
 	while (a.len && write(s->device, a.bytes, a.len) < 0 && errno == EINTR)
@@ -348,7 +348,7 @@ static bool pass_on(struct share *s, size_t n)
 		lose(s);
 		return false;
 	}
-	if (h.opcode == FUSE_INIT && !tell(s, HULL_SHARE_RELAY_AHEAD, 0))
+	if (h.opcode == FUSE_INIT && !tell(s, HULL_SHARE_RELAY_PREFETCH, 0))
 		return false;
 	return take(s, scratch, n);
 }
@@ -393,9 +393,9 @@ static bool unasked(struct share *s, int code, const uint8_t *p, size_t n)
 {
 	const size_t head = sizeof(struct fuse_out_header);
 	if (code == HULL_SHARE_CHANGED) {
-		if (s->announcer.fd < 0 && !s->leaving && hull_uptime_ms() - s->announcer_since > ANNOUNCER_AGAIN_MS)
-			return announcer_again(s);
-		hull_helper_send(&s->announcer, p + head, n - head);
+		if (s->replayer.fd < 0 && !s->leaving && hull_uptime_ms() - s->replayer_since > REPLAYER_AGAIN_MS)
+			return replayer_again(s);
+		hull_helper_send(&s->replayer, p + head, n - head);
 		return true;
 	}
 	if (code == HULL_SHARE_MORE) {
@@ -426,8 +426,8 @@ static bool deliver(struct share *s, const uint8_t *p, size_t n)
 {
 	struct fuse_out_header h;
 	memcpy(&h, p, sizeof(h));
-	struct hull_ahead_store store;
-	bool ours = hull_ahead_message(s->ahead, p, n, &store);
+	struct hull_prefetch_store store;
+	bool ours = hull_prefetch_message(s->prefetch, p, n, &store);
 	struct iovec pages[2] = {{.iov_base = store.head, .iov_len = sizeof(store.head)},
 				 {.iov_base = (void *)(uintptr_t)store.data, .iov_len = store.len}};
 	/* It fails where the file has been forgotten. */
@@ -519,8 +519,8 @@ static void cut(struct share *s)
 	s->init_again = s->init_len && left == 0;
 	hull_buf_free(&s->request);
 	hull_buf_free(&s->reply);
-	hull_helper_stop(&s->announcer);
-	hull_ahead_reset(s->ahead);
+	hull_helper_stop(&s->replayer);
+	hull_prefetch_reset(s->prefetch);
 	s->more = false;
 	s->sync = 0;
 	hull_watch_mod(&s->watch, 0);
@@ -548,11 +548,11 @@ static const struct hull_stream_ops share_ops = {
 
 /* --- mounting --- */
 
-/* A server, by a stream of its own. With it comes an announcer, which the server has to know. */
+/* A server, by a stream of its own. With it comes a replayer, which the server has to know. */
 static int connect_server(struct share *s)
 {
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
-	uint32_t pid = announcer_start(s);
+	uint32_t pid = replayer_start(s);
 	int r = hull_args_put_str(&args, HULL_TAG_PATH, s->path);
 	if (r == 0 && pid)
 		r = hull_args_put_u32(&args, HULL_TAG_PID, pid);
@@ -570,11 +570,11 @@ static int share_make(const char *path, struct share **out)
 	if (!s)
 		return -ENOMEM;
 	s->stream.ops = &share_ops;
-	s->watch.fd = s->notifier.fd = s->announcer.fd = -1;
+	s->watch.fd = s->notifier.fd = s->replayer.fd = -1;
 	s->path = strdup(path);
-	s->ahead = hull_ahead_new();
+	s->prefetch = hull_prefetch_new();
 	s->device = hull_fuse_open();
-	int r = s->device < 0 ? s->device : s->path && s->ahead ? connect_server(s) : -ENOMEM;
+	int r = s->device < 0 ? s->device : s->path && s->prefetch ? connect_server(s) : -ENOMEM;
 	s->next = shares;
 	shares = s;
 	share_count++;
@@ -593,7 +593,7 @@ static void ready(struct share *s)
 	static const uint8_t go = 0;
 	if (!s->stream.id)
 		return; /* lost already: the host asks again */
-	hull_helper_send(&s->announcer, &go, 1);
+	hull_helper_send(&s->replayer, &go, 1);
 	hull_watch_mod(&s->watch, EPOLLIN);
 }
 
@@ -602,7 +602,7 @@ static int reconnect(struct share *s)
 	int r = connect_server(s);
 	if (r < 0)
 		return r;
-	if (s->init_len && (!tell(s, HULL_SHARE_RELAY_AHEAD, 0) || !take(s, s->init, s->init_len)))
+	if (s->init_len && (!tell(s, HULL_SHARE_RELAY_PREFETCH, 0) || !take(s, s->init, s->init_len)))
 		return -ENOMEM;
 	if (s->request.len == 0)
 		ready(s);
@@ -648,8 +648,8 @@ static void finish(int error)
 		share_free(s);
 	} else if (s) {
 		s->leaving = false; /* it is used: it stays */
-		if (s->stream.id && s->announcer.fd < 0)
-			announcer_again(s);
+		if (s->stream.id && s->replayer.fd < 0)
+			replayer_again(s);
 	}
 	answer(op, error, text);
 	op_free(op);
@@ -666,21 +666,21 @@ static void op_ended(struct hull_child *c, int status)
 static int begin(struct op *op)
 {
 	struct hull_error err;
-	_cleanup_close_ int announcer = -1;
+	_cleanup_close_ int replayer = -1;
 	struct share *s = op->share;
 	struct hull_mounting m = {.path = s ? s->path : op->path,
 				  .mode = op->mode,
 				  .umount = op->kind != OP_MOUNT,
 				  .force = op->force || op->kind == OP_CLEAN,
 				  .device = -1,
-				  .announcer = -1};
+				  .replayer = -1};
 	if (op->kind == OP_UNMOUNT) {
 		s = find(op->path);
 		if (!s)
 			return -ENOENT;
 		s->leaving = true;
-		m.announcer = announcer = hull_helper_pidfd(&s->announcer); /* it stands in the mount */
-		hull_helper_stop(&s->announcer);
+		m.replayer = replayer = hull_helper_pidfd(&s->replayer); /* it stands in the mount */
+		hull_helper_stop(&s->replayer);
 	}
 	if (op->kind == OP_MOUNT) {
 		s = find(op->path);

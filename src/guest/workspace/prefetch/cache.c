@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROOM = 8192, PLACE = 256, BUCKETS = 8192, TOLD = 4096, FORGETS_AT = 32, BATCH = 250 };
+enum { ROOM = 8192, PLACE = 256, BUCKETS = 8192, OWED_MAX = 4096, FORGETS_AT = 32, BATCH = 250 };
 
 struct hull_records {
 	struct hull_record *nodes[BUCKETS], *names[BUCKETS];
@@ -18,9 +18,9 @@ struct hull_records {
 	} entries, others;
 	size_t room; /* taken */
 	/* To be told to the server. */
-	uint64_t forgets[TOLD];
-	struct hull_share_looked looked[TOLD];
-	uint32_t forget_count, looked_count;
+	uint64_t forgets[OWED_MAX];
+	struct hull_share_nlookup nlookup[OWED_MAX];
+	uint32_t forget_count, nlookup_count;
 };
 
 struct hull_records *hull_records_new(void)
@@ -40,7 +40,7 @@ static struct hull_record **name_bucket(struct hull_records *r, uint64_t parent,
 
 static bool has_name(uint32_t type)
 {
-	return type == HULL_SHARE_AHEAD_ENTRY || type == HULL_SHARE_AHEAD_KNOWN;
+	return type == HULL_SHARE_PREFETCH_ENTRY || type == HULL_SHARE_PREFETCH_KNOWN;
 }
 
 static struct ages *ages_of(struct hull_records *r, const struct hull_record *one)
@@ -74,7 +74,7 @@ void hull_records_used(struct hull_records *r, struct hull_record *one)
 
 static void give_back(struct hull_records *r, uint64_t node)
 {
-	if (r->forget_count < TOLD) /* else the server keeps it until it ends */
+	if (r->forget_count < OWED_MAX) /* else the server keeps it until it ends */
 		r->forgets[r->forget_count++] = node;
 }
 
@@ -82,10 +82,11 @@ void hull_records_drop(struct hull_records *r, struct hull_record *one)
 {
 	if (!one)
 		return;
-	if (one->type == HULL_SHARE_AHEAD_ENTRY)
+	if (one->type == HULL_SHARE_PREFETCH_ENTRY)
 		give_back(r, one->node);
-	if (one->given && r->looked_count < TOLD) /* else the server forgets it too early, and it is looked up again */
-		r->looked[r->looked_count++] = (struct hull_share_looked){.node = one->node, .count = one->given};
+	if (one->given &&
+	    r->nlookup_count < OWED_MAX) /* else the server forgets it too early, and it is looked up again */
+		r->nlookup[r->nlookup_count++] = (struct hull_share_nlookup){.node = one->node, .count = one->given};
 	hull_records_used(r, one);
 }
 
@@ -109,7 +110,7 @@ void hull_records_changed(struct hull_records *r, uint64_t node)
 {
 	for (struct hull_record *one = *node_bucket(r, node), *next; one; one = next) {
 		next = one->by_node;
-		if (one->node == node && one->type == HULL_SHARE_AHEAD_KNOWN)
+		if (one->node == node && one->type == HULL_SHARE_PREFETCH_KNOWN)
 			one->entry.attr_valid = one->entry.attr_valid_nsec = 0;
 		else if (one->node == node)
 			hull_records_drop(r, one);
@@ -122,18 +123,18 @@ static struct hull_record *oldest(struct hull_records *r)
 }
 
 /* What was known of the same. */
-static void replace(struct hull_records *r, const struct hull_share_ahead *from, const char *name)
+static void replace(struct hull_records *r, const struct hull_share_prefetch *from, const char *name)
 {
 	if (!has_name(from->type)) {
 		hull_records_drop(r, hull_records_of(r, from->node, from->type));
 		return;
 	}
 	hull_records_drop(r, hull_records_named(r, from->node, name, from->name_len));
-	if (from->type == HULL_SHARE_AHEAD_KNOWN)
+	if (from->type == HULL_SHARE_PREFETCH_KNOWN)
 		hull_records_drop(r, hull_records_of(r, from->entry.nodeid, from->type));
 }
 
-static void fill(struct hull_record *one, const struct hull_share_ahead *from)
+static void fill(struct hull_record *one, const struct hull_share_prefetch *from)
 {
 	one->type = from->type;
 	one->node = from->node;
@@ -141,25 +142,25 @@ static void fill(struct hull_record *one, const struct hull_share_ahead *from)
 		one->parent = from->node;
 		one->node = from->entry.nodeid;
 		one->entry = from->entry;
-	} else if (from->type == HULL_SHARE_AHEAD_ATTR) {
+	} else if (from->type == HULL_SHARE_PREFETCH_ATTR) {
 		one->attr = from->attr;
-	} else if (from->type == HULL_SHARE_AHEAD_END) {
+	} else if (from->type == HULL_SHARE_PREFETCH_END) {
 		one->offset = from->offset;
 	}
 }
 
-void hull_records_refuse(struct hull_records *r, const struct hull_share_ahead *from)
+void hull_records_refuse(struct hull_records *r, const struct hull_share_prefetch *from)
 {
-	if (from->type == HULL_SHARE_AHEAD_ENTRY)
+	if (from->type == HULL_SHARE_PREFETCH_ENTRY)
 		give_back(r, from->entry.nodeid);
 }
 
-void hull_records_add(struct hull_records *r, const struct hull_share_ahead *from, const void *more)
+void hull_records_add(struct hull_records *r, const struct hull_share_prefetch *from, const void *more)
 {
-	struct hull_record *known = hull_records_of(r, from->node, HULL_SHARE_AHEAD_KNOWN);
-	size_t len = has_name(from->type) || from->type == HULL_SHARE_AHEAD_LIST ? from->name_len : 0;
+	struct hull_record *known = hull_records_of(r, from->node, HULL_SHARE_PREFETCH_KNOWN);
+	size_t len = has_name(from->type) || from->type == HULL_SHARE_PREFETCH_LIST ? from->name_len : 0;
 	struct hull_record *one = calloc(1, sizeof(*one) + len);
-	if (known && from->type == HULL_SHARE_AHEAD_ATTR) {
+	if (known && from->type == HULL_SHARE_PREFETCH_ATTR) {
 		known->entry.attr = from->attr.attr;
 		known->entry.attr_valid = from->attr.attr_valid;
 		known->entry.attr_valid_nsec = from->attr.attr_valid_nsec;
@@ -193,7 +194,7 @@ void hull_records_reset(struct hull_records *r)
 {
 	for (struct hull_record *one; (one = oldest(r));)
 		hull_records_used(r, one);
-	r->forget_count = r->looked_count = 0;
+	r->forget_count = r->nlookup_count = 0;
 }
 
 void hull_records_free(struct hull_records *r)
@@ -204,18 +205,18 @@ void hull_records_free(struct hull_records *r)
 	free(r);
 }
 
-static size_t tell_looked(struct hull_records *r, uint8_t *out)
+static size_t output_nlookup(struct hull_records *r, uint8_t *out)
 {
-	struct fuse_in_header h = {.len = sizeof(h) + sizeof(r->looked[0]), .opcode = HULL_SHARE_RELAY_LOOKED};
+	struct fuse_in_header h = {.len = sizeof(h) + sizeof(r->nlookup[0]), .opcode = HULL_SHARE_RELAY_NLOOKUP};
 	memcpy(out, &h, sizeof(h));
-	memcpy(out + sizeof(h), &r->looked[--r->looked_count], sizeof(r->looked[0]));
+	memcpy(out + sizeof(h), &r->nlookup[--r->nlookup_count], sizeof(r->nlookup[0]));
 	return h.len;
 }
 
 size_t hull_records_tell(struct hull_records *r, uint8_t *out)
 {
-	if (r->looked_count)
-		return tell_looked(r, out);
+	if (r->nlookup_count)
+		return output_nlookup(r, out);
 	if (r->forget_count < FORGETS_AT)
 		return 0;
 	uint32_t count = r->forget_count < BATCH ? r->forget_count : BATCH;
@@ -234,16 +235,16 @@ size_t hull_records_tell(struct hull_records *r, uint8_t *out)
 
 /* --- directories the guest has made --- */
 
-enum { COUNT_MAX = HULL_MADE_BITS / 8 };
+enum { COUNT_MAX = HULL_NEGATIVE_BITS / 8 };
 
-static unsigned made_slot(uint64_t node)
+static unsigned negative_slot(uint64_t node)
 {
-	return hull_hash_node(node) % HULL_MADE_DIRS;
+	return hull_hash_node(node) % HULL_NEGATIVE_DIRS;
 }
 
 static uint64_t bit_of(uint64_t dir, const char *name, size_t n)
 {
-	return hull_hash_name(dir, name, n) % HULL_MADE_BITS;
+	return hull_hash_name(dir, name, n) % HULL_NEGATIVE_BITS;
 }
 
 /* Letters in lower case into `out`: file systems that do not tell cases apart take both for the same. False for a name
@@ -261,40 +262,40 @@ static bool plain_name(const char *name, size_t n, char out[NAME_MAX])
 	return true;
 }
 
-void hull_made_reset(struct hull_made *m)
+void hull_negative_reset(struct hull_negative *m)
 {
 	memset(m, 0, sizeof(*m));
 }
 
-void hull_made_empty(struct hull_made *m, uint64_t node)
+void hull_negative_add(struct hull_negative *m, uint64_t node)
 {
-	m->empty[made_slot(node)] = node;
+	m->empty[negative_slot(node)] = node;
 }
 
-void hull_made_unknown(struct hull_made *m, uint64_t node)
+void hull_negative_drop(struct hull_negative *m, uint64_t node)
 {
-	if (m->empty[made_slot(node)] == node)
-		m->empty[made_slot(node)] = 0;
+	if (m->empty[negative_slot(node)] == node)
+		m->empty[negative_slot(node)] = 0;
 }
 
-void hull_made_name(struct hull_made *m, uint64_t dir, const char *name, size_t n)
+void hull_negative_name(struct hull_negative *m, uint64_t dir, const char *name, size_t n)
 {
 	char plain[NAME_MAX];
 	if (!plain_name(name, n, plain)) {
-		hull_made_unknown(m, dir);
+		hull_negative_drop(m, dir);
 		return;
 	}
 	if (m->count == COUNT_MAX)
-		hull_made_reset(m);
+		hull_negative_reset(m);
 	m->count++;
 	uint64_t bit = bit_of(dir, plain, n);
 	m->names[bit / 8] |= (uint8_t)(1 << bit % 8);
 }
 
-bool hull_made_absent(const struct hull_made *m, uint64_t dir, const char *name, size_t n)
+bool hull_negative_has(const struct hull_negative *m, uint64_t dir, const char *name, size_t n)
 {
 	char plain[NAME_MAX];
-	if (dir == 0 || m->empty[made_slot(dir)] != dir || !plain_name(name, n, plain))
+	if (dir == 0 || m->empty[negative_slot(dir)] != dir || !plain_name(name, n, plain))
 		return false;
 	uint64_t bit = bit_of(dir, plain, n);
 	return !(m->names[bit / 8] >> bit % 8 & 1);

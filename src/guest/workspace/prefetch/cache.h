@@ -1,7 +1,7 @@
 /* The answers that a workspace's relay (prefetch.c) keeps until they are asked for, found by node and by name; and
  * what its server has to hear of them. No descriptors, no clock. */
-#ifndef HULL_GUEST_SHARE_RECORD_H
-#define HULL_GUEST_SHARE_RECORD_H
+#ifndef HULL_GUEST_CACHE_H
+#define HULL_GUEST_CACHE_H
 
 #include "share/relay.h"
 
@@ -10,9 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of these, HULL_SHARE_AHEAD_ENTRY, KNOWN, ATTR, LIST and END are kept. */
+/* Of these, HULL_SHARE_PREFETCH_ENTRY, KNOWN, ATTR, LIST and END are kept. */
 struct hull_record {
-	uint32_t type;   /* HULL_SHARE_AHEAD_* */
+	uint32_t type;   /* HULL_SHARE_PREFETCH_* */
 	uint32_t given;  /* known: how often it was given out, which the server has not counted */
 	uint64_t node;   /* of an entry: its own */
 	uint64_t parent; /* of an entry */
@@ -36,9 +36,9 @@ void hull_records_reset(struct hull_records *r); /* there is another server, whi
 
 /* One more, in the place of what was known of the same; `more` is what was behind it. When there are too many the
  * oldest goes. */
-void hull_records_add(struct hull_records *r, const struct hull_share_ahead *from, const void *more);
+void hull_records_add(struct hull_records *r, const struct hull_share_prefetch *from, const void *more);
 /* One that may not hold is not kept. */
-void hull_records_refuse(struct hull_records *r, const struct hull_share_ahead *from);
+void hull_records_refuse(struct hull_records *r, const struct hull_share_prefetch *from);
 /* An entry or a known one by its name; any other by its node. NULL when there is none. */
 struct hull_record *hull_records_named(struct hull_records *r, uint64_t parent, const char *name, size_t n);
 struct hull_record *hull_records_of(struct hull_records *r, uint64_t node, uint32_t type);
@@ -57,21 +57,21 @@ size_t hull_records_tell(struct hull_records *r, uint8_t *out);
 /* --- directories the guest has made ---
  *
  * Nothing is in them but what the guest has put there since, so a LOOKUP of any other name need not be asked. Embedded by value, zeroed. */
-enum { HULL_MADE_DIRS = 16384, HULL_MADE_BITS = 1 << 20 };
-struct hull_made {
-	uint64_t empty[HULL_MADE_DIRS];    /* nodes, by hash; one takes the place of another */
-	uint8_t names[HULL_MADE_BITS / 8]; /* hashes of (directory, name) */
+enum { HULL_NEGATIVE_DIRS = 16384, HULL_NEGATIVE_BITS = 1 << 20 };
+struct hull_negative {
+	uint64_t empty[HULL_NEGATIVE_DIRS];    /* nodes, by hash; one takes the place of another */
+	uint8_t names[HULL_NEGATIVE_BITS / 8]; /* hashes of (directory, name) */
 	uint32_t count;
 };
 
-void hull_made_reset(struct hull_made *m);
+void hull_negative_reset(struct hull_negative *m);
 /* The server says that node, a directory the guest has just made, is empty. */
-void hull_made_empty(struct hull_made *m, uint64_t node);
+void hull_negative_add(struct hull_negative *m, uint64_t node);
 /* Something may be in it that the guest has not put there. */
-void hull_made_unknown(struct hull_made *m, uint64_t node);
+void hull_negative_drop(struct hull_negative *m, uint64_t node);
 /* The guest makes a name in a directory. */
-void hull_made_name(struct hull_made *m, uint64_t dir, const char *name, size_t n);
+void hull_negative_name(struct hull_negative *m, uint64_t dir, const char *name, size_t n);
 /* Is it known that the directory has no such name? */
-bool hull_made_absent(const struct hull_made *m, uint64_t dir, const char *name, size_t n);
+bool hull_negative_has(const struct hull_negative *m, uint64_t dir, const char *name, size_t n);
 
 #endif

@@ -17,8 +17,8 @@ struct node {
 	uint32_t open;
 	bool kept; /* fh may be given out again; in use unless idle */
 	bool idle;
-	bool quiet, locked; /* while it is open */
-	uint32_t at;        /* where in the idle ones */
+	bool no_flush, locked; /* while it is open */
+	uint32_t at;           /* where in the idle ones */
 	uint32_t flags;
 	uint64_t fh;
 	struct node *next; /* in the bucket */
@@ -28,7 +28,7 @@ struct release {
 	uint64_t node, fh;
 };
 
-struct hull_opens {
+struct hull_handles {
 	struct node *buckets[BUCKETS];
 	struct node *idle[IDLE_MAX];
 	uint32_t idle_count;
@@ -38,15 +38,15 @@ struct hull_opens {
 	uint32_t release_count;
 };
 
-struct hull_opens *hull_opens_new(void)
+struct hull_handles *hull_handles_new(void)
 {
-	struct hull_opens *o = calloc(1, sizeof(*o));
+	struct hull_handles *o = calloc(1, sizeof(*o));
 	if (o)
 		o->chance = 1;
 	return o;
 }
 
-static struct node **slot(struct hull_opens *o, uint64_t id)
+static struct node **slot(struct hull_handles *o, uint64_t id)
 {
 	struct node **at = &o->buckets[hull_hash_node(id) % BUCKETS];
 	while (*at && (*at)->id != id)
@@ -54,12 +54,12 @@ static struct node **slot(struct hull_opens *o, uint64_t id)
 	return at;
 }
 
-static struct node *find(struct hull_opens *o, uint64_t id)
+static struct node *find(struct hull_handles *o, uint64_t id)
 {
 	return *slot(o, id);
 }
 
-static struct node *find_or_make(struct hull_opens *o, uint64_t id)
+static struct node *find_or_make(struct hull_handles *o, uint64_t id)
 {
 	struct node **at = slot(o, id);
 	if (!*at && (*at = calloc(1, sizeof(struct node))))
@@ -67,7 +67,7 @@ static struct node *find_or_make(struct hull_opens *o, uint64_t id)
 	return *at;
 }
 
-static void settle(struct hull_opens *o, struct node *n)
+static void settle(struct hull_handles *o, struct node *n)
 {
 	if (n->open || n->kept)
 		return;
@@ -75,7 +75,7 @@ static void settle(struct hull_opens *o, struct node *n)
 	free(n);
 }
 
-static void leave_idle(struct hull_opens *o, struct node *n)
+static void leave_idle(struct hull_handles *o, struct node *n)
 {
 	struct node *last = o->idle[--o->idle_count];
 	o->idle[n->at] = last;
@@ -83,7 +83,7 @@ static void leave_idle(struct hull_opens *o, struct node *n)
 	n->idle = false;
 }
 
-void hull_opens_drop(struct hull_opens *o, uint64_t id)
+void hull_handles_drop(struct hull_handles *o, uint64_t id)
 {
 	struct node *n = find(o, id);
 	if (!n || !n->kept)
@@ -98,17 +98,17 @@ void hull_opens_drop(struct hull_opens *o, uint64_t id)
 }
 
 /* Room for one more. (xorshift: any of them is as good as another, and nobody gains by knowing which.) */
-static void make_room(struct hull_opens *o)
+static void make_room(struct hull_handles *o)
 {
 	while (o->idle_count && (o->idle_count == IDLE_MAX || o->idle_count + o->open >= o->most)) {
 		o->chance ^= o->chance << 13;
 		o->chance ^= o->chance >> 7;
 		o->chance ^= o->chance << 17;
-		hull_opens_drop(o, o->idle[o->chance % o->idle_count]->id);
+		hull_handles_drop(o, o->idle[o->chance % o->idle_count]->id);
 	}
 }
 
-bool hull_opens_take(struct hull_opens *o, uint64_t id, uint64_t *fh, uint32_t *flags)
+bool hull_handles_take(struct hull_handles *o, uint64_t id, uint64_t *fh, uint32_t *flags)
 {
 	struct node *n = find(o, id);
 	if (!n || !n->idle)
@@ -121,7 +121,7 @@ bool hull_opens_take(struct hull_opens *o, uint64_t id, uint64_t *fh, uint32_t *
 	return true;
 }
 
-void hull_opens_offer(struct hull_opens *o, uint64_t id, uint64_t fh, uint64_t most)
+void hull_handles_offer(struct hull_handles *o, uint64_t id, uint64_t fh, uint64_t most)
 {
 	struct node *n = find_or_make(o, id);
 	o->most = most;
@@ -132,7 +132,7 @@ void hull_opens_offer(struct hull_opens *o, uint64_t id, uint64_t fh, uint64_t m
 	n->flags = 0;
 }
 
-bool hull_opens_opened(struct hull_opens *o, uint64_t id, uint64_t fh, uint32_t flags)
+bool hull_handles_opened(struct hull_handles *o, uint64_t id, uint64_t fh, uint32_t flags)
 {
 	make_room(o);
 	struct node *n = find_or_make(o, id);
@@ -145,28 +145,28 @@ bool hull_opens_opened(struct hull_opens *o, uint64_t id, uint64_t fh, uint32_t 
 	return true;
 }
 
-void hull_opens_quiet(struct hull_opens *o, uint64_t id)
+void hull_handles_no_flush(struct hull_handles *o, uint64_t id)
 {
 	struct node *n = find_or_make(o, id);
 	if (n)
-		n->quiet = true;
+		n->no_flush = true;
 }
 
-void hull_opens_locked(struct hull_opens *o, uint64_t id)
+void hull_handles_locked(struct hull_handles *o, uint64_t id)
 {
 	struct node *n = find(o, id);
 	if (n && n->open)
 		n->locked = true;
-	hull_opens_drop(o, id);
+	hull_handles_drop(o, id);
 }
 
-bool hull_opens_flush(struct hull_opens *o, uint64_t id)
+bool hull_handles_flush(struct hull_handles *o, uint64_t id)
 {
 	const struct node *n = find(o, id);
-	return n && n->open && n->quiet && !n->locked;
+	return n && n->open && n->no_flush && !n->locked;
 }
 
-bool hull_opens_closed(struct hull_opens *o, uint64_t id, uint64_t fh)
+bool hull_handles_closed(struct hull_handles *o, uint64_t id, uint64_t fh)
 {
 	struct node *n = find(o, id);
 	if (!n)
@@ -176,7 +176,7 @@ bool hull_opens_closed(struct hull_opens *o, uint64_t id, uint64_t fh)
 		o->open--;
 	}
 	if (!n->open)
-		n->quiet = n->locked = false;
+		n->no_flush = n->locked = false;
 	if (!n->kept || n->idle || n->fh != fh) {
 		settle(o, n);
 		return false;
@@ -188,13 +188,13 @@ bool hull_opens_closed(struct hull_opens *o, uint64_t id, uint64_t fh)
 	return true;
 }
 
-bool hull_opens_any(struct hull_opens *o, uint64_t id)
+bool hull_handles_open(struct hull_handles *o, uint64_t id)
 {
 	const struct node *n = find(o, id);
 	return n && n->open;
 }
 
-bool hull_opens_release(struct hull_opens *o, uint64_t *node, uint64_t *fh)
+bool hull_handles_release(struct hull_handles *o, uint64_t *node, uint64_t *fh)
 {
 	if (o->release_count == 0)
 		return false;
@@ -204,7 +204,7 @@ bool hull_opens_release(struct hull_opens *o, uint64_t *node, uint64_t *fh)
 	return true;
 }
 
-void hull_opens_reset(struct hull_opens *o)
+void hull_handles_reset(struct hull_handles *o)
 {
 	for (size_t i = 0; i < BUCKETS; i++)
 		for (struct node *n; (n = o->buckets[i]);) {
@@ -215,10 +215,10 @@ void hull_opens_reset(struct hull_opens *o)
 	o->open = 0;
 }
 
-void hull_opens_free(struct hull_opens *o)
+void hull_handles_free(struct hull_handles *o)
 {
 	if (!o)
 		return;
-	hull_opens_reset(o);
+	hull_handles_reset(o);
 	free(o);
 }

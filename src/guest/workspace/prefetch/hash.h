@@ -1,6 +1,6 @@
 /* Hashes of what a workspace's relay keeps by node, and by name in a node. */
-#ifndef HULL_GUEST_SHARE_HASH_H
-#define HULL_GUEST_SHARE_HASH_H
+#ifndef HULL_GUEST_HASH_H
+#define HULL_GUEST_HASH_H
 
 #include "base/hash.h"
 

@@ -52,36 +52,36 @@ enum { ABSENT_SEC = 1 }; /* a name of which no notification would come, were the
  * compared with all others. Nodes and `unique` are the kernel's numbers. */
 
 /* What a request may change: the names in these nodes, their attributes, their content; 0 = none. */
-struct hull_flight_change {
+struct change {
 	uint64_t nodes[2];
 	bool any;  /* of other nodes as well: whose name it is that goes can not be told from here */
 	bool read; /* the time of access of nodes[0], and nothing else */
 };
 
-struct hull_flight {
+struct in_flight {
 	uint64_t unique, node;
 	uint32_t opcode;
-	struct hull_flight_change change;
+	struct change change;
 	/* Beside it, since it went out: what others changed, and read. */
-	struct hull_flight_beside {
+	struct concurrent {
 		uint64_t nodes[12];
 		uint8_t count;
 		bool all; /* more than that, or any */
 	} changed, read;
 };
 
-struct hull_flights {
-	struct hull_flight *all;
+struct in_flight_set {
+	struct in_flight *all;
 	size_t count, cap;
 	bool blind; /* one was lost: what was beside which is not known any more */
 };
 
-static struct hull_flights *hull_flights_new(void)
+static struct in_flight_set *in_flight_new(void)
 {
-	return calloc(1, sizeof(struct hull_flights));
+	return calloc(1, sizeof(struct in_flight_set));
 }
 
-static void hull_flights_free(struct hull_flights *f)
+static void in_flight_free(struct in_flight_set *f)
 {
 	if (!f)
 		return;
@@ -89,13 +89,13 @@ static void hull_flights_free(struct hull_flights *f)
 	free(f);
 }
 
-static void hull_flights_reset(struct hull_flights *f)
+static void in_flight_reset(struct in_flight_set *f)
 {
 	f->count = 0;
 	f->blind = false;
 }
 
-static void note(struct hull_flight_beside *b, uint64_t node)
+static void note(struct concurrent *b, uint64_t node)
 {
 	for (unsigned i = 0; i < b->count; i++)
 		if (b->nodes[i] == node)
@@ -109,22 +109,22 @@ static void note(struct hull_flight_beside *b, uint64_t node)
 }
 
 /* `by` is, or was, on its way beside f. */
-static void note_beside(struct hull_flight *f, const struct hull_flight_change *by)
+static void note_concurrent(struct in_flight *f, const struct change *by)
 {
-	struct hull_flight_beside *b = by->read ? &f->read : &f->changed;
+	struct concurrent *b = by->read ? &f->read : &f->changed;
 	note(b, by->nodes[0]);
 	note(b, by->nodes[1]);
 	b->all = b->all || by->any;
 }
 
-static void hull_flights_begin(struct hull_flights *f, uint64_t unique, uint64_t node, uint32_t opcode,
-			       const struct hull_flight_change *change)
+static void in_flight_begin(struct in_flight_set *f, uint64_t unique, uint64_t node, uint32_t opcode,
+			    const struct change *change)
 {
 	if (f->blind)
 		return;
 	if (f->count == f->cap) {
 		size_t cap = f->cap ? 2 * f->cap : 64;
-		struct hull_flight *more = reallocarray(f->all, cap, sizeof(*more));
+		struct in_flight *more = reallocarray(f->all, cap, sizeof(*more));
 		if (!more) {
 			f->blind = true;
 			f->count = 0;
@@ -133,16 +133,16 @@ static void hull_flights_begin(struct hull_flights *f, uint64_t unique, uint64_t
 		f->all = more;
 		f->cap = cap;
 	}
-	struct hull_flight *one = &f->all[f->count];
-	*one = (struct hull_flight){.unique = unique, .node = node, .opcode = opcode, .change = *change};
+	struct in_flight *one = &f->all[f->count];
+	*one = (struct in_flight){.unique = unique, .node = node, .opcode = opcode, .change = *change};
 	for (size_t i = 0; i < f->count; i++) {
-		note_beside(one, &f->all[i].change);
-		note_beside(&f->all[i], change);
+		note_concurrent(one, &f->all[i].change);
+		note_concurrent(&f->all[i], change);
 	}
 	f->count++;
 }
 
-static struct hull_flight *hull_flights_find(struct hull_flights *f, uint64_t unique)
+static struct in_flight *in_flight_find(struct in_flight_set *f, uint64_t unique)
 {
 	for (size_t i = f->count; i-- > 0;)
 		if (f->all[i].unique == unique)
@@ -150,14 +150,14 @@ static struct hull_flight *hull_flights_find(struct hull_flights *f, uint64_t un
 	return NULL;
 }
 
-static void hull_flights_end(struct hull_flights *f, uint64_t unique)
+static void in_flight_end(struct in_flight_set *f, uint64_t unique)
 {
-	struct hull_flight *one = hull_flights_find(f, unique);
+	struct in_flight *one = in_flight_find(f, unique);
 	if (one)
 		*one = f->all[--f->count];
 }
 
-static bool without(const struct hull_flight_beside *b, uint64_t node)
+static bool without(const struct concurrent *b, uint64_t node)
 {
 	if (b->all)
 		return false;
@@ -167,56 +167,56 @@ static bool without(const struct hull_flight_beside *b, uint64_t node)
 	return true;
 }
 
-static bool hull_flight_alone(const struct hull_flight *f, uint64_t node)
+static bool no_concurrent_change(const struct in_flight *f, uint64_t node)
 {
 	return without(&f->changed, node);
 }
 
-static bool hull_flight_unread(const struct hull_flight *f, uint64_t node)
+static bool no_concurrent_read(const struct in_flight *f, uint64_t node)
 {
 	return without(&f->read, node);
 }
 
 /* --- the whole --- */
 
-struct hull_ahead {
+struct hull_prefetch {
 	struct hull_records *records;
-	struct hull_flights *flights;
-	struct hull_opens *opens;
+	struct in_flight_set *in_flight;
+	struct hull_handles *handles;
 	bool blind; /* out of memory once, in which an open file got lost: put nothing into the page cache any more */
-	struct hull_made made;
+	struct hull_negative negative;
 };
 
-void hull_ahead_free(struct hull_ahead *a)
+void hull_prefetch_free(struct hull_prefetch *a)
 {
 	if (!a)
 		return;
 	hull_records_free(a->records);
-	hull_flights_free(a->flights);
-	hull_opens_free(a->opens);
+	in_flight_free(a->in_flight);
+	hull_handles_free(a->handles);
 	free(a);
 }
 
-struct hull_ahead *hull_ahead_new(void)
+struct hull_prefetch *hull_prefetch_new(void)
 {
-	struct hull_ahead *a = calloc(1, sizeof(*a));
+	struct hull_prefetch *a = calloc(1, sizeof(*a));
 	if (!a)
 		return NULL;
 	a->records = hull_records_new();
-	a->flights = hull_flights_new();
-	a->opens = hull_opens_new();
-	if (a->records && a->flights && a->opens)
+	a->in_flight = in_flight_new();
+	a->handles = hull_handles_new();
+	if (a->records && a->in_flight && a->handles)
 		return a;
-	hull_ahead_free(a);
+	hull_prefetch_free(a);
 	return NULL;
 }
 
-void hull_ahead_reset(struct hull_ahead *a)
+void hull_prefetch_reset(struct hull_prefetch *a)
 {
 	hull_records_reset(a->records);
-	hull_flights_reset(a->flights);
-	hull_opens_reset(a->opens);
-	hull_made_reset(&a->made);
+	in_flight_reset(a->in_flight);
+	hull_handles_reset(a->handles);
+	hull_negative_reset(&a->negative);
 	a->blind = false;
 }
 
@@ -277,26 +277,26 @@ static bool changes(const struct fuse_in_header *h, const uint8_t *p, size_t n)
 	}
 }
 
-static void drop_name(struct hull_ahead *a, uint64_t parent, const char *name, size_t n)
+static void drop_name(struct hull_prefetch *a, uint64_t parent, const char *name, size_t n)
 {
 	hull_records_drop(a->records, hull_records_named(a->records, parent, name, n));
 }
 
-static void drop_known(struct hull_ahead *a, uint64_t node)
+static void drop_known(struct hull_prefetch *a, uint64_t node)
 {
-	hull_records_drop(a->records, hull_records_of(a->records, node, HULL_SHARE_AHEAD_KNOWN));
+	hull_records_drop(a->records, hull_records_of(a->records, node, HULL_SHARE_PREFETCH_KNOWN));
 }
 
 /* What the change concerns is not as it was. */
-static void drop_changed(struct hull_ahead *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
-			 struct hull_flight_change *c)
+static void drop_changed(struct hull_prefetch *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
+			 struct change *c)
 {
 	const char *name = NULL, *second;
 	size_t len = 0, more = 0;
 	c->nodes[0] = h->nodeid;
 	switch (h->opcode) {
 	case FUSE_SETATTR:
-		hull_opens_drop(a->opens, h->nodeid);
+		hull_handles_drop(a->handles, h->nodeid);
 		break;
 	case FUSE_OPEN:
 	case FUSE_TMPFILE:
@@ -340,7 +340,7 @@ static void drop_changed(struct hull_ahead *a, const struct fuse_in_header *h, c
 		if (more) {
 			c->nodes[1] = ((const struct fuse_rename_in *)args(p, n, 8))->newdir;
 			drop_name(a, c->nodes[1], second, more);
-			hull_made_name(&a->made, c->nodes[1], second, more);
+			hull_negative_name(&a->negative, c->nodes[1], second, more);
 		}
 		break;
 	default:
@@ -352,11 +352,11 @@ static void drop_changed(struct hull_ahead *a, const struct fuse_in_header *h, c
 		hull_records_changed(a->records, c->nodes[1]);
 	if (len) {
 		drop_name(a, h->nodeid, name, len);
-		hull_made_name(&a->made, h->nodeid, name, len);
+		hull_negative_name(&a->negative, h->nodeid, name, len);
 	}
 }
 
-static void answer(struct hull_ahead_answer *out, const struct fuse_in_header *h, int error, const void *p, size_t n)
+static void answer(struct hull_prefetch_answer *out, const struct fuse_in_header *h, int error, const void *p, size_t n)
 {
 	struct fuse_out_header o = {.len = (uint32_t)(sizeof(o) + n), .error = error, .unique = h->unique};
 	memcpy(out->bytes, &o, sizeof(o));
@@ -375,10 +375,10 @@ static bool foreign_xattr(const uint8_t *p, size_t n)
 }
 
 /* As much of the directory as there is room for, with what else is known of its entries. False when that is none. */
-static bool answer_list(struct hull_ahead *a, struct hull_ahead_answer *out, const struct fuse_in_header *h,
+static bool answer_list(struct hull_prefetch *a, struct hull_prefetch_answer *out, const struct fuse_in_header *h,
 			struct hull_record *r, const struct fuse_read_in *in)
 {
-	static _Alignas(8) uint8_t all[HULL_AHEAD_REPLY_MAX];
+	static _Alignas(8) uint8_t all[HULL_PREFETCH_REPLY_MAX];
 	size_t room = sizeof(all) - sizeof(struct fuse_out_header), n = 0;
 	size_t head = h->opcode == FUSE_READDIRPLUS ? sizeof(struct fuse_entry_out) : 0;
 	struct fuse_dirent d;
@@ -392,7 +392,7 @@ static bool answer_list(struct hull_ahead *a, struct hull_ahead_answer *out, con
 		const char *name = r->more + r->at + FUSE_NAME_OFFSET;
 		struct hull_record *entry = head ? hull_records_named(a->records, r->node, name, d.namelen) : NULL;
 		memset(all + n, 0, head);
-		if (entry && entry->type == HULL_SHARE_AHEAD_ENTRY) {
+		if (entry && entry->type == HULL_SHARE_PREFETCH_ENTRY) {
 			memcpy(all + n, &entry->entry, head);
 			hull_records_used(a->records, entry);
 		}
@@ -408,11 +408,11 @@ static bool answer_list(struct hull_ahead *a, struct hull_ahead_answer *out, con
 	return n > 0;
 }
 
-static bool answer_lookup(struct hull_ahead *a, const struct fuse_in_header *h, const char *name, size_t n,
-			  struct hull_ahead_answer *out)
+static bool answer_lookup(struct hull_prefetch *a, const struct fuse_in_header *h, const char *name, size_t n,
+			  struct hull_prefetch_answer *out)
 {
 	const struct fuse_entry_out none = {.entry_valid = ABSENT_SEC};
-	if (n && hull_made_absent(&a->made, h->nodeid, name, n)) {
+	if (n && hull_negative_has(&a->negative, h->nodeid, name, n)) {
 		answer(out, h, 0, &none, sizeof(none));
 		return true;
 	}
@@ -420,15 +420,15 @@ static bool answer_lookup(struct hull_ahead *a, const struct fuse_in_header *h, 
 	if (!r)
 		return false;
 	answer(out, h, 0, &r->entry, sizeof(r->entry));
-	if (r->type == HULL_SHARE_AHEAD_KNOWN)
+	if (r->type == HULL_SHARE_PREFETCH_KNOWN)
 		r->given++;
 	else
 		hull_records_used(a->records, r);
 	return true;
 }
 
-static bool answer_held(struct hull_ahead *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
-			struct hull_ahead_answer *out)
+static bool answer_held(struct hull_prefetch *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
+			struct hull_prefetch_answer *out)
 {
 	const struct fuse_read_in *in;
 	const char *name = NULL;
@@ -438,17 +438,17 @@ static bool answer_held(struct hull_ahead *a, const struct fuse_in_header *h, co
 		n = name_at(p, n, 0, &name);
 		return answer_lookup(a, h, name, n, out);
 	case FUSE_GETATTR:
-		r = hull_records_of(a->records, h->nodeid, HULL_SHARE_AHEAD_ATTR);
+		r = hull_records_of(a->records, h->nodeid, HULL_SHARE_PREFETCH_ATTR);
 		if (r)
 			answer(out, h, 0, &r->attr, sizeof(r->attr));
 		break;
 	case FUSE_READDIR:
 	case FUSE_READDIRPLUS:
 		in = args(p, n, sizeof(*in));
-		r = in ? hull_records_of(a->records, h->nodeid, HULL_SHARE_AHEAD_LIST) : NULL;
+		r = in ? hull_records_of(a->records, h->nodeid, HULL_SHARE_PREFETCH_LIST) : NULL;
 		if (r && r->offset == in->offset && answer_list(a, out, h, r, in))
 			return true;
-		r = in ? hull_records_of(a->records, h->nodeid, HULL_SHARE_AHEAD_END) : NULL;
+		r = in ? hull_records_of(a->records, h->nodeid, HULL_SHARE_PREFETCH_END) : NULL;
 		if (r && in->offset != r->offset)
 			r = NULL;
 		if (r)
@@ -464,9 +464,9 @@ static bool answer_held(struct hull_ahead *a, const struct fuse_in_header *h, co
 }
 
 /* The kernel forgets a node, which it was told of `*count` times: what the server has counted of that. */
-static void forget(struct hull_ahead *a, uint64_t node, uint64_t *count)
+static void forget(struct hull_prefetch *a, uint64_t node, uint64_t *count)
 {
-	struct hull_record *r = hull_records_of(a->records, node, HULL_SHARE_AHEAD_KNOWN);
+	struct hull_record *r = hull_records_of(a->records, node, HULL_SHARE_PREFETCH_KNOWN);
 	if (r) {
 		uint64_t own = r->given < *count ? r->given : *count;
 		*count -= own;
@@ -474,10 +474,10 @@ static void forget(struct hull_ahead *a, uint64_t node, uint64_t *count)
 		hull_records_drop(a->records, r);
 	}
 	hull_records_changed(a->records, node);
-	hull_opens_drop(a->opens, node);
+	hull_handles_drop(a->handles, node);
 }
 
-static void forgotten(struct hull_ahead *a, const struct fuse_in_header *h, uint8_t *p, size_t n)
+static void forgotten(struct hull_prefetch *a, const struct fuse_in_header *h, uint8_t *p, size_t n)
 {
 	struct fuse_batch_forget_in batch;
 	struct fuse_forget_one one;
@@ -500,8 +500,8 @@ static void forgotten(struct hull_ahead *a, const struct fuse_in_header *h, uint
 }
 
 /* What is not a change and concerns open files. True when it is answered. */
-static bool opens_request(struct hull_ahead *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
-			  struct hull_ahead_answer *out)
+static bool opens_request(struct hull_prefetch *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
+			  struct hull_prefetch_answer *out)
 {
 	const struct fuse_open_in *open_in;
 	struct fuse_open_out opened = {0};
@@ -509,18 +509,18 @@ static bool opens_request(struct hull_ahead *a, const struct fuse_in_header *h, 
 	case FUSE_OPEN:
 		open_in = args(p, n, sizeof(*open_in));
 		if (open_in->flags & (O_ACCMODE | O_DIRECT) ||
-		    !hull_opens_take(a->opens, h->nodeid, &opened.fh, &opened.open_flags))
+		    !hull_handles_take(a->handles, h->nodeid, &opened.fh, &opened.open_flags))
 			return false;
 		answer(out, h, 0, &opened, sizeof(opened));
 		return true;
 	case FUSE_FLUSH:
-		if (!hull_opens_flush(a->opens, h->nodeid))
+		if (!hull_handles_flush(a->handles, h->nodeid))
 			return false;
 		answer(out, h, 0, NULL, 0);
 		return true;
 	case FUSE_SETLK:
 	case FUSE_SETLKW:
-		hull_opens_locked(a->opens, h->nodeid);
+		hull_handles_locked(a->handles, h->nodeid);
 		return false;
 	default:
 		return false;
@@ -528,21 +528,22 @@ static bool opens_request(struct hull_ahead *a, const struct fuse_in_header *h, 
 }
 
 /* Nobody waits for what closing does. The server is not told either where the handle is kept. */
-static void release(struct hull_ahead *a, struct fuse_in_header *h, uint8_t *p, size_t n, struct hull_ahead_answer *out)
+static void release(struct hull_prefetch *a, struct fuse_in_header *h, uint8_t *p, size_t n,
+		    struct hull_prefetch_answer *out)
 {
 	const struct fuse_release_in *in = args(p, n, sizeof(*in));
 	answer(out, h, 0, NULL, 0);
 	out->forward = true;
 	if (h->opcode == FUSE_RELEASE && in) {
 		if (in->release_flags) /* there was a lock */
-			hull_opens_drop(a->opens, h->nodeid);
-		out->forward = !hull_opens_closed(a->opens, h->nodeid, in->fh);
+			hull_handles_drop(a->handles, h->nodeid);
+		out->forward = !hull_handles_closed(a->handles, h->nodeid, in->fh);
 	}
 	h->unique = 0;
 	memcpy(p, h, sizeof(*h));
 }
 
-void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_ahead_answer *out)
+void hull_prefetch_request(struct hull_prefetch *a, uint8_t *p, size_t n, struct hull_prefetch_answer *out)
 {
 	struct fuse_in_header h;
 	memcpy(&h, p, sizeof(h));
@@ -560,7 +561,7 @@ void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_
 		answer(out, &h, -ENOTTY, NULL, 0);
 		return;
 	}
-	struct hull_flight_change what = {0};
+	struct change what = {0};
 	bool change = changes(&h, p, n);
 	if (h.opcode == FUSE_FORGET || h.opcode == FUSE_BATCH_FORGET)
 		forgotten(a, &h, p, n);
@@ -569,22 +570,23 @@ void hull_ahead_request(struct hull_ahead *a, uint8_t *p, size_t n, struct hull_
 	else if (!hull_share_marked(&h) && (answer_held(a, &h, p, n, out) || opens_request(a, &h, p, n, out)))
 		return;
 	if (h.opcode == FUSE_READ) {
-		hull_records_drop(a->records, hull_records_of(a->records, h.nodeid, HULL_SHARE_AHEAD_ATTR));
-		what = (struct hull_flight_change){.nodes = {h.nodeid}, .read = true};
+		hull_records_drop(a->records, hull_records_of(a->records, h.nodeid, HULL_SHARE_PREFETCH_ATTR));
+		what = (struct change){.nodes = {h.nodeid}, .read = true};
 	}
 	if (change || h.opcode == FUSE_LOOKUP || h.opcode == FUSE_READDIR || h.opcode == FUSE_READDIRPLUS ||
 	    h.opcode == FUSE_READ || h.opcode == FUSE_OPEN)
-		hull_flights_begin(a->flights, h.unique, h.nodeid, h.opcode, &what);
+		in_flight_begin(a->in_flight, h.unique, h.nodeid, h.opcode, &what);
 }
 
 /* --- messages --- */
 
-static void take_data(struct hull_ahead *a, uint64_t node, const uint8_t *p, size_t n, struct hull_ahead_store *store)
+static void take_data(struct hull_prefetch *a, uint64_t node, const uint8_t *p, size_t n,
+		      struct hull_prefetch_store *store)
 {
 	const struct fuse_notify_store_out out = {.nodeid = node, .size = (uint32_t)n};
-	const struct fuse_out_header h = {.len = (uint32_t)(HULL_AHEAD_STORE_HEAD + n), .error = FUSE_NOTIFY_STORE};
-	_Static_assert(sizeof(h) + sizeof(out) == HULL_AHEAD_STORE_HEAD, "the head of a store");
-	if (hull_opens_any(a->opens, node))
+	const struct fuse_out_header h = {.len = (uint32_t)(HULL_PREFETCH_STORE_HEAD + n), .error = FUSE_NOTIFY_STORE};
+	_Static_assert(sizeof(h) + sizeof(out) == HULL_PREFETCH_STORE_HEAD, "the head of a store");
+	if (hull_handles_open(a->handles, node))
 		return;
 	memcpy(store->head, &h, sizeof(h));
 	memcpy(store->head + sizeof(h), &out, sizeof(out));
@@ -593,51 +595,51 @@ static void take_data(struct hull_ahead *a, uint64_t node, const uint8_t *p, siz
 }
 
 /* Does what the record says hold, whatever else was on its way? */
-static bool holds(const struct hull_flight *f, const struct hull_share_ahead *r)
+static bool holds(const struct in_flight *f, const struct hull_share_prefetch *r)
 {
-	if (f && r->type == HULL_SHARE_AHEAD_KNOWN)
-		return hull_flight_alone(f, 0); /* only what takes names away concerns it */
-	if (!f || !hull_flight_alone(f, r->node))
+	if (f && r->type == HULL_SHARE_PREFETCH_KNOWN)
+		return no_concurrent_change(f, 0); /* only what takes names away concerns it */
+	if (!f || !no_concurrent_change(f, r->node))
 		return false;
-	if (r->type == HULL_SHARE_AHEAD_ENTRY)
-		return hull_flight_alone(f, r->entry.nodeid);
-	if (r->type == HULL_SHARE_AHEAD_ATTR)
-		return S_ISDIR(r->attr.attr.mode) || hull_flight_unread(f, r->node);
+	if (r->type == HULL_SHARE_PREFETCH_ENTRY)
+		return no_concurrent_change(f, r->entry.nodeid);
+	if (r->type == HULL_SHARE_PREFETCH_ATTR)
+		return S_ISDIR(r->attr.attr.mode) || no_concurrent_read(f, r->node);
 	return true;
 }
 
-static void take_record(struct hull_ahead *a, const struct hull_flight *f, const struct hull_share_ahead *r,
-			const uint8_t *more, struct hull_ahead_store *store)
+static void take_record(struct hull_prefetch *a, const struct in_flight *f, const struct hull_share_prefetch *r,
+			const uint8_t *more, struct hull_prefetch_store *store)
 {
 	switch (r->type) {
-	case HULL_SHARE_AHEAD_ENTRY:
-	case HULL_SHARE_AHEAD_KNOWN:
-	case HULL_SHARE_AHEAD_ATTR:
-	case HULL_SHARE_AHEAD_LIST:
-	case HULL_SHARE_AHEAD_END:
+	case HULL_SHARE_PREFETCH_ENTRY:
+	case HULL_SHARE_PREFETCH_KNOWN:
+	case HULL_SHARE_PREFETCH_ATTR:
+	case HULL_SHARE_PREFETCH_LIST:
+	case HULL_SHARE_PREFETCH_END:
 		if (holds(f, r))
 			hull_records_add(a->records, r, more);
 		else
 			hull_records_refuse(a->records, r);
-		if (f && r->type == HULL_SHARE_AHEAD_KNOWN && !hull_flight_alone(f, r->entry.nodeid))
+		if (f && r->type == HULL_SHARE_PREFETCH_KNOWN && !no_concurrent_change(f, r->entry.nodeid))
 			hull_records_changed(a->records, r->entry.nodeid); /* its attributes do not */
 		break;
-	case HULL_SHARE_AHEAD_EMPTY:
+	case HULL_SHARE_PREFETCH_EMPTY:
 		if (r->node != 0 && f)
-			hull_made_empty(&a->made, r->node);
+			hull_negative_add(&a->negative, r->node);
 		break;
-	case HULL_SHARE_AHEAD_HANDLE:
+	case HULL_SHARE_PREFETCH_HANDLE:
 		if (f && f->node == r->node)
-			hull_opens_offer(a->opens, r->node, r->offset, r->open_max);
+			hull_handles_offer(a->handles, r->node, r->offset, r->open_max);
 		break;
-	case HULL_SHARE_AHEAD_DATA:
-		if (f && f->node == r->node && hull_flight_alone(f, r->node) && !a->blind)
+	case HULL_SHARE_PREFETCH_DATA:
+		if (f && f->node == r->node && no_concurrent_change(f, r->node) && !a->blind)
 			take_data(a, r->node, more, r->name_len, store);
 		break;
-	case HULL_SHARE_AHEAD_FLUSH:
-		hull_opens_quiet(a->opens, r->node);
+	case HULL_SHARE_PREFETCH_FLUSH:
+		hull_handles_no_flush(a->handles, r->node);
 		break;
-	case HULL_SHARE_AHEAD_CHANGED:
+	case HULL_SHARE_PREFETCH_CHANGED:
 		hull_records_changed(a->records, r->node);
 		drop_known(a, r->node);
 		break;
@@ -646,21 +648,22 @@ static void take_record(struct hull_ahead *a, const struct hull_flight *f, const
 	}
 }
 
-static void take_records(struct hull_ahead *a, const uint8_t *p, size_t n, struct hull_ahead_store *store)
+static void take_records(struct hull_prefetch *a, const uint8_t *p, size_t n, struct hull_prefetch_store *store)
 {
 	uint64_t unique;
-	struct hull_share_ahead from;
+	struct hull_share_prefetch from;
 	if (n < sizeof(unique))
 		return;
 	memcpy(&unique, p, sizeof(unique));
 	p += sizeof(unique);
 	n -= sizeof(unique);
-	const struct hull_flight *f = hull_flights_find(a->flights, unique);
+	const struct in_flight *f = in_flight_find(a->in_flight, unique);
 	while (n >= sizeof(from)) {
 		memcpy(&from, p, sizeof(from));
 		size_t size = (sizeof(from) + (size_t)from.name_len + 7) & ~(size_t)7;
-		if (size > n || (from.name_len > NAME_MAX && from.type != HULL_SHARE_AHEAD_DATA &&
-				 (from.type != HULL_SHARE_AHEAD_LIST || from.name_len > HULL_SHARE_AHEAD_LIST_MAX)))
+		if (size > n ||
+		    (from.name_len > NAME_MAX && from.type != HULL_SHARE_PREFETCH_DATA &&
+		     (from.type != HULL_SHARE_PREFETCH_LIST || from.name_len > HULL_SHARE_PREFETCH_LIST_MAX)))
 			return;
 		take_record(a, f, &from, p + sizeof(from), store);
 		p += size;
@@ -668,26 +671,26 @@ static void take_records(struct hull_ahead *a, const uint8_t *p, size_t n, struc
 	}
 }
 
-static void drop_notified(struct hull_ahead *a, int code, const uint8_t *p, size_t n)
+static void drop_notified(struct hull_prefetch *a, int code, const uint8_t *p, size_t n)
 {
 	struct fuse_notify_inval_inode_out inode;
 	struct fuse_notify_inval_entry_out entry;
 	if (code == FUSE_NOTIFY_INVAL_INODE && n >= sizeof(inode)) {
 		memcpy(&inode, p, sizeof(inode));
 		hull_records_changed(a->records, inode.ino);
-		hull_made_unknown(&a->made, inode.ino);
-		hull_opens_drop(a->opens, inode.ino);
+		hull_negative_drop(&a->negative, inode.ino);
+		hull_handles_drop(a->handles, inode.ino);
 	} else if (code == FUSE_NOTIFY_INVAL_ENTRY && n >= sizeof(entry)) {
 		memcpy(&entry, p, sizeof(entry));
 		if (entry.namelen <= n - sizeof(entry))
 			drop_name(a, entry.parent, (const char *)p + sizeof(entry), entry.namelen);
 		hull_records_changed(a->records, entry.parent);
-		hull_made_unknown(&a->made, entry.parent);
+		hull_negative_drop(&a->negative, entry.parent);
 	}
 }
 
 /* A file was opened, perhaps. */
-static void opened(struct hull_ahead *a, const struct hull_flight *f, int error, const uint8_t *p, size_t n)
+static void opened(struct hull_prefetch *a, const struct in_flight *f, int error, const uint8_t *p, size_t n)
 {
 	struct fuse_entry_out entry = {.nodeid = f->node};
 	struct fuse_open_out out;
@@ -697,23 +700,23 @@ static void opened(struct hull_ahead *a, const struct hull_flight *f, int error,
 		return;
 	memcpy(&entry, p, at);
 	memcpy(&out, p + at, sizeof(out));
-	if (!hull_opens_opened(a->opens, entry.nodeid, out.fh, out.open_flags))
+	if (!hull_handles_opened(a->handles, entry.nodeid, out.fh, out.open_flags))
 		a->blind = true;
 }
 
-bool hull_ahead_message(struct hull_ahead *a, const uint8_t *p, size_t n, struct hull_ahead_store *store)
+bool hull_prefetch_message(struct hull_prefetch *a, const uint8_t *p, size_t n, struct hull_prefetch_store *store)
 {
 	struct fuse_out_header h;
 	memcpy(&h, p, sizeof(h));
 	store->len = 0;
 	if (h.unique != 0) {
-		const struct hull_flight *f = hull_flights_find(a->flights, h.unique);
+		const struct in_flight *f = in_flight_find(a->in_flight, h.unique);
 		if (f)
 			opened(a, f, h.error, p + sizeof(h), n - sizeof(h));
-		hull_flights_end(a->flights, h.unique);
+		in_flight_end(a->in_flight, h.unique);
 		return false;
 	}
-	if (h.error == HULL_SHARE_AHEAD) {
+	if (h.error == HULL_SHARE_PREFETCH) {
 		take_records(a, p + sizeof(h), n - sizeof(h), store);
 		return true;
 	}
@@ -721,18 +724,18 @@ bool hull_ahead_message(struct hull_ahead *a, const uint8_t *p, size_t n, struct
 	return false;
 }
 
-static size_t tell_release(struct hull_ahead *a, uint8_t *out)
+static size_t tell_release(struct hull_prefetch *a, uint8_t *out)
 {
 	struct fuse_in_header h = {.len = sizeof(h) + sizeof(struct fuse_release_in), .opcode = FUSE_RELEASE};
 	struct fuse_release_in in = {0};
-	if (!hull_opens_release(a->opens, &h.nodeid, &in.fh))
+	if (!hull_handles_release(a->handles, &h.nodeid, &in.fh))
 		return 0;
 	memcpy(out, &h, sizeof(h));
 	memcpy(out + sizeof(h), &in, sizeof(in));
 	return h.len;
 }
 
-size_t hull_ahead_tell(struct hull_ahead *a, uint8_t out[HULL_AHEAD_REQUEST_MAX])
+size_t hull_prefetch_output(struct hull_prefetch *a, uint8_t out[HULL_PREFETCH_REQUEST_MAX])
 {
 	size_t n = hull_records_tell(a->records, out);
 	return n ? n : tell_release(a, out);

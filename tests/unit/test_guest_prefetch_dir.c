@@ -1,6 +1,6 @@
 /* What the relay answers of directories by itself: listings, those beside one that is looked into, names that are known
  * to be there and names that are known not to be. */
-#include "ahead.h"
+#include "prefetch.h"
 
 static void test_listing(void **state)
 {
@@ -215,7 +215,7 @@ static void test_known_directory(void **state)
 	assert_int_equal(f.asked, asked);
 	assert_int_equal(entry.nodeid, sub);
 	assert_int_equal(entry.attr_valid, 0);
-	assert_false(hull_ahead_message(f.ahead, f.held, f.held_len, &(struct hull_ahead_store){0}));
+	assert_false(hull_prefetch_message(f.prefetch, f.held, f.held_len, &(struct hull_prefetch_store){0}));
 	/* The kernel forgets as often as it was told; the server has counted 1 of dir. */
 	forget(&f, below, 1);
 	forget(&f, dir, 4);
@@ -319,7 +319,7 @@ static void test_made_directory_of_both(void **state)
 	assert_false(answered_here(&f, other, "x", true));
 	/* Another server knows nothing of it. */
 	uint64_t third = make_dir(&f, FUSE_ROOT_ID, "third");
-	hull_ahead_reset(f.ahead);
+	hull_prefetch_reset(f.prefetch);
 	assert_false(answered_here(&f, third, "x", false));
 	/* Nobody else's answers are used for who announces the host's changes. */
 	uint64_t fourth = make_dir(&f, FUSE_ROOT_ID, "fourth");
@@ -335,8 +335,8 @@ static void test_made_many(void **state)
 	struct fixture f;
 	begin_watching(&f);
 	uint64_t dir = make_dir(&f, FUSE_ROOT_ID, "made");
-	struct hull_ahead_answer out;
-	struct hull_ahead_store store;
+	struct hull_prefetch_answer out;
+	struct hull_prefetch_store store;
 	char name[16];
 	for (unsigned i = 0; i < NAMES; i++) {
 		const struct fuse_create_in how = {0};
@@ -344,19 +344,19 @@ static void test_made_many(void **state)
 		raw_begin(&f.c, FUSE_CREATE, dir);
 		raw_add(&f.c, &how, sizeof how);
 		raw_name(&f.c, name);
-		hull_ahead_request(f.ahead, f.c.request, f.c.n, &out);
+		hull_prefetch_request(f.prefetch, f.c.request, f.c.n, &out);
 		assert_true(out.forward);
 		const struct fuse_out_header done = {.len = sizeof done, .unique = f.c.unique};
-		hull_ahead_message(f.ahead, (const uint8_t *)&done, sizeof done, &store);
+		hull_prefetch_message(f.prefetch, (const uint8_t *)&done, sizeof done, &store);
 	}
 	for (unsigned i = 0; i < NAMES; i++) {
 		snprintf(name, sizeof name, "n%u", i);
 		raw_begin(&f.c, FUSE_LOOKUP, dir);
 		raw_name(&f.c, name);
-		hull_ahead_request(f.ahead, f.c.request, f.c.n, &out);
+		hull_prefetch_request(f.prefetch, f.c.request, f.c.n, &out);
 		assert_true(out.forward);
 		const struct fuse_out_header done = {.len = sizeof done, .unique = f.c.unique};
-		hull_ahead_message(f.ahead, (const uint8_t *)&done, sizeof done, &store);
+		hull_prefetch_message(f.prefetch, (const uint8_t *)&done, sizeof done, &store);
 	}
 	/* A name may be asked for because another one has its bit, but few are. */
 	unsigned here = 0;

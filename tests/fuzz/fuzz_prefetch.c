@@ -12,8 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct hull_cur c = hull_cur_make(data, size);
-	struct hull_ahead *a = hull_ahead_new();
-	static _Alignas(8) uint8_t own[HULL_AHEAD_REQUEST_MAX];
+	struct hull_prefetch *a = hull_prefetch_new();
+	static _Alignas(8) uint8_t own[HULL_PREFETCH_REQUEST_MAX];
 	if (!a)
 		return 0;
 	while (hull_cur_left(&c) >= 2) {
@@ -28,22 +28,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(p, hull_cur_take(&c, n), n);
 		uint32_t length = (uint32_t)whole;
 		memcpy(p, &length, sizeof length);
-		struct hull_ahead_answer answer;
-		struct hull_ahead_store store;
+		struct hull_prefetch_answer answer;
+		struct hull_prefetch_store store;
 		if (request)
-			hull_ahead_request(a, p, whole, &answer);
+			hull_prefetch_request(a, p, whole, &answer);
 		else
-			hull_ahead_message(a, p, whole, &store);
+			hull_prefetch_message(a, p, whole, &store);
 		if (request && (answer.len > sizeof answer.bytes || (!answer.len && !answer.forward)))
 			abort();
 		/* What goes to the kernel lies in the message. */
 		if (!request && store.len && (store.data < p || store.data + store.len > p + whole))
 			abort();
-		for (size_t told; (told = hull_ahead_tell(a, own)) > 0;)
+		for (size_t told; (told = hull_prefetch_output(a, own)) > 0;)
 			if (told > sizeof own)
 				abort();
 		free(p);
 	}
-	hull_ahead_free(a);
+	hull_prefetch_free(a);
 	return 0;
 }

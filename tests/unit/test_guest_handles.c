@@ -1,5 +1,5 @@
 /* What the relay knows of open files: content that comes with the OPEN, and handles that are used again. */
-#include "ahead.h"
+#include "prefetch.h"
 
 #include "guest/workspace/prefetch/handles.h"
 
@@ -71,10 +71,10 @@ static void changed_on_host(struct fixture *f, uint64_t node)
 /* What the server is told: RELEASE of which handle; 0 = nothing. */
 static uint64_t told_to_release(struct fixture *f)
 {
-	_Alignas(8) uint8_t own[HULL_AHEAD_REQUEST_MAX];
+	_Alignas(8) uint8_t own[HULL_PREFETCH_REQUEST_MAX];
 	struct fuse_in_header h;
 	struct fuse_release_in in;
-	size_t n = hull_ahead_tell(f->ahead, own);
+	size_t n = hull_prefetch_output(f->prefetch, own);
 	if (n == 0)
 		return 0;
 	memcpy(&h, own, sizeof h);
@@ -292,28 +292,28 @@ static void test_locked_handles(void **state)
 	assert_int_equal(told_to_release(&f), fh);
 	fh = open_it(&f, a, O_RDONLY, NULL);
 	close_it(&f, a, fh, 0);
-	hull_ahead_reset(f.ahead);
+	hull_prefetch_reset(f.prefetch);
 	asked = f.asked;
 	open_it(&f, a, O_RDONLY, NULL);
 	assert_int_equal(f.asked, asked + 1);
 	end(&f);
 }
 
-static void keep(struct hull_opens *o, uint64_t node, uint64_t most)
+static void keep(struct hull_handles *o, uint64_t node, uint64_t most)
 {
-	assert_true(hull_opens_opened(o, node, 100000 + node, 1));
-	hull_opens_offer(o, node, 100000 + node, most);
-	assert_true(hull_opens_any(o, node));
-	assert_true(hull_opens_closed(o, node, 100000 + node));
-	assert_false(hull_opens_any(o, node));
+	assert_true(hull_handles_opened(o, node, 100000 + node, 1));
+	hull_handles_offer(o, node, 100000 + node, most);
+	assert_true(hull_handles_open(o, node));
+	assert_true(hull_handles_closed(o, node, 100000 + node));
+	assert_false(hull_handles_open(o, node));
 }
 
 /* The handles that went, each of a node in 1..n that was kept, and none twice; how many. */
-static unsigned gone(struct hull_opens *o, bool *was, uint64_t n)
+static unsigned gone(struct hull_handles *o, bool *was, uint64_t n)
 {
 	uint64_t node, fh;
 	unsigned count = 0;
-	for (; hull_opens_release(o, &node, &fh); count++) {
+	for (; hull_handles_release(o, &node, &fh); count++) {
 		assert_in_range(node, 1, n);
 		assert_int_equal(fh, 100000 + node);
 		assert_false(was[node]);
@@ -327,7 +327,7 @@ static unsigned gone(struct hull_opens *o, bool *was, uint64_t n)
 static void test_not_too_many(void **state)
 {
 	enum { MOST = 300, ALL = 400 };
-	struct hull_opens *o = hull_opens_new();
+	struct hull_handles *o = hull_handles_new();
 	bool was[ALL + 1] = {false};
 	uint64_t fh;
 	uint32_t flags;
@@ -340,15 +340,15 @@ static void test_not_too_many(void **state)
 	assert_int_equal(gone(o, was, ALL), ALL - MOST);
 	unsigned found = 0, first = 0;
 	for (uint64_t i = 1; i <= ALL; i++) {
-		bool there = hull_opens_take(o, i, &fh, &flags);
+		bool there = hull_handles_take(o, i, &fh, &flags);
 		assert_int_equal(there, !was[i]);
 		if (!there)
 			continue;
 		assert_int_equal(fh, 100000 + i);
 		assert_int_equal(flags, 0);
 		/* In use it is nobody else's. */
-		assert_false(hull_opens_take(o, i, &fh, &flags));
-		assert_true(hull_opens_closed(o, i, fh));
+		assert_false(hull_handles_take(o, i, &fh, &flags));
+		assert_true(hull_handles_closed(o, i, fh));
 		found++;
 		first += i <= ALL / 2;
 	}
@@ -356,26 +356,26 @@ static void test_not_too_many(void **state)
 	assert_in_range(first, 1, ALL / 2 - 1);
 	/* Each that is open for good takes the place of one that is kept. */
 	for (uint64_t i = 1; i <= 50; i++)
-		assert_true(hull_opens_opened(o, ALL + i, i, 0));
+		assert_true(hull_handles_opened(o, ALL + i, i, 0));
 	assert_int_equal(gone(o, was, ALL), 50);
 	for (uint64_t i = 1; i <= MOST; i++)
-		assert_true(hull_opens_opened(o, 2 * ALL + i, i, 0));
+		assert_true(hull_handles_opened(o, 2 * ALL + i, i, 0));
 	assert_int_equal(gone(o, was, ALL), MOST - 50);
 	/* One that must not be kept is let go of when it is closed. */
-	hull_opens_reset(o);
+	hull_handles_reset(o);
 	keep(o, 1, MOST);
-	assert_true(hull_opens_take(o, 1, &fh, &flags));
-	hull_opens_drop(o, 1);
-	assert_false(hull_opens_closed(o, 1, fh));
+	assert_true(hull_handles_take(o, 1, &fh, &flags));
+	hull_handles_drop(o, 1);
+	assert_false(hull_handles_closed(o, 1, fh));
 	memset(was, 0, sizeof was);
 	assert_int_equal(gone(o, was, ALL), 0);
 	/* All at once. */
 	for (uint64_t i = 1; i <= ALL; i++)
 		keep(o, i, UINT64_MAX);
 	for (uint64_t i = 1; i <= ALL; i++)
-		hull_opens_drop(o, i);
+		hull_handles_drop(o, i);
 	assert_int_equal(gone(o, was, ALL), ALL);
-	hull_opens_free(o);
+	hull_handles_free(o);
 }
 
 int main(void)

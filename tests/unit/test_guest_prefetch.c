@@ -1,5 +1,5 @@
 /* What the relay answers by itself: names, attributes, ends of directories. */
-#include "ahead.h"
+#include "prefetch.h"
 
 static void test_entries(void **state)
 {
@@ -37,7 +37,7 @@ static void test_entries(void **state)
 	end(&f);
 }
 
-static void test_announcer_is_not_answered(void **state)
+static void test_replayer_is_not_answered(void **state)
 {
 	struct fixture f;
 	begin_watching(&f);
@@ -103,8 +103,8 @@ static void test_changes_on_their_way(void **state)
 	asked = f.asked;
 	assert_true(look(&f, sub, "x") != 0);
 	assert_true(f.asked > asked);
-	struct hull_ahead_store store;
-	assert_false(hull_ahead_message(f.ahead, f.held, f.held_len, &store));
+	struct hull_prefetch_store store;
+	assert_false(hull_prefetch_message(f.prefetch, f.held, f.held_len, &store));
 	/* With its reply there is none on its way any more. */
 	assert_int_equal(named(&f, FUSE_MKDIR, FUSE_ROOT_ID, &mk, sizeof mk, "three"), 0);
 	asked = f.asked;
@@ -267,8 +267,8 @@ static void test_written_beside_a_read(void **state)
 	unsigned asked = f.asked;
 	assert_int_equal(attr(&f, file, &out), 0);
 	assert_int_equal(f.asked, asked + 1);
-	struct hull_ahead_store store;
-	assert_false(hull_ahead_message(f.ahead, f.held, f.held_len, &store));
+	struct hull_prefetch_store store;
+	assert_false(hull_prefetch_message(f.prefetch, f.held, f.held_len, &store));
 	assert_int_equal(put(&f, file, fh, "two"), 0);
 	asked = f.asked;
 	assert_int_equal(attr(&f, file, &out), 0);
@@ -306,51 +306,51 @@ static void test_answered_without_asking(void **state)
 /* Whatever comes, in pieces and in nonsense, is survived; what is dropped is given back. */
 static void test_nonsense(void **state)
 {
-	struct hull_ahead *a = hull_ahead_new();
-	struct hull_ahead_answer out;
-	struct hull_ahead_store store;
-	static _Alignas(8) uint8_t p[4096], forgets[HULL_AHEAD_REQUEST_MAX];
+	struct hull_prefetch *a = hull_prefetch_new();
+	struct hull_prefetch_answer out;
+	struct hull_prefetch_store store;
+	static _Alignas(8) uint8_t p[4096], forgets[HULL_PREFETCH_REQUEST_MAX];
 	assert_non_null(a);
 	for (uint32_t op = 0; op < 70; op++)
 		for (size_t n = sizeof(struct fuse_in_header); n < 160; n++) {
 			memset(p, 0x41, sizeof p);
 			struct fuse_in_header h = {.len = (uint32_t)n, .opcode = op, .nodeid = 1, .unique = n};
 			memcpy(p, &h, sizeof h);
-			hull_ahead_request(a, p, n, &out);
+			hull_prefetch_request(a, p, n, &out);
 		}
 	for (int code = -100; code < 100; code++)
 		for (size_t n = sizeof(struct fuse_out_header); n < 100; n++) {
 			memset(p, 0x41, sizeof p);
 			struct fuse_out_header h = {.len = (uint32_t)n, .error = code};
 			memcpy(p, &h, sizeof h);
-			hull_ahead_message(a, p, n, &store);
+			hull_prefetch_message(a, p, n, &store);
 		}
 	/* Entries for a request that was never made are not taken, and given back; names that do not fit end it. */
 	memset(p, 0, sizeof p);
-	struct fuse_out_header h = {.error = HULL_SHARE_AHEAD};
+	struct fuse_out_header h = {.error = HULL_SHARE_PREFETCH};
 	size_t at = sizeof h + 8;
 	for (int i = 0; i < 20; i++) {
-		struct hull_share_ahead e = {.type = HULL_SHARE_AHEAD_ENTRY, .node = 1, .entry.nodeid = 5};
+		struct hull_share_prefetch e = {.type = HULL_SHARE_PREFETCH_ENTRY, .node = 1, .entry.nodeid = 5};
 		e.name_len = i < 19 ? 1 : 5000;
 		memcpy(p + at, &e, sizeof e);
 		at += sizeof e + 8;
 	}
 	h.len = (uint32_t)at;
 	memcpy(p, &h, sizeof h);
-	assert_int_equal(hull_ahead_tell(a, forgets), 0);
-	assert_true(hull_ahead_message(a, p, at, &store));
-	assert_true(hull_ahead_message(a, p, at, &store));
-	size_t n = hull_ahead_tell(a, forgets);
+	assert_int_equal(hull_prefetch_output(a, forgets), 0);
+	assert_true(hull_prefetch_message(a, p, at, &store));
+	assert_true(hull_prefetch_message(a, p, at, &store));
+	size_t n = hull_prefetch_output(a, forgets);
 	assert_int_equal(n, sizeof(struct fuse_in_header) + sizeof(struct fuse_batch_forget_in) +
 				    38 * sizeof(struct fuse_forget_one));
-	hull_ahead_free(a);
+	hull_prefetch_free(a);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_entries),
-		cmocka_unit_test(test_announcer_is_not_answered),
+		cmocka_unit_test(test_replayer_is_not_answered),
 		cmocka_unit_test(test_attributes_and_ends),
 		cmocka_unit_test(test_changes_on_their_way),
 		cmocka_unit_test(test_written_attributes),

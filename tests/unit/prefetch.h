@@ -1,7 +1,7 @@
-/* A relay's part (share_ahead.h) between a server in this process and requests by hand: each goes through it first, as
+/* A relay's part (share_prefetch.h) between a server in this process and requests by hand: each goes through it first, as
  * in hull-init, and everything the server sends passes it on the way back. */
-#ifndef HULL_TESTS_AHEAD_H
-#define HULL_TESTS_AHEAD_H
+#ifndef HULL_TESTS_PREFETCH_H
+#define HULL_TESTS_PREFETCH_H
 
 #include "../share/raw.h"
 
@@ -19,7 +19,7 @@ struct fixture {
 	char dir[64];
 	int fd;
 	struct hull_share *sh;
-	struct hull_ahead *ahead;
+	struct hull_prefetch *prefetch;
 	struct raw c;
 	unsigned asked; /* requests that reached the server */
 	bool hold;      /* do not let the reply pass yet */
@@ -47,8 +47,8 @@ static inline int relay_send(void *ctx, const struct iovec *iov, int count)
 		f->held_len = n;
 		return 0;
 	}
-	struct hull_ahead_store store;
-	bool ours = hull_ahead_message(f->ahead, message, n, &store);
+	struct hull_prefetch_store store;
+	bool ours = hull_prefetch_message(f->prefetch, message, n, &store);
 	if (store.len) {
 		memcpy(&h, store.head, sizeof h);
 		assert_int_equal(h.error, FUSE_NOTIFY_STORE);
@@ -68,7 +68,7 @@ static inline void begin(struct fixture *f)
 	static const char *const names[] = {"a", "b", "c", "d"};
 	struct hull_error err = {0};
 	*f = (struct fixture){0};
-	snprintf(f->dir, sizeof f->dir, "/tmp/hull-ahead-test-XXXXXX");
+	snprintf(f->dir, sizeof f->dir, "/tmp/hull-prefetch-test-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -78,10 +78,10 @@ static inline void begin(struct fixture *f)
 	struct hull_share_config config = {.root_fd = f->fd, .guest_uid = 1000, .guest_gid = 1000};
 	assert_int_equal(hull_share_new(&config, &f->sh, &err), 0);
 	assert_true(raw_init(&f->c, f->sh));
-	f->ahead = hull_ahead_new();
-	assert_non_null(f->ahead);
+	f->prefetch = hull_prefetch_new();
+	assert_non_null(f->prefetch);
 	f->c.t = (struct hull_share_transport){.send = relay_send, .ctx = f};
-	raw_begin(&f->c, HULL_SHARE_RELAY_AHEAD, 0);
+	raw_begin(&f->c, HULL_SHARE_RELAY_PREFETCH, 0);
 	raw_go(&f->c);
 	assert_int_equal(raw_hello(&f->c), 0);
 }
@@ -89,7 +89,7 @@ static inline void begin(struct fixture *f)
 static inline void end(struct fixture *f)
 {
 	char command[160];
-	hull_ahead_free(f->ahead);
+	hull_prefetch_free(f->prefetch);
 	raw_free(&f->c);
 	hull_share_free(f->sh);
 	close(f->fd);
@@ -100,19 +100,19 @@ static inline void end(struct fixture *f)
 /* The request that was built, through the relay: the error of the reply. */
 static inline int go(struct fixture *f)
 {
-	struct hull_ahead_answer a;
+	struct hull_prefetch_answer a;
 	struct fuse_out_header h;
 	uint32_t len = (uint32_t)f->c.n;
 	memcpy(f->c.request, &len, sizeof len);
 	f->c.error = 1;
-	hull_ahead_request(f->ahead, f->c.request, f->c.n, &a);
+	hull_prefetch_request(f->prefetch, f->c.request, f->c.n, &a);
 	if (a.forward) {
 		f->asked++;
 		hull_share_handle(f->sh, &f->c.t, f->c.request, f->c.n, f->c.scratch);
 	}
 	if (f->tells) {
-		_Alignas(8) uint8_t own[HULL_AHEAD_REQUEST_MAX];
-		for (size_t n; (n = hull_ahead_tell(f->ahead, own)) > 0;)
+		_Alignas(8) uint8_t own[HULL_PREFETCH_REQUEST_MAX];
+		for (size_t n; (n = hull_prefetch_output(f->prefetch, own)) > 0;)
 			hull_share_handle(f->sh, &f->c.t, own, n, f->c.scratch);
 	}
 	if (a.len) {
@@ -166,8 +166,8 @@ static inline void notified(struct fixture *f, int code, const void *p, size_t n
 	memcpy(message + sizeof h, p, n);
 	if (name)
 		memcpy(message + sizeof h + n, name, more);
-	struct hull_ahead_store store;
-	assert_false(hull_ahead_message(f->ahead, message, h.len, &store));
+	struct hull_prefetch_store store;
+	assert_false(hull_prefetch_message(f->prefetch, message, h.len, &store));
 }
 
 static inline bool watching(struct fixture *f)
