@@ -19,6 +19,7 @@
 #include "base/path.h"
 #include "base/sanitizer.h"
 #include "base/text.h"
+#include "jail/filter.h"
 #include "jail/jail.h"
 
 #include <fcntl.h>
@@ -221,12 +222,10 @@ static char *find_git(struct hull_error *err)
 /* It is executed by its descriptor, once (execveat); execve, which git would use, is refused. */
 static int no_program(void *arg, struct hull_error *err)
 {
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
-	int r = ctx ? seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(execve), 0) : -ENOMEM;
-	if (r == 0)
-		r = seccomp_load(ctx);
-	seccomp_release(ctx);
-	return r < 0 ? hull_fail(err, r, "git's filter: %s", strerror(-r)) : 0;
+	static const int refused[] = {SCMP_SYS(execve)};
+	const struct hull_filter filter = {.refused = refused, .refused_count = 1};
+	int r = hull_filter_install(&filter, err);
+	return r < 0 ? hull_wrap(err, "git") : 0;
 }
 
 int hull_git_start(const char *dir, bool writes, const char *const *args, int in, int out, int words, pid_t *pid,

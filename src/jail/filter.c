@@ -24,6 +24,12 @@ static int allow_masked(scmp_filter_ctx ctx, int call, unsigned arg, scmp_datum_
 static int add_rules(scmp_filter_ctx ctx, const struct hull_filter *f)
 {
 	int r = 0;
+	for (size_t i = 0; r == 0 && i < f->refused_count; i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), f->refused[i], 0);
+	if (r == 0 && f->more)
+		r = f->more(ctx, f->ctx);
+	if (f->otherwise == 0)
+		return r;
 	for (size_t i = 0; r == 0 && i < f->allowed_count; i++)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, f->allowed[i], 0);
 	for (size_t i = 0; r == 0 && i < f->family_count; i++) {
@@ -44,7 +50,8 @@ static int add_rules(scmp_filter_ctx ctx, const struct hull_filter *f)
 
 int hull_filter_install(const struct hull_filter *filter, struct hull_error *err)
 {
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO((uint32_t)filter->otherwise));
+	scmp_filter_ctx ctx = seccomp_init(filter->otherwise ? SCMP_ACT_ERRNO((uint32_t)filter->otherwise)
+							     : SCMP_ACT_ALLOW);
 	if (!ctx)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	/* Calls of a foreign architecture (32-bit x86) would slip past the numbers: they end the process. */

@@ -1,10 +1,14 @@
-/* The system call filter of a process that serves a guest: an allow-list, made in this one place from what the process
- * says of itself. Each process has its list in a file of its own beside the code that makes the calls
- * (src/share/calls.c, src/egress/calls.c) and installs it once it has what it needs and before it reads a byte of the
- * guest's. tests/e2e/filters.py compares the lists with the filters of live processes.
+/* System call filters. All of Hull's are made in this one place, from lists that stand beside the code that makes the
+ * calls:
  *
- * The base filter of src/jail/jail_seccomp.c stands under it, in every jailed child, and is all there is of ours in one
- * that brings its own filter (QEMU). */
+ *     src/share/calls.c, src/egress/calls.c   allow-lists of processes that serve a guest; installed once the process
+ *                                             has what it needs and before it reads a byte of the guest's
+ *     src/jail/jail_seccomp.c                 the base filter, a list of what is refused, which stands under those in
+ *                                             every jailed child and is all there is of ours in one that brings its own
+ *                                             (QEMU)
+ *     src/git/jail.c                          git starts no program
+ *
+ * tests/e2e/filters.py compares the lists with the filters of live processes. */
 #ifndef HULL_JAIL_FILTER_H
 #define HULL_JAIL_FILTER_H
 
@@ -18,9 +22,14 @@ struct hull_filter {
 	size_t allowed_count;
 	const int *families; /* of socket() */
 	size_t family_count;
-	bool threads;  /* clone() of threads, never of processes */
-	bool map_code; /* mappings that are executable (a dynamic linker's) */
-	int otherwise; /* the errno of every other call */
+	bool threads;       /* clone() of threads, never of processes */
+	bool map_code;      /* mappings that are executable (a dynamic linker's) */
+	int otherwise;      /* the errno of every other call; 0 = it is allowed, and what is above is not looked at */
+	const int *refused; /* with otherwise 0: these fail with EPERM */
+	size_t refused_count;
+	/* Rules that look at arguments, added to `seccomp` (a scmp_filter_ctx); 0 or -errno. May be NULL. */
+	int (*more)(void *seccomp, const void *ctx);
+	const void *ctx;
 };
 
 /* For good, for every thread of the process from here on. Needs no_new_privs. */

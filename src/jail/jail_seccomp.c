@@ -8,6 +8,8 @@
  * namespaces signals to other processes are refused, too. */
 #include "jail/jail_internal.h"
 
+#include "jail/filter.h"
+
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
@@ -104,11 +106,16 @@ static int process_rules(scmp_filter_ctx ctx)
 	return r == 0 ? seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(vfork), 0) : r;
 }
 
-static int add_rules(scmp_filter_ctx ctx, const struct hull_jail *jail, bool namespaces)
+struct base {
+	const struct hull_jail *jail;
+	bool namespaces;
+};
+
+static int add_rules(void *ctx, const void *arg)
 {
+	const struct base *base = arg;
+	const struct hull_jail *jail = base->jail;
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < sizeof(refused) / sizeof(refused[0]); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
 	for (size_t i = 0; r == 0 && i < sizeof(namespace_flags) / sizeof(namespace_flags[0]); i++)
 		r = refuse_if(ctx, SCMP_SYS(clone), SCMP_CMP_MASKED_EQ, namespace_flags[i], namespace_flags[i]);
 	/* Its flags are behind a pointer, out of a filter's sight; libc falls back to clone. */
@@ -120,7 +127,7 @@ static int add_rules(scmp_filter_ctx ctx, const struct hull_jail *jail, bool nam
 		r = socket_rules(ctx, jail);
 	if (r == 0 && jail->threads_only)
 		r = process_rules(ctx);
-	if (r < 0 || namespaces)
+	if (r < 0 || base->namespaces)
 		return r;
 	uint64_t self = (uint64_t)getpid();
 	const int signals[] = {SCMP_SYS(kill), SCMP_SYS(tgkill), SCMP_SYS(rt_sigqueueinfo),
@@ -135,15 +142,13 @@ static int add_rules(scmp_filter_ctx ctx, const struct hull_jail *jail, bool nam
 
 int hull_jail_base_filter(const struct hull_jail *jail, bool namespaces, struct hull_error *err)
 {
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
-	if (!ctx)
-		return hull_fail(err, -ENOMEM, "jail: out of memory");
-	/* Calls of a foreign architecture (32-bit x86) would slip past the numbers above: they end the process. */
-	int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-	if (r == 0)
-		r = add_rules(ctx, jail, namespaces);
-	if (r == 0)
-		r = seccomp_load(ctx);
-	seccomp_release(ctx);
-	return r < 0 ? hull_fail(err, r, "jail: cannot install the system call filter: %s", strerror(-r)) : 0;
+	const struct base base = {.jail = jail, .namespaces = namespaces};
+	const struct hull_filter filter = {
+		.refused = refused,
+		.refused_count = sizeof(refused) / sizeof(refused[0]),
+		.more = add_rules,
+		.ctx = &base,
+	};
+	int r = hull_filter_install(&filter, err);
+	return r < 0 ? hull_wrap(err, "jail") : 0;
 }
