@@ -172,27 +172,19 @@ static void close_log(void)
  * whether there is garbage to collect may take 2 % of the time, which is every 0.7 s under emulation, and was most of
  * what an idle sandbox did. What dockerd finds in its PATH under that name adds the setting. Deletions are collected at
  * once all the same. It also leaves dockerd's cgroup first, so that it goes on while dockerd rests. */
-static const char containerd_script[] = "#!/bin/sh\n"
-					"# hull-init: see docs/guest.md.\n"
-					"echo $$ 2>/dev/null >" HULL_CG_ROOT "/containerd/cgroup.procs\n"
-					"for a; do [ \"$before\" = --config ] && config=$a; before=$a; done\n"
-					"[ \"$config\" ] || exec /usr/bin/containerd \"$@\"\n"
-					"cat >" CONTAINERD_DIR
-					"/containerd.toml <<END || exec /usr/bin/containerd \"$@\"\n"
-					"version = 2\n"
-					"imports = [\"$config\"]\n"
-					"[plugins.\"io.containerd.gc.v1.scheduler\"]\n"
-					"  pause_threshold = 0.0002\n"
-					"  deletion_threshold = 1\n"
-					"END\n"
-					"exec /usr/bin/containerd \"$@\" --config " CONTAINERD_DIR "/containerd.toml\n";
+extern const char hull_containerd_script[]; /* containerd.sh, embedded */
 
 static void make_containerd_script(void)
 {
 	struct hull_error err = {0};
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
 	mkdir(CONTAINERD_DIR, 0755);
-	if (hull_write_file_atomic(AT_FDCWD, CONTAINERD_DIR "/containerd", containerd_script,
-				   sizeof(containerd_script) - 1, 0755, &err) < 0)
+	int r = hull_buf_addf(&text, "#!/bin/sh\ncgroup=%s dir=%s\n%s", HULL_CG_ROOT "/containerd", CONTAINERD_DIR,
+			      hull_containerd_script);
+	if (r < 0)
+		hull_fail(&err, r, "out of memory");
+	if (r < 0 || hull_write_file_atomic(AT_FDCWD, CONTAINERD_DIR "/containerd", hull_buf_bytes(&text), text.len,
+					    0755, &err) < 0)
 		hull_say("docker: %s", err.msg); /* then it is containerd itself that is found */
 }
 

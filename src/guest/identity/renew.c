@@ -34,16 +34,7 @@ static struct hull_child child;
 static struct hull_timer patience;
 static void (*when_done)(void);
 
-static const char script[] = "for f in /etc/ssh/ssh_host_*_key; do\n"
-			     "  [ -e \"$f\" ] || continue\n"
-			     "  t=${f#/etc/ssh/ssh_host_}; t=${t%_key}\n"
-			     "  rm -f \"$f\" \"$f.pub\"\n"
-			     "  ssh-keygen -q -t \"$t\" -N '' -C \"root@$(hostname)\" -f \"$f\"\n"
-			     "done\n"
-			     "for f in /etc/hull/on-restore.d/*; do\n"
-			     "  [ -f \"$f\" ] && [ -x \"$f\" ] && \"$f\"\n"
-			     "done\n"
-			     "true\n";
+extern const char hull_renew_script[]; /* renew.sh, embedded */
 
 static void new_docker_id(void)
 {
@@ -88,7 +79,7 @@ static void run(void *ctx, int status_fd)
 {
 	static char *env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
 			      "LANG=C.UTF-8", NULL};
-	static char *argv[] = {"sh", "-c", (char *)(uintptr_t)script, NULL};
+	static char *argv[] = {"sh", "-c", (char *)(uintptr_t)hull_renew_script, NULL};
 	int log = open("/var/log/hull-restore.log", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0640);
 	setsid();
 	if (log >= 0 && (dup2(log, 1) < 0 || dup2(log, 2) < 0))

@@ -1,7 +1,7 @@
 /* The private clone of a sandbox made with --clone; see share.h and git/git.h.
  *
  * Made once, at the first start, after the mounts and before any command: the guest counts as configured when it is
- * there. hull-clone, a process of the user's, writes the repository as a stream; a shell in the guest (SCRIPT, as root,
+ * there. hull-clone, a process of the user's, writes the repository as a stream; a shell in the guest (clone.sh, as root,
  * git in it as agent) makes a repository of it. Bytes go one way, from the pipe only as much as the stream takes.
  *
  * In the guest everything happens in a directory beside the place and is moved there when it is complete and on disk.
@@ -29,70 +29,7 @@
 
 enum { WORDS_MAX = 8192 };
 
-static const char SCRIPT[] = "set -eu\n"
-			     "top=$1 work=$2 new=$1.hull-clone\n"
-			     "fail() { echo \"$*\" >&2; exit 1; }\n"
-			     "agent() { setpriv --reuid=agent --regid=agent --init-groups -- env -u XDG_CONFIG_HOME "
-			     "HOME=/home/agent \"$@\"; }\n"
-			     "umask 022\n"
-			     "if [ -e \"$top/.git/hull-clone\" ]; then rm -rf -- \"$top\"\n"
-			     "elif [ -e \"$top\" ] || [ -L \"$top\" ]; then\n"
-			     "	rmdir -- \"$top\" 2>/dev/null || fail \"the sandbox has something else at this path\"\n"
-			     "fi\n"
-			     "rm -rf -- \"$new\"\n"
-			     "mkdir -p -- \"$(dirname -- \"$top\")\"\n"
-			     "install -d -o agent -g agent -- \"$new\"\n"
-			     "cd -- \"$new\"\n"
-			     "format=sha1 head= detached= born= origin= upstream= main= name= email= bundle= whole=\n"
-			     "while IFS= read -r line; do\n"
-			     "	case $line in\n"
-			     "	'') whole=1; break ;;\n"
-			     "	'format '*) format=${line#format } ;;\n"
-			     "	'head '*) head=${line#head } ;;\n"
-			     "	'detached '*) detached=${line#detached } ;;\n"
-			     "	born) born=1 ;;\n"
-			     "	'origin '*) origin=${line#origin } ;;\n"
-			     "	'upstream '*) upstream=${line#upstream } ;;\n"
-			     "	'origin-head '*) main=${line#origin-head } ;;\n"
-			     "	'name '*) name=${line#name } ;;\n"
-			     "	'email '*) email=${line#email } ;;\n"
-			     "	'shallow '*) echo \"${line#shallow }\" >>.hull-shallow ;;\n"
-			     "	bundle) bundle=1 ;;\n"
-			     "	esac\n"
-			     "done\n"
-			     "[ \"$whole\" ] || fail 'it arrived in part only'\n"
-			     "agent git init -q --object-format=\"$format\" .\n"
-			     "case $head in refs/heads/*) agent git symbolic-ref HEAD \"$head\" ;; esac\n"
-			     "[ -e .hull-shallow ] && agent cp .hull-shallow .git/shallow && rm .hull-shallow\n"
-			     "if [ \"$bundle\" ]; then\n"
-			     "	agent git bundle unbundle - >.hull-refs\n"
-			     "	while read -r id ref; do\n"
-			     "		case $ref in\n"
-			     "		refs/remotes/origin/HEAD) ;;\n"
-			     "		refs/*) echo \"create $ref $id\" ;;\n"
-			     "		esac\n"
-			     "	done <.hull-refs | sort -u | agent git update-ref --stdin\n"
-			     "	rm .hull-refs\n"
-			     "fi\n"
-			     "[ -z \"$detached\" ] || agent git update-ref --no-deref HEAD \"$detached\"\n"
-			     "if [ \"$origin\" ]; then\n"
-			     "	agent git remote add origin \"$origin\"\n"
-			     "	case $main in refs/remotes/origin/*) agent git symbolic-ref refs/remotes/origin/HEAD "
-			     "\"$main\" ;; esac\n"
-			     "	if [ \"$upstream\" ]; then\n"
-			     "		agent git config \"branch.${head#refs/heads/}.remote\" origin\n"
-			     "		agent git config \"branch.${head#refs/heads/}.merge\" \"$upstream\"\n"
-			     "	fi\n"
-			     "fi\n"
-			     "[ -z \"$name\" ] || agent git config user.name \"$name\"\n"
-			     "[ -z \"$email\" ] || agent git config user.email \"$email\"\n"
-			     "[ -z \"$born\" ] || agent git reset -q --hard\n"
-			     "case $work in \"$top\"/*) agent mkdir -p -- \"$new${work#\"$top\"}\" || : ;; esac\n"
-			     "agent touch .git/hull-clone\n"
-			     "cd /\n"
-			     "sync -f -- \"$new\"\n"
-			     "mv -T -- \"$new\" \"$top\"\n"
-			     "sync -f -- \"$top\"\n";
+extern const char hull_clone_script[]; /* clone.sh, embedded */
 
 struct clone {
 	struct keeper *k; /* NULL once it is no longer wanted */
@@ -346,7 +283,7 @@ static int spawn(struct clone *c, struct hull_error *err)
 static int begin(struct clone *c, struct hull_error *err)
 {
 	struct keeper *k = c->k;
-	const char *const argv[] = {"sh", "-c", SCRIPT, "hull-clone", k->sb.clone, k->sb.workdir};
+	const char *const argv[] = {"sh", "-c", hull_clone_script, "hull-clone", k->sb.clone, k->sb.workdir};
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	int r = relay_own_command(argv, sizeof(argv) / sizeof(*argv), &args);
 	if (r == 0)

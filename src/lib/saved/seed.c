@@ -89,9 +89,7 @@ static int make_sandbox(const struct hull_paths *p, const char *digest, const ch
 	return hull_sandbox_create(p, &s, seed, false, err);
 }
 
-/* What is done in the seed, as root. What tells one machine from another is not to be in what all of them start from:
- * each makes its own when it boots. */
-static const char WORK[] = "docker import - " SEED_IMAGE " && : >/etc/machine-id && rm -f /var/lib/docker/engine-id";
+extern const char hull_seed_script[]; /* seed.sh, embedded */
 
 /* docker import, its words kept for the case that it fails. 1 = there is no Docker to import anything into. */
 static int import(const struct hull_paths *p, const char *tar, struct cli_progress *progress, struct hull_error *err)
@@ -106,7 +104,8 @@ static int import(const struct hull_paths *p, const char *tar, struct cli_progre
 	if (in < 0 || words < 0 || null < 0)
 		return hull_fail_errno(err, "%s", tar);
 	cli_progress_stage(progress, "importing " SEED_IMAGE);
-	char *argv[] = {(char *)"sh", (char *)"-c", (char *)WORK, NULL};
+	char *argv[] = {(char *)"sh",   (char *)"-c",       (char *)(uintptr_t)hull_seed_script,
+			(char *)"seed", (char *)SEED_IMAGE, NULL};
 	struct session_spec spec = {.name = SEED_NAME,
 				    .argv = argv,
 				    .user = "root",

@@ -31,21 +31,19 @@
 
 #define BUILD_NAME "template"
 
-/* What a clone's first commands will need is read in last, after everything else has been thrown out. The pause is the
- * kernel's: it hands free pages to the host two seconds after they became free. */
-static const char tidy[] = "sync; echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory; sleep 3";
-static const char warm_docker[] = "docker run --rm localhost/debian:trixie true; docker ps";
-/* What hull-init makes anew in a copy (src/guest/identity/renew.c), and reads for it. */
-static const char warm_identity[] =
-	"cat /etc/machine-id /etc/hostname /etc/hosts /run/hull/disk/docker/engine-id /etc/passwd "
-	"/etc/group; ls /etc/ssh /etc/hull/on-restore.d /var/lib/systemd";
-static const char warm_shell[] = "bash -lc 'true; ls / >/dev/null; uname -a >/dev/null; git --version >/dev/null'";
+/* What a clone's first commands will need is read in last, after everything else has been thrown out. */
+extern const char hull_warmup_script[]; /* warmup.sh, embedded */
 
-static int run_in(const struct hull_paths *p, const char *user, const char *script, struct cli_progress *progress,
+static int run_in(const struct hull_paths *p, const char *user, const char *part, struct cli_progress *progress,
 		  struct hull_error *err)
 {
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	char *argv[] = {(char *)"sh", (char *)"-c", (char *)(uintptr_t)script, NULL};
+	char *argv[] = {(char *)"sh",
+			(char *)"-c",
+			(char *)(uintptr_t)hull_warmup_script,
+			(char *)"warmup",
+			(char *)(uintptr_t)part,
+			NULL};
 	struct session_spec spec = {
 		.name = BUILD_NAME, .argv = argv, .user = user, .in_fd = null, .out_fd = null, .err_fd = null};
 	int fd = client_connect(p, BUILD_NAME, 10000, err);
@@ -67,15 +65,15 @@ static int prepare_and_save(const struct hull_paths *p, bool docker, const char 
 		return r;
 	cli_progress_stage(progress, "running a first container");
 	if (docker)
-		r = run_in(p, "root", warm_docker, progress, err);
+		r = run_in(p, "root", "docker", progress, err);
 	if (r >= 0)
-		r = run_in(p, "root", tidy, progress, err);
+		r = run_in(p, "root", "tidy", progress, err);
 	if (r >= 0 && docker)
-		r = run_in(p, "root", warm_docker, progress, err);
+		r = run_in(p, "root", "docker", progress, err);
 	if (r >= 0)
-		r = run_in(p, "root", warm_identity, progress, err);
+		r = run_in(p, "root", "identity", progress, err);
 	if (r >= 0)
-		r = run_in(p, "agent", warm_shell, progress, err);
+		r = run_in(p, "agent", "shell", progress, err);
 	return r < 0 ? r : saved_take(p, BUILD_NAME, to, true, progress, NULL, err);
 }
 
@@ -204,15 +202,14 @@ static int key_of(struct cli *cli, const struct hull_sandbox *s, const struct hu
 	hull_engine_probe_cached(cli->paths.runtime, &probe);
 	const struct hull_machine m = {.cpus = s->cpus, .memory = s->memory, .no_docker = s->no_docker};
 	_cleanup_free_ char *machine = hull_machine_describe(&m, probe.kvm_usable);
-	_cleanup_free_ char *warm_up = hull_fmt("%s\n%s\n%s\n%s", tidy, warm_docker, warm_identity, warm_shell);
-	if (!machine || !warm_up)
+	if (!machine)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	struct hull_template_shape shape = {.image = image->digest,
 					    .initramfs = initramfs,
 					    .identity = identity,
 					    .accel = probe.kvm_usable ? "kvm" : "tcg",
 					    .machine = machine,
-					    .warm_up = warm_up,
+					    .warm_up = hull_warmup_script,
 					    .cpus = s->cpus,
 					    .memory = s->memory,
 					    .disk = s->disk,
