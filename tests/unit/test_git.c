@@ -1,34 +1,11 @@
 /* The host's repositories as hull sees them (src/git), and what git-remote-hull takes from a guest (src/remote). Needs
  * git; works in a directory of its own. */
 #include "git/git.h"
+#include "git_rig.h"
 #include "remote/remote.h"
 
-#include "base/cleanup.h"
-#include "base/io.h"
-#include "base/text.h"
-
-#include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-
-#include <cmocka.h>
-
-static char base[] = "/tmp/hull-test-git-XXXXXX";
-static struct hull_error err;
-
-__attribute__((format(printf, 1, 2))) static void shell(const char *fmt, ...)
-{
-	char cmd[1024];
-	va_list ap;
-	va_start(ap, fmt);
-	vsnprintf(cmd, sizeof cmd, fmt, ap);
-	va_end(ap);
-	_cleanup_free_ char *all = hull_fmt("set -e; cd %s; %s", base, cmd);
-	assert_int_equal(system(all), 0);
-}
+/* As shell(), which has to succeed. */
+#define shell(...) assert_int_equal(shell(__VA_ARGS__), 0)
 
 static char *path(const char *name)
 {
@@ -61,11 +38,6 @@ static int set_up(void **state)
 	      "t; "
 	      "echo s >ignored; git remote add origin https://user:secret@example.com/x.git");
 	return 0;
-}
-
-static int tear_down(void **state)
-{
-	return hull_remove_tree(AT_FDCWD, base, NULL);
 }
 
 static void test_urls(void **state)

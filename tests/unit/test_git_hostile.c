@@ -2,36 +2,11 @@
  * transports. None of them runs, with namespaces and without, and what hull wants of the repository works. What they
  * would have done is to leave a mark at base/PWN-*. Needs git. */
 #include "git/git.h"
+#include "git_rig.h"
 
-#include "base/cleanup.h"
-#include "base/io.h"
-#include "base/text.h"
-
-#include <fcntl.h>
 #include <seccomp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-
-#include <cmocka.h>
-
-static char base[] = "/tmp/hull-test-hostile-XXXXXX";
-static struct hull_error err;
-
-__attribute__((format(printf, 1, 2))) static int shell(const char *fmt, ...)
-{
-	char cmd[4096];
-	va_list ap;
-	va_start(ap, fmt);
-	vsnprintf(cmd, sizeof cmd, fmt, ap);
-	va_end(ap);
-	_cleanup_free_ char *all = hull_fmt("set -e; B=%s; cd $B; %s", base, cmd);
-	return system(all);
-}
 
 static const char MAKE[] =
 	"make() { mkdir $1; cd $1; git init -q -b main .; echo hi >f; echo '*.bin filter=evil diff=evil' "
@@ -73,11 +48,6 @@ static int set_up(void **state)
 		     "(make r3; git config remote.origin.url \"ext::sh -c touch%% $B/PWN-ext-lazy\"; "
 		     "git config protocol.ext.allow always; %s); rm -f PWN-*",
 		     MAKE, PROGRAMS, PARTIAL, PARTIAL);
-}
-
-static int tear_down(void **state)
-{
-	return hull_remove_tree(AT_FDCWD, base, NULL);
 }
 
 static int send_to(const char *top, const char *file)

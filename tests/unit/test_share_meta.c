@@ -1,47 +1,19 @@
 /* What is kept beside a file of a workspace: the record, and what the guest and the host each see of it. */
-#include "../share/raw.h"
+#include "share_rig.h"
 #include "share/meta.h"
 
-#include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <sys/xattr.h>
 
-#include <cmocka.h>
-
-struct fixture {
-	char dir[64];
-	int fd;
-	struct hull_share *sh;
-	struct raw c;
-};
-
-/* False where the file system of /tmp keeps no attributes. */
-static bool begin(struct fixture *f)
+/* The test is skipped where the file system of /tmp keeps no attributes. */
+static void begin_with_attributes(struct fixture *f)
 {
-	struct hull_error err = {0};
-	snprintf(f->dir, sizeof f->dir, "/tmp/hull-meta-test-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct hull_share_config config = {.root_fd = f->fd, .guest_uid = 1000, .guest_gid = 1000};
-	assert_int_equal(hull_share_new(&config, &f->sh, &err), 0);
-	assert_true(raw_init(&f->c, f->sh));
-	assert_int_equal(raw_hello(&f->c), 0);
+	begin(f, (struct hull_share_config){0});
 	bool kept = fsetxattr(f->fd, "user.test", "x", 1, 0) == 0;
 	fremovexattr(f->fd, "user.test");
-	return kept;
-}
-
-static void end(struct fixture *f)
-{
-	char command[160];
-	raw_free(&f->c);
-	hull_share_free(f->sh);
-	close(f->fd);
-	snprintf(command, sizeof command, "chmod -R u+rwx %s && rm -rf %s", f->dir, f->dir);
-	assert_int_equal(system(command), 0);
+	if (!kept) {
+		end(f);
+		skip();
+	}
 }
 
 static struct fuse_attr attr_of(struct fixture *f, const char *name)
@@ -126,7 +98,7 @@ static void test_ordinary_files_have_none(void **state)
 	struct fixture f;
 	struct share_meta m;
 	(void)state;
-	begin(&f);
+	begin(&f, (struct hull_share_config){0});
 	make(&f, "f", 1000, S_IFREG | 0444, 0);
 	make(&f, "d", 1000, S_IFDIR | 0555, 0);
 	assert_true(record_of(&f, "f", &m) < 0 && record_of(&f, "d", &m) < 0);
@@ -143,10 +115,7 @@ static void test_owners_and_modes(void **state)
 	struct fixture f;
 	struct share_meta m;
 	(void)state;
-	if (!begin(&f)) {
-		end(&f);
-		skip();
-	}
+	begin_with_attributes(&f);
 	make(&f, "f", 0, S_IFREG | 0400, 0);
 	struct fuse_attr a = attr_of(&f, "f");
 	assert_true(a.uid == 0 && a.gid == 0 && a.mode == (S_IFREG | 0400));
@@ -184,10 +153,7 @@ static void test_nodes_are_inert_on_the_host(void **state)
 		     {"blk", S_IFBLK | 0660, 0x800}};
 	struct fixture f;
 	(void)state;
-	if (!begin(&f)) {
-		end(&f);
-		skip();
-	}
+	begin_with_attributes(&f);
 	for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++) {
 		make(&f, nodes[i].name, 0, nodes[i].mode, nodes[i].rdev);
 		struct fuse_attr a = attr_of(&f, nodes[i].name);
@@ -203,10 +169,7 @@ static void test_setgid_directory(void **state)
 {
 	struct fixture f;
 	(void)state;
-	if (!begin(&f)) {
-		end(&f);
-		skip();
-	}
+	begin_with_attributes(&f);
 	make(&f, "d", 0, S_IFDIR | 0755, 0);
 	assert_int_equal(set(&f, "d", FATTR_UID | FATTR_GID | FATTR_MODE, 999, 02775), 0);
 	const struct fuse_mkdir_in in = {.mode = 0755};
@@ -225,10 +188,7 @@ static void test_hidden(void **state)
 	struct fixture f;
 	struct share_meta m;
 	(void)state;
-	if (!begin(&f)) {
-		end(&f);
-		skip();
-	}
+	begin_with_attributes(&f);
 	make(&f, "f", 0, S_IFREG | 0644, 0);
 	assert_true(record_of(&f, "f", &m) > 0);
 	uint64_t node = raw_lookup(&f.c, FUSE_ROOT_ID, "f");

@@ -1,46 +1,5 @@
 /* How much of the host's file system a workspace may take (src/share/room.c). */
-#include "../share/raw.h"
-
-#include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <sys/stat.h>
-
-#include <cmocka.h>
-
-struct fixture {
-	char dir[64];
-	int fd;
-	struct hull_share *sh;
-	struct raw c;
-};
-
-static void begin(struct fixture *f, struct hull_share_config config)
-{
-	struct hull_error err = {0};
-	snprintf(f->dir, sizeof f->dir, "/tmp/hull-room-test-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int file = openat(f->fd, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-	assert_int_equal(write(file, "content", 7), 7);
-	close(file);
-	config.root_fd = f->fd;
-	config.guest_uid = config.guest_gid = 1000;
-	assert_int_equal(hull_share_new(&config, &f->sh, &err), 0);
-	assert_true(raw_init(&f->c, f->sh));
-	assert_int_equal(raw_hello(&f->c), 0);
-}
-
-static void end(struct fixture *f)
-{
-	char command[160];
-	raw_free(&f->c);
-	hull_share_free(f->sh);
-	close(f->fd);
-	snprintf(command, sizeof command, "rm -rf %s", f->dir);
-	assert_int_equal(system(command), 0);
-}
+#include "share_rig.h"
 
 static struct fuse_kstatfs statfs_of(struct fixture *f)
 {
