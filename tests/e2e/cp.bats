@@ -1,21 +1,7 @@
 #!/usr/bin/env bats
 # hull cp: what is copied in and out, and what a guest cannot make of it. The sandbox is that of work.bash.
 
-setup_file() {
-	load lib
-	load work
-	make_work
-}
-teardown_file() {
-	load lib
-	load work
-	remove_work
-}
-setup() { load lib; }
-teardown() {
-	remove_own
-	rm -f "$ws/rw/"{new,link,x,big,big2} 2>/dev/null || true
-}
+load work
 
 @test "cp: files and trees, both ways" {
 	local t=$BATS_TEST_TMPDIR

@@ -1,4 +1,5 @@
-# The sandbox of workspace.bats and cp.bats: `work`, with directories of the host. Load with `load work`.
+# The sandbox of workspace.bats and cp.bats: `work`, with directories of the host, made once for a file. A file that has
+# `load work` at its top has its set-up from here.
 #
 # $ws/rw (writable, with $ws/rw/masked read-only in it), $ws/ro and the single file $ws/alone/file are mounted. They
 # belong to an unprivileged user when the tests run as root.
@@ -24,4 +25,18 @@ make_work() {
 remove_work() {
 	LIMIT=120 hull rm -f work || true
 	rm -rf "$ws"
+}
+
+setup_file() {
+	load lib
+	make_work
+}
+teardown_file() {
+	load lib
+	remove_work
+}
+setup() { load lib; }
+teardown() {
+	remove_own
+	rm -f "$ws/rw/"{new,link,x,big,big2} 2>/dev/null || true
 }

@@ -2,21 +2,7 @@
 # The workspace: directories of the host at their own paths in the sandbox.
 #
 # One sandbox serves nearly all tests of this file; see work.bash.
-setup_file() {
-	load lib
-	load work
-	make_work
-}
-teardown_file() {
-	load lib
-	load work
-	remove_work
-}
-setup() { load lib; }
-teardown() {
-	remove_own
-	rm -f "$ws/rw/"{new,link,x,big,big2} 2>/dev/null || true
-}
+load work
 
 server_of() { # PATH: the process that serves it
 	local p
