@@ -27,7 +27,6 @@
 #include "base/error.h"
 
 #include <stdbool.h>
-#include <stdint.h>
 
 struct hull_git_repo {
 	char *top;        /* real path of the work tree's top; owned */
@@ -66,10 +65,38 @@ int hull_git_run(const char *dir, const char *const *args, int in_fd, struct hul
 		 struct hull_error *err);
 /* The same for what changes the repository, in nothing but its own directory (.git). */
 int hull_git_change(const char *dir, const char *const *args, int in_fd, struct hull_error *err);
-/* git without a jail, where this process stands and with its environment, for git-remote-hull: the user has started git
- * there. It may use `memory` bytes. */
-int hull_git_run_here(const char *const *args, int in_fd, struct hull_buf *out, uint64_t memory,
-		      struct hull_error *err);
-enum { HULL_GIT_OUT_MAX = 64 << 20 };
+enum { HULL_GIT_OUT_MAX = 64 << 20, HULL_GIT_WORDS_MAX = 64 << 10 };
+
+/* A repository by its own directory, for git-remote-hull: git, which the user has started there, says which ($GIT_DIR).
+ */
+struct hull_git_own {
+	char *dir;     /* real paths; owned */
+	char *common;  /* what its worktrees share; may be the same */
+	char *objects; /* where its objects are */
+};
+/* `objects` is $GIT_OBJECT_DIRECTORY, or NULL. */
+int hull_git_own_open(const char *dir, const char *objects, struct hull_git_own *out, struct hull_error *err);
+void hull_git_own_free(struct hull_git_own *o); /* the members */
+/* As hull_git_run, in it. */
+int hull_git_own_run(const struct hull_git_own *o, const char *const *args, int in_fd, struct hull_buf *out, int out_fd,
+		     struct hull_error *err);
+/* The ids at which its history ends, when it is shallow: lines, appended. */
+int hull_git_own_shallow(const struct hull_git_own *o, struct hull_buf *out, struct hull_error *err);
+
+/* incoming.c: a pack that a stranger sends, into a repository: fed in pieces, checked whole, and only then there. */
+struct hull_git_incoming;
+int hull_git_incoming_begin(const struct hull_git_own *o, struct hull_git_incoming **out, struct hull_error *err);
+int hull_git_incoming_add(struct hull_git_incoming *i, const void *p, size_t n, struct hull_error *err);
+/* *keep: the file to be removed when references to the objects are there, NULL when there is none; owned by the
+ * caller. */
+int hull_git_incoming_end(struct hull_git_incoming *i, char **keep, struct hull_error *err);
+void hull_git_incoming_free(struct hull_git_incoming *i); /* what was not ended leaves nothing */
+static inline void hull_git_incoming_freep(struct hull_git_incoming **i)
+{
+	hull_git_incoming_free(*i);
+}
+
+/* What a program said when it failed with `code`: its first "fatal:" or "error:", else its last line; printable. */
+int hull_git_complain(struct hull_buf *words, bool cut, int code, struct hull_error *err);
 
 #endif

@@ -15,9 +15,40 @@ char *hull_git_path_in(const char *dir, const char *name, const char *prefix);
  * `commondir` leads out of `top` to a repository that does not lead back. */
 int hull_git_repository(const char *top, struct hull_git_worktree *out, struct hull_error *err);
 
-/* jail.c: start git in its jail for the repository that `dir` is in, with the standard descriptors given; its pidfd is
- * the caller's. */
-int hull_git_start(const char *dir, bool writes, const char *const *args, int in, int out, int words, pid_t *pid,
+/* Where git runs, and what of it it may write. */
+struct hull_git_at {
+	const char *dir;                /* in a work tree; or NULL and: */
+	const struct hull_git_own *own; /* a repository by its own directory */
+	bool writes;                    /* all of the repository's directory */
+	const char *incoming;           /* new objects go to this directory, below own's, and nowhere else */
+};
+
+/* jail.c: start git in its jail with the standard descriptors given; its pidfd is the caller's. */
+int hull_git_start(const struct hull_git_at *at, const char *const *args, int in, int out, int words, pid_t *pid,
 		   int *pidfd, struct hull_error *err);
+
+/* What has been read of one of a program's outputs. */
+struct hull_git_taken {
+	int fd;
+	struct hull_buf *into; /* NULL = nobody wants it */
+	size_t most;
+	bool cut; /* there was more, which is thrown away */
+};
+
+/* run.c: a git that runs. */
+struct hull_git_child {
+	pid_t pid;
+	int pidfd;
+	struct hull_git_taken out, words;
+	struct hull_buf said; /* what words reads */
+};
+/* out_fd: where it writes, or -1: what it writes is read into *out. */
+int hull_git_child_start(struct hull_git_child *c, const struct hull_git_at *at, const char *const *args, int in_fd,
+			 struct hull_buf *out, int out_fd, struct hull_error *err);
+/* Give it bytes through its input, `fd`, which does not block, and meanwhile take what it says. -EPIPE when it does not
+ * want them. */
+int hull_git_child_feed(struct hull_git_child *c, int fd, const void *p, size_t n, struct hull_error *err);
+/* Until it has ended, or it is killed at once. Its exit code, or -errno. */
+int hull_git_child_end(struct hull_git_child *c, bool kill_it, struct hull_error *err);
 
 #endif

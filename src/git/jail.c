@@ -11,7 +11,8 @@
  * one; its common directory, when it is a linked worktree; alternates. What leads out of the work tree is believed only
  * if the repository leads back (worktree.c): else a file in a workspace could open any repository of the user's. Paths
  * are pinned: what is renamed or replaced meanwhile makes the start fail. Everything has the same path inside and
- * outside. */
+ * outside. For git-remote-hull the user's own git has found the repository already, and its word is taken. What a guest
+ * sends is written to a directory of its own (incoming.c); all else of the repository stays read-only then. */
 #include "git/internal.h"
 
 #include "base/cleanup.h"
@@ -82,14 +83,13 @@ static bool is(const char *dir, const char *name, mode_t type, struct stat *st)
 	return path && stat(path, st) == 0 && (st->st_mode & S_IFMT) == type;
 }
 
-static void add_alternates(struct cell *c, const char *common)
+static void add_alternates(struct cell *c, const char *objects)
 {
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};
-	_cleanup_free_ char *objects = hull_fmt("%s/objects", common);
-	_cleanup_free_ char *list = hull_fmt("%s/objects/info/alternates", common);
+	_cleanup_free_ char *list = hull_fmt("%s/info/alternates", objects);
 	struct stat st;
 	unsigned n = 0;
-	if (!objects || !list || lstat(list, &st) < 0 || !S_ISREG(st.st_mode) ||
+	if (!list || lstat(list, &st) < 0 || !S_ISREG(st.st_mode) ||
 	    hull_read_file(AT_FDCWD, list, 64 * 1024, &text, NULL) < 0 || !text.len)
 		return;
 	char *save = NULL;
@@ -134,12 +134,11 @@ static int add_repository(struct cell *c, const char *dir, bool writes, struct h
 		add(c, strdup(own), true, writes);
 	if (own && common && (writes || !hull_path_in(common, top)) && !hull_path_in(common, own))
 		add(c, strdup(common), true, writes);
-	if (common)
-		add_alternates(c, common);
+	_cleanup_free_ char *objects = common ? hull_fmt("%s/objects", common) : NULL;
+	if (objects)
+		add_alternates(c, objects);
 	return 0;
 }
-
-/* --- what git needs besides --- */
 
 static void set(struct cell *c, char *text)
 {
@@ -148,6 +147,42 @@ static void set(struct cell *c, char *text)
 	else
 		free(text);
 }
+
+/* A variable with a list of paths, of one: quoted as git takes it, since a ':' would part it. */
+static void set_path(struct cell *c, const char *name, const char *path)
+{
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	int r = hull_buf_addf(&b, "%s=\"", name);
+	for (; r == 0 && *path; path++)
+		r = hull_buf_addf(&b, strchr("\\\"", *path) ? "\\%c" : "%c", *path);
+	if (r == 0)
+		r = hull_buf_addstr(&b, "\"");
+	if (r == 0)
+		set(c, strndup((const char *)hull_buf_bytes(&b), b.len));
+}
+
+/* A repository that git itself has named. New objects go to `incoming`, and the repository's own are seen from there.
+ */
+static int add_own(struct cell *c, const struct hull_git_own *own, const char *incoming, struct hull_error *err)
+{
+	if (stat(own->dir, &c->top) < 0)
+		return hull_fail_errno(err, "%s", own->dir);
+	add(c, strdup(own->common), true, false);
+	if (!hull_path_in(own->dir, own->common))
+		add(c, strdup(own->dir), true, false);
+	if (!hull_path_in(own->objects, own->common))
+		add(c, strdup(own->objects), true, false);
+	if (incoming)
+		add(c, strdup(incoming), true, true);
+	add_alternates(c, own->objects);
+	set(c, hull_fmt("GIT_DIR=%s", own->dir));
+	set(c, hull_fmt("GIT_OBJECT_DIRECTORY=%s", incoming ? incoming : own->objects));
+	if (incoming)
+		set_path(c, "GIT_ALTERNATE_OBJECT_DIRECTORIES", own->objects);
+	return 0;
+}
+
+/* --- what git needs besides --- */
 
 static void pass_on(struct cell *c, const char *name)
 {
@@ -228,10 +263,11 @@ static int no_program(void *arg, struct hull_error *err)
 	return r < 0 ? hull_wrap(err, "git") : 0;
 }
 
-int hull_git_start(const char *dir, bool writes, const char *const *args, int in, int out, int words, pid_t *pid,
+int hull_git_start(const struct hull_git_at *at, const char *const *args, int in, int out, int words, pid_t *pid,
 		   int *pidfd, struct hull_error *err)
 {
 	_cleanup_(cell_free) struct cell c = {0};
+	const char *dir = at->own ? at->own->dir : at->dir;
 	_cleanup_free_ char *real = realpath(dir, NULL);
 	if (!real)
 		return hull_fail_errno(err, "%s", dir);
@@ -254,7 +290,7 @@ int hull_git_start(const char *dir, bool writes, const char *const *args, int in
 	_cleanup_close_ int program = open(git, O_RDONLY | O_CLOEXEC);
 	if (program < 0)
 		return hull_fail_errno(err, "%s", git);
-	int r = add_repository(&c, real, writes, err);
+	int r = at->own ? add_own(&c, at->own, at->incoming, err) : add_repository(&c, real, at->writes, err);
 	if (r < 0)
 		return r;
 	add_system(&c, git);

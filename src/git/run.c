@@ -1,5 +1,5 @@
-/* Running git, in its jail (jail.c) or as it is, and taking what it writes: its output up to a limit, and of its
- * messages (through git-remote-hull they may be a guest's) the first 64 KiB; the rest is thrown away. */
+/* Running git in its jail (jail.c), and taking what it writes: its output up to a limit, and of its messages (which may
+ * be about a guest's bytes, and have them in it) the first 64 KiB; the rest is thrown away. */
 #include "git/internal.h"
 
 #include "base/cleanup.h"
@@ -9,50 +9,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ARGS_MAX = 64, WORDS_MAX = 64 * 1024 };
-
-/* git as it is, for git-remote-hull: where and with what environment git has called us. */
-__attribute__((noreturn)) static void become(char *const *argv, int in, int out, int words, uint64_t memory)
-{
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	struct rlimit limit = {memory, memory};
-	setrlimit(RLIMIT_DATA, &limit);
-	/* Above the numbers they are copied to. */
-	in = in < 0 ? open("/dev/null", O_RDONLY) : in;
-	in = fcntl(in, F_DUPFD, 10);
-	out = fcntl(out, F_DUPFD, 10);
-	words = fcntl(words, F_DUPFD, 10);
-	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(words, 2) < 0)
-		_exit(126);
-	close_range(3, ~0U, 0);
-	execvp(argv[0], argv);
-	if (errno == ENOENT)
-		dprintf(2, "there is no git in PATH: install it\n");
-	_exit(127);
-}
-
-/* What has been read of one of git's outputs. */
-struct taken {
-	int fd;
-	struct hull_buf *into; /* NULL = nobody wants it */
-	size_t most;
-	bool cut; /* there was more, which is thrown away */
-};
-
 /* Read once; closes the descriptor at its end. 0 or -errno. */
-static int take(struct taken *t)
+static int take(struct hull_git_taken *t)
 {
 	uint8_t lost[4096];
 	size_t room = t->into && t->into->len < t->most ? t->most - t->into->len : 0;
@@ -72,7 +34,7 @@ static int take(struct taken *t)
 
 /* Until git has ended and what it wrote is read; what only a stray child of its could write is not waited for. An
  * output of more than may be taken ends it. */
-static int watch(struct taken *out, struct taken *words, int pidfd)
+static int watch(struct hull_git_taken *out, struct hull_git_taken *words, int pidfd)
 {
 	int r = 0;
 	bool ended = false;
@@ -97,7 +59,7 @@ static int watch(struct taken *out, struct taken *words, int pidfd)
 }
 
 /* What git said: its first "fatal:" or "error:", else its last line; made printable. */
-static int complain(struct hull_buf *words, bool cut, int code, struct hull_error *err)
+int hull_git_complain(struct hull_buf *words, bool cut, int code, struct hull_error *err)
 {
 	if (code == 127)
 		return hull_fail(err, -ENOENT, "there is no git in PATH: install it");
@@ -117,29 +79,30 @@ static int complain(struct hull_buf *words, bool cut, int code, struct hull_erro
 	return code;
 }
 
-/* Started already: wait for it. Takes over `pidfd` and the reading ends. `end` is the signal that ends it early. */
-static int finish(pid_t pid, int pidfd, int end, int out_fd, struct hull_buf *out, int words_fd, struct hull_error *err)
+int hull_git_child_end(struct hull_git_child *c, bool kill_it, struct hull_error *err)
 {
-	_cleanup_(hull_buf_free) struct hull_buf said = {0};
-	struct taken from = {.fd = out_fd, .into = out, .most = HULL_GIT_OUT_MAX};
-	struct taken words = {.fd = words_fd, .into = &said, .most = WORDS_MAX};
-	int status, r = watch(&from, &words, pidfd);
-	hull_closep(&from.fd);
-	hull_closep(&words.fd);
-	close(pidfd);
-	if (r < 0)
-		kill(pid, end);
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return hull_fail_errno(err, "waiting for git");
+	int status, r = kill_it ? 0 : watch(&c->out, &c->words, c->pidfd);
+	bool cut = c->words.cut;
+	hull_closep(&c->out.fd);
+	hull_closep(&c->words.fd);
+	close(c->pidfd);
+	if (r < 0 || kill_it)
+		kill(c->pid, SIGKILL); /* init of its pid namespace, which no other signal reaches */
+	while (waitpid(c->pid, &status, 0) < 0)
+		if (errno != EINTR) {
+			r = hull_fail_errno(err, "waiting for git");
+			goto out;
+		}
 	if (r == -EFBIG)
-		return hull_fail(err, r, "git has more to say than the %d MiB that are taken of it",
-				 HULL_GIT_OUT_MAX >> 20);
-	if (r < 0)
-		return hull_fail(err, r, "git: %s", strerror(-r));
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	return complain(&said, words.cut, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), err);
+		hull_fail(err, r, "git has more to say than the %d MiB that are taken of it", HULL_GIT_OUT_MAX >> 20);
+	else if (r < 0)
+		hull_fail(err, r, "git: %s", strerror(-r));
+	else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		r = hull_git_complain(&c->said, cut, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+				      err);
+out:
+	hull_buf_free(&c->said);
+	return r;
 }
 
 struct pipes {
@@ -163,23 +126,58 @@ static int pipes_open(struct pipes *p, struct hull_error *err)
 	return 0;
 }
 
-static int run_jailed(const char *dir, bool writes, const char *const *args, int in_fd, struct hull_buf *out,
-		      int out_fd, struct hull_error *err)
+int hull_git_child_start(struct hull_git_child *c, const struct hull_git_at *at, const char *const *args, int in_fd,
+			 struct hull_buf *out, int out_fd, struct hull_error *err)
 {
 	_cleanup_(pipes_close) struct pipes p = {{-1, -1}, {-1, -1}};
-	pid_t pid;
-	int pidfd, r = pipes_open(&p, err);
+	*c = (struct hull_git_child){.pidfd = -1};
+	int r = pipes_open(&p, err);
 	if (r == 0)
-		r = hull_git_start(dir, writes, args, in_fd, out || out_fd < 0 ? p.out[1] : out_fd, p.words[1], &pid,
-				   &pidfd, err);
+		r = hull_git_start(at, args, in_fd, out_fd < 0 ? p.out[1] : out_fd, p.words[1], &c->pid, &c->pidfd,
+				   err);
 	if (r < 0)
 		return r;
-	hull_closep(&p.out[1]);
-	hull_closep(&p.words[1]);
-	p.out[1] = p.words[1] = -1;
+	c->out = (struct hull_git_taken){.fd = hull_steal_fd(&p.out[0]), .into = out, .most = HULL_GIT_OUT_MAX};
+	c->words = (struct hull_git_taken){
+		.fd = hull_steal_fd(&p.words[0]), .into = &c->said, .most = HULL_GIT_WORDS_MAX};
+	return 0;
+}
+
+int hull_git_child_feed(struct hull_git_child *c, int fd, const void *p, size_t n, struct hull_error *err)
+{
+	for (const uint8_t *at = p; n > 0;) {
+		ssize_t done = write(fd, at, n);
+		if (done > 0) {
+			at += done;
+			n -= (size_t)done;
+			continue;
+		}
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN)
+			return -errno;
+		struct pollfd q[3] = {{.fd = fd, .events = POLLOUT},
+				      {.fd = c->out.fd, .events = POLLIN},
+				      {.fd = c->words.fd, .events = POLLIN}};
+		int r = poll(q, 3, -1) < 0 && errno != EINTR ? -errno : 0;
+		if (r == 0 && q[1].revents)
+			r = take(&c->out);
+		if (r == 0 && q[2].revents)
+			r = take(&c->words);
+		if (r < 0)
+			return hull_fail(err, r, "git: %s", strerror(-r));
+	}
+	return 0;
+}
+
+static int run(const struct hull_git_at *at, const char *const *args, int in_fd, struct hull_buf *out, int out_fd,
+	       struct hull_error *err)
+{
+	struct hull_git_child c;
 	struct hull_buf none = {0};
-	/* Init of its pid namespace, which no other signal reaches. */
-	r = finish(pid, pidfd, SIGKILL, hull_steal_fd(&p.out[0]), out ? out : &none, hull_steal_fd(&p.words[0]), err);
+	int r = hull_git_child_start(&c, at, args, in_fd, out ? out : &none, out ? -1 : out_fd, err);
+	if (r == 0)
+		r = hull_git_child_end(&c, false, err);
 	hull_buf_free(&none);
 	return r;
 }
@@ -187,42 +185,19 @@ static int run_jailed(const char *dir, bool writes, const char *const *args, int
 int hull_git_run(const char *dir, const char *const *args, int in_fd, struct hull_buf *out, int out_fd,
 		 struct hull_error *err)
 {
-	return run_jailed(dir, false, args, in_fd, out, out_fd, err);
+	const struct hull_git_at at = {.dir = dir};
+	return run(&at, args, in_fd, out, out_fd, err);
 }
 
 int hull_git_change(const char *dir, const char *const *args, int in_fd, struct hull_error *err)
 {
-	return run_jailed(dir, true, args, in_fd, NULL, -1, err);
+	const struct hull_git_at at = {.dir = dir, .writes = true};
+	return run(&at, args, in_fd, NULL, -1, err);
 }
 
-int hull_git_run_here(const char *const *args, int in_fd, struct hull_buf *out, uint64_t memory, struct hull_error *err)
+int hull_git_own_run(const struct hull_git_own *o, const char *const *args, int in_fd, struct hull_buf *out, int out_fd,
+		     struct hull_error *err)
 {
-	_cleanup_(pipes_close) struct pipes p = {{-1, -1}, {-1, -1}};
-	char *argv[ARGS_MAX] = {(char *)"git"};
-	size_t n = 1;
-	for (; *args; args++) {
-		if (n == ARGS_MAX - 1)
-			return hull_fail(err, -E2BIG, "too many arguments for git");
-		argv[n++] = (char *)(uintptr_t)*args;
-	}
-	int r = pipes_open(&p, err);
-	if (r < 0)
-		return r;
-	fflush(NULL);
-	pid_t pid = fork();
-	if (pid < 0)
-		return hull_fail_errno(err, "running git");
-	if (pid == 0)
-		become(argv, in_fd, p.out[1], p.words[1], memory);
-	int pidfd = pidfd_open(pid, 0);
-	if (pidfd < 0) {
-		r = hull_fail_errno(err, "watching git");
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		return r;
-	}
-	hull_closep(&p.out[1]);
-	hull_closep(&p.words[1]);
-	p.out[1] = p.words[1] = -1;
-	return finish(pid, pidfd, SIGTERM, hull_steal_fd(&p.out[0]), out, hull_steal_fd(&p.words[0]), err);
+	const struct hull_git_at at = {.own = o};
+	return run(&at, args, in_fd, out, out_fd, err);
 }

@@ -3,6 +3,7 @@
  * A sandbox that is stopped is started for this and left as it was: stopped, or paused again, unless somebody else has
  * begun to use it meanwhile. */
 #include "remote/remote.h"
+#include "remote/serve.h"
 
 #include "base/beside.h"
 #include "base/cleanup.h"
@@ -22,13 +23,12 @@
 
 enum { STOP_GRACE_MS = 10000 };
 
-/* What git may use: of a list of references, which it keeps whole, and of packs. A guest decides how long they are. */
-static const uint64_t LIST_MEMORY = 512ULL << 20, PACK_MEMORY = 8ULL << 30;
-
 struct helper {
 	struct cli cli;
 	char *name, *dir;
-	char *self; /* quoted for a shell */
+	char *self;              /* this program's path */
+	struct hull_git_own own; /* what git called us for; without a dir until it is needed */
+	struct hull_buf told;    /* the references that git was told of: "ID NAME" lines */
 	bool started, paused;
 	bool quiet, dry_run, atomic;
 };
@@ -78,27 +78,15 @@ static void put_back(struct helper *h)
 
 /* --- git --- */
 
-/* Run `git ARGS... DIR [MORE]` in the repository git called us for, its far end in the sandbox. 0, or -errno. */
-static int run_git(struct helper *h, const char *const *args, const char *option, const char *service,
-		   const struct hull_buf *input, struct hull_buf *out, uint64_t memory, struct hull_error *err)
+static int reach(struct helper *h, const char *service, struct remote_far *f, struct hull_error *err)
 {
-	const char *argv[32] = {"-c", "transfer.fsckObjects=true", "-c", "fetch.fsckObjects=true",
-				"-c", "protocol.file.allow=always"};
-	size_t n = 6;
-	_cleanup_free_ char *far = hull_fmt("%s=%s --serve %s %s", option, h->self, service, h->name);
-	_cleanup_close_ int in = memfd_create("git-input", MFD_CLOEXEC);
-	if (!far || in < 0)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	for (; *args; args++)
-		argv[n++] = *args;
-	argv[n++] = far;
-	argv[n++] = h->dir;
-	argv[n] = NULL;
-	if (input && (hull_write_full(in, hull_buf_bytes(input), input->len) < 0 || lseek(in, 0, SEEK_SET) < 0))
-		return hull_fail_errno(err, "passing names to git");
-	/* git takes the far end's repository for a path on this machine, reached by a command. */
-	int r = hull_git_run_here(argv, in, out, memory, err);
-	return r > 0 ? -EIO : r;
+	char *const argv[] = {h->self, (char *)"--serve", (char *)(uintptr_t)service, h->name, h->dir, NULL};
+	int r = bring_up(h, err);
+	if (r >= 0)
+		r = remote_far_start(f, argv, err);
+	f->stop_fd = cli_signals_fd();
+	f->peer_fd = STDIN_FILENO;
+	return r;
 }
 
 static int say(const struct hull_buf *b)
@@ -108,14 +96,18 @@ static int say(const struct hull_buf *b)
 
 static int list(struct helper *h, struct hull_error *err)
 {
-	static const char *const args[] = {"ls-remote", "--symref", NULL};
-	_cleanup_(hull_buf_free) struct hull_buf text = {0}, answer = {0};
-	int r = bring_up(h, err);
+	_cleanup_(hull_buf_free) struct hull_buf answer = {0};
+	_cleanup_(remote_adv_free) struct remote_adv adv = {0};
+	_cleanup_(remote_far_end) struct remote_far far = REMOTE_FAR_NONE;
+	int r = reach(h, "upload-pack", &far, err);
 	if (r >= 0)
-		r = run_git(h, args, "--upload-pack", "upload-pack", NULL, &text, LIST_MEMORY, err);
+		r = remote_far_adv(&far, &adv, err);
 	if (r < 0)
 		return hull_wrap(err, "%s", h->name);
-	r = remote_list((const char *)hull_buf_bytes(&text), text.len, &answer);
+	r = remote_list(&adv, &answer);
+	hull_buf_free(&h->told);
+	h->told = adv.refs;
+	adv.refs = (struct hull_buf){0};
 	if (r == 0)
 		r = hull_buf_addstr(&answer, "\n");
 	if (r == 0)
@@ -138,53 +130,70 @@ static int batch(const char *first, const char *verb, char ***out, struct hull_e
 	return r < 0 ? hull_fail(err, r, "git asks for what it should not") : 0;
 }
 
+/* The repository that git has called us for. */
+static int open_own(struct helper *h, struct hull_error *err)
+{
+	const char *dir = getenv("GIT_DIR");
+	if (h->own.dir)
+		return 0;
+	return hull_git_own_open(dir && *dir ? dir : ".", getenv("GIT_OBJECT_DIRECTORY"), &h->own, err);
+}
+
+static void receiving(void *ctx, uint64_t bytes)
+{
+	struct cli_progress *p = ctx;
+	_cleanup_free_ char *stage = p->tty ? hull_fmt("receiving, %llu MiB", (unsigned long long)bytes >> 20)
+					    : strdup("receiving");
+	if (stage)
+		cli_progress_stage(p, stage);
+	cli_progress_tick(p);
+}
+
 static int fetch(struct helper *h, const char *first, struct hull_error *err)
 {
-	const char *args[8] = {"fetch-pack", "--thin", "--stdin", "-q", "--no-progress"};
-	_cleanup_(hull_buf_free) struct hull_buf ids = {0}, out = {0};
+	_cleanup_(remote_far_end) struct remote_far far = REMOTE_FAR_NONE;
+	_cleanup_(hull_buf_free) struct hull_buf answer = {0};
+	_cleanup_free_ char *keep = NULL;
 	char **wants = hull_strv_copy(NULL);
 	int r = wants ? batch(first, "fetch ", &wants, err) : hull_fail(err, -ENOMEM, "out of memory");
-	for (char **w = wants; r == 0 && *w; w++) {
-		size_t n = strcspn(*w, " ");
-		if (remote_id_ok(*w, n))
-			r = hull_buf_addf(&ids, "%.*s\n", (int)n, *w);
+	for (char **w = wants; r == 0 && *w; w++)
+		(*w)[strcspn(*w, " ")] = '\0';
+	if (r >= 0)
+		r = open_own(h, err);
+	if (r >= 0)
+		r = reach(h, "upload-pack", &far, err);
+	if (r >= 0) {
+		struct cli_progress progress;
+		cli_progress_begin(&progress, h->quiet, false, h->name);
+		r = remote_fetch(&far, &h->own, wants, receiving, &progress, &keep, err);
+		cli_progress_end(&progress);
 	}
 	hull_strv_free(wants);
-	if (r >= 0)
-		r = bring_up(h, err);
-	if (r >= 0)
-		r = run_git(h, args, "--upload-pack", "upload-pack", &ids, &out, PACK_MEMORY, err);
 	if (r < 0)
 		return hull_wrap(err, "%s", h->name);
-	return hull_write_full(STDOUT_FILENO, "\n", 1) < 0 ? hull_fail(err, -EPIPE, "git has gone") : 0;
+	/* git removes it when it has made the references. */
+	r = keep ? hull_buf_addf(&answer, "lock %s\n\n", keep) : hull_buf_addstr(&answer, "\n");
+	return r < 0 || say(&answer) < 0 ? hull_fail(err, -EPIPE, "git has gone") : 0;
 }
 
 static int push(struct helper *h, const char *first, struct hull_error *err)
 {
-	const char *args[8] = {"send-pack", "--thin", "--helper-status", "--stdin", "-q"};
-	size_t n = 5;
-	_cleanup_(hull_buf_free) struct hull_buf specs = {0}, out = {0}, answer = {0};
-	char **lines = hull_strv_copy(NULL), **refs = hull_strv_copy(NULL);
-	int r = lines && refs ? batch(first, "push ", &lines, err) : hull_fail(err, -ENOMEM, "out of memory");
-	for (char **l = lines; r == 0 && *l; l++) {
-		const char *colon = strrchr(*l, ':');
-		r = colon ? hull_strv_add(&refs, colon + 1) : -EPROTO;
-		if (r == 0)
-			r = hull_buf_addf(&specs, "%s\n", *l);
+	_cleanup_(remote_far_end) struct remote_far far = REMOTE_FAR_NONE;
+	_cleanup_(hull_buf_free) struct hull_buf answer = {0};
+	char **lines = hull_strv_copy(NULL);
+	int r = lines ? batch(first, "push ", &lines, err) : hull_fail(err, -ENOMEM, "out of memory");
+	if (r >= 0)
+		r = open_own(h, err);
+	if (r >= 0)
+		r = reach(h, "receive-pack", &far, err);
+	if (r >= 0) {
+		const struct remote_push what = {
+			.specs = lines, .told = &h->told, .dry_run = h->dry_run, .atomic = h->atomic};
+		r = remote_push(&far, &h->own, &what, &answer, err);
 	}
-	if (h->dry_run)
-		args[n++] = "--dry-run";
-	if (h->atomic)
-		args[n++] = "--atomic";
-	if (r >= 0)
-		r = bring_up(h, err);
-	if (r >= 0)
-		r = run_git(h, args, "--receive-pack", "receive-pack", &specs, &out, PACK_MEMORY, err);
-	/* It fails when one was refused, too: what counts is what it says of each. */
-	bool told = remote_status((const char *)hull_buf_bytes(&out), out.len, refs, &answer) == 0 && answer.len;
 	hull_strv_free(lines);
-	hull_strv_free(refs);
-	if (r < 0 && !told)
+	/* What is known of each reference counts. */
+	if (r < 0 && !answer.len)
 		return hull_wrap(err, "%s", h->name);
 	if (hull_buf_addstr(&answer, "\n") < 0 || say(&answer) < 0)
 		return hull_fail(err, -EPIPE, "git has gone");
@@ -235,26 +244,11 @@ static int converse(struct helper *h, struct hull_error *err)
 	return r;
 }
 
-/* 'as a shell takes it' */
-static char *quoted(const char *s)
-{
-	_cleanup_(hull_buf_free) struct hull_buf b = {0};
-	int r = hull_buf_addstr(&b, "'");
-	for (; r == 0 && *s; s++)
-		r = *s == '\'' ? hull_buf_addstr(&b, "'\\''") : hull_buf_add(&b, s, 1);
-	if (r == 0)
-		r = hull_buf_addstr(&b, "'");
-	return r == 0 ? strndup((const char *)hull_buf_bytes(&b), b.len) : NULL;
-}
-
 static int help_git(struct helper *h, const char *url, struct hull_error *err)
 {
-	_cleanup_free_ char *self = hull_self(err);
-	if (!self)
-		return err->code;
-	h->self = quoted(self);
+	h->self = hull_self(err);
 	if (!h->self)
-		return hull_fail(err, -ENOMEM, "out of memory");
+		return err->code;
 	int r = remote_parse(&h->cli, url, &h->name, &h->dir, err);
 	/* An interrupt ends git, which ends us by closing our input: after the sandbox was put back. */
 	signal(SIGPIPE, SIG_IGN);
@@ -284,5 +278,7 @@ int main(int argc, char **argv)
 	free(h.name);
 	free(h.dir);
 	free(h.self);
+	hull_git_own_free(&h.own);
+	hull_buf_free(&h.told);
 	return r < 0 ? CLI_EXIT_HULL : r;
 }

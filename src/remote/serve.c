@@ -1,5 +1,5 @@
 /* The far end: git's service in the sandbox, as `hull exec -i NAME git upload-pack DIR` would run it. */
-#include "remote/remote.h"
+#include "remote/serve.h"
 
 #include "base/cleanup.h"
 #include "base/text.h"

@@ -1,8 +1,6 @@
-/* The host's repositories as hull sees them (src/git), and what git-remote-hull takes from a guest (src/remote). Needs
- * git; works in a directory of its own. */
+/* The host's repositories as hull sees them (src/git). Needs git; works in a directory of its own. */
 #include "git/git.h"
 #include "git_rig.h"
-#include "remote/remote.h"
 
 /* As shell(), which has to succeed. */
 #define shell(...) assert_int_equal(shell(__VA_ARGS__), 0)
@@ -264,48 +262,12 @@ static void test_many_files(void **state)
 	assert_non_null(strstr(text, "\nname Seven\n"));
 }
 
-static void check_list(const char *text, const char *expected)
-{
-	_cleanup_(hull_buf_free) struct hull_buf b = {0};
-	assert_int_equal(remote_list(text, strlen(text), &b), 0);
-	assert_int_equal(b.len, strlen(expected));
-	assert_memory_equal(b.len ? (const char *)hull_buf_bytes(&b) : "", expected, b.len);
-}
-
-#define ID "0123456789abcdef0123456789abcdef01234567"
-
-static void test_list(void **state)
-{
-	check_list("ref: refs/heads/main\tHEAD\n" ID "\tHEAD\n" ID "\trefs/heads/main\n" ID "\trefs/tags/t^{}\n",
-		   "@refs/heads/main HEAD\n" ID " refs/heads/main\n");
-	/* What would be something else to git than a reference. */
-	check_list("\n\nlock /etc/passwd\n" ID "\tlock /etc/passwd\n" ID "\trefs/heads/a b\n" ID
-		   "\trefs/heads/\x1b[2J\n" ID " refs/heads/x\nfoo\trefs/heads/x\n" ID
-		   "0\trefs/heads/x\nref: /etc\tHEAD\n",
-		   "");
-	check_list(ID "abcdef0123456789abcdef01\trefs/heads/m",
-		   ":object-format sha256\n" ID "abcdef0123456789abcdef01 refs/heads/m\n");
-	check_list("", "");
-}
-
-static void test_status(void **state)
-{
-	char *refs[] = {(char *)"refs/heads/a", (char *)"refs/heads/b", NULL};
-	static const char text[] =
-		"ok refs/heads/a\nerror refs/heads/b no \x1b[2J\nok refs/heads/c\nlock /x\n\noption x\n";
-	_cleanup_(hull_buf_free) struct hull_buf b = {0};
-	assert_int_equal(remote_status(text, strlen(text), refs, &b), 0);
-	static const char expected[] = "ok refs/heads/a\nerror refs/heads/b no \\x1b[2J\n";
-	assert_int_equal(b.len, strlen(expected));
-	assert_memory_equal(hull_buf_bytes(&b), expected, b.len);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_urls),     cmocka_unit_test(test_inspect),    cmocka_unit_test(test_stream),
-		cmocka_unit_test(test_worktree), cmocka_unit_test(test_remote),     cmocka_unit_test(test_list),
-		cmocka_unit_test(test_status),   cmocka_unit_test(test_leads_back), cmocka_unit_test(test_many_files),
+		cmocka_unit_test(test_urls),       cmocka_unit_test(test_inspect), cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_worktree),   cmocka_unit_test(test_remote),  cmocka_unit_test(test_leads_back),
+		cmocka_unit_test(test_many_files),
 	};
 	if (system("git --version >/dev/null 2>&1") != 0) {
 		puts("1..0 # SKIP no git");

@@ -1,0 +1,55 @@
+/* A repository by its own directory, as git names it to the helpers that it calls ($GIT_DIR). */
+#include "git/internal.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { SHALLOW_MAX = 64 << 20 };
+
+int hull_git_own_open(const char *dir, const char *objects, struct hull_git_own *out, struct hull_error *err)
+{
+	*out = (struct hull_git_own){.dir = realpath(dir, NULL)};
+	if (!out->dir)
+		return hull_fail_errno(err, "the repository %s", dir);
+	out->common = hull_git_path_in(out->dir, "commondir", "");
+	if (!out->common)
+		out->common = strdup(out->dir);
+	_cleanup_free_ char *usual = out->common ? hull_fmt("%s/objects", out->common) : NULL;
+	if (!usual)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	out->objects = realpath(objects && *objects ? objects : usual, NULL);
+	return out->objects ? 0 : hull_fail_errno(err, "the repository's objects, %s", usual);
+}
+
+void hull_git_own_free(struct hull_git_own *o)
+{
+	free(o->dir);
+	free(o->common);
+	free(o->objects);
+	*o = (struct hull_git_own){0};
+}
+
+int hull_git_own_shallow(const struct hull_git_own *o, struct hull_buf *out, struct hull_error *err)
+{
+	_cleanup_(hull_buf_free) struct hull_buf file = {0};
+	_cleanup_free_ char *path = hull_fmt("%s/shallow", o->common);
+	struct stat st;
+	if (!path || lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return path ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+	int r = hull_read_file(AT_FDCWD, path, SHALLOW_MAX, &file, err);
+	if (r == 0)
+		r = hull_buf_add(&file, "", 1);
+	char *text = (char *)hull_buf_bytes(&file), *save = NULL;
+	for (char *id = r == 0 ? strtok_r(text, "\n", &save) : NULL; id && r == 0; id = strtok_r(NULL, "\n", &save)) {
+		size_t n = strlen(id);
+		if ((n == 40 || n == 64) && strspn(id, "0123456789abcdef") == n)
+			r = hull_buf_addf(out, "%s\n", id);
+	}
+	return r;
+}
