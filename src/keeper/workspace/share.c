@@ -316,17 +316,17 @@ void share_opened(struct keeper *k, struct loop_link *l, uint32_t stream, const 
 	struct hull_cur cur = hull_cur_make(args, len);
 	struct hull_arg a;
 	_cleanup_free_ char *path = NULL;
-	uint32_t notifier = 0;
+	uint32_t replayer = 0;
 	while (hull_args_next(&cur, &a)) {
 		if (a.tag == HULL_TAG_PATH && !path)
 			path = hull_arg_str(&a);
 		else if (a.tag == HULL_TAG_PID)
-			notifier = hull_arg_u32(&a);
+			replayer = hull_arg_u32(&a);
 	}
 	struct mount *m = path && !cur.bad ? find(k, path) : NULL;
 	struct server *sv = m ? m->server : NULL;
 	if (sv && server_available(sv))
-		server_attach(sv, l, stream, notifier);
+		server_attach(sv, l, stream, replayer);
 	else
 		hull_wire_refuse(l->wire, stream, sv ? EBUSY : ENOENT, "this path is not shared");
 }

@@ -167,13 +167,13 @@ bool server_available(const struct server *sv)
 	return sv->socket && !sv->attached;
 }
 
-void server_attach(struct server *sv, struct loop_link *l, uint32_t stream, uint32_t notifier)
+void server_attach(struct server *sv, struct loop_link *l, uint32_t stream, uint32_t replayer)
 {
 	sv->attached = true;
 	loop_stream_adopt(&sv->stream, l, stream);
 	loop_stream_accept(&sv->stream, NULL);
 	/* Its socket is empty: it takes these four bytes at once. */
-	if (hull_buf_le32(&sv->out, notifier) < 0 || loop_stream_drain(&sv->stream, &sv->out, sv->socket->fd) < 0 ||
+	if (hull_buf_le32(&sv->out, replayer) < 0 || loop_stream_drain(&sv->stream, &sv->out, sv->socket->fd) < 0 ||
 	    sv->out.len)
 		server_disconnect(sv);
 	rewatch(sv);
