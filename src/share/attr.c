@@ -8,7 +8,12 @@
  * has, or had, more than one link can change through a name nobody watches: unless it is watched by itself (watch.c)
  * its attributes live a second. Names that do not exist live an hour when watched, or five seconds when there are too
  * many of them to remember (pending.c). */
-#include "share/internal.h"
+#include "share/attr.h"
+
+#include "base/cleanup.h"
+#include "share/meta.h"
+#include "share/server.h"
+#include "share/watch.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -2,9 +2,10 @@
  * known by the same one, when the host replaced what was there and the guest still has the old file open. A hash of
  * chains, under sh->lock. Renaming a directory changes nothing here: what is in it is found by the directory, not by a
  * path. */
-#include "share/internal.h"
+#include "share/inode.h"
 
 #include "base/hash.h"
+#include "share/server.h"
 
 #include <string.h>
 

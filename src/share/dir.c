@@ -6,7 +6,13 @@
  * without a handle. A directory that is half read stays open here as a `stream`, because some file systems (tmpfs) lose
  * their place in one that is opened anew while entries go. The kernel then caches the entries of every directory; those
  * of one that cannot be watched are taken from it again as soon as they are read. */
-#include "share/internal.h"
+#include "share/server.h"
+
+#include "share/attr.h"
+#include "share/entries.h"
+#include "share/meta.h"
+#include "share/prefetch.h"
+#include "share/watch.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -4,7 +4,13 @@
  * then does, atomically, also against writers on the host), and pages of a shared mapping written back through the
  * same handle must land where they belong. Files are opened without truncating and truncated once it is certain that
  * they are the right ones. */
-#include "share/internal.h"
+#include "share/server.h"
+
+#include "share/attr.h"
+#include "share/lock.h"
+#include "share/meta.h"
+#include "share/prefetch.h"
+#include "share/watch.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -5,7 +5,9 @@
  * some changes raise none here. Only those listed are trusted, all of which one kernel writes alone; what is not in
  * the list is revalidated as a directory that cannot be watched. The same ones report a write that fails at once, and
  * not at the close. */
-#include "share/internal.h"
+#include "share/watch.h"
+
+#include "share/server.h"
 
 #include <linux/magic.h>
 #include <sys/vfs.h>

@@ -7,9 +7,10 @@
  * Guards are only ever added, also while requests run: an entry is written, then counted, and read without a lock.
  * Inodes that the guest knows already are marked when a guard comes, those it meets later when they are entered; both
  * happen under the lock, so none slips between. */
-#include "share/internal.h"
+#include "share/guard.h"
 
 #include "base/cleanup.h"
+#include "share/server.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,7 +1,9 @@
 /* Open files and directories of the guest, and directories that it reads without opening them (dir.c). A handle lives
  * until the guest releases it and nothing uses it; each one also keeps its inode reachable after its last name is gone.
  * Guarded by sh->lock. */
-#include "share/internal.h"
+#include "share/handle.h"
+
+#include "share/server.h"
 
 #include <string.h>
 

@@ -7,9 +7,13 @@
  * closed first, and a closed one is found again the same way as a file, from the nearest ancestor that is open.
  *
  * Everything in the tables is guarded by sh->lock; a name is copied out under it before a system call uses it. */
-#include "share/internal.h"
+#include "share/inode.h"
 
 #include "base/hash.h"
+#include "share/lock.h"
+#include "share/meta.h"
+#include "share/server.h"
+#include "share/watch.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -15,7 +15,12 @@
  *
  * Directories that were watched get their marks again from the watching thread, before it tells the guest that all may
  * have changed, which is what happens first when the guest is connected. */
-#include "share/internal.h"
+#include "share/inode.h"
+
+#include "base/cleanup.h"
+#include "share/entries.h"
+#include "share/server.h"
+#include "share/watch.h"
 
 #include <string.h>
 

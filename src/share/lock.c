@@ -7,7 +7,10 @@
  * A lock that must wait gets a thread that blocks in the system call; INTERRUPT sends it a signal. The signal can come
  * between the thread's last look at its flag and the system call: the interrupt is then answered EAGAIN, the guest
  * sends it again, until the thread has answered. An interrupt that overtakes its request is remembered in a ring. */
-#include "share/internal.h"
+#include "share/lock.h"
+
+#include "share/attr.h"
+#include "share/server.h"
 
 #include <fcntl.h>
 #include <signal.h>

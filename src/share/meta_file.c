@@ -7,7 +7,12 @@
  * Order of writes: first the host's mode, then the record, since a user attribute takes the permission to write the
  * file; a record that could not be written leaves the old mode. One that is not needed any more goes before the mode is
  * set. */
-#include "share/internal.h"
+#include "share/meta.h"
+
+#include "base/cleanup.h"
+#include "share/attr.h"
+#include "share/server.h"
+#include "share/watch.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -6,7 +6,12 @@
  * The replayer (docs/workspace.md, "Watchers") is the one process in the guest whose operations here change nothing:
  * it makes names that exist already and removes names that are gone already, so that the guest's kernel tells its
  * watchers about them. */
-#include "share/internal.h"
+#include "share/server.h"
+
+#include "share/attr.h"
+#include "share/meta.h"
+#include "share/prefetch.h"
+#include "share/watch.h"
 
 #include <fcntl.h>
 #include <stdio.h>

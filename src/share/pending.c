@@ -2,9 +2,10 @@
  * (docs/workspace.md, "Watchers"); each lookup of the replayer's asks. And those of which the guest was told that they
  * do not exist, for an hour, so that it can be told otherwise when events were lost. Each is a ring that is also
  * hashed. Of the first the oldest is overwritten; of the second only what is older than an hour. */
-#include "share/internal.h"
+#include "share/watch.h"
 
 #include "base/hash.h"
+#include "share/server.h"
 
 #include <string.h>
 #include <time.h>

@@ -18,7 +18,13 @@
  *
  * An entry counts as one lookup, which the relay passes on or gives back. Not sent: files with several names, of which
  * a change by another name would go unnoticed; what the guest knows already. */
-#include "share/internal.h"
+#include "share/prefetch.h"
+
+#include "base/cleanup.h"
+#include "share/attr.h"
+#include "share/entries.h"
+#include "share/server.h"
+#include "share/watch.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -5,7 +5,13 @@
  * So when the guest looks into a second one below the same parent, the server looks into the next ones there as well,
  * in the order in which the parent gives them: two, and twice as many with each further one that was not among them. In
  * a parent beside one where that was so, it begins with WINDOW_FIRST. Each directory is sent ahead once. */
-#include "share/internal.h"
+#include "share/prefetch.h"
+
+#include "base/cleanup.h"
+#include "share/attr.h"
+#include "share/entries.h"
+#include "share/meta.h"
+#include "share/server.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -127,8 +133,8 @@ void share_prefetch_siblings(struct share_req *r, struct share_inode *dir, const
 static struct share_inode *walk_begin(struct hull_share *sh, struct share_inode *dir, uint32_t *window, uint64_t *at)
 {
 	pthread_mutex_lock(&sh->lock);
-	struct share_inode *up = dir->looked ? NULL : dir->parent;
-	dir->looked = true;
+	struct share_inode *up = dir->visited ? NULL : dir->parent;
+	dir->visited = true;
 	if (up && (!up->watch || up->walking || up->walked == WALKED_ALL))
 		up = NULL;
 	if (up) {
@@ -170,10 +176,11 @@ static size_t below_records(struct share_req *r, struct share_inode *up, int fd,
 	if (!dir)
 		return n;
 	pthread_mutex_lock(&sh->lock);
-	bool looked = dir->looked;
-	dir->looked = true;
+	bool visited = dir->visited;
+	dir->visited = true;
 	pthread_mutex_unlock(&sh->lock);
-	_cleanup_close_ int in = looked || !share_prefetch_may(r, dir) ? -1 : share_open_inode(sh, dir, O_RDONLY, NULL);
+	_cleanup_close_ int in = visited || !share_prefetch_may(r, dir) ? -1
+									: share_open_inode(sh, dir, O_RDONLY, NULL);
 	long got = in < 0 ? 0 : syscall(SYS_getdents64, in, entries, FIRST);
 	n += entry_records(r, dir, in, entries, got, "", out + n, &linked);
 	if (got > 0 && !linked)

@@ -8,9 +8,10 @@
  * quarter of what was free above the limit, 64 MiB at most. Others who write to the same disk meanwhile, a second
  * server of the same sandbox among them, can take it below the limit by about as much. What cannot be asked is not
  * limited. */
-#include "share/internal.h"
+#include "share/room.h"
 
 #include "base/space.h"
+#include "share/server.h"
 
 #include <sys/statfs.h>
 #include <time.h>

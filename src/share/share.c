@@ -1,5 +1,8 @@
 /* The server's frame: making one, checking and dispatching requests, replies, and the pool of threads. */
-#include "share/internal.h"
+#include "share/server.h"
+
+#include "share/lock.h"
+#include "share/watch.h"
 
 #include <fcntl.h>
 #include <signal.h>

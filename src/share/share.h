@@ -129,7 +129,6 @@ void hull_share_lost(struct hull_share *share);
 void hull_share_set_replayer(struct hull_share *share, uint32_t pid);
 
 /* --- transports --- */
-
 /* An open /dev/fuse (blocking; borrowed). Ends when the file system is unmounted or its connection aborted. */
 struct hull_share_transport hull_share_device(int *fd);
 

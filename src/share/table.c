@@ -1,7 +1,8 @@
 /* Ids for the guest: a slot number with a count of the slot's uses, so that an id whose object is gone is never
  * mistaken for the object that has its slot now. Not locked; the owner's lock covers it. */
-#include "share/internal.h"
+#include "share/table.h"
 
+#include <stdlib.h>
 #include <sys/random.h>
 
 enum { NO_SLOT = UINT32_MAX };

@@ -7,8 +7,14 @@
  * Threads wait for the stream in epoll, one-shot: bytes wake one of them, and until it has read a message and armed the
  * descriptor again, no other. (With a lock around the reading, whoever gives it up wakes the next, which then only
  * waits: a switch of threads for every request, half of the time that a small one takes.) */
-#include "share/internal.h"
+#include "share/share.h"
 
+#include "base/cleanup.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>

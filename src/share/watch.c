@@ -16,9 +16,10 @@
  *
  * Sending a notification can wait for the guest's kernel, which waits for replies: so only this thread sends them, and
  * what the workers want notified goes through a queue. */
-#include "share/internal.h"
+#include "share/watch.h"
 
 #include "base/hash.h"
+#include "share/server.h"
 
 #include <fcntl.h>
 #include <poll.h>

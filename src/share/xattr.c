@@ -1,6 +1,10 @@
 /* Extended attributes: user.* only, on files and directories (nothing else can have them). All other namespaces mean
  * something to a kernel, and what the guest's kernel would make of them is not for the host to store. */
-#include "share/internal.h"
+#include "share/server.h"
+
+#include "base/cleanup.h"
+#include "share/attr.h"
+#include "share/meta.h"
 
 #include <fcntl.h>
 #include <string.h>
