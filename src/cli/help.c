@@ -91,5 +91,6 @@ void cli_help_all(void)
 	printf("\nTo begin:   hull doctor             what this machine can do, and what it lacks\n"
 	       "            hull image build        once; takes a few minutes\n"
 	       "            hull run                a shell in a microVM, Docker ready\n"
+	       "`hull --debug COMMAND` and HULL_LOG=AREA=LEVEL,... show what happens inside (docs/debugging.md).\n"
 	       "`hull COMMAND --help` says more; `man hull` and docs/cli.md say all.\n");
 }

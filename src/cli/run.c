@@ -2,10 +2,12 @@
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
+#include "base/debug.h"
 #include "base/text.h"
 #include "cli/out.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 int cli_paths(struct cli *cli, struct hull_error *err)
@@ -44,8 +46,15 @@ static int dispatch(struct cli *cli, const struct cli_verb *verb, char **argv, s
 	return verb->run(cli, err);
 }
 
-static int start(struct cli *cli, char **argv, struct hull_error *err)
+static int start(struct cli *cli, int argc, char **argv, struct hull_error *err)
 {
+	int r = hull_debug_init(&argc, argv, err);
+	char levels[HULL_DEBUG_TEXT];
+	/* For the keeper, should this start one. */
+	if (r >= 0 && hull_debug_text(levels)[0] && setenv("HULL_LOG", levels, 1) < 0)
+		r = hull_fail_errno(err, "HULL_LOG");
+	if (r < 0)
+		return r;
 	const char *word = argv[0] && argv[1] ? argv[1] : "--help";
 	if (!strcmp(word, "--help") || !strcmp(word, "-h"))
 		return help(NULL, NULL);
@@ -63,7 +72,7 @@ int cli_main(int argc, char **argv)
 {
 	struct cli cli = {0};
 	struct hull_error err = {0};
-	int r = start(&cli, argv, &err);
+	int r = start(&cli, argc, argv, &err);
 	if (r < 0) {
 		cli_error("%s", err.code ? err.msg : strerror(-r));
 		r = CLI_EXIT_HULL;

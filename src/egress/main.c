@@ -2,6 +2,8 @@
  * (resolver configuration, libraries). First it gives up every system call that it does not need. */
 #include "egress/egress.h"
 
+#include "base/debug.h"
+#include "base/log.h"
 #include "base/text.h"
 
 #include <malloc.h>
@@ -12,6 +14,12 @@
 int main(int argc, char **argv)
 {
 	uint64_t fd = 0;
+	struct hull_error err = {0};
+	hull_log_open(2, "egress");
+	if (hull_debug_init(&argc, argv, &err) < 0) {
+		fprintf(stderr, "hull-egress: %s\n", err.msg);
+		return 125;
+	}
 	if (argc != 2 || hull_parse_u64(argv[1], 1023, &fd) < 0) {
 		fputs("usage: hull-egress FD   (started by hull-keeper; see docs/network.md)\n", stderr);
 		return 125;
@@ -19,7 +27,6 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	mallopt(M_ARENA_MAX, 2);
 	setenv("UV_THREADPOOL_SIZE", "16", 1);
-	struct hull_error err = {0};
 	if (egress_confine(&err) < 0) {
 		fprintf(stderr, "hull-egress: %s\n", err.msg);
 		return 125;

@@ -37,6 +37,7 @@ static int open_link(struct egress *g, int fd, struct hull_error *err)
 {
 	static const struct hull_wire_config config = {
 		.side = HULL_WIRE_GUEST,
+		.name = "keeper",
 		.max_inbound = EGRESS_CONNECTIONS_MAX + EGRESS_FLOWS_MAX + EGRESS_QUESTIONS_MAX + 64,
 		.queue_max_control = 16 << 20,
 	};

@@ -2,11 +2,17 @@
  * its output on a pipe: a process of its own, so that the keeper neither waits for git nor knows anything about it. */
 #include "git/git.h"
 
+#include "base/debug.h"
+
 #include <stdio.h>
 
 int main(int argc, char **argv)
 {
 	struct hull_error err = {0};
+	if (hull_debug_init(&argc, argv, &err) < 0) {
+		fprintf(stderr, "%s\n", err.msg);
+		return 125;
+	}
 	if (argc != 2 || argv[1][0] != '/') {
 		fputs("usage: hull-clone PATH   (started by hull-keeper; see docs/workspace.md)\n", stderr);
 		return 125;

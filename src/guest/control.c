@@ -3,6 +3,7 @@
 #include "guest/guest.h"
 
 #include "base/cleanup.h"
+#include "base/debug.h"
 #include "guest/core/cgroup.h"
 #include "guest/core/child.h"
 #include "guest/core/core.h"
@@ -112,6 +113,11 @@ static void configure(struct hull_cur *cur)
 			_cleanup_free_ char *target = hull_arg_str(&a);
 			if (target)
 				hull_person_link(link, target);
+		} else if (a.tag == HULL_TAG_LOG) {
+			_cleanup_free_ char *levels = hull_arg_str(&a);
+			hull_debug_sink(hull_report_debug);
+			if (levels && hull_debug_set(levels, &err) < 0)
+				hull_say("%s", err.msg);
 		} else if (a.tag == HULL_TAG_SWAP_BYTES) {
 			hull_swap_start(hull_arg_u64(&a));
 		} else if (a.tag == HULL_TAG_RENEW) {

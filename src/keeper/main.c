@@ -9,6 +9,7 @@
 #include "keeper/machine/machine.h"
 
 #include "base/cleanup.h"
+#include "base/debug.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -279,6 +280,9 @@ static struct keeper keeper;
 
 int main(int argc, char **argv)
 {
+	struct hull_error err = {0};
+	if (hull_debug_init(&argc, argv, &err) < 0)
+		return fail(&err);
 	bool foreground = argc == 3 && strcmp(argv[1], "--foreground") == 0;
 	if (argc != 2 + foreground || argv[argc - 1][0] == '-') {
 		fputs("usage: hull-keeper [--foreground] NAME   (started by hull; see docs/architecture.md)\n", stderr);
@@ -286,7 +290,6 @@ int main(int argc, char **argv)
 	}
 	const char *name = argv[argc - 1];
 	begin_ns = uv_hrtime();
-	struct hull_error err = {0};
 	take_descriptors();
 	if (!foreground && leave(&err) < 0)
 		return fail(&err);

@@ -3,6 +3,7 @@
 #include "lib/client.h"
 
 #include "base/cleanup.h"
+#include "base/debug.h"
 #include "base/io.h"
 #include "keeper/api.h"
 #include "wire/args.h"
@@ -81,7 +82,7 @@ static int connect_keeper(const struct hull_paths *p, const char *name, int wait
 
 int client_adopt(struct client *c, int fd, const struct hull_wire_ops *ops, void *ctx, struct hull_error *err)
 {
-	struct hull_wire_config config = {.side = HULL_WIRE_HOST, .max_inbound = 0};
+	struct hull_wire_config config = {.side = HULL_WIRE_HOST, .name = "keeper", .max_inbound = 0};
 	*c = (struct client){.fd = fd, .wire = hull_wire_new(&config, ops, ctx)};
 	uint64_t epoch = 0;
 	if (getrandom(&epoch, sizeof epoch, 0) != (ssize_t)sizeof epoch || !epoch)
@@ -168,6 +169,17 @@ int client_io(struct client *c, short revents, struct hull_error *err)
 	return send_some(c, err);
 }
 
+int client_trace(struct hull_buf *args)
+{
+	uint32_t id = 0;
+	if (!hull_debug_on(HULL_AREA_WIRE, HULL_LEVEL_TRACE))
+		return 0;
+	if (getrandom(&id, sizeof id, 0) != (ssize_t)sizeof id)
+		return -EIO;
+	hull_trace(HULL_AREA_WIRE, "this request is [%08x] wherever it goes", id);
+	return hull_args_put_u32(args, HULL_TAG_TRACE, id);
+}
+
 pid_t client_peer(const struct client *c)
 {
 	struct ucred cred;
@@ -234,7 +246,7 @@ int ask_begin(struct ask *a, const struct hull_paths *p, const char *name, int w
 	_cleanup_free_ char *text = json_dumps(request, JSON_COMPACT);
 	json_decref(request);
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
-	if (!text || hull_args_put_str(&args, HULL_TAG_JSON, text) < 0)
+	if (!text || hull_args_put_str(&args, HULL_TAG_JSON, text) < 0 || client_trace(&args) < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	int r = client_open(&a->client, p, name, wait_ms, &ask_ops, a, err);
 	if (r < 0)

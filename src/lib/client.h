@@ -29,6 +29,9 @@ void client_close(struct client *c);
 short client_events(const struct client *c);
 /* Send and receive what can be without blocking. -ECONNRESET when the keeper is gone, -EPROTO when it talks rubbish. */
 int client_io(struct client *c, short revents, struct hull_error *err);
+/* When wire frames are traced (HULL_LOG=wire=trace): a number of this request's own into the arguments of its OPEN, by
+ * which its frames are found in the logs of all processes. 0 or -errno. */
+int client_trace(struct hull_buf *args);
 /* The keeper's process as the kernel names it, or -1. */
 pid_t client_peer(const struct client *c);
 

@@ -7,6 +7,7 @@
 
 #include "base/beside.h"
 #include "base/cleanup.h"
+#include "base/debug.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "lib/client.h"
@@ -265,8 +266,10 @@ int main(int argc, char **argv)
 {
 	struct hull_error err = {0};
 	struct helper h = {0};
-	int r;
-	if (argc == 5 && strcmp(argv[1], "--serve") == 0)
+	int r = hull_debug_init(&argc, argv, &err);
+	if (r < 0)
+		;
+	else if (argc == 5 && strcmp(argv[1], "--serve") == 0)
 		r = remote_serve(&h.cli, argv[2], argv[3], argv[4], &err);
 	else if (argc == 3)
 		r = help_git(&h, argv[2], &err);

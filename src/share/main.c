@@ -16,10 +16,12 @@
 #include "share/calls.h"
 #include "share/share.h"
 
-#include "base/cleanup.h"
 #include "base/buf.h"
 #include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/debug.h"
 #include "base/io.h"
+#include "base/log.h"
 #include "base/text.h"
 
 #include <fcntl.h>
@@ -81,6 +83,8 @@ static int parse(char **argv, struct arguments *a, struct hull_error *err)
 			r = number(value, &a->control, err);
 		else if (!strcmp(*p, "--nodes"))
 			r = number(value, &a->nodes, err);
+		else if (!strcmp(*p, "--log"))
+			r = hull_debug_set(value, err);
 		else if (!strcmp(*p, "--keep-free"))
 			r = keep_free(value, &a->config, err);
 		else if (!strcmp(*p, "--gid"))
@@ -298,7 +302,10 @@ int main(int argc, char **argv)
 {
 	struct hull_error err = {0};
 	signal(SIGPIPE, SIG_IGN);
-	if (argc < 2)
+	hull_log_open(2, "share");
+	if (hull_debug_init(&argc, argv, &err) < 0)
+		;
+	else if (argc < 2)
 		hull_fail(&err, -EINVAL, "hull-share is started by hull-keeper; see docs/architecture.md");
 	else if (serve(argv, &err) == 0)
 		return 0;

@@ -4,7 +4,10 @@
 #include "share/lock.h"
 #include "share/watch.h"
 
+#include "base/debug.h"
+
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -28,6 +31,7 @@ static int send_reply(struct share_req *r, int error, const void *p, size_t n)
 		{.iov_base = &h, .iov_len = sizeof h},
 		{.iov_base = (void *)(uintptr_t)p, .iov_len = n},
 	};
+	hull_trace(HULL_AREA_SHARE, "fuse %" PRIu64 ": answered, error %d, %zu bytes", r->h->unique, error, n);
 	return r->h->unique ? r->t->send(r->t->ctx, iov, n ? 2 : 1) : 0;
 }
 
@@ -264,6 +268,8 @@ void hull_share_handle(struct hull_share *sh, const struct hull_share_transport 
 		return; /* not even an id to answer */
 	if (h->len != n)
 		return share_reply(&r, -EIO, NULL, 0);
+	hull_trace(HULL_AREA_SHARE, "fuse %" PRIu64 ": came, opcode %u, node %" PRIu64 ", %zu bytes", h->unique,
+		   h->opcode, h->nodeid, n);
 	r.changes = atomic_load(&sh->changes);
 	r.replayer = hull_share_marked(h);
 	switch (h->opcode) {

@@ -6,6 +6,7 @@
  *   send.c    the owner's calls on streams
  *   queue.c   bytes out: one queue of encoded frames, its limits, pending credit, who waits for room
  *   table.c   the streams by id
+ *   trace.c   a line per frame, for whoever looks for a fault
  *
  * Reentrancy. An event may call anything but feed and free, so nothing may be kept across an event: after calling
  * one, a stream is looked up again by id, and feed looks whether the wire died or was restarted. What an event
@@ -15,6 +16,7 @@
 #define HULL_WIRE_INTERNAL_H
 
 #include "base/buf.h"
+#include "base/debug.h"
 #include "base/error.h"
 #include "wire/wire.h"
 
@@ -67,6 +69,7 @@ struct stream {
 	bool accepted;        /* ACCEPT was sent or received */
 	bool sent_eof;
 	bool got_eof;
+	uint32_t trace;    /* HULL_TAG_TRACE of its OPEN; 0 = none, or nobody traces */
 	bool wants_credit; /* the owner waits for `writable` and there is no credit */
 };
 
@@ -175,6 +178,13 @@ void queue_forget(struct hull_wire *w);
 void queue_grant(struct hull_wire *w, struct stream *s);
 /* Call `output` if there is something to send and the owner does not know. Last thing in every public call. */
 void queue_tell(struct hull_wire *w);
+
+/* trace.c. Called behind wire_traced(), so that nothing is paid for when nobody traces. */
+#define wire_traced() hull_debug_on(HULL_AREA_WIRE, HULL_LEVEL_TRACE)
+/* A frame: sent or received. Frames of a stream that is not in the table (any more) have no trace id. */
+void trace_frame(const struct hull_wire *w, bool sent, uint32_t stream, uint8_t type, uint8_t flags, size_t length);
+/* The trace id among the arguments of an OPEN; 0 when there is none. */
+uint32_t trace_id(const uint8_t *args, size_t len);
 
 /* recv.c */
 /* Act on a whole frame. 0, or the code the wire died of. */

@@ -38,6 +38,8 @@ static size_t *counter(struct hull_wire *w, uint8_t type)
 int queue_frame(struct hull_wire *w, uint32_t stream, enum hull_wire_type type, uint8_t flags, const void *a, size_t an,
 		const void *b, size_t bn)
 {
+	if (wire_traced())
+		trace_frame(w, true, stream, (uint8_t)type, flags, an + bn);
 	if (w->dead)
 		return -EPIPE;
 	size_t whole = HULL_WIRE_HEADER + an + bn;
@@ -90,6 +92,8 @@ static size_t extend_tail(struct hull_wire *w, uint32_t stream, unsigned channel
 		return 0;
 	w->tail += part;
 	put_le32(hull_buf_bytes(&w->out) + w->out.len - w->tail + 8, (uint32_t)(w->tail - HULL_WIRE_HEADER));
+	if (wire_traced()) /* last: in the guest the line is a frame on this wire itself */
+		trace_frame(w, true, stream, HULL_WIRE_DATA, (uint8_t)channel, part);
 	return part;
 }
 

@@ -65,7 +65,12 @@ static int recv_hello(struct hull_wire *w, const uint8_t *p, size_t n)
 
 static void announce(struct hull_wire *w, uint32_t id, uint8_t service, const uint8_t *args, size_t n)
 {
-	if (!wire_stream_new(w, id, false, NULL))
+	struct stream *s = wire_stream_new(w, id, false, NULL);
+	if (s && wire_traced()) {
+		s->trace = trace_id(args, n);
+		trace_frame(w, false, id, HULL_WIRE_OPEN, 0, n);
+	}
+	if (!s)
 		wire_die(w, -ENOMEM, "out of memory for a new stream");
 	else if (w->ops.open)
 		w->ops.open(w->ctx, id, service, args, n);
@@ -218,6 +223,10 @@ static int recv_stream(struct hull_wire *w, struct stream *s, const struct heade
 
 int recv_frame(struct hull_wire *w, const struct header *h, const uint8_t *p)
 {
+	if (wire_traced() && h->type != HULL_WIRE_OPEN) /* its stream is not known before all of it is here */
+		trace_frame(w, false, h->stream, h->type, h->flags, h->length);
+	if (w->dead)
+		return w->death.code;
 	if (h->type == HULL_WIRE_HELLO)
 		return recv_hello(w, p, h->length);
 	if (!w->ready)

@@ -70,6 +70,8 @@ int hull_wire_open(struct hull_wire *w, uint8_t service, const void *args, size_
 	struct stream *s = wire_stream_new(w, id, true, user);
 	if (!s)
 		return -ENOMEM;
+	if (wire_traced())
+		s->trace = trace_id(args, len);
 	w->next_id += 2;
 	*stream = id;
 	int r = queue_open(w, id, service, args, len);
@@ -242,6 +244,11 @@ void *hull_wire_user(const struct hull_wire *w, uint32_t stream)
 {
 	struct stream *s = table_find(&w->table, stream);
 	return s ? s->user : NULL;
+}
+
+size_t hull_wire_queued(const struct hull_wire *w)
+{
+	return w->out.len;
 }
 
 size_t hull_wire_streams(const struct hull_wire *w)

@@ -75,11 +75,13 @@ enum hull_tag {
 	HULL_TAG_GIT_EMAIL = 62,  /* configure: str */
 	HULL_TAG_LINK = 63, /* configure: str, repeated: a symlink to make where nothing is, to the TARGET behind it */
 	HULL_TAG_TARGET = 64,  /* configure: str */
+	HULL_TAG_LOG = 70,     /* configure: str, levels as HULL_LOG has them */
 	HULL_TAG_LINKDIR = 65, /* exec: str; another name of WORKDIR, to start by */
 	HULL_TAG_CA_HASH = 67, /* control OPEN: u32, the hash of the subject's name of the CA behind it */
 	HULL_TAG_CA = 68,      /* control OPEN: str, repeated: the certificate of an authority to trust, PEM */
 	HULL_TAG_SESSION = 60, /* exec ACCEPT, kill: u32, the number of the session's cgroup in this guest */
 	HULL_TAG_ID = 52,      /* exec, session: str, 8 of 0-9a-f: the session outlives the wire under this name */
+	HULL_TAG_TRACE = 69,   /* any OPEN: u32, the number by which trace lines name the stream at every end */
 	HULL_TAG_ATTACH = 53,  /* exec: u32 1 = no new command, but the session ID, which lost its stream */
 };
 

@@ -101,6 +101,7 @@ struct hull_wire_ops {
 
 struct hull_wire_config {
 	enum hull_wire_side side;
+	const char *name;     /* what trace lines (base/debug.h) call the other end; borrowed, may be NULL */
 	uint32_t max_inbound; /* streams the peer may have open at once; further OPENs are refused (EAGAIN) */
 	size_t queue_high;    /* hull_wire_write() takes nothing while more than this is queued; 0 = 512 KiB */
 	/* Bytes of control output (everything but DATA) that may be queued before the wire is declared dead: a peer
@@ -171,5 +172,8 @@ bool hull_wire_ending(const struct hull_wire *w);
 void hull_wire_set_user(struct hull_wire *w, uint32_t stream, void *user);
 void *hull_wire_user(const struct hull_wire *w, uint32_t stream); /* NULL when there is no such stream */
 size_t hull_wire_streams(const struct hull_wire *w);              /* open now, both directions */
+
+/* Bytes that wait to be sent. */
+size_t hull_wire_queued(const struct hull_wire *w);
 
 #endif

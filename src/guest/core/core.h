@@ -55,6 +55,10 @@ struct hull_port_ops {
 int hull_port_open(const struct hull_port_ops *ops, struct hull_error *err);
 /* Send what is queued, for at most `ms`, at the very end. */
 void hull_port_flush(int ms);
+/* When frames are traced: a number into the arguments of an OPEN, by which its stream is found in every log. 0 or
+ * -ENOMEM. */
+struct hull_buf;
+int hull_port_trace(struct hull_buf *args);
 
 /* --- report.c: messages to the host on the stream control --- */
 struct hull_buf;
@@ -69,6 +73,9 @@ void hull_report(uint8_t kind, const struct hull_buf *fields); /* fields may be 
 void hull_report_uptime(uint8_t kind);                         /* with UPTIME_MS alone */
 void hull_report_service(const char *service, const char *state, const char *text);
 void hull_report_log(const char *text);
+/* A line of base/debug.h. It may be about a frame and is one itself, about which nothing is reported; a host that does not
+ * read gets no more of them. */
+void hull_report_debug(const char *line);
 /* GROWN; error is a positive errno or 0, text may be empty. */
 void hull_report_grown(int error, const char *text);
 /* MOUNTED or UNMOUNTED; error is a positive errno or 0, text may be NULL. */

@@ -8,9 +8,12 @@
  * before (the kernel never joins bytes of two connections in one read). */
 #include "guest/core/core.h"
 
+#include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/debug.h"
 #include "guest/core/loop.h"
 #include "guest/core/uevent.h"
+#include "wire/args.h"
 #include "wire/service.h"
 #include "wire/wire.h"
 
@@ -97,7 +100,8 @@ static void on_hello(void *ctx, uint32_t version, uint64_t epoch)
 
 static int new_wire(struct hull_error *err)
 {
-	static const struct hull_wire_config config = {.side = HULL_WIRE_GUEST, .max_inbound = STREAMS_MAX};
+	static const struct hull_wire_config config = {
+		.side = HULL_WIRE_GUEST, .name = "keeper", .max_inbound = STREAMS_MAX};
 	static const struct hull_wire_ops ops = {
 		.hello = on_hello,
 		.open = on_open,
@@ -110,6 +114,16 @@ static int new_wire(struct hull_error *err)
 	};
 	hull_wire = hull_wire_new(&config, &ops, NULL);
 	return hull_wire ? 0 : hull_fail(err, -ENOMEM, "out of memory for the wire");
+}
+
+int hull_port_trace(struct hull_buf *args)
+{
+	static uint32_t last;
+	if (!hull_debug_on(HULL_AREA_WIRE, HULL_LEVEL_TRACE))
+		return 0;
+	if (!last)
+		last = (uint32_t)hull_uptime_ms() << 8; /* others' numbers are random */
+	return hull_args_put_u32(args, HULL_TAG_TRACE, ++last);
 }
 
 /* --- bytes --- */

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { TEXT_MAX = 1024, PATH_LEN_MAX = 3072 };
+enum { TEXT_MAX = 1024, PATH_LEN_MAX = 3072, DEBUG_QUEUED_MAX = 1024 * 1024 };
 
 static uint32_t control; /* 0 = closed */
 static bool configured;
@@ -109,4 +109,14 @@ void hull_report_stopping(void)
 bool hull_shutting_down(void)
 {
 	return stopping;
+}
+
+void hull_report_debug(const char *line)
+{
+	static bool busy;
+	if (busy || hull_wire_queued(hull_wire) > DEBUG_QUEUED_MAX)
+		return;
+	busy = true;
+	hull_report_log(line);
+	busy = false;
 }

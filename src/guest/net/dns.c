@@ -184,6 +184,8 @@ static int ask_host(struct question *q)
 	if (r == 0)
 		r = hull_args_put_u32(&args, HULL_TAG_QTYPE, q->query.qtype);
 	if (r == 0)
+		r = hull_port_trace(&args);
+	if (r == 0)
 		r = !hull_wire || hull_shutting_down()
 			    ? -ENETDOWN
 			    : hull_wire_open(hull_wire, HULL_SVC_RESOLVE, hull_buf_bytes(&args), args.len, q,

@@ -305,6 +305,8 @@ static int ask_host(struct relay *r, const union hull_sockaddr *to)
 	int e = hull_args_put_str(&args, HULL_TAG_ADDRESS, hull_sockaddr_text(to, text));
 	if (e == 0)
 		e = hull_args_put_u32(&args, HULL_TAG_PORT, hull_sockaddr_port(to));
+	if (e == 0)
+		e = hull_port_trace(&args);
 	if (e < 0)
 		return e;
 	if (!hull_wire || hull_shutting_down())

@@ -318,6 +318,8 @@ static int ask_host(struct flow *f, const union hull_sockaddr *to)
 	if (r == 0)
 		r = hull_args_put_u32(&args, HULL_TAG_PORT, hull_sockaddr_port(to));
 	if (r == 0)
+		r = hull_port_trace(&args);
+	if (r == 0)
 		r = !hull_wire || hull_shutting_down()
 			    ? -ENETDOWN
 			    : hull_wire_open(hull_wire, HULL_SVC_DATAGRAM, hull_buf_bytes(&args), args.len, f,

@@ -25,6 +25,7 @@
 #include "guest/workspace/workspace.h"
 
 #include "base/cleanup.h"
+#include "base/debug.h"
 #include "base/text.h"
 #include "guest/core/cgroup.h"
 #include "guest/core/child.h"
@@ -186,6 +187,8 @@ static bool remember(struct share *s, const uint8_t *p, size_t n)
 	if (n < sizeof(h))
 		return true;
 	memcpy(&h, p, sizeof(h));
+	hull_trace(HULL_AREA_SHARE, "fuse %llu: asked, opcode %u, node %llu, %zu bytes", (unsigned long long)h.unique,
+		   h.opcode, (unsigned long long)h.nodeid, n);
 	if (h.unique == 0 || h.opcode == FUSE_FORGET || h.opcode == FUSE_BATCH_FORGET || h.opcode == FUSE_INTERRUPT)
 		return true;
 	if (h.opcode == FUSE_INIT && n <= INIT_MAX) {
@@ -437,6 +440,8 @@ static bool deliver(struct share *s, const uint8_t *p, size_t n)
 		return false;
 	if (ours)
 		return true;
+	hull_trace(HULL_AREA_SHARE, "fuse %llu: answer came, error %d, %zu bytes", (unsigned long long)h.unique,
+		   h.error, n);
 	if (h.unique == 0)
 		return unasked(s, h.error, p, n);
 	forget(s, h.unique);

@@ -201,7 +201,8 @@ void client_accepted(struct keeper *k, int fd)
 		close(fd);
 		return;
 	}
-	static const struct hull_wire_config config = {.side = HULL_WIRE_GUEST, .max_inbound = CLIENT_STREAMS_MAX};
+	static const struct hull_wire_config config = {
+		.side = HULL_WIRE_GUEST, .name = "client", .max_inbound = CLIENT_STREAMS_MAX};
 	c->link.owner = k;
 	c->link.gone = client_gone;
 	c->link.opened = client_opened;

@@ -9,6 +9,7 @@
 #include "keeper/keeper.h"
 
 #include "base/cleanup.h"
+#include "base/debug.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "wire/args.h"
@@ -249,6 +250,11 @@ static void guest_hello(struct loop_link *l, uint64_t epoch)
 		r = hull_args_put_u32(&b, HULL_TAG_RENEW, 1);
 	if (r == 0)
 		r = hull_args_put_u64(&b, HULL_TAG_SWAP_BYTES, k->sb.swap);
+	/* Always: a machine that is restored may have had others. */
+	char levels[HULL_DEBUG_TEXT + 4] = "off,";
+	hull_debug_text(levels + 4);
+	if (r == 0)
+		r = hull_args_put_str(&b, HULL_TAG_LOG, levels);
 	if (r == 0)
 		r = put_person(&k->sb, &b);
 	explicit_bzero(entropy, sizeof(entropy));
@@ -343,6 +349,7 @@ int guest_open(struct keeper *k, int fd, struct hull_error *err)
 	g->link.active = clock_link_active;
 	const struct hull_wire_config config = {
 		.side = HULL_WIRE_HOST,
+		.name = "guest",
 		.max_inbound = GUEST_STREAMS_MAX,
 		.resync = k->origin.restore != NULL, /* it may have been saved amid a frame */
 	};

@@ -338,6 +338,7 @@ static int try_start(struct gateway *g, struct hull_error *err)
 {
 	static const struct hull_wire_config config = {
 		.side = HULL_WIRE_HOST,
+		.name = "hull-egress",
 		.max_inbound = EGRESS_CONNECTIONS_MAX * 2,
 	};
 	struct keeper *k = g->k;

@@ -6,6 +6,7 @@
 
 #include "base/beside.h"
 #include "base/cleanup.h"
+#include "base/debug.h"
 #include "base/text.h"
 #include "engine/engine.h"
 #include "jail/jail.h"
@@ -43,7 +44,9 @@ int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct
 	char *argv[] = {program, number, NULL};
 	/* Without a search list: a name is the name that the policy was asked about, and no other below a domain of
 	 * this host's. (A final dot would do that, too, but not find what /etc/hosts has.) */
-	char *envp[] = {"LANG=C.UTF-8", "UV_THREADPOOL_SIZE=16", "LOCALDOMAIN=", NULL};
+	char log[HULL_DEBUG_TEXT + 16] = "HULL_LOG=";
+	hull_debug_text(log + strlen(log));
+	char *envp[] = {"LANG=C.UTF-8", "UV_THREADPOOL_SIZE=16", "LOCALDOMAIN=", log, NULL};
 	uid_t drop = hull_sandbox_uid(&k->paths, k->sb.name);
 	struct hull_jail jail = {
 		.dir = dir,

@@ -8,6 +8,7 @@
 #include "keeper/keeper.h"
 
 #include "base/cleanup.h"
+#include "base/debug.h"
 #include "base/text.h"
 #include "wire/args.h"
 #include "wire/service.h"
@@ -125,6 +126,8 @@ void pair_open(struct keeper *k, struct loop_link *from, uint32_t stream, struct
 		hull_wire_refuse(from->wire, stream, e == -EAGAIN ? EAGAIN : ENETDOWN, strerror(-e));
 		return;
 	}
+	hull_debug(HULL_AREA_KEEPER, "guest's stream #%u (service %u) is hull-egress's stream #%u", stream, service,
+		   p->b.id);
 	k->network.pair_count++;
 	loop_stream_adopt(&p->a, from, stream);
 }

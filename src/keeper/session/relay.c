@@ -12,6 +12,7 @@
 #include "keeper/keeper.h"
 
 #include "base/cleanup.h"
+#include "base/debug.h"
 #include "base/text.h"
 #include "wire/args.h"
 #include "wire/service.h"
@@ -57,6 +58,8 @@ static void relay_free(struct relay *r)
 
 static bool tag_known(uint8_t service, uint16_t tag)
 {
+	if (tag == HULL_TAG_TRACE)
+		return true;
 	switch (service) {
 	case HULL_SVC_EXEC:
 		/* KEEP is for jobs: without a client to take the output there must be a keeper of it. */
@@ -290,6 +293,7 @@ static void start(struct relay *r)
 				 e == -EMSGSIZE ? "the arguments and the environment are too large" : strerror(-e));
 		return;
 	}
+	hull_debug(HULL_AREA_KEEPER, "client's stream #%u is the guest's stream #%u", r->client.id, r->guest.id);
 	k->relays.pending_bytes -= r->args.len + r->early.len;
 	hull_buf_free(&r->args);
 	/* Both sides start with the same credit, so what came early always fits. */
@@ -335,6 +339,8 @@ void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uin
 		job_id(id);
 		e = hull_args_put_str(&r->args, HULL_TAG_ID, id);
 	}
+	hull_debug(HULL_AREA_KEEPER, "client's stream #%u asks for service %u, %zu bytes of arguments", stream, service,
+		   len);
 	if (e == 0 && !k->guest.configured && k->relays.pending_bytes + r->args.len > PENDING_BYTES_MAX)
 		e = -EAGAIN;
 	if (e < 0) {

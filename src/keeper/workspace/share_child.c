@@ -7,6 +7,7 @@
 
 #include "base/beside.h"
 #include "base/cleanup.h"
+#include "base/debug.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "wire/service.h"
@@ -94,6 +95,11 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 		snprintf(keep, sizeof(keep), "%" PRIu64, bytes);
 		argv[n++] = "--keep-free";
 		argv[n++] = keep;
+	}
+	char levels[HULL_DEBUG_TEXT];
+	if (hull_debug_text(levels)[0]) {
+		argv[n++] = "--log";
+		argv[n++] = levels;
 	}
 	if (spec->readonly)
 		argv[n++] = "--ro";

@@ -298,6 +298,8 @@ static int open_stream(struct session *s, struct hull_error *err)
 			r = hull_args_put_u32(&b, HULL_TAG_COLS, cols);
 	}
 	if (!r)
+		r = client_trace(&b);
+	if (!r)
 		r = hull_wire_open(s->client.wire, HULL_SVC_EXEC, hull_buf_bytes(&b), b.len, NULL, &s->stream);
 	if (r == -EMSGSIZE)
 		return hull_fail(err, r,

@@ -160,6 +160,8 @@ struct transfer *transfer_open(int socket, uint8_t service, const char *path, co
 	if (r == 0 && entry)
 		r = hull_args_put_str(&args, HULL_TAG_NAME, entry);
 	if (r == 0)
+		r = client_trace(&args);
+	if (r == 0)
 		r = hull_wire_open(t->client.wire, service, hull_buf_bytes(&args), args.len, NULL, &t->stream);
 	if (r == 0 && !t->in) {
 		t->sent_all = true;
