@@ -5,12 +5,14 @@
 #include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "lib/report/bundle.h"
 #include "lib/sandbox/life.h"
 #include "cli/out.h"
 #include "engine/engine.h"
 #include "image/image.h"
 #include "jail/jail.h"
 
+#include <fcntl.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -25,9 +27,15 @@ struct finding {
 };
 
 static bool as_json;
+static const char *bundle;
 
 static const struct cli_opt options[] = {
 	{0, "json", NULL, "as JSON", .flag = &as_json},
+	{0, "bundle", "FILE",
+	 "write what a bug report needs to FILE (a .tar.gz that must not exist): these findings, versions, the state "
+	 "and "
+	 "logs of all sandboxes, without secrets and without names of yours",
+	 .text = &bundle, .complete = CLI_FILE},
 	{0},
 };
 
@@ -256,6 +264,26 @@ static const struct {
 	{"build tools", check_tools}, {"subuids", check_subuid}, {"docker", check_docker},
 };
 
+static int write_bundle(struct cli *cli, const json_t *findings, struct hull_error *err)
+{
+	char *text = json_dumps(findings, JSON_INDENT(2));
+	int r = text ? cli_paths(cli, err) : hull_fail(err, -ENOMEM, "out of memory");
+	_cleanup_close_ int fd = r >= 0 ? open(bundle, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+	if (r >= 0 && fd < 0)
+		r = hull_fail_errno(err, "making %s", bundle);
+	if (r >= 0) {
+		r = hull_bundle_write(&cli->paths, text, fd, err);
+		if (r < 0) {
+			hull_wrap(err, "writing %s", bundle);
+			unlink(bundle);
+		}
+	}
+	if (r >= 0)
+		cli_note("%s is for a bug report: look through it before you send it", bundle);
+	free(text);
+	return r;
+}
+
 static int run(struct cli *cli, struct hull_error *err)
 {
 	static const char *const words[] = {"ok", "warn", "fail"};
@@ -267,12 +295,13 @@ static int run(struct cli *cli, struct hull_error *err)
 		checks[i].check(cli, &f);
 		if (f.level == FAIL)
 			worst = CLI_EXIT_FAIL;
-		if (as_json) {
+		if (as_json || bundle) {
 			json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s?}", "check", checks[i].name,
 							      "status", words[f.level], "text", f.text, "fix",
 							      f.fix[0] ? f.fix : NULL));
-			continue;
 		}
+		if (as_json)
+			continue;
 		cli_tone(tones[f.level], words[f.level]);
 		_cleanup_free_ char *text = hull_printable(f.text, strlen(f.text));
 		printf("%*s%-13s%s\n", (int)(6 - strlen(words[f.level])), "", checks[i].name, text ? text : "");
@@ -281,8 +310,9 @@ static int run(struct cli *cli, struct hull_error *err)
 	}
 	if (as_json)
 		cli_json(list);
+	int r = bundle ? write_bundle(cli, list, err) : 0;
 	json_decref(list);
-	return worst;
+	return r < 0 ? r : worst;
 }
 
 const struct cli_verb verb_doctor = {
