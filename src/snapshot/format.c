@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "store/json.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -107,54 +108,40 @@ static int bad(const char *dir, const char *what, struct hull_error *err)
 	return hull_fail(err, -EBADMSG, "%s is damaged: %s", dir, what);
 }
 
-static bool get_str(const json_t *j, const char *key, bool required, char **out)
-{
-	const json_t *v = json_object_get(j, key);
-	if (!v)
-		return !required;
-	if (!json_is_string(v) || json_string_length(v) > 4096 || strlen(json_string_value(v)) != json_string_length(v))
-		return false;
-	*out = strdup(json_string_value(v));
-	return *out != NULL;
-}
-
-static bool get_uint(const json_t *j, const char *key, uint64_t least, uint64_t most, uint64_t *out)
-{
-	const json_t *v = json_object_get(j, key);
-	if (!json_is_integer(v) || json_integer_value(v) < 0)
-		return false;
-	*out = (uint64_t)json_integer_value(v);
-	return *out >= least && *out <= most;
-}
-
 static bool hex_digits(const char *s, size_t n)
 {
 	return s && strlen(s) == n && strspn(s, "0123456789abcdef") == n;
 }
 
-static bool from_json(json_t *j, struct hull_snapshot *s)
+/* NULL, or the member that is wrong. */
+static const char *from_json(json_t *j, struct hull_snapshot *s)
 {
-	uint64_t cpus;
-	const json_t *docker = json_object_get(j, "no_docker"), *names = json_object_get(j, "names");
-	bool swap = json_object_get(j, "swap") != NULL; /* what was saved before there was swap has none */
-	bool ok = get_str(j, "image", true, &s->image) && hex_digits(s->image, 32) &&
-		  get_str(j, "identity", true, &s->identity) && get_str(j, "engine", true, &s->engine) &&
-		  get_str(j, "accel", true, &s->accel) && get_str(j, "cpu", true, &s->cpu) &&
-		  get_str(j, "initramfs", true, &s->initramfs) && get_str(j, "hull", true, &s->hull) &&
-		  get_str(j, "source", false, &s->source) && (!s->source || hull_name_check(s->source, NULL) == 0) &&
-		  get_uint(j, "cpus", 1, CPUS_MAX, &cpus) &&
-		  get_uint(j, "memory", 64u << 20, 16ull << 40, &s->memory) && s->memory % (2u << 20) == 0 &&
-		  get_uint(j, "disk", 1u << 20, 64ull << 40, &s->disk) &&
-		  (!swap || get_uint(j, "swap", 0, 64ull << 40, &s->swap)) &&
-		  get_uint(j, "created", 0, INT64_MAX, &s->created) && json_is_boolean(docker) &&
-		  json_is_object(json_object_get(j, "files")) && (!names || json_is_array(names));
-	if (!ok)
-		return false;
-	s->cpus = (unsigned)cpus;
-	s->no_docker = json_is_true(docker);
+	const char *bad = NULL;
+	const json_t *names = json_object_get(j, "names");
+	s->image = hull_json_str(j, "image", true, &bad);
+	s->identity = hull_json_str(j, "identity", true, &bad);
+	s->engine = hull_json_str(j, "engine", true, &bad);
+	s->accel = hull_json_str(j, "accel", true, &bad);
+	s->cpu = hull_json_str(j, "cpu", true, &bad);
+	s->initramfs = hull_json_str(j, "initramfs", true, &bad);
+	s->hull = hull_json_str(j, "hull", true, &bad);
+	s->source = hull_json_str(j, "source", false, &bad);
+	s->cpus = (unsigned)hull_json_uint(j, "cpus", true, 1, CPUS_MAX, &bad);
+	s->memory = hull_json_uint(j, "memory", true, 64u << 20, 16ull << 40, &bad);
+	s->disk = hull_json_uint(j, "disk", true, 1u << 20, 64ull << 40, &bad);
+	s->swap = hull_json_uint(j, "swap", false, 0, 64ull << 40, &bad); /* older ones have none */
+	s->created = hull_json_uint(j, "created", true, 0, INT64_MAX, &bad);
+	s->no_docker = hull_json_bool(j, "no_docker", true, &bad);
+	if (bad)
+		return bad;
 	s->files = json_incref(json_object_get(j, "files"));
 	s->names = json_incref(json_object_get(j, "names"));
-	return true;
+	return !hex_digits(s->image, 32)                           ? "image"
+	       : s->source && hull_name_check(s->source, NULL) < 0 ? "source"
+	       : s->memory % (2u << 20) != 0                       ? "memory"
+	       : !json_is_object(s->files)                         ? "files"
+	       : names && !json_is_array(names)                    ? "names"
+								   : NULL;
 }
 
 /* Each file described, there, and of its size; memory of exactly the machine's. */
@@ -167,13 +154,13 @@ static int check_files(const char *dir, const struct hull_snapshot *s, struct hu
 		return bad(dir, "it has no memory", err);
 	json_object_foreach(s->files, name, f)
 	{
-		uint64_t size;
 		struct stat st;
 		bool known = false;
+		const char *wrong = NULL;
+		uint64_t size = hull_json_uint(f, "size", true, 1, 64ull << 40, &wrong);
 		for (size_t i = 0; hull_snapshot_files[i]; i++)
 			known = known || strcmp(name, hull_snapshot_files[i]) == 0;
-		if (!known || !get_uint(f, "size", 1, 64ull << 40, &size) ||
-		    !hex_digits(json_string_value(json_object_get(f, "sha256")), 64) ||
+		if (!known || wrong || !hex_digits(json_string_value(json_object_get(f, "sha256")), 64) ||
 		    (strcmp(name, HULL_SNAPSHOT_MEMORY) == 0 && size != s->memory) ||
 		    (strcmp(name, HULL_SNAPSHOT_DISK) == 0 && size != s->disk))
 			return bad(dir, "snapshot.json contradicts itself", err);
@@ -219,8 +206,10 @@ int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_e
 	    !hull_streq(json_string_value(json_object_get(j, "digest")), hex))
 		return bad(dir, "snapshot.json is not what was written", err);
 	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
-	if (!from_json(j, &s))
-		return bad(dir, "snapshot.json is not what it should be", err);
+	const char *wrong = from_json(j, &s);
+	if (wrong)
+		return hull_fail(err, -EBADMSG, "%s is damaged: \"%s\" in snapshot.json is missing or not valid", dir,
+				 wrong);
 	memcpy(s.digest, hex, sizeof(s.digest));
 	r = check_files(dir, &s, err);
 	if (r < 0)

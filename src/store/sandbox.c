@@ -4,6 +4,7 @@
  * anybody computes with it; the same check guards what is written. Unknown members are ignored (a newer Hull may
  * write more). The one message for all damage names the file and how to get rid of the sandbox. */
 #include "store/internal.h"
+#include "store/json.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -159,63 +160,6 @@ static int check(const struct hull_sandbox *s, struct hull_error *err)
 
 /* --- reading --- */
 
-/* Owned copy of a string member; a wrong type sets *bad. */
-static char *get_str(const json_t *j, const char *key, bool required, const char **bad)
-{
-	const json_t *v = json_object_get(j, key);
-	if (!v || json_is_null(v)) {
-		if (required)
-			*bad = key;
-		return NULL;
-	}
-	if (!json_is_string(v) || strlen(json_string_value(v)) != json_string_length(v)) {
-		*bad = key;
-		return NULL;
-	}
-	char *s = strdup(json_string_value(v));
-	if (!s)
-		*bad = key;
-	return s;
-}
-
-static uint64_t get_uint(const json_t *j, const char *key, bool required, uint64_t max, const char **bad)
-{
-	const json_t *v = json_object_get(j, key);
-	if (!v && !required)
-		return 0;
-	if (!json_is_integer(v) || json_integer_value(v) < 0 || (uint64_t)json_integer_value(v) > max) {
-		*bad = key;
-		return 0;
-	}
-	return (uint64_t)json_integer_value(v);
-}
-
-static bool get_bool(const json_t *j, const char *key, const char **bad)
-{
-	const json_t *v = json_object_get(j, key);
-	if (v && !json_is_boolean(v))
-		*bad = key;
-	return json_is_true(v);
-}
-
-static char **get_list(const json_t *j, const char *key, const char **bad)
-{
-	const json_t *v = json_object_get(j, key);
-	char **list = hull_strv_copy(NULL);
-	if (!list || (v && !json_is_array(v)) || json_array_size(v) > LIST_MAX) {
-		*bad = key;
-		return list;
-	}
-	for (size_t i = 0; i < json_array_size(v); i++) {
-		const json_t *e = json_array_get(v, i);
-		if (!json_is_string(e) || hull_strv_add(&list, json_string_value(e)) < 0) {
-			*bad = key;
-			return list;
-		}
-	}
-	return list;
-}
-
 static int damaged(const char *path, const char *name, const char *what, struct hull_error *err)
 {
 	return hull_fail(err, -EBADMSG, "%s is damaged: %s; `hull rm %s` removes the sandbox", path, what, name);
@@ -227,36 +171,36 @@ static int from_json(const json_t *j, struct hull_sandbox *s, const char **bad)
 		*bad = "the whole";
 		return -EBADMSG;
 	}
-	s->name = get_str(j, "name", true, bad);
-	s->agent = get_str(j, "agent", true, bad);
-	s->image = get_str(j, "image", true, bad);
-	s->cpus = (unsigned)get_uint(j, "cpus", true, CPUS_MAX, bad);
-	s->memory = get_uint(j, "memory", true, MEMORY_MAX, bad);
-	s->disk = get_uint(j, "disk", true, DISK_MAX, bad);
-	s->swap = get_uint(j, "swap", false, DISK_MAX, bad);
-	s->engine = get_str(j, "engine", true, bad);
-	s->env = get_list(j, "env", bad);
-	s->paths = get_list(j, "paths", bad);
-	s->ports = get_list(j, "ports", bad);
-	s->links = get_list(j, "links", bad);
-	s->ca = get_list(j, "ca", bad);
-	s->git_name = get_str(j, "git_name", false, bad);
-	s->git_email = get_str(j, "git_email", false, bad);
-	s->no_docker = get_bool(j, "no_docker", bad);
-	s->no_network = get_bool(j, "no_network", bad);
-	s->remove = get_bool(j, "remove", bad);
-	s->created = get_uint(j, "created", true, INT64_MAX, bad);
-	s->started = get_uint(j, "started", false, INT64_MAX, bad);
-	s->state = get_str(j, "state", true, bad);
-	s->clone = get_str(j, "clone", false, bad);
-	s->workdir = get_str(j, "workdir", false, bad);
-	s->cloned = get_bool(j, "cloned", bad);
-	s->restore = get_str(j, "restore", false, bad);
-	s->restore_id = get_str(j, "restore_id", false, bad);
-	s->disk_boot = get_str(j, "disk_boot", false, bad);
-	s->fresh = get_bool(j, "fresh", bad);
-	s->has_policy = get_bool(j, "policy", bad);
-	s->last_error = get_str(j, "last_error", false, bad);
+	s->name = hull_json_str(j, "name", true, bad);
+	s->agent = hull_json_str(j, "agent", true, bad);
+	s->image = hull_json_str(j, "image", true, bad);
+	s->cpus = (unsigned)hull_json_uint(j, "cpus", true, 0, CPUS_MAX, bad);
+	s->memory = hull_json_uint(j, "memory", true, 0, MEMORY_MAX, bad);
+	s->disk = hull_json_uint(j, "disk", true, 0, DISK_MAX, bad);
+	s->swap = hull_json_uint(j, "swap", false, 0, DISK_MAX, bad);
+	s->engine = hull_json_str(j, "engine", true, bad);
+	s->env = hull_json_list(j, "env", LIST_MAX, bad);
+	s->paths = hull_json_list(j, "paths", LIST_MAX, bad);
+	s->ports = hull_json_list(j, "ports", LIST_MAX, bad);
+	s->links = hull_json_list(j, "links", LIST_MAX, bad);
+	s->ca = hull_json_list(j, "ca", LIST_MAX, bad);
+	s->git_name = hull_json_str(j, "git_name", false, bad);
+	s->git_email = hull_json_str(j, "git_email", false, bad);
+	s->no_docker = hull_json_bool(j, "no_docker", false, bad);
+	s->no_network = hull_json_bool(j, "no_network", false, bad);
+	s->remove = hull_json_bool(j, "remove", false, bad);
+	s->created = hull_json_uint(j, "created", true, 0, INT64_MAX, bad);
+	s->started = hull_json_uint(j, "started", false, 0, INT64_MAX, bad);
+	s->state = hull_json_str(j, "state", true, bad);
+	s->clone = hull_json_str(j, "clone", false, bad);
+	s->workdir = hull_json_str(j, "workdir", false, bad);
+	s->cloned = hull_json_bool(j, "cloned", false, bad);
+	s->restore = hull_json_str(j, "restore", false, bad);
+	s->restore_id = hull_json_str(j, "restore_id", false, bad);
+	s->disk_boot = hull_json_str(j, "disk_boot", false, bad);
+	s->fresh = hull_json_bool(j, "fresh", false, bad);
+	s->has_policy = hull_json_bool(j, "policy", false, bad);
+	s->last_error = hull_json_str(j, "last_error", false, bad);
 	return *bad ? -EBADMSG : 0;
 }
 

@@ -706,37 +706,6 @@ static void test_strv(void **state)
 	hull_strv_free(copy);
 }
 
-static void test_entries(void **state)
-{
-	static const struct {
-		const char *entry, *path;
-		enum hull_path_mode mode;
-	} cases[] = {
-		{"/a", "/a", HULL_PATH_WRITABLE},
-		{"/a:ro", "/a", HULL_PATH_READONLY},
-		{"/a:git", "/a", HULL_PATH_GIT},
-		{"/a:ro:git", "/a:ro", HULL_PATH_GIT},
-		{"/a:git:ro", "/a:git", HULL_PATH_READONLY},
-		{"/a:rw", "/a:rw", HULL_PATH_WRITABLE},
-		{":ro", ":ro", HULL_PATH_WRITABLE},
-		{"", "", HULL_PATH_WRITABLE},
-	};
-	char *const list[] = {(char *)"/ab", (char *)"/a:git", (char *)"/b:ro", NULL};
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		enum hull_path_mode mode;
-		assert_int_equal(hull_entry_split(cases[i].entry, &mode), strlen(cases[i].path));
-		assert_int_equal(mode, cases[i].mode);
-		_cleanup_free_ char *path = hull_entry_path(cases[i].entry);
-		_cleanup_free_ char *entry = hull_entry_make(cases[i].path, cases[i].mode);
-		assert_string_equal(path, cases[i].path);
-		assert_string_equal(entry, cases[i].entry);
-	}
-	assert_int_equal(hull_entry_find(list, "/a"), 1);
-	assert_int_equal(hull_entry_find(list, "/b"), 2);
-	assert_int_equal(hull_entry_find(list, "/"), 3);
-	assert_int_equal(hull_entry_find(NULL, "/a"), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -759,7 +728,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_runtime_dir_of_another, setup, teardown),
 		cmocka_unit_test(test_parents),
 		cmocka_unit_test(test_strv),
-		cmocka_unit_test(test_entries),
 	};
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }
