@@ -85,8 +85,7 @@ static const char *state_of(const struct row *row, enum cli_tone *tone)
 	const char *state = row->damaged                 ? "damaged"
 			    : told                       ? told
 			    : row->running && row->asked ? "unresponsive"
-			    : row->running               ? "starting"
-							 : hull_sandbox_truth(&row->sb, false);
+							 : hull_sandbox_truth(&row->sb, row->running);
 	*tone = !strcmp(state, "running")                                                                  ? CLI_GOOD
 		: !strcmp(state, "crashed") || !strcmp(state, "damaged") || !strcmp(state, "unresponsive") ? CLI_BAD
 		: !strcmp(state, "starting") || !strcmp(state, "stopping")                                 ? CLI_WARN

@@ -93,11 +93,16 @@ ended() { [ "$(job_state "$1" "$2")" = exited ]; }
 
 @test "life: a sandbox whose runtime directory is taken away is found again, from another login too" {
 	own_sandbox
-	local own=$XDG_RUNTIME_DIR mine
+	local own=$XDG_RUNTIME_DIR mine keeper
 	mine=$(mktemp -d /tmp/hr.XXXXXX)
 	export XDG_RUNTIME_DIR=$mine
 	hull start -q "$name"
+	# Its sockets are gone and not there again yet: it runs all the same.
+	keeper=$(keeper_pid "$name")
+	kill -STOP "$keeper"
 	rm -rf "$mine/hull"
+	state_is "$name" running
+	kill -CONT "$keeper"
 	eventually 20 hull exec "$name" true
 	# The login has ended, and this is another.
 	rm -rf "$mine"
