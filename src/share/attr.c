@@ -127,8 +127,8 @@ static int set_owner_mode(struct hull_share *sh, int fd, const struct fuse_setat
 	int e = share_statx(fd, "", &st);
 	if (e < 0)
 		return e;
-	if (S_ISLNK(st.host_mode))
-		return in->valid & FATTR_MODE ? -EOPNOTSUPP : 0;
+	if (S_ISLNK(st.host_mode) && in->valid & FATTR_MODE)
+		return -EOPNOTSUPP;
 	share_meta_view(sh, &st, &want);
 	if (in->valid & FATTR_UID && in->uid != UINT32_MAX)
 		want.uid = in->uid;
@@ -187,6 +187,8 @@ void share_op_setattr(struct share_req *r, struct share_inode *ino)
 				when(in->valid, FATTR_ATIME, FATTR_ATIME_NOW, in->atime, in->atimensec),
 				when(in->valid, FATTR_MTIME, FATTR_MTIME_NOW, in->mtime, in->mtimensec),
 			};
+			if (ino->type == S_IFLNK)
+				share_meta_link_atime(at.fd, &ts[0]);
 			e = utimensat(at.fd, "", ts, AT_EMPTY_PATH) < 0 ? -errno : 0;
 		}
 	}

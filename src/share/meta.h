@@ -10,7 +10,9 @@
  *
  * Whoever may write to the host's file can set the attribute; it is parsed as hostile, and says nothing about what the
  * server may do: the host decides that. A host mode that is no longer the recorded one was changed on the host since;
- * then the host's permissions are shown, with the recorded owner and type. */
+ * then the host's permissions are shown, with the recorded owner and type.
+ *
+ * A symlink can have no attribute; its owner is kept in its time of access (meta_link.c). */
 #ifndef HULL_SHARE_META_H
 #define HULL_SHARE_META_H
 
@@ -46,7 +48,7 @@ void share_meta_load(int fd, const char *name, struct share_stat *st);
 bool share_meta_nodes_seen(void);
 /* What the guest sees of st. */
 void share_meta_view(const struct hull_share *sh, const struct share_stat *st, struct share_meta *out);
-/* Make the file at fd (O_PATH will do; not a symlink), which st describes, look like `want`, whose type it has already.
+/* Make the file at fd (O_PATH will do), which st describes, look like `want`, whose type it has already.
  * Where the host's file system keeps no such attributes: as far as the host's mode goes, and 0. */
 int share_meta_change(struct hull_share *sh, int fd, const struct share_stat *st, const struct share_meta *want);
 /* Clear the set-id bits that a write takes away. `ino` is open at fd. */
@@ -59,6 +61,20 @@ bool share_meta_new(struct share_req *r, const struct share_inode *dir, int fd, 
  * but a symlink (0). -errno. */
 int share_meta_create(struct hull_share *sh, int fd, const char *name, int flags, const struct share_meta *want);
 int share_meta_make(struct hull_share *sh, int fd, const char *name, const struct share_meta *want);
+
+/* --- meta_link.c: the owner of a symlink --- */
+/* What a time of access says, false when it is just a time. */
+bool share_meta_link_parse(int64_t sec, uint64_t nsec, uint32_t *uid, uint32_t *gid);
+void share_meta_link_load(struct share_stat *st);
+/* share_meta_change for the symlink at fd, which without a record is as `plain` says. 0 where it cannot be kept. */
+int share_meta_link_change(int fd, const struct share_stat *st, const struct share_meta *plain,
+			   const struct share_meta *want);
+/* The guest sets this time of access of the symlink at fd: leave it out if it would make or unmake an owner. */
+struct timespec;
+void share_meta_link_atime(int fd, struct timespec *atime);
+/* Make a symlink of that owner. */
+int share_meta_symlink(struct hull_share *sh, int fd, const char *name, const char *target,
+		       const struct share_meta *want);
 
 /* The host refused (`error` is -EACCES) what root in the guest asks for, because of the mode of a file of the server's
  * own: let the server have it, and record the mode for the guest. True when it is worth trying again. */

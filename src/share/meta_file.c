@@ -42,6 +42,8 @@ void share_meta_load(int fd, const char *name, struct share_stat *st)
 	struct share_meta m;
 	st->host_mode = st->x.stx_mode;
 	st->recorded = false;
+	if (S_ISLNK(st->x.stx_mode))
+		return share_meta_link_load(st);
 	if (!may_have(st->x.stx_mode))
 		return;
 	path_of(fd, name, path);
@@ -131,6 +133,8 @@ int share_meta_change(struct hull_share *sh, int fd, const struct share_stat *st
 	uint32_t host = host_bits(want->mode);
 	int e = 0;
 	view_plain(sh, st, &plain);
+	if (S_ISLNK(st->host_mode))
+		return share_meta_link_change(fd, st, &plain, want);
 	plain.mode = (plain.mode & S_IFMT) | host;
 	if (!may_have(st->host_mode) || same_view(&plain, want)) {
 		if (st->recorded) {
@@ -141,8 +145,8 @@ int share_meta_change(struct hull_share *sh, int fd, const struct share_stat *st
 			if (e == -EACCES && set_host_mode(sh, fd, st->host_mode | server_bits(st->host_mode)) == 0)
 				e = removexattr(path, SHARE_META_NAME) < 0 ? -errno : 0;
 		}
-		/* A symlink has no mode. The owner of what cannot have a record stays (docs/workspace.md). */
-		if (e == 0 && !S_ISLNK(st->host_mode) && ((st->host_mode & 07777) != host || st->recorded))
+		/* The owner of what cannot have a record stays (docs/workspace.md). */
+		if (e == 0 && ((st->host_mode & 07777) != host || st->recorded))
 			e = set_host_mode(sh, fd, host);
 		return e;
 	}
@@ -200,7 +204,7 @@ bool share_meta_new(struct share_req *r, const struct share_inode *dir, int fd, 
 		if (S_ISDIR(mode))
 			want->mode |= S_ISGID;
 	}
-	return !inherits && (S_ISREG(mode) || S_ISDIR(mode)) && want->uid == sh->config.guest_uid &&
+	return !inherits && (S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode)) && want->uid == sh->config.guest_uid &&
 	       want->gid == sh->config.guest_gid && (mode & 07777) == host_bits(mode);
 }
 

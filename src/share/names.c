@@ -195,9 +195,12 @@ static int make_it(struct share_req *r, const struct share_inode *dir, int fd, c
 		share_at_put(sh, &at);
 		return e;
 	}
+	bool plain = share_meta_new(r, dir, fd, m->mode, &want);
+	if (m->target && !plain)
+		return share_meta_symlink(sh, fd, name, m->target, &want);
 	if (m->target)
 		return symlinkat(m->target, fd, name) < 0 ? -errno : 0;
-	if (!share_meta_new(r, dir, fd, m->mode, &want)) {
+	if (!plain) {
 		want.rdev = m->rdev;
 		return share_meta_make(sh, fd, name, &want);
 	}
@@ -265,7 +268,7 @@ void share_op_symlink(struct share_req *r, struct share_inode *dir)
 		return share_reply(r, e, NULL, 0);
 	if (left < 2 || !memchr(target, '\0', left))
 		return share_reply(r, left ? -ENOENT : -EINVAL, NULL, 0);
-	make(r, dir, name, &(struct making){.target = target});
+	make(r, dir, name, &(struct making){.mode = S_IFLNK | 0777, .target = target});
 }
 
 void share_op_link(struct share_req *r, struct share_inode *dir)

@@ -81,6 +81,10 @@ static void owners(void)
 	      "moved");
 	CHECK(chmod("c7", 0) == 0 && put_file("c7/h", "x") == 0 && unlink("c7/h") == 0 && rmdir("c7") == 0,
 	      "with no permissions at all");
+	CHECK(symlink("nowhere", "c11") == 0 && lstat("c11", &st) == 0 && st.st_uid == 0 &&
+		      lchown("c11", 999, 998) == 0 && rename("c11", "c10") == 0 && lstat("c10", &st) == 0 &&
+		      st.st_uid == 999 && st.st_gid == 998 && unlink("c10") == 0,
+	      "a symlink has an owner and keeps it");
 }
 
 static void creation(void)

@@ -131,3 +131,13 @@ mounted() { "$bin/share-mount" --uid 1000 "$@"; }
 	# shellcheck disable=SC2086
 	mounted "$top/host" "$top/guest" $user "$bin/share-errors" denied "$top/guest"
 }
+@test "an owner of a symlink that the file system cannot hold is not another owner" {
+	truncate -s 32M "$top/disk"
+	mke2fs -q -t ext4 -I 128 "$top/disk"
+	mount -o loop "$top/disk" "$top/host" || skip "no loop device"
+	chown 1000:1000 "$top/host"
+	mounted "$top/host" "$top/guest" bash -ec '
+		ln -s x "$1/l" && chown -h 999:998 "$1/l"
+		[ "$(stat -c %u:%g "$1/l")" = 1000:1000 ]
+		[ "$(stat -c %X "$1/l")" -le "$(date +%s)" ]' - "$top/guest"
+}

@@ -3,6 +3,8 @@
 #include "share/meta.h"
 
 #include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
 
 /* The test is skipped where the file system of /tmp keeps no attributes. */
 static void begin_with_attributes(struct fixture *f)
@@ -214,12 +216,102 @@ static void test_hidden(void **state)
 	end(&f);
 }
 
+/* --- symlinks: their owner is in their time of access --- */
+
+static int64_t host_atime(const struct fixture *f, const char *name)
+{
+	struct stat st;
+	assert_int_equal(fstatat(f->fd, name, &st, AT_SYMLINK_NOFOLLOW), 0);
+	return st.st_atim.tv_sec;
+}
+
+static void test_symlink_times_that_are_owners(void **state)
+{
+	const int64_t first = INT64_C(1) << 33;
+	uint32_t uid = 0, gid = 0;
+	(void)state;
+	assert_true(share_meta_link_parse(first, 0, &uid, &gid) && uid == 0 && gid == 0);
+	assert_true(share_meta_link_parse(first + 999, 998, &uid, &gid) && uid == 999 && gid == 998);
+	assert_true(share_meta_link_parse(first + UINT32_MAX - 1, 999999999, &uid, &gid) && uid == UINT32_MAX - 1);
+	assert_false(share_meta_link_parse(first - 1, 0, &uid, &gid));
+	assert_false(share_meta_link_parse(first + UINT32_MAX, 0, &uid, &gid));
+	assert_false(share_meta_link_parse(first, 1000000000, &uid, &gid));
+	assert_false(share_meta_link_parse(first, UTIME_NOW, &uid, &gid));
+	assert_false(share_meta_link_parse(INT64_MAX, 0, &uid, &gid));
+	assert_false(share_meta_link_parse(INT64_MIN, 0, &uid, &gid));
+	assert_false(share_meta_link_parse(time(NULL), 0, &uid, &gid));
+}
+
+static bool owned(struct fixture *f, const char *name, uint32_t uid)
+{
+	struct fuse_attr a = attr_of(f, name);
+	assert_true(a.mode == (S_IFLNK | 0777));
+	assert_true(a.atime < UINT64_C(1) << 33); /* the guest sees no trace */
+	return a.uid == uid && a.gid == uid;
+}
+
+static void test_symlink_owners(void **state)
+{
+	struct fixture f;
+	char target[16];
+	(void)state;
+	begin(&f, (struct hull_share_config){0});
+	f.c.uid = f.c.gid = 1000;
+	assert_int_equal(raw_named(&f.c, FUSE_SYMLINK, FUSE_ROOT_ID, NULL, 0, "plain", "x"), 0);
+	assert_true(owned(&f, "plain", 1000) && host_atime(&f, "plain") < INT64_C(1) << 33);
+	f.c.uid = f.c.gid = 0;
+	assert_int_equal(raw_named(&f.c, FUSE_SYMLINK, FUSE_ROOT_ID, NULL, 0, "l", "x"), 0);
+	assert_true(owned(&f, "l", 0) && owned(&f, "plain", 1000));
+	assert_int_equal(set(&f, "l", FATTR_UID | FATTR_GID, 999, 0), 0);
+	assert_true(owned(&f, "l", 999));
+	assert_int_equal(set(&f, "l", FATTR_MODE, 0, 0700), -EOPNOTSUPP);
+	/* What the host does to the name, and reading it, leave the owner. */
+	assert_int_equal(readlinkat(f.fd, "l", target, sizeof target), 1);
+	assert_int_equal(renameat(f.fd, "l", f.fd, "m"), 0);
+	assert_int_equal(linkat(f.fd, "m", f.fd, "n", 0), 0);
+	assert_int_equal(unlinkat(f.fd, "m", 0), 0);
+	assert_true(owned(&f, "n", 999));
+	/* The guest sets times: that of access is what holds the owner. */
+	struct fuse_setattr_in in = {.valid = FATTR_ATIME | FATTR_MTIME, .atime = 42, .mtime = 43};
+	raw_begin(&f.c, FUSE_SETATTR, raw_lookup(&f.c, FUSE_ROOT_ID, "n"));
+	raw_add(&f.c, &in, sizeof in);
+	assert_int_equal(raw_go(&f.c), 0);
+	assert_true(owned(&f, "n", 999) && attr_of(&f, "n").mtime == 43);
+	/* It cannot set one that is an owner. */
+	in.atime = UINT64_C(1) << 33;
+	raw_begin(&f.c, FUSE_SETATTR, raw_lookup(&f.c, FUSE_ROOT_ID, "plain"));
+	raw_add(&f.c, &in, sizeof in);
+	assert_int_equal(raw_go(&f.c), 0);
+	assert_true(owned(&f, "plain", 1000) && attr_of(&f, "plain").mtime == 43);
+	in.atime = 42;
+	raw_begin(&f.c, FUSE_SETATTR, raw_lookup(&f.c, FUSE_ROOT_ID, "plain"));
+	raw_add(&f.c, &in, sizeof in);
+	assert_int_equal(raw_go(&f.c), 0);
+	assert_int_equal(host_atime(&f, "plain"), 42);
+	/* A group that nanoseconds cannot hold, and the guest's own user, leave nothing. */
+	assert_int_equal(set(&f, "plain", FATTR_UID | FATTR_GID, 1000000000, 0), 0);
+	assert_true(owned(&f, "plain", 1000) && host_atime(&f, "plain") == 42);
+	assert_int_equal(set(&f, "n", FATTR_UID | FATTR_GID, 1000, 0), 0);
+	assert_true(owned(&f, "n", 1000) && host_atime(&f, "n") < INT64_C(1) << 33);
+	/* The host's user sets the time: it is the guest's user's. */
+	assert_int_equal(set(&f, "n", FATTR_UID | FATTR_GID, 999, 0), 0);
+	assert_true(owned(&f, "n", 999));
+	assert_int_equal(utimensat(f.fd, "n", NULL, AT_SYMLINK_NOFOLLOW), 0);
+	assert_true(owned(&f, "n", 1000));
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_records_that_are_none), cmocka_unit_test(test_ordinary_files_have_none),
-		cmocka_unit_test(test_owners_and_modes),      cmocka_unit_test(test_nodes_are_inert_on_the_host),
-		cmocka_unit_test(test_setgid_directory),      cmocka_unit_test(test_hidden),
+		cmocka_unit_test(test_records_that_are_none),
+		cmocka_unit_test(test_ordinary_files_have_none),
+		cmocka_unit_test(test_owners_and_modes),
+		cmocka_unit_test(test_nodes_are_inert_on_the_host),
+		cmocka_unit_test(test_setgid_directory),
+		cmocka_unit_test(test_hidden),
+		cmocka_unit_test(test_symlink_times_that_are_owners),
+		cmocka_unit_test(test_symlink_owners),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
