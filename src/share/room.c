@@ -2,7 +2,7 @@
  *
  * As much stays free as `keep_free` says, of itself the floor of base/space.h, and as many inodes as that. What would
  * go below fails with ENOSPC: writing, allocating, copying, making names, attributes. Removing and shortening always
- * work, and a hole takes nothing.
+ * work, and a hole takes nothing. Bytes count as the blocks that they may lie in: one byte in each takes them all.
  *
  * Asking the file system before each write would cost a call, so one answer serves for a while: for a second, and for a
  * quarter of what was free above the limit, 64 MiB at most. Others who write to the same disk meanwhile, a second
@@ -16,7 +16,7 @@
 #include <sys/statfs.h>
 #include <time.h>
 
-enum { LEFT_MAX = 64 * 1024 * 1024, HOLDS_NSEC = 1000 * 1000 * 1000 };
+enum { NAME_COST = 4096, BLOCK = 4096, LEFT_MAX = 64 * 1024 * 1024, HOLDS_NSEC = 1000 * 1000 * 1000 };
 
 static uint64_t times(uint64_t a, uint64_t b)
 {
@@ -63,6 +63,8 @@ int share_room(struct hull_share *sh, const struct share_inode *ino, int fd, uin
 {
 	struct share_room *room = &sh->room;
 	struct statfs fs;
+	bool name = bytes == SHARE_ROOM_NAME;
+	bytes = name ? NAME_COST : (bytes / BLOCK + 2) * BLOCK;
 	if (sh->config.no_floor)
 		return 0;
 	uint64_t now = now_nsec();
@@ -75,8 +77,8 @@ int share_room(struct hull_share *sh, const struct share_inode *ino, int fd, uin
 		return 0;
 	uint64_t left = above(times(fs.f_bavail, block_size(&fs)), floor_of(sh, &fs));
 	if (fs.f_files) {
-		uint64_t names = times(above(fs.f_ffree, hull_space_floor_files(fs.f_files)), SHARE_ROOM_NAME);
-		if (bytes == SHARE_ROOM_NAME && names < bytes)
+		uint64_t names = times(above(fs.f_ffree, hull_space_floor_files(fs.f_files)), NAME_COST);
+		if (name && names < bytes)
 			return -ENOSPC;
 		left = left > bytes && left - bytes > names ? bytes + names : left;
 	}

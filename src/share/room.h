@@ -15,9 +15,9 @@ struct share_room {
 	uint64_t dev, left, until;
 };
 
-/* May the guest have `bytes` more on the file system of ino, of which fd is any descriptor? 0 or -ENOSPC. A new name
- * counts as SHARE_ROOM_NAME. */
-enum { SHARE_ROOM_NAME = 4096 };
+/* May the guest have `bytes` more, or a new name, on the file system of ino, of which fd is any descriptor? 0 or
+ * -ENOSPC. */
+#define SHARE_ROOM_NAME UINT64_MAX
 int share_room(struct hull_share *sh, const struct share_inode *ino, int fd, uint64_t bytes);
 /* What of it the guest is shown. */
 void share_room_shown(const struct hull_share *sh, struct statfs *fs);

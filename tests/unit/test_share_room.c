@@ -1,4 +1,5 @@
 /* How much of the host's file system a workspace may take (src/share/room.c). */
+#include "share/server.h"
 #include "share_rig.h"
 
 static struct fuse_kstatfs statfs_of(struct fixture *f)
@@ -67,11 +68,35 @@ static void test_some_is_left(void **state)
 	end(&f);
 }
 
+static uint64_t left_after(struct fixture *f, uint64_t node, uint64_t fh, const char *what)
+{
+	uint64_t before = f->sh->room.left;
+	assert_int_equal(raw_write(&f->c, node, fh, what), 0);
+	return before - f->sh->room.left;
+}
+
+/* A byte takes a block, and may lie in the next one as well. */
+static void test_bytes_count_as_blocks(void **state)
+{
+	struct fixture f;
+	uint64_t fh = 0;
+	(void)state;
+	begin(&f, (struct hull_share_config){.keep_free = 4096});
+	uint64_t node = raw_lookup(&f.c, FUSE_ROOT_ID, "file");
+	assert_int_equal(raw_open(&f.c, node, FUSE_OPEN, O_RDWR, &fh), 0);
+	assert_int_equal(raw_write(&f.c, node, fh, "x"), 0); /* the file system has been asked */
+	f.sh->room.until = UINT64_MAX;
+	assert_int_equal(left_after(&f, node, fh, "x"), 8192);
+	assert_int_equal(left_after(&f, node, fh, "more"), 8192);
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nothing_is_left),
 		cmocka_unit_test(test_some_is_left),
+		cmocka_unit_test(test_bytes_count_as_blocks),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
