@@ -14,9 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-#include <linux/openat2.h>
 
 #define GITCONFIG "/etc/gitconfig"
 enum { GITCONFIG_MAX = 256 * 1024 };
@@ -38,15 +36,10 @@ void hull_person_git(const char *name, const char *email)
 /* One step from a directory to one in it, made if it is not there. */
 static int step(int dir, const char *name)
 {
-	struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_XDEV};
-	for (int attempt = 0; attempt < 2; attempt++) {
-		long fd = syscall(SYS_openat2, dir, name, &how, sizeof(how));
-		if (fd >= 0)
-			return (int)fd;
-		if (errno != ENOENT || mkdirat(dir, name, 0755) < 0)
-			break;
-	}
-	return -errno;
+	int fd = hull_own_openat(dir, name, O_PATH | O_DIRECTORY, 0);
+	if (fd != -ENOENT)
+		return fd;
+	return mkdirat(dir, name, 0755) < 0 ? -errno : hull_own_openat(dir, name, O_PATH | O_DIRECTORY, 0);
 }
 
 void hull_person_link(const char *link, const char *target)

@@ -16,12 +16,12 @@
 
 #include "base/cleanup.h"
 #include "guest/core/core.h"
+#include "guest/core/own.h"
 #include "share/relay.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fuse.h>
-#include <linux/openat2.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -96,8 +96,7 @@ static void notifier_run(void *ctx, int status_fd)
 /* A path of this mount, not of one that stands in it: there our operations would be anybody's, and real. */
 static int open_here(int dir, const char *path)
 {
-	const struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_NO_XDEV};
-	return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+	return hull_own_openat(dir, path, O_PATH | O_NOFOLLOW, 0);
 }
 
 static bool is_here(int dir, const char *name)
