@@ -418,4 +418,15 @@ UNUSED void world_say(int fd, const char *s)
 	assert_int_equal(send(fd, s, strlen(s), MSG_NOSIGNAL), (ssize_t)strlen(s));
 }
 
+/* The lowest descriptor that process does not have open. */
+UNUSED unsigned lowest_free(pid_t pid)
+{
+	for (unsigned fd = 0;; fd++) {
+		char path[64], to[256];
+		snprintf(path, sizeof(path), "/proc/%d/fd/%u", (int)pid, fd);
+		if (readlink(path, to, sizeof(to)) < 0)
+			return fd;
+	}
+}
+
 #endif

@@ -139,17 +139,6 @@ static void races_families(void **state)
 	rig_end(r);
 }
 
-/* The lowest descriptor that process does not have open. */
-static unsigned lowest_free(pid_t pid)
-{
-	for (unsigned fd = 0;; fd++) {
-		char path[64], to[256];
-		snprintf(path, sizeof(path), "/proc/%d/fd/%u", (int)pid, fd);
-		if (readlink(path, to, sizeof(to)) < 0)
-			return fd;
-	}
-}
-
 /* Many addresses that never answer in front of one that does: few descriptors at a time, and it is reached. */
 static void races_few_at_once(void **state)
 {

@@ -15,17 +15,6 @@ static int test_resolve(const char *name, struct hull_addr *out, size_t max)
 
 static struct rig rig;
 
-/* The lowest descriptor that process does not have open. */
-static unsigned lowest_free(pid_t pid)
-{
-	for (unsigned fd = 0;; fd++) {
-		char path[64], to[256];
-		snprintf(path, sizeof(path), "/proc/%d/fd/%u", (int)pid, fd);
-		if (readlink(path, to, sizeof(to)) < 0)
-			return fd;
-	}
-}
-
 static void datagrams(void **state)
 {
 	struct rig *r = &rig;
