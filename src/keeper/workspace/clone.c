@@ -34,47 +34,43 @@ extern const char hull_clone_script[]; /* clone.sh, embedded */
 struct clone {
 	struct keeper *k; /* NULL once it is no longer wanted */
 	struct loop_stream stream;
-	uv_poll_t pipe, exit;
-	unsigned handles; /* of the loop that hold on to this */
-	int fd;           /* the stream of hull-clone; -1 = it has ended */
-	bool watching;
-	pid_t pid; /* 0 = it has ended */
-	int pidfd, words_fd;
-	int host_status; /* as waitpid has it */
-	bool answered;   /* the guest has told its end */
+	struct loop_child process; /* hull-clone */
+	bool watched;              /* the loop holds on to it */
+	struct loop_socket *pipe;  /* the stream that it writes; NULL = ended */
+	int words_fd;              /* its stderr */
+	int host_status;           /* how it ended, as waitpid(2) has it */
+	bool answered;             /* the guest has reported its end */
 	uint32_t guest_status;
-	struct hull_buf words; /* what the guest said */
+	struct hull_buf words; /* what the guest printed */
 };
 
-static void over(struct clone *c);
+static void half_ended(struct clone *c);
 
 /* --- memory and handles --- */
 
 static void clone_free(struct clone *c)
 {
-	if (c->handles || c->stream.id || c->k)
+	if (c->watched || c->stream.id || c->k)
 		return;
-	close(c->words_fd);
+	if (c->words_fd >= 0)
+		close(c->words_fd);
 	hull_buf_free(&c->words);
 	free(c);
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+static void on_process_freed(struct loop_child *p)
 {
-	struct clone *c = handle->data;
-	c->handles--;
+	struct clone *c = container_of(p, struct clone, process);
+	c->watched = false;
 	clone_free(c);
 }
 
 static void close_pipe(struct clone *c)
 {
-	if (c->fd < 0)
-		return;
-	uv_close((uv_handle_t *)&c->pipe, on_handle_closed);
-	close(hull_steal_fd(&c->fd));
+	loop_socket_close(hull_steal_ptr(c->pipe));
 }
 
-/* Nothing of it is wanted any more. */
+/* Nothing of it is wanted any more. c may be gone when this returns. */
 static void drop(struct clone *c)
 {
 	if (!c->k)
@@ -82,33 +78,25 @@ static void drop(struct clone *c)
 	c->k->workspace.clone = NULL;
 	c->k = NULL;
 	close_pipe(c);
-	if (c->pid > 0) {
-		kill(c->pid, SIGKILL);
-		waitpid(c->pid, NULL, 0);
-		c->pid = 0;
-		uv_close((uv_handle_t *)&c->exit, on_handle_closed);
-		close(c->pidfd);
-	}
-	loop_stream_reset(&c->stream, ECANCELED, "the clone was called off");
-	clone_free(c);
+	loop_child_kill(&c->process);
+	if (c->stream.id)
+		loop_stream_reset(&c->stream, ECANCELED, "the clone was called off"); /* on_closed() frees it */
+	else
+		clone_free(c);
 }
 
 /* --- the bytes --- */
 
-static void rewatch(struct clone *c);
-
-static void on_pipe(uv_poll_t *poll, int status, int events)
+static void rewatch(struct clone *c)
 {
-	struct clone *c = poll->data;
-	size_t room = c->stream.id ? hull_wire_writable(c->stream.wire, c->stream.id) : 0;
-	if (status == 0 && room == 0) {
-		rewatch(c);
-		return;
-	}
-	ssize_t n = status < 0 ? -1 : read(c->fd, c->k->scratch, room < SCRATCH ? room : SCRATCH);
-	if (n < 0 && status == 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n > 0 && hull_wire_write(c->stream.wire, c->stream.id, 0, c->k->scratch, (size_t)n) == n) {
+	loop_socket_watch(c->pipe, loop_stream_room(&c->stream) > 0 ? UV_READABLE : 0);
+}
+
+static void on_pipe(struct loop_socket *s, int events)
+{
+	struct clone *c = s->owner;
+	ssize_t n = loop_stream_fill(&c->k->loop, &c->stream, s->fd);
+	if (n > 0 || (n == -EAGAIN && !s->failed)) {
 		rewatch(c);
 		return;
 	}
@@ -117,29 +105,11 @@ static void on_pipe(uv_poll_t *poll, int status, int events)
 	close_pipe(c);
 }
 
-static void rewatch(struct clone *c)
+static void on_exited(struct loop_child *p, int status)
 {
-	if (c->fd < 0)
-		return;
-	bool room = c->stream.id && hull_wire_writable(c->stream.wire, c->stream.id) > 0;
-	if (room == c->watching)
-		return;
-	c->watching = room;
-	if (room)
-		uv_poll_start(&c->pipe, UV_READABLE, on_pipe);
-	else
-		uv_poll_stop(&c->pipe);
-}
-
-static void on_exited(uv_poll_t *poll, int status, int events)
-{
-	struct clone *c = poll->data;
-	if (waitpid(c->pid, &c->host_status, WNOHANG) == 0)
-		return;
-	c->pid = 0;
-	uv_close((uv_handle_t *)&c->exit, on_handle_closed);
-	close(c->pidfd);
-	over(c);
+	struct clone *c = container_of(p, struct clone, process);
+	c->host_status = status;
+	half_ended(c);
 }
 
 /* --- the guest's end --- */
@@ -193,7 +163,7 @@ static void on_closed(struct loop_stream *s, int code, const char *message)
 		hull_buf_addstr(&c->words, message);
 		c->answered = true;
 	}
-	over(c);
+	half_ended(c);
 }
 
 static const struct loop_stream_ops OPS = {
@@ -211,13 +181,13 @@ static char *last_line(const char *text, size_t n)
 }
 
 /* One of the two has ended; when both have, it is known how it went. */
-static void over(struct clone *c)
+static void half_ended(struct clone *c)
 {
 	struct keeper *k = c->k;
 	if (!k || !c->answered || c->stream.id)
 		return;
 	close_pipe(c); /* a guest that wants no more: hull-clone ends by that */
-	if (c->pid > 0)
+	if (c->process.pid > 0)
 		return;
 	bool sent = WIFEXITED(c->host_status) && WEXITSTATUS(c->host_status) == 0;
 	if (sent && c->guest_status == 0) {
@@ -252,19 +222,21 @@ static int spawn(struct clone *c, struct hull_error *err)
 	_cleanup_free_ char *program = hull_beside("hull-clone", X_OK, err);
 	if (!program)
 		return err->code;
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return hull_fail_errno(err, "cannot make a pipe");
-	c->fd = ends[0];
-	_cleanup_close_ int theirs = ends[1];
-	fcntl(c->fd, F_SETFL, O_NONBLOCK);
 	c->words_fd = memfd_create("hull-clone", MFD_CLOEXEC);
 	if (c->words_fd < 0)
 		return hull_fail_errno(err, "cannot start hull-clone");
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return hull_fail_errno(err, "cannot make a pipe");
+	_cleanup_close_ int theirs = ends[1];
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	c->pipe = loop_socket_new(&c->k->loop, ends[0], c, on_pipe);
+	if (!c->pipe)
+		return hull_fail(err, -ENOMEM, "out of memory");
 	char *argv[] = {(char *)"hull-clone", c->k->sb.clone, NULL};
-	c->pid = fork();
-	if (c->pid < 0)
+	pid_t pid = fork();
+	if (pid < 0)
 		return hull_fail_errno(err, "cannot start hull-clone");
-	if (c->pid == 0) {
+	if (pid == 0) {
 		static const int defaults[] = {SIGPIPE, SIGHUP, SIGINT, SIGTERM};
 		for (size_t i = 0; i < sizeof(defaults) / sizeof(*defaults); i++)
 			signal(defaults[i], SIG_DFL);
@@ -276,8 +248,15 @@ static int spawn(struct clone *c, struct hull_error *err)
 			execv(program, argv);
 		_exit(127);
 	}
-	c->pidfd = pidfd_open(c->pid, 0);
-	return c->pidfd < 0 ? hull_fail_errno(err, "cannot watch hull-clone") : 0;
+	int pidfd = pidfd_open(pid, 0);
+	if (pidfd < 0) {
+		hull_fail_errno(err, "cannot watch hull-clone");
+		kill(pid, SIGKILL); /* reaped by init, when this process ends */
+		return err->code;
+	}
+	int r = loop_child_watch(&c->k->loop, &c->process, pid, pidfd, err);
+	c->watched = r == 0;
+	return r;
 }
 
 static int begin(struct clone *c, struct hull_error *err)
@@ -286,16 +265,11 @@ static int begin(struct clone *c, struct hull_error *err)
 	const char *const argv[] = {"sh", "-c", hull_clone_script, "hull-clone", k->sb.clone, k->sb.workdir};
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	int r = relay_own_command(argv, sizeof(argv) / sizeof(*argv), &args);
-	if (r == 0)
-		r = spawn(c, err);
 	if (r < 0)
-		return err->code ? r : hull_fail(err, r, "out of memory");
-	c->pipe.data = c->exit.data = c;
-	c->stream.ops = &OPS;
-	uv_poll_init(&k->loop.uv, &c->pipe, c->fd);
-	uv_poll_init(&k->loop.uv, &c->exit, c->pidfd);
-	c->handles = 2;
-	uv_poll_start(&c->exit, UV_READABLE, on_exited);
+		return hull_fail(err, r, "out of memory");
+	r = spawn(c, err);
+	if (r < 0)
+		return r;
 	r = loop_stream_open(&c->stream, &k->guest.link, HULL_SVC_EXEC, &args);
 	if (r < 0)
 		return hull_fail(err, r, "%s", strerror(-r));
@@ -317,20 +291,14 @@ void clone_begin(struct keeper *k)
 		keeper_fault(k, "out of memory");
 		return;
 	}
-	*c = (struct clone){.k = k, .fd = -1, .pidfd = -1, .words_fd = -1};
+	*c = (struct clone){.k = k,
+			    .stream.ops = &OPS,
+			    .process = {.exited = on_exited, .freed = on_process_freed},
+			    .words_fd = -1};
 	k->workspace.clone = c;
 	uv_timer_stop(&k->life.timer); /* the guest is up: how long this takes is the repository's matter */
 	if (begin(c, &err) == 0)
 		return;
-	if (!c->handles) { /* the loop knows nothing of it yet */
-		if (c->pid > 0) {
-			kill(c->pid, SIGKILL);
-			waitpid(c->pid, NULL, 0);
-		}
-		c->pid = 0;
-		if (c->fd >= 0)
-			close(hull_steal_fd(&c->fd));
-	}
 	drop(c);
 	keeper_fault(k, "%s cannot be cloned into the sandbox: %s", k->sb.clone, err.msg);
 }
