@@ -19,7 +19,7 @@ import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Parts of src/ within which folders still form a cycle. None may be added.
-KNOWN = [{"keeper"}, {"cli", "lib"}]
+KNOWN = [{"cli", "lib"}]
 # Loaded into other people's programs: what it defines replaces libc's there, and nobody here calls it.
 PRELOADED = {"src/engine/qemu_shim.c"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

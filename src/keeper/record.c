@@ -78,7 +78,7 @@ static void tell(struct keeper *k, char ***paths)
 {
 	char **list = hull_steal_ptr(*paths);
 	for (size_t i = 0; list && list[i]; i++)
-		service_mounted(k, list[i], 0, NULL);
+		k->events->mounted(k, list[i], 0, NULL);
 	hull_strv_free(list);
 }
 
@@ -128,7 +128,7 @@ void keeper_save_later(struct keeper *k, const char *mount)
 		hull_log("sandbox.json is not written: %s", err.msg[0] ? err.msg : strerror(-rc));
 		free(text);
 		if (mount)
-			service_mounted(k, mount, 0, NULL);
+			k->events->mounted(k, mount, 0, NULL);
 		return;
 	}
 	r->asked++;
@@ -158,4 +158,28 @@ void record_free(struct keeper *k)
 	free(hull_steal_ptr(r->next));
 	hull_strv_free(hull_steal_ptr(r->next_mounts));
 	uv_mutex_destroy(&r->lock);
+}
+
+/* --- saved memory --- */
+
+int keeper_claim_saved(struct keeper *k, struct hull_error *err)
+{
+	char *was = k->sb.restore, *boot = k->sb.disk_boot;
+	k->sb.restore = k->sb.disk_boot = NULL;
+	int r = keeper_save(k, "starting", NULL);
+	if (r < 0) {
+		k->sb.restore = was;
+		k->sb.disk_boot = boot;
+		return hull_fail(err, r, "cannot write down that %s runs (%s): it is not started", k->sb.name,
+				 strerror(-r));
+	}
+	free(was);
+	free(boot);
+	return 0;
+}
+
+bool keeper_is_pause(const char *restore)
+{
+	const char *slash = restore ? strrchr(restore, '/') : NULL;
+	return slash && strcmp(slash, "/frozen") == 0;
 }

@@ -33,6 +33,11 @@ int keeper_save(struct keeper *k, const char *state, const char *reason);
 void keeper_save_later(struct keeper *k, const char *mount);
 /* Is a request about this path still to be answered? */
 bool record_awaited(const struct keeper *k, const char *path);
+/* The machine is about to change the disk that saved memory belongs to: that must not be restored again, whatever
+ * happens. It is taken out of sandbox.json, for good. On failure the machine must not run. */
+int keeper_claim_saved(struct keeper *k, struct hull_error *err);
+/* Is this what a pause left, "sandboxes/NAME/frozen"? NULL is not. */
+bool keeper_is_pause(const char *restore);
 void record_free(struct keeper *k); /* no write is in flight */
 
 #endif

@@ -3,7 +3,7 @@
  * One keeper for the whole run, without a machine; each input gets a fresh guest wire, one client and one connection
  * to docker.sock. The guest's HELLO is answered properly (the wire has fuzzers of its own), then the input is a list
  * of operations on the three. Afterwards everything is closed, and the keeper must hold nothing any more. */
-#include "keeper/keeper.h"
+#include "keeper/life/life.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -254,16 +254,16 @@ static void end(void)
 	jobs_close(&k);
 	guest_close(&k);
 	turn(3);
-	MUST(k.relays.count == 0 && k.relays.pending_bytes == 0 && k.service.waiter_count == 0 && k.docker.count == 0 &&
-	     k.jobs.count == 0 && k.relays.exec_count == 0 && k.clients.count == 0);
+	MUST(k.relays->count == 0 && k.relays->pending_bytes == 0 && k.service->waiter_count == 0 &&
+	     k.docker->count == 0 && k.jobs->count == 0 && k.relays->exec_count == 0 && k.clients->count == 0);
 	uv_timer_stop(&k.life.timer);
-	uv_timer_stop(&k.service.stats_timer);
+	uv_timer_stop(&k.service->stats_timer);
 	hull_wire_free(client);
 	close(guest_fd);
 	close(guest_wire_fd);
 	close(client_fd);
 	close(docker_fd);
-	logfile_close(&k.dockerlog.file);
+	logfile_close(&k.dockerlog->file);
 	memset(&k.guest, 0, sizeof(k.guest));
 	memset(streams, 0, sizeof(streams));
 	k.life.phase = PHASE_STARTING;

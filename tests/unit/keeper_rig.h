@@ -6,7 +6,7 @@
 #ifndef HULL_TESTS_KEEPER_RIG_H
 #define HULL_TESTS_KEEPER_RIG_H
 
-#include "keeper/keeper.h"
+#include "keeper/life/life.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -72,7 +72,7 @@ struct world {
 
 __attribute__((unused)) static size_t jobs_and_commands(const struct keeper *k)
 {
-	return k->jobs.count + k->relays.exec_count;
+	return k->jobs->count + k->relays->exec_count;
 }
 
 /* --- a peer: either end of a wire, by hand --- */
@@ -391,7 +391,7 @@ static const struct machine_ops FAKE = {
 __attribute__((unused)) static void step(struct world *w)
 {
 	if (w->killed && !w->k->life.ended)
-		keeper_machine_ended(w->k, -EIO, "the engine was killed");
+		w->k->events->machine_ended(w->k, -EIO, "the engine was killed");
 	if (!w->over)
 		w->over = uv_run(&w->k->loop.uv, UV_RUN_NOWAIT) == 0 || w->k->life.phase == PHASE_ENDED;
 	peer_step(&w->guest);
@@ -503,7 +503,7 @@ static int teardown(void **state)
 	struct keeper *k = w->k;
 	clients_close(k);
 	docker_close(k);
-	listener_close(&k->clients.listener);
+	listener_close(&k->clients->listener);
 	jobs_close(k);
 	guest_close(k);
 	clock_close(k);
@@ -511,22 +511,22 @@ static int teardown(void **state)
 	uv_walk(&k->loop.uv, close_handle, NULL);
 	uv_run(&k->loop.uv, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&k->loop.uv), 0);
-	record_free(k);
 	/* Whatever happened, nothing is left on any list. */
-	assert_int_equal(k->relays.count, 0);
-	assert_int_equal(k->relays.pending_bytes, 0);
-	assert_int_equal(k->service.waiter_count, 0);
-	assert_int_equal(k->docker.count, 0);
-	assert_int_equal(k->jobs.count, 0);
+	assert_int_equal(k->relays->count, 0);
+	assert_int_equal(k->relays->pending_bytes, 0);
+	assert_int_equal(k->service->waiter_count, 0);
+	assert_int_equal(k->docker->count, 0);
+	assert_int_equal(k->jobs->count, 0);
 	assert_int_equal(jobs_and_commands(k), 0);
-	assert_int_equal(k->clients.count, 0);
+	assert_int_equal(k->clients->count, 0);
 	hull_log_open(2, "test");
 	logfile_close(&k->logs.keeper);
-	logfile_close(&k->dockerlog.file);
+	logfile_close(&k->dockerlog->file);
 	logfile_close(&k->logs.guest);
 	if (k->lock_fd >= 0)
 		close(k->lock_fd);
 	hull_sandbox_free(&k->sb);
+	keeper_free(k);
 	peer_close(&w->guest);
 	for (size_t i = 0; i < PEERS; i++)
 		peer_close(&w->clients[i]);

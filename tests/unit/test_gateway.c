@@ -106,14 +106,14 @@ static int gateway_setup(void **state)
 	if (setup(state) < 0)
 		return -1;
 	world = *state;
-	world->k->network.start = fake_start;
+	world->k->network->start = fake_start;
 	/* Not the host's own. */
 	static char *sources[2];
 	for (int i = 0; i < 2; i++) {
 		free(sources[i]);
 		sources[i] = hull_fmt("%s/etc-%s", world->dir, i ? "hosts" : "resolv.conf");
 	}
-	world->k->network.host_files = (const char *const *)sources;
+	world->k->network->host_files = (const char *const *)sources;
 	return hull_mkdir_all(world->k->paths.config, 0700, NULL);
 }
 /* A gateway's memory goes with its process, as handles of the loop lie in it: it is kept here, not lost. */
@@ -122,7 +122,7 @@ static int gateway_teardown(void **state)
 {
 	static size_t n;
 	gateway_close(world->k);
-	closed[n++ % 32] = world->k->network.gateway;
+	closed[n++ % 32] = world->k->network->gateway;
 	return teardown(state);
 }
 static void open_gateway(void)
@@ -461,7 +461,7 @@ static void test_log_is_bounded(void **state)
 static bool copy_is(const char *name, const char *text)
 {
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
-	return hull_read_file(world->k->runtime.dir_fd, name, 1 << 20, &b, NULL) == 0 && b.len == strlen(text) &&
+	return hull_read_file(world->k->runtime_fd, name, 1 << 20, &b, NULL) == 0 && b.len == strlen(text) &&
 	       memcmp(hull_buf_bytes(&b), text, b.len) == 0;
 }
 
@@ -469,7 +469,7 @@ static bool copy_is(const char *name, const char *text)
 static void test_resolver(void **state)
 {
 	struct world *w = *state;
-	const char *resolver = w->k->network.host_files[0], *hosts = w->k->network.host_files[1];
+	const char *resolver = w->k->network->host_files[0], *hosts = w->k->network->host_files[1];
 	_cleanup_free_ char *run = hull_fmt("%s/etc-run", w->dir);
 	_cleanup_free_ char *stub = hull_fmt("%s/etc-run/stub.conf", w->dir);
 	_cleanup_free_ char *link = hull_fmt("%s/etc-link", w->dir);
@@ -479,7 +479,7 @@ static void test_resolver(void **state)
 	put(hosts, "192.0.2.9 a\n");
 	open_gateway();
 	assert_true(copy_is("resolv.conf", "nameserver 192.0.2.1\n") && copy_is("hosts", "192.0.2.9 a\n"));
-	assert_int_equal(fstatat(w->k->runtime.dir_fd, "resolv.conf", &before, 0), 0);
+	assert_int_equal(fstatat(w->k->runtime_fd, "resolv.conf", &before, 0), 0);
 	put(resolver, "nameserver 192.0.2.2\nsearch x\n");
 	until(w, copy_is("resolv.conf", "nameserver 192.0.2.2\nsearch x\n"));
 	close(begin_in_place(resolver, "nameserver 192.0.2.3\n"));
@@ -503,10 +503,10 @@ static void test_resolver(void **state)
 	until(w, copy_is("resolv.conf", "nameserver 192.0.2.4\n"));
 	put(hosts, "192.0.2.9 b\n");
 	until(w, copy_is("hosts", "192.0.2.9 b\n"));
-	assert_int_equal(fstatat(w->k->runtime.dir_fd, "resolv.conf", &after, 0), 0);
+	assert_int_equal(fstatat(w->k->runtime_fd, "resolv.conf", &after, 0), 0);
 	assert_int_equal(before.st_ino, after.st_ino);
 	/* Where the child could not be given a copy, another child has the new file. */
-	w->k->network.host_files_fixed = true;
+	w->k->network->host_files_fixed = true;
 	forget();
 	put(stub, "nameserver 192.0.2.5\n");
 	until(w, told("{\"start\":"));
@@ -517,21 +517,21 @@ static void test_resolver(void **state)
 static void test_resolver_after_a_cleaning(void **state)
 {
 	struct world *w = *state;
-	const char *resolver = w->k->network.host_files[0];
+	const char *resolver = w->k->network->host_files[0];
 	_cleanup_free_ char *other = hull_fmt("%s/other", w->dir);
 	_cleanup_free_ char *stray = hull_fmt("%s/other/resolv.conf", w->dir);
 	put(resolver, "nameserver 192.0.2.1\n");
 	open_gateway();
-	int before = w->k->runtime.dir_fd;
+	int before = w->k->runtime_fd;
 	_cleanup_close_ int childs = openat(before, "resolv.conf", O_RDONLY | O_CLOEXEC);
 	assert_true(childs >= 0);
 	assert_int_equal(hull_remove_tree(AT_FDCWD, w->k->paths.runtime, NULL), 0);
 	until(w, copy_is("resolv.conf", "nameserver 192.0.2.1\n"));
-	_cleanup_free_ char *path = hull_fmt("%s/resolv.conf", w->k->runtime.dir);
+	_cleanup_free_ char *path = hull_fmt("%s/resolv.conf", w->k->runtime_dir);
 	assert_int_equal(access(path, F_OK), 0);
 	assert_int_equal(mkdir(other, 0700), 0);
 	_cleanup_close_ int dir = open(other, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_close_ int taken = w->k->runtime.dir_fd == before ? -1 : fcntl(dir, F_DUPFD_CLOEXEC, before);
+	_cleanup_close_ int taken = w->k->runtime_fd == before ? -1 : fcntl(dir, F_DUPFD_CLOEXEC, before);
 	(void)taken;
 	put(resolver, "nameserver 192.0.2.2\n");
 	until(w, copy_is("resolv.conf", "nameserver 192.0.2.2\n"));
@@ -543,7 +543,7 @@ static void test_resolver_after_a_cleaning(void **state)
 	/* One that is missing is made before a child is started. */
 	assert_int_equal(unlink(path), 0);
 	forget();
-	w->k->network.host_files_fixed = true;
+	w->k->network->host_files_fixed = true;
 	put(resolver, "nameserver 192.0.2.3\n");
 	until(w, told("{\"start\":"));
 	assert_true(copy_is("resolv.conf", "nameserver 192.0.2.3\n"));

@@ -6,7 +6,7 @@
 static void test_configure(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	assert_true(field_is(&w->configure, HULL_TAG_HOSTNAME, 0, "box"));
 	struct hull_cur cur = hull_cur_make(hull_buf_bytes(&w->configure), w->configure.len);
 	struct hull_arg a;
@@ -104,7 +104,7 @@ static void test_too_much_before_configured(void **state)
 	for (size_t i = 0; i < 40; i++)
 		refused += ends[i]->closed && ends[i]->code == -EAGAIN;
 	assert_true(refused >= 8);
-	assert_true(w->k->relays.pending_bytes <= PENDING_BYTES_MAX);
+	assert_true(w->k->relays->pending_bytes <= PENDING_BYTES_MAX);
 }
 
 static void test_stalled_reader_stalls_only_itself(void **state)
@@ -181,13 +181,13 @@ static void test_client_goes_away(void **state)
 	until(w, at_guest(w, HULL_SVC_EXEC, "hang")->closed && at_guest(w, HULL_SVC_EXEC, "flood")->closed);
 	assert_true(at_guest(w, HULL_SVC_EXEC, "hang")->code < 0);
 	assert_int_equal(jobs_and_commands(w->k), 0);
-	assert_int_equal(w->k->clients.count, 0);
+	assert_int_equal(w->k->clients->count, 0);
 }
 
 static void test_client_garbage(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	int fd = dial(w, "control.sock");
 	assert_int_equal(send(fd, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 27, 0), 27);
 	until(w, recv(fd, (char[1]){0}, 1, 0) == 0 || (errno != EAGAIN && errno != 0));
@@ -219,7 +219,7 @@ static void test_guest_garbage(void **state)
 static void test_guest_closes_control(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	hull_wire_reset(w->guest.wire, w->control, EIO, "out of \x1b[31mluck");
 	until(w, w->over);
 	assert_true(w->killed);
@@ -242,7 +242,7 @@ static void test_stop(void **state)
 	struct end *late = exec(c, "echo");
 	until(w, late->closed);
 	assert_int_equal(late->code, -ESHUTDOWN);
-	keeper_machine_ended(w->k, 0, "");
+	w->k->events->machine_ended(w->k, 0, "");
 	until(w, stop->closed && again->closed && e->closed);
 	assert_non_null(strstr(answer(stop), "\"stopped\":true"));
 	assert_false(w->killed);
@@ -264,8 +264,8 @@ static void test_kill(void **state)
 static void test_remove_at_the_end(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
-	keeper_kill(w->k);
+	until(w, w->k->guest->configured);
+	w->k->events->kill(w->k);
 	until(w, w->over);
 	_cleanup_free_ char *dir = hull_sandbox_path(&w->k->paths, "box", NULL);
 	assert_int_equal(access(dir, F_OK), -1);
@@ -284,7 +284,7 @@ static void test_engine_dies_at_start(void **state)
 {
 	struct world *w = *state;
 	w->k->life.report = on_report;
-	keeper_machine_ended(w->k, -EIO, "qemu says boom");
+	w->k->events->machine_ended(w->k, -EIO, "qemu says boom");
 	until(w, w->over);
 	assert_string_equal(reported, "qemu says boom");
 	saved_state(w, "crashed", "boom");
@@ -301,7 +301,7 @@ static void test_engine_dies_unread(void **state)
 	peer_close(&w->guest);
 	settle(w);
 	assert_false(w->killed);
-	keeper_machine_ended(w->k, -EIO, "qemu says boom");
+	w->k->events->machine_ended(w->k, -EIO, "qemu says boom");
 	until(w, w->over);
 	assert_string_equal(reported, "qemu says boom");
 	saved_state(w, "crashed", "boom");
@@ -311,11 +311,11 @@ static void test_engine_dies(void **state)
 {
 	struct world *w = *state;
 	w->k->life.report = on_report;
-	keeper_machine_runs(w->k);
+	w->k->events->machine_runs(w->k);
 	struct peer *c = client(w, 0);
 	struct end *e = exec(c, "hang");
 	until(w, e->accepted);
-	keeper_machine_ended(w->k, -EIO, "qemu was killed by signal 9");
+	w->k->events->machine_ended(w->k, -EIO, "qemu was killed by signal 9");
 	until(w, e->closed);
 	assert_true(e->code < 0);
 	assert_non_null(strstr(e->message, "signal 9"));
@@ -327,9 +327,9 @@ static void test_engine_dies(void **state)
 static void test_guest_off_without_goodbye(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	snprintf(w->k->trouble, sizeof(w->k->trouble), "guest panicked");
-	keeper_machine_ended(w->k, 0, "");
+	w->k->events->machine_ended(w->k, 0, "");
 	until(w, w->over);
 	saved_state(w, "crashed", "guest panicked");
 }
@@ -337,7 +337,7 @@ static void test_guest_off_without_goodbye(void **state)
 static void test_guest_powers_off_by_itself(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	say(&w->guest, w->control, HULL_MSG_STOPPING, 0, NULL);
 	until(w, w->k->life.phase == PHASE_STOPPING);
 	/* The wire closes first; the engine is not killed for it. */
@@ -345,7 +345,7 @@ static void test_guest_powers_off_by_itself(void **state)
 	until(w, w->k->loop.corked);
 	settle(w);
 	assert_false(w->killed);
-	keeper_machine_ended(w->k, 0, "");
+	w->k->events->machine_ended(w->k, 0, "");
 	until(w, w->over);
 	saved_state(w, "stopped", NULL);
 }
@@ -353,7 +353,7 @@ static void test_guest_powers_off_by_itself(void **state)
 static void test_status_and_bad_requests(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0);
 	struct end *e = request(c, "{\"do\":\"status\"}");
 	until(w, e->closed);
@@ -385,7 +385,7 @@ static void test_status_and_bad_requests(void **state)
 static void test_wait_docker(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0);
 	struct end *e = request(c, "{\"do\":\"wait\",\"for\":\"docker\"}");
 	settle(w);
@@ -407,14 +407,14 @@ static void test_wait_docker(void **state)
 static void test_docker_absent(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0);
 	struct end *e = request(c, "{\"do\":\"wait\",\"for\":\"docker\"}");
 	int early = dial(w, "docker.sock");
-	until(w, w->k->docker.count == 1);
+	until(w, w->k->docker->count == 1);
 	assert_false(e->closed);
 	say_docker(w, "absent", "");
-	until(w, e->closed && w->k->docker.count == 0);
+	until(w, e->closed && w->k->docker->count == 0);
 	assert_non_null(strstr(answer(e), "box has no Docker"));
 	assert_int_equal(recv(early, (char[1]){0}, 1, 0), 0);
 	close(early);
@@ -429,7 +429,7 @@ static void test_docker_absent(void **state)
 static void test_docker_off(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	assert_int_equal(dial(w, "docker.sock"), -1);
 	struct peer *c = client(w, 0);
 	struct end *e = request(c, "{\"do\":\"wait\",\"for\":\"docker\"}");
@@ -437,20 +437,20 @@ static void test_docker_off(void **state)
 	assert_non_null(strstr(answer(e), "no Docker"));
 	say_docker(w, "ready", "");
 	settle(w);
-	assert_string_equal(w->k->guest.docker, "off");
+	assert_string_equal(w->k->guest->docker, "off");
 	assert_null(at_guest(w, HULL_SVC_EXEC, "tail"));
 }
 
 static void test_docker_socket(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	int fd = dial(w, "docker.sock");
 	int early = dial(w, "docker.sock"); /* gives up before docker is ready */
 	assert_int_equal(send(fd, "ping", 4, 0), 4);
-	until(w, w->k->docker.count == 2);
+	until(w, w->k->docker->count == 2);
 	close(early);
-	until(w, w->k->docker.count == 1);
+	until(w, w->k->docker->count == 1);
 	assert_null(at_guest(w, HULL_SVC_DIAL, NULL));
 	say_docker(w, "ready", "");
 	char got[64] = "";
@@ -466,21 +466,21 @@ static void test_docker_socket(void **state)
 	assert_int_equal(n, 4);
 	until(w, (n = recv(fd, got, sizeof(got), 0)) >= 0);
 	assert_int_equal(n, 0);
-	until(w, w->k->docker.count == 0);
+	until(w, w->k->docker->count == 0);
 	close(fd);
 	/* Full close: the guest's end goes. */
 	fd = dial(w, "docker.sock");
-	until(w, w->k->docker.count == 1);
+	until(w, w->k->docker->count == 1);
 	settle(w);
 	close(fd);
-	until(w, w->k->docker.count == 0);
+	until(w, w->k->docker->count == 0);
 	until(w, w->guest.ends[w->guest.count - 1].closed);
 }
 
 static void test_docker_backpressure(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	say_docker(w, "ready", "");
 	int fd = dial(w, "docker.sock");
 	until(w, at_guest(w, HULL_SVC_DIAL, NULL));
@@ -511,7 +511,7 @@ static void test_docker_backpressure(void **state)
 	assert_int_equal(g->received, HULL_WIRE_WINDOW);
 	assert_true(sent < 2 << 20);
 	close(fd);
-	until(w, w->k->docker.count == 0);
+	until(w, w->k->docker->count == 0);
 }
 
 static char *slurp(struct world *w, const char *file)
@@ -524,7 +524,7 @@ static char *slurp(struct world *w, const char *file)
 static void test_jobs(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0);
 	struct end *e = request(c, "{\"do\":\"job\",\"argv\":[\"job\"],\"env\":[\"J=1\"],\"user\":\"root\"}");
 	struct end *h = request(c, "{\"do\":\"job\",\"argv\":[\"hang\"]}");
@@ -535,7 +535,7 @@ static void test_jobs(void **state)
 	const char *name = json_string_value(json_object_get(id, "id"));
 	assert_int_equal(strlen(name), 8);
 	peer_close(c); /* jobs outlive it */
-	until(w, w->k->jobs.count == 1);
+	until(w, w->k->jobs->count == 1);
 	const struct hull_buf *args = &at_guest(w, HULL_SVC_EXEC, "job")->args;
 	assert_true(field_is(args, HULL_TAG_ENV, 0, "BOX=1"));
 	assert_true(field_is(args, HULL_TAG_ENV, 2, "J=1"));
@@ -564,7 +564,7 @@ static void test_jobs(void **state)
 	json_decref(list);
 	json_decref(id);
 	/* The machine goes: the one that runs has been stopped. */
-	keeper_machine_ended(w->k, -EIO, "gone");
+	w->k->events->machine_ended(w->k, -EIO, "gone");
 	until(w, w->over);
 	list = jobs_list(w->k);
 	int stopped = 0;
@@ -586,7 +586,7 @@ static size_t jobs_known(struct world *w)
 static void test_job_that_cannot_run(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0);
 	struct end *e = request(c, "{\"do\":\"job\",\"argv\":[\"late\",\"1\"]}");
 	until(w, at_guest(w, HULL_SVC_EXEC, "late"));
@@ -602,15 +602,15 @@ static void test_job_that_cannot_run(void **state)
 	assert_int_equal(json_integer_value(json_object_get(a, "code")), ENOENT);
 	assert_string_equal(json_string_value(json_object_get(a, "error")), "late: not found in the sandbox");
 	json_decref(a);
-	until(w, w->k->jobs.count == 0);
+	until(w, w->k->jobs->count == 0);
 	assert_int_equal(jobs_known(w), 0);
-	assert_int_equal(w->k->service.waiter_count, 0);
+	assert_int_equal(w->k->service->waiter_count, 0);
 }
 
 static void test_job_whose_client_goes_away(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0);
 	for (int fails = 0; fails < 2; fails++) {
 		const char *const argv0[] = {"late", "later"};
@@ -618,19 +618,19 @@ static void test_job_whose_client_goes_away(void **state)
 		until(w, at_guest(w, HULL_SVC_EXEC, argv0[fails]));
 		uint32_t id = at_guest(w, HULL_SVC_EXEC, argv0[fails])->id;
 		peer_close(c);
-		until(w, w->k->clients.count == 0);
-		assert_int_equal(w->k->service.waiter_count, 0);
-		assert_int_equal(w->k->jobs.count, 1);
+		until(w, w->k->clients->count == 0);
+		assert_int_equal(w->k->service->waiter_count, 0);
+		assert_int_equal(w->k->jobs->count, 1);
 		if (fails) {
 			hull_wire_refuse(w->guest.wire, id, ENOTDIR, "cannot execute: directory /x");
 		} else {
 			accept_pid(&w->guest, id, 7);
 			settle(w);
-			assert_int_equal(w->k->jobs.count, 1); /* it runs on */
+			assert_int_equal(w->k->jobs->count, 1); /* it runs on */
 			say_exit(&w->guest, id, 0);
 			hull_wire_eof(w->guest.wire, id);
 		}
-		until(w, w->k->jobs.count == 0);
+		until(w, w->k->jobs->count == 0);
 		assert_int_equal(jobs_known(w), 1);
 		c = client(w, 0);
 	}
@@ -643,7 +643,7 @@ static void test_job_whose_client_goes_away(void **state)
 static void test_job_ended_by_shutdown(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0);
 	struct end *first = request(c, "{\"do\":\"job\",\"argv\":[\"hang\"]}");
 	struct end *second = request(c, "{\"do\":\"job\",\"argv\":[\"pause\"]}");
@@ -655,7 +655,7 @@ static void test_job_ended_by_shutdown(void **state)
 		say_exit(&w->guest, ids[i], i ? 0 : 128 + SIGTERM);
 		hull_wire_eof(w->guest.wire, ids[i]);
 	}
-	until(w, w->k->jobs.count == 0);
+	until(w, w->k->jobs->count == 0);
 	json_t *list = jobs_list(w->k), *j;
 	size_t i;
 	assert_int_equal(json_array_size(list), 2);
@@ -666,27 +666,27 @@ static void test_job_ended_by_shutdown(void **state)
 		assert_true(hang == json_is_null(json_object_get(j, "exit")));
 	}
 	json_decref(list);
-	keeper_machine_ended(w->k, 0, "");
+	w->k->events->machine_ended(w->k, 0, "");
 	until(w, w->over);
 }
 
 static void test_dockerd_log(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	say_docker(w, "starting", "");
 	until(w, at_guest(w, HULL_SVC_EXEC, "tail"));
 	struct end *t = at_guest(w, HULL_SVC_EXEC, "tail");
 	assert_true(field_is(&t->args, HULL_TAG_USER, 0, "root"));
 	hull_buf_addstr(&t->out, "level=info msg=hello\n");
-	until(w, w->k->dockerlog.file.size > 0);
+	until(w, w->k->dockerlog->file.size > 0);
 	_cleanup_free_ char *log = slurp(w, "dockerd.log");
 	assert_string_equal(log, "level=info msg=hello\n");
 	/* Without end: two files of LOG_CAP at most. */
 	t->flood = 12 << 20;
 	until(w, t->flood == 0 && t->sent > 12 << 20);
 	settle(w);
-	assert_true(w->k->dockerlog.file.size <= LOG_CAP);
+	assert_true(w->k->dockerlog->file.size <= LOG_CAP);
 	assert_int_equal(jobs_and_commands(w->k), 0); /* it does not count as one */
 }
 
@@ -694,20 +694,20 @@ static void test_dockerd_log(void **state)
 static void test_dockerd_rests(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	say_docker(w, "resting", "");
-	until(w, strcmp(w->k->guest.docker, "ready") == 0);
+	until(w, strcmp(w->k->guest->docker, "ready") == 0);
 	settle(w);
 	assert_null(at_guest(w, HULL_SVC_EXEC, "tail"));
 	say_docker(w, "ready", "");
 	until(w, at_guest(w, HULL_SVC_EXEC, "tail"));
-	assert_string_equal(w->k->guest.docker, "ready");
+	assert_string_equal(w->k->guest->docker, "ready");
 }
 
 static void test_guest_log_is_bounded(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	char text[1001];
 	memset(text, 'x', sizeof(text));
 	text[0] = '\x1b';
@@ -726,14 +726,14 @@ static void test_guest_log_is_bounded(void **state)
 static void test_many_sessions(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	for (int round = 0; round < 60; round++) {
 		struct peer *c = client(w, 0);
 		for (int i = 0; i < 16; i++)
 			exec(c, "echo")->finish = true;
 		until(w, c->ends[0].closed && c->ends[15].closed);
 		peer_close(c);
-		until(w, w->k->clients.count == 0 && w->k->relays.count == 0);
+		until(w, w->k->clients->count == 0 && w->k->relays->count == 0);
 		/* Forget the guest's ends, but the first: control and tail. */
 		while (w->guest.count > 2) {
 			struct end *e = &w->guest.ends[--w->guest.count];

@@ -72,8 +72,8 @@ static void test_adopted(void **state)
 	say_session(w, "00000001", "make", 1);
 	say_session(w, "0000abcd", "server\033[2J", 2);
 	say(&w->guest, w->control, HULL_MSG_CONFIGURED, 0, NULL);
-	until(w, w->k->guest.configured && session(w, "00000001") && session(w, "0000abcd"));
-	assert_int_equal(w->k->jobs.count, 2);
+	until(w, w->k->guest->configured && session(w, "00000001") && session(w, "0000abcd"));
+	assert_int_equal(w->k->jobs->count, 2);
 	assert_true(says(w, "00000001", ".json", "\"state\": \"running\""));
 	assert_true(says(w, "00000001", ".json", "\"all\""));
 	assert_true(says(w, "00000001", ".json", "\"started\": 7"));
@@ -93,7 +93,7 @@ static void test_paused(void **state)
 	until(w, w->configured_seen);
 	say_session(w, "00000003", "job", 1);
 	say(&w->guest, w->control, HULL_MSG_CONFIGURED, 0, NULL);
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0);
 	struct end *e = exec(c, "hang");
 	until(w, e->accepted);
@@ -101,7 +101,7 @@ static void test_paused(void **state)
 	_cleanup_free_ char *id = field(&there->args, HULL_TAG_ID, 0);
 	assert_int_equal(strlen(id), 8);
 	w->k->life.suspended = true;
-	keeper_kill(w->k);
+	w->k->events->kill(w->k);
 	until(w, e->closed && w->over);
 	assert_non_null(strstr(e->message, "goes on when it is resumed"));
 	assert_true(says(w, "00000003", ".json", "\"state\": \"paused\""));
@@ -119,12 +119,12 @@ static void test_hostile(void **state)
 	say_session(w, "00000004", "x", 1);
 	until(w, session(w, "00000004"));
 	settle(w);
-	assert_int_equal(w->k->jobs.count, 1);
+	assert_int_equal(w->k->jobs->count, 1);
 	say(&w->guest, w->control, HULL_MSG_CONFIGURED, 0, NULL);
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	say_session(w, "00000005", "x", 1);
 	settle(w);
-	assert_int_equal(w->k->jobs.count, 1);
+	assert_int_equal(w->k->jobs->count, 1);
 }
 
 /* A job that has ended is not brought back to life, and what a guest invents takes no other's place. */
@@ -142,12 +142,12 @@ static void test_ended_and_invented(void **state)
 	assert_string_equal(text, ended);
 	assert_true(says(w, "0000000e", ".log", "words\n"));
 	/* With the budget used up no more are taken. */
-	assert_int_equal(w->k->jobs.count, 1);
-	assert_int_equal(w->k->jobs.adopted_new, 1);
-	w->k->jobs.adopted_new = 1000;
+	assert_int_equal(w->k->jobs->count, 1);
+	assert_int_equal(w->k->jobs->adopted_new, 1);
+	w->k->jobs->adopted_new = 1000;
 	say_session(w, "0000f00d", "x", 1);
 	settle(w);
-	assert_int_equal(w->k->jobs.count, 1);
+	assert_int_equal(w->k->jobs->count, 1);
 	_cleanup_free_ char *none = job_file(w, "0000f00d", ".json");
 	assert_null(none);
 }
@@ -160,7 +160,7 @@ static void test_not_restored(void **state)
 	until(w, w->configured_seen);
 	say_session(w, "00000006", "x", 1);
 	settle(w);
-	assert_int_equal(w->k->jobs.count, 0);
+	assert_int_equal(w->k->jobs->count, 0);
 }
 
 int main(void)

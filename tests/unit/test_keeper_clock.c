@@ -26,7 +26,7 @@ static void test_told_when_it_runs_again(void **state)
 	static const int64_t errors[] = {SECOND, -5 * SECOND, 100 * SECOND};
 	for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++) {
 		w->clock_error = errors[i];
-		keeper_machine_runs(w->k);
+		w->k->events->machine_runs(w->k);
 		until(w, right(w));
 	}
 }
@@ -40,7 +40,7 @@ static void test_told_after_a_save(void **state)
 	assert_int_equal(guest_freeze(w->k, false), 0);
 	settle(w);
 	unsigned before = w->times;
-	keeper_machine_runs(w->k);
+	w->k->events->machine_runs(w->k);
 	settle(w);
 	assert_int_equal(w->times, before);
 	w->clock_error = SECOND;
@@ -58,12 +58,12 @@ static void test_told_to_a_guest_at_work(void **state)
 	struct end *e = exec(c, "job");
 	until(w, e->closed);
 	assert_int_equal(w->times, before); /* it was told lately */
-	w->k->clock.last_ms -= 61 * 1000;
+	w->k->clock->last_ms -= 61 * 1000;
 	w->clock_error = SECOND;
 	e = exec(c, "job");
 	until(w, e->closed && right(w));
 	/* And by what it sends by itself. */
-	w->k->clock.last_ms -= 61 * 1000;
+	w->k->clock->last_ms -= 61 * 1000;
 	w->clock_error = SECOND;
 	say_docker(w, "ready", "");
 	until(w, right(w));
@@ -87,7 +87,7 @@ static void test_nonsense(void **state)
 	settle(w);
 	assert_int_equal(w->times, before);
 	w->clock_stuck = true;
-	keeper_machine_runs(w->k);
+	w->k->events->machine_runs(w->k);
 	settle(w);
 	assert_true(w->times - before <= 4);
 }

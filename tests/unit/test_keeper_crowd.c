@@ -6,11 +6,11 @@
 static void test_too_many_clients(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	int idle[CLIENTS_MAX + CLIENTS_RESERVED];
 	for (size_t i = 0; i < CLIENTS_MAX + CLIENTS_RESERVED; i++) {
 		idle[i] = dial(w, "control.sock");
-		until(w, w->k->clients.count == i + 1);
+		until(w, w->k->clients->count == i + 1);
 	}
 	struct peer *c = client(w, 0);
 	struct end *e = exec(c, "echo");
@@ -24,7 +24,7 @@ static void test_too_many_clients(void **state)
 	until(w, e->closed);
 	assert_non_null(strstr(answer(e), "\"state\":\"running\""));
 	/* One of the spare ones that asked nothing made room; none of the others had to. */
-	assert_int_equal(w->k->clients.count, CLIENTS_MAX + CLIENTS_RESERVED);
+	assert_int_equal(w->k->clients->count, CLIENTS_MAX + CLIENTS_RESERVED);
 	char text[512];
 	while (recv(idle[CLIENTS_MAX], text, sizeof(text), MSG_DONTWAIT) > 0)
 		; /* the keeper's HELLO */
@@ -40,7 +40,7 @@ static void test_too_many_clients(void **state)
 		more[i] = dial(w, "control.sock");
 		settle(w);
 	}
-	keeper_machine_ended(w->k, 0, "");
+	w->k->events->machine_ended(w->k, 0, "");
 	until(w, e->closed);
 	assert_non_null(strstr(answer(e), "\"stopped\":true"));
 	for (size_t i = 0; i < CLIENTS_MAX + CLIENTS_RESERVED; i++)
@@ -53,18 +53,18 @@ static void test_too_many_clients(void **state)
 static void test_too_many_waiters(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
-	w->k->service.waiter_count += WAITERS_MAX; /* as many as that */
+	until(w, w->k->guest->configured);
+	w->k->service->waiter_count += WAITERS_MAX; /* as many as that */
 	struct peer *c = client(w, 0);
 	struct end *e = request(c, "{\"do\":\"wait\",\"for\":\"docker\"}");
 	until(w, e->closed);
 	assert_non_null(strstr(answer(e), "too many requests"));
 	e = request(c, "{\"do\":\"stop\",\"grace_ms\":1234}");
 	until(w, w->shutdown_seen);
-	keeper_machine_ended(w->k, 0, "");
+	w->k->events->machine_ended(w->k, 0, "");
 	until(w, e->closed);
 	assert_non_null(strstr(answer(e), "\"stopped\":true"));
-	w->k->service.waiter_count -= WAITERS_MAX;
+	w->k->service->waiter_count -= WAITERS_MAX;
 }
 
 int main(void)

@@ -17,7 +17,7 @@ static void up(struct world *w)
 	ops.grow = fake_grow;
 	w->k->machine_ops = &ops;
 	resized = 0;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 }
 
 /* The size that the guest was told by GROW; 0 = it was not. */
@@ -76,7 +76,7 @@ static void test_grows(void **state)
 	say_grown(w, 0, "");
 	until(w, e->closed);
 	assert_string_equal(answer(e), "{}");
-	assert_int_equal(w->k->grow.bytes, 0);
+	assert_int_equal(w->k->grow->bytes, 0);
 }
 
 static void test_refusals(void **state)
@@ -111,7 +111,7 @@ static void test_failures(void **state)
 	assert_int_equal(told(w), 0);
 
 	e = request(c, GROW_TO_32M);
-	until(w, w->k->grow.bytes);
+	until(w, w->k->grow->bytes);
 	grow_resized(w->k, NULL);
 	until(w, told(w));
 	say_grown(w, EIO, "bad \033superblock");
@@ -134,7 +134,7 @@ static void test_stops_meanwhile(void **state)
 	struct end *e = request(c, GROW_TO_32M);
 	until(w, resized);
 	grow_resized(w->k, NULL);
-	keeper_stop(w->k, 0);
+	w->k->events->stop(w->k, 0);
 	until(w, e->closed);
 	assert_non_null(strstr(answer(e), "\"error\""));
 }

@@ -60,7 +60,7 @@ static void send_text(struct peer *c, struct end *e, const char *text)
 static void test_stdin_is_empty_unless_asked_for(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0);
 	free(start(w, c, ""));
 	until(w, has_message(job_at_guest(w), HULL_MSG_STDIN_EOF));
@@ -76,7 +76,7 @@ static void test_stdin_is_empty_unless_asked_for(void **state)
 static void test_attach(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0), *d = client(w, 1);
 	_cleanup_free_ char *id = start(w, c, ",\"stdin\":true");
 	struct end *job = job_at_guest(w);
@@ -89,13 +89,13 @@ static void test_attach(void **state)
 	hull_wire_reset(d->wire, b->id, ECANCELED, "detached");
 	send_text(c, a, "more\n");
 	until(w, holds(a, "hello\nmore\n"));
-	assert_int_equal(w->k->jobs.count, 1);
+	assert_int_equal(w->k->jobs->count, 1);
 	/* The end of its input is the job's, and the job's end and code are the client's. */
 	say(c, a->id, HULL_MSG_STDIN_EOF, 0, NULL);
 	until(w, has_message(job, HULL_MSG_STDIN_EOF));
 	say_exit(&w->guest, job->id, 7);
 	hull_wire_eof(w->guest.wire, job->id);
-	until(w, a->eof && w->k->jobs.count == 0);
+	until(w, a->eof && w->k->jobs->count == 0);
 	assert_true(has_message(a, HULL_MSG_EXIT));
 	/* What has ended, or never was, is refused. */
 	a = attach(c, id);
@@ -108,7 +108,7 @@ static void test_attach(void **state)
 static void test_attached_reader_that_stalls(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0);
 	_cleanup_free_ char *id = start(w, c, "");
 	struct end *job = job_at_guest(w), *a = attach(c, id);
@@ -127,22 +127,22 @@ static void test_attached_reader_that_stalls(void **state)
 static void test_attached_when_the_machine_goes(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0);
 	_cleanup_free_ char *id = start(w, c, ",\"stdin\":true");
 	struct end *a = attach(c, id);
 	until(w, a->accepted);
-	keeper_machine_ended(w->k, -EIO, "gone");
+	w->k->events->machine_ended(w->k, -EIO, "gone");
 	until(w, a->closed || c->gone);
 }
 
 static void test_signals(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0);
 	struct end *e = request(c, "{\"do\":\"job\",\"argv\":[\"late\"]}");
-	until(w, w->k->jobs.count == 1);
+	until(w, w->k->jobs->count == 1);
 	until(w, w->guest.count == 2);
 	struct end *job = job_at_guest(w);
 	_cleanup_(hull_buf_free) struct hull_buf accept = {0};
@@ -162,7 +162,7 @@ static void test_signals(void **state)
 	/* What it leaves behind is reached when it has ended, too. */
 	say_exit(&w->guest, job->id, 0);
 	hull_wire_eof(w->guest.wire, job->id);
-	until(w, w->k->jobs.count == 0);
+	until(w, w->k->jobs->count == 0);
 	control->messages.len = 0;
 	e = request(c, ask);
 	until(w, e->closed);

@@ -177,7 +177,7 @@ static void test_jobs_do_not_wait(void **state)
 	struct end *e = request(c, "{\"do\":\"job\",\"argv\":[\"job\"]}");
 	until(w, e->closed);
 	say_exit(&w->guest, w->guest.ends[w->guest.count - 1].id, 0);
-	until(w, w->k->jobs.count == 0);
+	until(w, w->k->jobs->count == 0);
 	assert_int_equal(on_loop, 0);
 }
 

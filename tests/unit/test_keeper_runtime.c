@@ -1,4 +1,4 @@
-/* The sockets of a sandbox come back when somebody takes them away. See keeper_rig.h and keeper/runtime.c. */
+/* The sockets of a sandbox come back when somebody takes them away. See keeper_rig.h and keeper/client/runtime.c. */
 #include "keeper_rig.h"
 
 #include <sys/stat.h>
@@ -17,7 +17,7 @@ static bool answers(struct world *w)
 static void test_a_socket_is_removed(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	struct peer *c = client(w, 0);
 	_cleanup_free_ char *path = hull_runtime_path(&w->k->paths, "box", "control.sock");
 	_cleanup_free_ char *docker = hull_runtime_path(&w->k->paths, "box", "docker.sock");
@@ -36,11 +36,11 @@ static void test_a_socket_is_removed(void **state)
 static void test_the_directory_is_removed(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	assert_int_equal(hull_remove_tree(AT_FDCWD, w->k->paths.runtime, NULL), 0);
 	until(w, answers(w));
 	struct stat st;
-	assert_int_equal(stat(w->k->runtime.dir, &st), 0);
+	assert_int_equal(stat(w->k->runtime_dir, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0700);
 	/* Locked as before. */
 	struct hull_error err;
@@ -51,16 +51,16 @@ static void test_the_directory_is_removed(void **state)
 static void test_the_session_is_gone(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	_cleanup_free_ char *base = hull_fmt("%s/run", w->dir);
 	assert_int_equal(hull_remove_tree(AT_FDCWD, base, NULL), 0);
 	until(w, answers(w));
 	_cleanup_free_ char *shorter = hull_runtime_short(&w->k->paths, "box", NULL);
-	assert_string_equal(w->k->runtime.dir, shorter);
+	assert_string_equal(w->k->runtime_dir, shorter);
 	struct hull_paths other = {.home = w->k->paths.home, .runtime = w->dir, .config = w->dir};
 	_cleanup_free_ char *found = hull_sandbox_runtime_path(&other, "box", NULL);
 	assert_string_equal(found, shorter);
-	keeper_kill(w->k);
+	w->k->events->kill(w->k);
 	until(w, w->over);
 	assert_int_equal(access(shorter, F_OK), -1);
 }
@@ -69,16 +69,16 @@ static void test_the_session_is_gone(void **state)
 static void test_listening_again_fails(void **state)
 {
 	struct world *w = *state;
-	until(w, w->k->guest.configured);
+	until(w, w->k->guest->configured);
 	_cleanup_free_ char *path = hull_runtime_path(&w->k->paths, "box", "control.sock");
 	_cleanup_free_ char *in_the_way = hull_runtime_path(&w->k->paths, "box", ".control.sock");
 	assert_int_equal(mkdir(in_the_way, 0700), 0);
 	assert_int_equal(unlink(path), 0);
-	until(w, w->k->runtime.failures > 0);
+	until(w, w->k->runtime->failures > 0);
 	assert_false(answers(w));
 	assert_int_equal(rmdir(in_the_way), 0);
 	until(w, answers(w));
-	assert_int_equal(w->k->clients.listener.state, LISTENER_OPEN);
+	assert_int_equal(w->k->clients->listener.state, LISTENER_OPEN);
 }
 
 int main(void)

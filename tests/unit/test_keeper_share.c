@@ -1,5 +1,6 @@
 /* What hull-keeper plans for the paths of a sandbox (src/keeper/workspace/share.c): one server each, and what each has
  * to guard for the others. The servers are processes that do nothing. */
+#include "keeper/life/life.h"
 #include "keeper/workspace/share_internal.h"
 
 #include "base/cleanup.h"
@@ -67,7 +68,7 @@ static struct keeper *fresh(char *const *paths)
 	struct keeper *k = calloc(1, sizeof(*k));
 	struct hull_error err = {0};
 	assert_int_equal(keeper_init(k, &err), 0);
-	k->workspace.spawn = fake_spawn;
+	k->workspace->spawn = fake_spawn;
 	k->sb.paths = hull_strv_copy(NULL);
 	for (; *paths; paths++) {
 		_cleanup_free_ char *path = hull_fmt("%s%s", base, *paths);
@@ -97,7 +98,7 @@ static void end(struct keeper *k)
 	uv_walk(&k->loop.uv, close_handle, NULL);
 	uv_run(&k->loop.uv, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&k->loop.uv), 0);
-	record_free(k);
+	keeper_free(k);
 	free(k);
 }
 
@@ -123,7 +124,7 @@ static void test_guards(void **state)
 	     "/ab ro:\n"
 	     "/a/b/c/d ro:\n"
 	     "/a/b/e:\n");
-	k->guest.configured = true;
+	k->guest->configured = true;
 	_cleanup_free_ char *beside = hull_fmt("%s/ab/x", base), *known = hull_fmt("%s/a/b", base);
 	assert_int_equal(share_mount(k, known, HULL_PATH_WRITABLE, &err), -EEXIST);
 	hull_buf_drain(&plan, plan.len);
@@ -166,7 +167,7 @@ static void test_guards_of_a_running_server(void **state)
 	_cleanup_free_ char *writable = hull_fmt("%s/a/b", base), *last = hull_fmt("%s/a/b/c", base);
 	assert_int_equal(shares_start(k, &err), 0);
 	hull_buf_drain(&plan, plan.len);
-	k->guest.configured = k->guest.answered = true;
+	k->guest->configured = k->guest->answered = true;
 	shares_configured(k); /* asks for /a; nothing else before that is answered */
 	assert_int_equal(share_mount(k, in, HULL_PATH_READONLY, &err), 0);
 	assert_int_equal(read(asked, (char[1]){0}, 1), -1);
@@ -233,7 +234,7 @@ static void test_sync(void **state)
 	assert_true(share_sync(k, &a.wait, enter)); /* no server */
 	assert_int_equal(shares_start(k, &err), 0);
 	assert_true(share_sync(k, &a.wait, enter)); /* not mounted */
-	k->guest.configured = k->guest.answered = true;
+	k->guest->configured = k->guest->answered = true;
 	shares_configured(k);
 	answer_mounted(k, k->sb.paths[0]);
 	assert_false(share_sync(k, &a.wait, enter));
@@ -254,7 +255,7 @@ static void test_sync(void **state)
 	assert_true(asked_to_sync());
 	assert_false(share_sync(k, &b.wait, enter));
 	/* As if its time were over. */
-	uv_timer_start(&k->workspace.sync.timer, k->workspace.sync.timer.timer_cb, 0, 0);
+	uv_timer_start(&k->workspace->sync.timer, k->workspace->sync.timer.timer_cb, 0, 0);
 	while (!a.in)
 		uv_run(&k->loop.uv, UV_RUN_NOWAIT);
 	assert_true(b.in);
@@ -277,7 +278,7 @@ static void on_kept(struct keeper *k)
 
 static struct server *first_server(struct keeper *k)
 {
-	return container_of(k->workspace.mounts.next, struct mount, in_list)->server;
+	return container_of(k->workspace->mounts.next, struct mount, in_list)->server;
 }
 
 static void say_kept(struct keeper *k, uint8_t code)
@@ -346,12 +347,12 @@ static void test_nodes(void **state)
 	assert_int_equal(kept, 3);
 	end(k);
 	k = fresh(paths);
-	k->workspace.nodes.fd = file;
+	k->workspace->nodes.fd = file;
 	assert_int_equal(shares_start(k, &err), 0);
 	sv = first_server(k);
 	assert_int_equal(pread(sv->nodes, back, sizeof(back), 0), (ssize_t)sizeof(back));
 	assert_memory_equal(back, bytes, sizeof(bytes));
-	const struct mount *other = container_of(k->workspace.mounts.next->next, struct mount, in_list);
+	const struct mount *other = container_of(k->workspace->mounts.next->next, struct mount, in_list);
 	assert_int_equal(pread(other->server->nodes, back, sizeof(back), 0), (ssize_t)sizeof(back));
 	assert_memory_equal(back, ((uint8_t[sizeof(bytes)]){0}), sizeof(back));
 	end(k);
@@ -361,7 +362,7 @@ static void test_nodes(void **state)
 	for (off_t len = st.st_size - 1; len >= 0; len--) {
 		assert_int_equal(ftruncate(file, len), 0);
 		k = fresh(paths);
-		k->workspace.nodes.fd = file;
+		k->workspace->nodes.fd = file;
 		struct mount m = {.k = k, .path = k->sb.paths[0]};
 		int fd = share_nodes_new(&m);
 		if (fd >= 0) {
@@ -434,7 +435,7 @@ static void test_symlink(void **state)
 	/* The same with one that is added, and with the last part of the path. */
 	k = fresh((char *[]){(char *)"/a", NULL});
 	assert_int_equal(shares_start(k, &err), 0);
-	k->guest.configured = true;
+	k->guest->configured = true;
 	_cleanup_free_ char *through = hull_fmt("%s/a/b/e", base);
 	assert_int_equal(share_mount(k, through, HULL_PATH_READONLY, &err), -ELOOP);
 	assert_int_equal(share_mount(k, b, HULL_PATH_READONLY, &err), -ELOOP);

@@ -1,5 +1,5 @@
 /* The keeper's log beside a guest that says without end what ends up there. */
-#include "keeper/keeper.h"
+#include "keeper/life/life.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"

@@ -3,6 +3,11 @@
  * The socket lies in a directory that only its owner may enter, is itself 0600, and the peer's uid is checked again:
  * whoever speaks here owns the sandbox. */
 #include "keeper/keeper.h"
+#include "keeper/client/client.h"
+#include "keeper/client/runtime.h"
+#include "keeper/client/service.h"
+#include "keeper/session/jobs.h"
+#include "keeper/session/relay.h"
 #include "keeper/api.h"
 
 #include "base/cleanup.h"
@@ -53,8 +58,8 @@ int listener_open(struct keeper *k, struct listener *l, const char *file, struct
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	char made[64];
 	snprintf(made, sizeof(made), ".%s", file);
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/%s", k->runtime.dir_fd, made);
-	unlinkat(k->runtime.dir_fd, made, 0); /* of an attempt that failed */
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/%s", k->runtime_fd, made);
+	unlinkat(k->runtime_fd, made, 0); /* of an attempt that failed */
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return hull_fail_errno(err, "cannot make the socket %s", file);
@@ -64,8 +69,8 @@ int listener_open(struct keeper *k, struct listener *l, const char *file, struct
 	umask(old);
 	errno = saved;
 	/* It has its name when it can be connected to, so that those who wait for the one have waited for the other. */
-	if (r < 0 || listen(fd, 128) < 0 || renameat(k->runtime.dir_fd, made, k->runtime.dir_fd, file) < 0)
-		return hull_fail_errno(err, "cannot listen on %s/%s", k->runtime.dir, file);
+	if (r < 0 || listen(fd, 128) < 0 || renameat(k->runtime_fd, made, k->runtime_fd, file) < 0)
+		return hull_fail_errno(err, "cannot listen on %s/%s", k->runtime_dir, file);
 	r = uv_poll_init(&k->loop.uv, &l->poll, fd);
 	if (r < 0)
 		return hull_fail(err, r, "cannot watch the socket %s: %s", file, uv_strerror(r));
@@ -127,8 +132,8 @@ static void client_freed(struct loop_link *l)
 static void client_close(struct client *c)
 {
 	list_del(&c->in_list);
-	keeper_of_link(&c->link)->clients.count--;
-	keeper_of_link(&c->link)->clients.reserved -= c->spare;
+	keeper_of_link(&c->link)->clients->count--;
+	keeper_of_link(&c->link)->clients->reserved -= c->spare;
 	loop_link_close(&c->link);
 }
 
@@ -173,9 +178,9 @@ static void client_opened(struct loop_link *l, uint32_t stream, uint8_t service,
  * to go. What they can ask is answered soon. */
 static bool make_room(struct keeper *k)
 {
-	if (k->clients.reserved < CLIENTS_RESERVED)
+	if (k->clients->reserved < CLIENTS_RESERVED)
 		return true;
-	list_each(n, &k->clients.list)
+	list_each(n, &k->clients->list)
 	{
 		struct client *c = container_of(n, struct client, in_list);
 		if (c->spare && hull_wire_streams(c->link.wire) == 0) {
@@ -188,13 +193,13 @@ static bool make_room(struct keeper *k)
 
 void clients_init(struct keeper *k)
 {
-	list_init(&k->clients.list);
-	k->clients.listener.fd = -1;
+	list_init(&k->clients->list);
+	k->clients->listener.fd = -1;
 }
 
 void client_accepted(struct keeper *k, int fd)
 {
-	bool spare = k->clients.count - k->clients.reserved >= CLIENTS_MAX;
+	bool spare = k->clients->count - k->clients->reserved >= CLIENTS_MAX;
 	struct client *c = !spare || make_room(k) ? calloc(1, sizeof(*c)) : NULL;
 	if (!c) {
 		hull_log("too many clients: a connection was refused");
@@ -215,19 +220,19 @@ void client_accepted(struct keeper *k, int fd)
 		return;
 	}
 	c->spare = spare;
-	list_add(&k->clients.list, &c->in_list);
-	k->clients.count++;
-	k->clients.reserved += spare;
+	list_add(&k->clients->list, &c->in_list);
+	k->clients->count++;
+	k->clients->reserved += spare;
 }
 
 bool clients_drained(struct keeper *k)
 {
 	bool all = true;
-	list_each(n, &k->clients.list) all = loop_link_flush(&container_of(n, struct client, in_list)->link) && all;
+	list_each(n, &k->clients->list) all = loop_link_flush(&container_of(n, struct client, in_list)->link) && all;
 	return all;
 }
 
 void clients_close(struct keeper *k)
 {
-	list_each(n, &k->clients.list) client_close(container_of(n, struct client, in_list));
+	list_each(n, &k->clients->list) client_close(container_of(n, struct client, in_list));
 }

@@ -5,6 +5,10 @@
  * credit is granted only for what was written) and the socket watched for writing. Half-closes pass both ways.
  * Connections made before dockerd is ready wait, unread; they fail when it fails for good. */
 #include "keeper/keeper.h"
+#include "keeper/client/docker_socket.h"
+#include "keeper/guest/guest.h"
+#include "keeper/session/relay.h"
+#include "keeper/workspace/share.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -49,9 +53,9 @@ static void conn_close(struct conn *c)
 		return;
 	list_del(&c->in_list);
 	share_sync_cancel(&c->sync);
-	c->k->docker.count--;
+	c->k->docker->count--;
 	if (c->dialled)
-		c->k->relays.count--;
+		c->k->relays->count--;
 	int fd = c->fd;
 	c->fd = -1;
 	loop_stream_reset(&c->stream, ECONNRESET, "the client went away");
@@ -192,13 +196,13 @@ static void dial(struct conn *c)
 	struct keeper *k = c->k;
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	c->stream.ops = &OPS;
-	if (k->relays.count >= STREAMS_MAX || hull_args_put_str(&args, HULL_TAG_PATH, HULL_GUEST_DOCKER_SOCKET) < 0 ||
-	    loop_stream_open(&c->stream, &k->guest.link, HULL_SVC_DIAL, &args) < 0) {
+	if (k->relays->count >= STREAMS_MAX || hull_args_put_str(&args, HULL_TAG_PATH, HULL_GUEST_DOCKER_SOCKET) < 0 ||
+	    loop_stream_open(&c->stream, &k->guest->link, HULL_SVC_DIAL, &args) < 0) {
 		conn_close(c);
 		return;
 	}
 	c->dialled = true;
-	k->relays.count++;
+	k->relays->count++;
 	rewatch(c);
 }
 
@@ -221,19 +225,19 @@ static void dial_synced(struct conn *c)
 
 static bool ready(const struct keeper *k)
 {
-	return k->guest.configured && k->life.phase < PHASE_STOPPING && strcmp(k->guest.docker, "ready") == 0;
+	return k->guest->configured && k->life.phase < PHASE_STOPPING && strcmp(k->guest->docker, "ready") == 0;
 }
 
 void docker_init(struct keeper *k)
 {
-	list_init(&k->docker.conns);
-	k->docker.listener.fd = -1;
+	list_init(&k->docker->conns);
+	k->docker->listener.fd = -1;
 }
 
 void docker_accepted(struct keeper *k, int fd)
 {
 	struct conn *c = NULL;
-	if (k->docker.count < DOCKER_CLIENTS_MAX && k->life.phase < PHASE_STOPPING && !guest_docker_hopeless(k))
+	if (k->docker->count < DOCKER_CLIENTS_MAX && k->life.phase < PHASE_STOPPING && !guest_docker_hopeless(k))
 		c = calloc(1, sizeof(*c));
 	if (!c || uv_poll_init(&k->loop.uv, &c->poll, fd) < 0) {
 		free(c);
@@ -243,8 +247,8 @@ void docker_accepted(struct keeper *k, int fd)
 	c->k = k;
 	c->fd = fd;
 	c->poll.data = c;
-	list_add(&k->docker.conns, &c->in_list);
-	k->docker.count++;
+	list_add(&k->docker->conns, &c->in_list);
+	k->docker->count++;
 	rewatch(c);
 	if (ready(k))
 		dial_synced(c);
@@ -253,7 +257,7 @@ void docker_accepted(struct keeper *k, int fd)
 void docker_changed(struct keeper *k)
 {
 	bool hopeless = guest_docker_hopeless(k) || k->life.phase >= PHASE_STOPPING;
-	list_each(n, &k->docker.conns)
+	list_each(n, &k->docker->conns)
 	{
 		struct conn *c = container_of(n, struct conn, in_list);
 		if (c->dialled)
@@ -267,6 +271,6 @@ void docker_changed(struct keeper *k)
 
 void docker_close(struct keeper *k)
 {
-	listener_close(&k->docker.listener);
-	list_each(n, &k->docker.conns) conn_close(container_of(n, struct conn, in_list));
+	listener_close(&k->docker->listener);
+	list_each(n, &k->docker->conns) conn_close(container_of(n, struct conn, in_list));
 }

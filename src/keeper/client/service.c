@@ -1,9 +1,16 @@
 /* The KEEPER service: status, wait, stop, kill, job, jobs; see keeper/api.h for what they take and answer.
  *
- * A request is one OPEN with JSON in it. Most are answered at once; those that wait stand on k->service.waiters until the
+ * A request is one OPEN with JSON in it. Most are answered at once; those that wait stand on k->service->waiters until the
  * event they wait for, and are looked at again whenever something changed (service_changed). The answer is written as
  * the client takes it. A client that goes away takes its requests with it. */
 #include "keeper/keeper.h"
+#include "keeper/client/service.h"
+#include "keeper/guest/guest.h"
+#include "keeper/machine/grow.h"
+#include "keeper/network/gateway.h"
+#include "keeper/session/jobs.h"
+#include "keeper/session/relay.h"
+#include "keeper/workspace/share.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -62,7 +69,7 @@ static void answer(struct request *q, json_t *j)
 	_cleanup_free_ char *text = own ? json_dumps(own, JSON_COMPACT) : NULL;
 	if (q->waits) {
 		list_del(&q->in_list);
-		q->k->service.waiter_count--;
+		q->k->service->waiter_count--;
 		q->waits = FOR_NOTHING;
 	}
 	q->answered = true;
@@ -82,13 +89,13 @@ static bool wait_until(struct request *q, enum wait_for what)
 {
 	/* However many wait for something: it can be looked at and stopped. */
 	size_t most = what == FOR_END || what == FOR_STATS ? 2 * WAITERS_MAX : WAITERS_MAX;
-	if (q->k->service.waiter_count >= most) {
+	if (q->k->service->waiter_count >= most) {
 		answer_error(q, EAGAIN, "too many requests wait already");
 		return false;
 	}
 	q->waits = what;
-	q->k->service.waiter_count++;
-	list_add(&q->k->service.waiters, &q->in_list);
+	q->k->service->waiter_count++;
+	list_add(&q->k->service->waiters, &q->in_list);
 	return true;
 }
 
@@ -102,7 +109,7 @@ static void set(json_t *j, const char *key, json_t *value)
 static json_t *status(struct keeper *k)
 {
 	static const char *const phases[] = {"starting", "running", "stopping", "stopped"};
-	const struct guest *g = &k->guest;
+	const struct guest *g = k->guest;
 	json_t *j = json_object();
 	if (!j)
 		return NULL;
@@ -122,7 +129,7 @@ static json_t *status(struct keeper *k)
 		set(j, "docker_error", json_string(g->docker_text));
 	set(j, "mounts", shares_list(k));
 	set(j, "started", json_integer((json_int_t)k->sb.started));
-	set(j, "sessions", json_integer((json_int_t)(k->relays.exec_count + k->jobs.count)));
+	set(j, "sessions", json_integer((json_int_t)(k->relays->exec_count + k->jobs->count)));
 	json_t *boot = json_object();
 	if (boot && g->configured_ms)
 		set(boot, "exec_ms", json_integer((json_int_t)g->configured_ms));
@@ -151,23 +158,23 @@ static void on_stats_timeout(uv_timer_t *timer)
 static void do_status(struct request *q)
 {
 	struct keeper *k = q->k;
-	if (!k->guest.configured || k->life.phase != PHASE_RUNNING || !k->guest.control.id) {
+	if (!k->guest->configured || k->life.phase != PHASE_RUNNING || !k->guest->control.id) {
 		answer(q, status(k));
 		return;
 	}
 	if (!wait_until(q, FOR_STATS))
 		return;
-	if (uv_is_active((uv_handle_t *)&k->service.stats_timer))
+	if (uv_is_active((uv_handle_t *)&k->service->stats_timer))
 		return; /* asked already */
-	k->service.stats_timer.data = k;
-	uv_timer_start(&k->service.stats_timer, on_stats_timeout, STATS_TIMEOUT_MS, 0);
+	k->service->stats_timer.data = k;
+	uv_timer_start(&k->service->stats_timer, on_stats_timeout, STATS_TIMEOUT_MS, 0);
 	guest_ask_stats(k);
 }
 
 void service_stats(struct keeper *k)
 {
-	uv_timer_stop(&k->service.stats_timer);
-	list_each(n, &k->service.waiters)
+	uv_timer_stop(&k->service->stats_timer);
+	list_each(n, &k->service->waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits == FOR_STATS)
@@ -184,7 +191,7 @@ static void look_policy(struct request *q);
 static void look(struct request *q)
 {
 	struct keeper *k = q->k;
-	const struct guest *g = &k->guest;
+	const struct guest *g = k->guest;
 	if (q->waits == FOR_PORT && k->life.phase >= PHASE_STOPPING) {
 		look_port(q);
 		return;
@@ -230,7 +237,7 @@ static void look(struct request *q)
 
 void service_changed(struct keeper *k)
 {
-	list_each(n, &k->service.waiters) look(container_of(n, struct request, in_list));
+	list_each(n, &k->service->waiters) look(container_of(n, struct request, in_list));
 }
 
 /* --- requests --- */
@@ -264,7 +271,7 @@ void service_ended(struct keeper *k)
 {
 	service_stats(k);
 	service_changed(k);
-	list_each(n, &k->service.waiters)
+	list_each(n, &k->service->waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits == FOR_END)
@@ -282,7 +289,7 @@ static void do_stop(struct request *q, const json_t *j)
 	}
 	struct keeper *k = q->k;
 	if (wait_for_end(q))
-		keeper_stop(k, (uint32_t)ms);
+		k->events->stop(k, (uint32_t)ms);
 }
 
 static void do_save(struct request *q, const json_t *j)
@@ -320,7 +327,7 @@ static void do_resume(struct request *q)
 
 void service_saved(struct keeper *k, int code, const char *error, json_t *figures)
 {
-	list_each(n, &k->service.waiters)
+	list_each(n, &k->service->waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits != FOR_SAVE)
@@ -352,7 +359,7 @@ static void look_port(struct request *q)
 void service_port(struct keeper *k, json_int_t id)
 {
 	bool asked = false;
-	list_each(n, &k->service.waiters)
+	list_each(n, &k->service->waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits != FOR_PORT || q->port != id)
@@ -405,7 +412,7 @@ static void do_policy(struct request *q, const json_t *j)
 
 void service_policy(struct keeper *k)
 {
-	list_each(n, &k->service.waiters)
+	list_each(n, &k->service->waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits == FOR_POLICY)
@@ -425,7 +432,7 @@ static void do_job(struct request *q, const json_t *j)
 
 void service_job(struct keeper *k, const char *id, int code, const char *error)
 {
-	list_each(n, &k->service.waiters)
+	list_each(n, &k->service->waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits != FOR_JOB || strcmp(q->job, id) != 0)
@@ -457,7 +464,7 @@ static void do_signal(struct request *q, const json_t *j)
 
 void service_mounted(struct keeper *k, const char *path, int code, const char *error)
 {
-	list_each(n, &k->service.waiters)
+	list_each(n, &k->service->waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits != FOR_MOUNT || strcmp(q->path, path) != 0)
@@ -509,7 +516,7 @@ static void do_grow(struct request *q, const json_t *j)
 
 void service_grown(struct keeper *k, int code, const char *error)
 {
-	list_each(n, &k->service.waiters)
+	list_each(n, &k->service->waiters)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits != FOR_GROWN)
@@ -546,7 +553,7 @@ static void handle(struct request *q, const char *text, size_t n, bool spare)
 		do_stop(q, j);
 	else if (strcmp(what, "kill") == 0) {
 		if (wait_for_end(q))
-			keeper_kill(k);
+			k->events->kill(k);
 	} else if (strcmp(what, "save") == 0 || strcmp(what, "pause") == 0)
 		do_save(q, j);
 	else if (strcmp(what, "resume") == 0)
@@ -590,11 +597,11 @@ static void on_closed(struct loop_stream *s, int code, const char *message)
 	struct request *q = container_of(s, struct request, stream);
 	if (q->waits) {
 		list_del(&q->in_list);
-		q->k->service.waiter_count--;
+		q->k->service->waiter_count--;
 	}
 	if (q->waits == FOR_LEASE && q->k->life.phase != PHASE_ENDED) {
 		hull_log("whoever started this has gone");
-		keeper_kill(q->k);
+		q->k->events->kill(q->k);
 	}
 	hull_buf_free(&q->answer);
 	free(q->path);
@@ -605,9 +612,9 @@ static const struct loop_stream_ops OPS = {.data = on_data, .writable = on_writa
 
 void service_init(struct keeper *k)
 {
-	list_init(&k->service.waiters);
-	uv_timer_init(&k->loop.uv, &k->service.stats_timer);
-	k->service.stats_timer.data = k;
+	list_init(&k->service->waiters);
+	uv_timer_init(&k->loop.uv, &k->service->stats_timer);
+	k->service->stats_timer.data = k;
 }
 
 void service_open(struct keeper *k, struct loop_link *client, uint32_t stream, const uint8_t *args, size_t len,

@@ -15,6 +15,8 @@
  * The guest's answer is its own affair: a wrong one makes its own clock wrong and nothing else. One that is not asked
  * for is ignored. */
 #include "keeper/keeper.h"
+#include "keeper/guest/clock.h"
+#include "keeper/guest/guest.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -38,7 +40,7 @@ static int64_t now_ns(void)
 
 static void tell(struct keeper *k, int64_t offset)
 {
-	struct clock *c = &k->clock;
+	struct clock *c = k->clock;
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	uint8_t kind = HULL_MSG_TIME;
 	c->last_ms = uv_hrtime() / 1000000;
@@ -46,21 +48,21 @@ static void tell(struct keeper *k, int64_t offset)
 	c->asked_hr = uv_hrtime();
 	if (hull_buf_add(&b, &kind, 1) == 0 && hull_args_put_u64(&b, HULL_TAG_TIME_NS, (uint64_t)c->asked_ns) == 0 &&
 	    (!offset || hull_args_put_u64(&b, HULL_TAG_OFFSET_NS, (uint64_t)offset) == 0))
-		loop_stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
+		loop_stream_message(&k->guest->control, hull_buf_bytes(&b), b.len);
 }
 
 void clock_send(struct keeper *k)
 {
-	struct guest *g = &k->guest;
+	struct guest *g = k->guest;
 	if (!g->open || !g->answered || !g->control.id || g->link.held)
 		return;
-	k->clock.rounds = 1;
+	k->clock->rounds = 1;
 	tell(k, 0);
 }
 
 void clock_active(struct keeper *k)
 {
-	if (uv_hrtime() / 1000000 - k->clock.last_ms >= STALE_MS)
+	if (uv_hrtime() / 1000000 - k->clock->last_ms >= STALE_MS)
 		clock_send(k);
 }
 
@@ -71,7 +73,7 @@ void clock_link_active(struct loop_link *guest)
 
 void clock_answered(struct keeper *k, struct hull_cur *cur)
 {
-	struct clock *c = &k->clock;
+	struct clock *c = k->clock;
 	struct hull_arg a;
 	uint64_t asked = 0, theirs = 0;
 	while (hull_args_next(cur, &a)) {
@@ -80,7 +82,7 @@ void clock_answered(struct keeper *k, struct hull_cur *cur)
 		else if (a.tag == HULL_TAG_GUEST_NS)
 			theirs = hull_arg_u64(&a);
 	}
-	if (!c->asked_ns || asked != (uint64_t)c->asked_ns || theirs > INT64_MAX / 2 || k->guest.link.held)
+	if (!c->asked_ns || asked != (uint64_t)c->asked_ns || theirs > INT64_MAX / 2 || k->guest->link.held)
 		return;
 	uint64_t trip = uv_hrtime() - c->asked_hr;
 	int64_t offset = c->asked_ns + (int64_t)(trip / 2) - (int64_t)theirs;
@@ -104,14 +106,14 @@ static void on_set(uv_poll_t *poll, int status, int events)
 {
 	struct keeper *k = poll->data;
 	uint64_t expired;
-	if (status >= 0 && read(k->clock.fd, &expired, sizeof(expired)) < 0 && errno == ECANCELED)
+	if (status >= 0 && read(k->clock->fd, &expired, sizeof(expired)) < 0 && errno == ECANCELED)
 		clock_send(k);
-	arm(k->clock.fd);
+	arm(k->clock->fd);
 }
 
 void clock_open(struct keeper *k)
 {
-	struct clock *c = &k->clock;
+	struct clock *c = k->clock;
 	c->fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (c->fd < 0 || uv_poll_init(&k->loop.uv, &c->poll, c->fd) < 0) {
 		hull_log("cannot hear when the host's clock is set");
@@ -125,7 +127,7 @@ void clock_open(struct keeper *k)
 
 void clock_close(struct keeper *k)
 {
-	struct clock *c = &k->clock;
+	struct clock *c = k->clock;
 	if (c->watching)
 		uv_close((uv_handle_t *)&c->poll, NULL);
 	c->watching = false;

@@ -5,7 +5,10 @@
 #include "keeper/logs.h"
 #include "loop/loop.h"
 
+struct keeper;
+
 struct dockerlog {
+	struct keeper *k;
 	struct logfile file;
 	struct loop_stream tail;
 };

@@ -7,6 +7,9 @@
  * Everything that comes in here was written by the guest: it is read through the checked accessors, its texts are
  * made printable and cut, its figures are passed on as figures only. A protocol error ends the machine. */
 #include "keeper/keeper.h"
+#include "keeper/guest/guest.h"
+#include "keeper/guest/clock.h"
+#include "keeper/guest/dockerlog.h"
 
 #include "base/cleanup.h"
 #include "base/debug.h"
@@ -30,7 +33,7 @@ static uint64_t realtime_ns(void)
 
 static void on_service(struct keeper *k, struct hull_cur *cur)
 {
-	struct guest *g = &k->guest;
+	struct guest *g = k->guest;
 	struct hull_arg a;
 	_cleanup_free_ char *service = NULL;
 	_cleanup_free_ char *state = NULL;
@@ -65,14 +68,14 @@ static void on_service(struct keeper *k, struct hull_cur *cur)
 			snprintf(g->docker_text, sizeof(g->docker_text), "%s", text ? text : "");
 		}
 		keeper_log_guest(k, "docker: %s%s%.200s", known[i], text && text[0] ? ": " : "", text ? text : "");
-		keeper_docker_changed(k);
+		k->events->docker_changed(k);
 		return;
 	}
 }
 
 bool guest_docker_hopeless(const struct keeper *k)
 {
-	return k->guest.docker_failures >= DOCKER_FAILURES || hull_streq(k->guest.docker, "absent");
+	return k->guest->docker_failures >= DOCKER_FAILURES || hull_streq(k->guest->docker, "absent");
 }
 
 static void on_stats(struct keeper *k, struct hull_cur *cur)
@@ -95,9 +98,9 @@ static void on_stats(struct keeper *k, struct hull_cur *cur)
 			}
 	if (cur->bad || !j)
 		return;
-	json_decref(k->guest.stats);
-	k->guest.stats = hull_steal_ptr(j);
-	service_stats(k);
+	json_decref(k->guest->stats);
+	k->guest->stats = hull_steal_ptr(j);
+	k->events->guest_stats(k);
 }
 
 static void on_log(struct keeper *k, struct hull_cur *cur)
@@ -113,21 +116,20 @@ static void on_log(struct keeper *k, struct hull_cur *cur)
 
 static void control_message(struct loop_stream *s, const uint8_t *p, size_t n)
 {
-	struct keeper *k = container_of(s, struct keeper, guest.control);
-	struct guest *g = &k->guest;
+	struct keeper *k = container_of(s, struct guest, control)->link.owner;
+	struct guest *g = k->guest;
 	struct hull_cur cur = hull_cur_make(p, n);
 	switch (hull_cur_u8(&cur)) {
 	case HULL_MSG_CONFIGURED:
 		if (g->answered)
 			break;
 		g->answered = true;
-		jobs_adopted(k);
 		g->configured_ns = uv_hrtime();
-		shares_configured(k);
+		k->events->guest_answered(k);
 		break;
 	case HULL_MSG_MOUNTED:
 	case HULL_MSG_UNMOUNTED:
-		shares_answered(k, p[0] == HULL_MSG_MOUNTED, &cur);
+		k->events->guest_mounted(k, p[0] == HULL_MSG_MOUNTED, &cur);
 		break;
 	case HULL_MSG_SERVICE:
 		on_service(k, &cur);
@@ -145,19 +147,19 @@ static void control_message(struct loop_stream *s, const uint8_t *p, size_t n)
 		}
 		break;
 	case HULL_MSG_SESSION:
-		job_adopt(k, &cur);
+		k->events->guest_session(k, &cur);
 		break;
 	case HULL_MSG_CLOCK:
 		clock_answered(k, &cur);
 		break;
 	case HULL_MSG_GROWN:
-		grow_answered(k, &cur);
+		k->events->guest_grown(k, &cur);
 		break;
 	case HULL_MSG_STOPPING:
 		if (!g->stopping)
 			keeper_log_guest(k, "the guest is shutting down");
 		g->stopping = true;
-		keeper_guest_stopping(k);
+		k->events->guest_stopping(k);
 		break;
 	default:
 		break; /* a newer guest may say more */
@@ -171,8 +173,8 @@ static void control_data(struct loop_stream *s, unsigned channel, const uint8_t 
 
 static void control_closed(struct loop_stream *s, int code, const char *message)
 {
-	struct keeper *k = container_of(s, struct keeper, guest.control);
-	if (k->life.phase == PHASE_ENDED || code == -ECONNRESET || code == -ECANCELED || k->guest.stopping)
+	struct keeper *k = container_of(s, struct guest, control)->link.owner;
+	if (k->life.phase == PHASE_ENDED || code == -ECONNRESET || code == -ECANCELED || k->guest->stopping)
 		return;
 	_cleanup_free_ char *text = hull_printable(message, strlen(message));
 	keeper_fault(k, "the guest closed its control stream: %s", text && text[0] ? text : "no reason given");
@@ -186,20 +188,10 @@ static const struct loop_stream_ops CONTROL_OPS = {
 
 void guest_ready(struct keeper *k)
 {
-	k->guest.configured = true;
-	k->guest.configured_ms = keeper_ms(k);
-	keeper_configured(k);
+	k->guest->configured = true;
+	k->guest->configured_ms = keeper_ms(k);
+	k->events->guest_configured(k);
 	clock_send(k);
-}
-
-/* --- what it opens --- */
-
-static void guest_opened(struct loop_link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
-{
-	if (service == HULL_SVC_SHARE)
-		share_opened(l->owner, l, stream, args, len);
-	else
-		gateway_guest_open(l, stream, service, args, len);
 }
 
 /* --- what we say --- */
@@ -223,14 +215,14 @@ static int put_person(const struct hull_sandbox *s, struct hull_buf *b)
 static void guest_hello(struct loop_link *l, uint64_t epoch)
 {
 	struct keeper *k = l->owner;
-	struct guest *g = &k->guest;
+	struct guest *g = k->guest;
 	if (g->control.id)
 		return;
 	g->hello_ns = uv_hrtime();
 	char hostname[HULL_NAME_MAX + 1];
 	hull_hostname(k->sb.name, hostname);
 	g->control.ops = &CONTROL_OPS;
-	int r = loop_stream_open(&g->control, l, HULL_SVC_CONTROL, &k->guest.ca);
+	int r = loop_stream_open(&g->control, l, HULL_SVC_CONTROL, &k->guest->ca);
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	uint8_t kind = HULL_MSG_CONFIGURE;
 	uint8_t entropy[128];
@@ -269,31 +261,41 @@ void guest_shutdown(struct keeper *k, uint32_t grace_ms)
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	uint8_t kind = HULL_MSG_SHUTDOWN;
 	if (hull_buf_add(&b, &kind, 1) == 0 && hull_args_put_u32(&b, HULL_TAG_GRACE_MS, grace_ms) == 0)
-		loop_stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
+		loop_stream_message(&k->guest->control, hull_buf_bytes(&b), b.len);
 }
 
 void guest_ask_stats(struct keeper *k)
 {
 	uint8_t kind = HULL_MSG_STATS_ASK;
-	loop_stream_message(&k->guest.control, &kind, 1);
+	loop_stream_message(&k->guest->control, &kind, 1);
+}
+
+int guest_root_command(const char *const *argv, size_t n, struct hull_buf *out)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = hull_args_put_str(out, HULL_TAG_ARGV, argv[i]);
+	if (r == 0)
+		r = hull_args_put_str(out, HULL_TAG_USER, "root");
+	return r ? r : hull_args_put_str(out, HULL_TAG_CWD, "/");
 }
 
 int guest_kill_session(struct keeper *k, uint32_t session, uint32_t sig)
 {
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	uint8_t kind = HULL_MSG_KILL;
-	if (!k->guest.configured || !k->guest.control.id)
+	if (!k->guest->configured || !k->guest->control.id)
 		return -ENOTCONN;
 	if (hull_buf_add(&b, &kind, 1) < 0 || hull_args_put_u32(&b, HULL_TAG_SESSION, session) < 0 ||
 	    hull_args_put_u32(&b, HULL_TAG_SIGNAL, sig) < 0)
 		return -ENOMEM;
-	loop_stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
+	loop_stream_message(&k->guest->control, hull_buf_bytes(&b), b.len);
 	return 0;
 }
 
 int guest_freeze(struct keeper *k, bool rest)
 {
-	struct guest *g = &k->guest;
+	struct guest *g = k->guest;
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	uint8_t kind = HULL_MSG_SYNC;
 	if (!g->open || !g->configured || !g->control.id)
@@ -314,10 +316,10 @@ int guest_freeze(struct keeper *k, bool rest)
 
 void guest_thaw(struct keeper *k)
 {
-	k->guest.freezing = false;
-	if (!k->guest.open)
+	k->guest->freezing = false;
+	if (!k->guest->open)
 		return;
-	loop_link_release(&k->guest.link);
+	loop_link_release(&k->guest->link);
 	clock_send(k);
 }
 
@@ -335,17 +337,17 @@ static void guest_gone(struct loop_link *l, int code, const char *why)
 	else if (code < 0 && code != -ECONNRESET && code != -EPIPE)
 		keeper_fault(k, "the wire to the guest failed: %s", text ? text : "");
 	else
-		keeper_wire_closed(k);
+		k->events->wire_closed(k);
 }
 
 int guest_open(struct keeper *k, int fd, struct hull_error *err)
 {
-	struct guest *g = &k->guest;
+	struct guest *g = k->guest;
 	g->docker = k->sb.no_docker ? "off" : "starting";
 	g->link.gone = guest_gone;
 	g->link.hello = guest_hello;
 	g->link.owner = k;
-	g->link.opened = guest_opened;
+	g->link.opened = k->events->guest_opened;
 	g->link.active = clock_link_active;
 	const struct hull_wire_config config = {
 		.side = HULL_WIRE_HOST,
@@ -367,7 +369,7 @@ int guest_open(struct keeper *k, int fd, struct hull_error *err)
 
 void guest_close(struct keeper *k)
 {
-	struct guest *g = &k->guest;
+	struct guest *g = k->guest;
 	if (g->open)
 		loop_link_close(&g->link);
 	g->open = false;

@@ -37,6 +37,8 @@ int guest_open(struct keeper *k, int fd, struct hull_error *err);
 void guest_close(struct keeper *k);
 /* Everything that commands rely on is there. */
 void guest_ready(struct keeper *k);
+/* The arguments of an EXEC of the keeper's own: n words run as root in /. 0 or -ENOMEM. */
+int guest_root_command(const char *const *argv, size_t n, struct hull_buf *out);
 void guest_shutdown(struct keeper *k, uint32_t grace_ms);
 void guest_ask_stats(struct keeper *k);
 /* A signal to every process of a session; -ENOTCONN when the guest is not up. */

@@ -3,6 +3,8 @@
  * The engine's descriptors are watched in the loop and handed to it; its events only record (keeper_machine_ended,
  * trouble), so that it is never freed from inside its own dispatch. */
 #include "keeper/machine/machine.h"
+#include "keeper/machine/grow.h"
+#include "keeper/guest/guest.h"
 
 #include "base/beside.h"
 #include "base/cleanup.h"
@@ -55,7 +57,7 @@ static void on_state(void *ctx, enum hull_engine_state state)
 {
 	struct machine *m = ctx;
 	if (state == HULL_ENGINE_RUNNING)
-		keeper_machine_runs(m->k);
+		m->k->events->machine_runs(m->k);
 	if (state == HULL_ENGINE_PAUSED && m->k->sb.restore && !m->save)
 		loaded(m);
 	save_state(m->k, state);
@@ -64,7 +66,7 @@ static void on_state(void *ctx, enum hull_engine_state state)
 	struct hull_error err = {0};
 	int code = hull_engine_outcome(m->engine, &err);
 	_cleanup_free_ char *text = hull_printable(err.msg, strlen(err.msg));
-	keeper_machine_ended(m->k, code, text);
+	m->k->events->machine_ended(m->k, code, text);
 }
 
 static void on_trouble(void *ctx, const char *text)
@@ -226,7 +228,7 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	_cleanup_(restore_close) struct restore restore = {.memory_fd = -1, .device_fd = -1, .disk_fd = -1};
 	_cleanup_free_ char *init = NULL;
 	_cleanup_free_ char *initrd = NULL;
-	_cleanup_free_ char *jail = hull_fmt("%s/jail", k->runtime.dir);
+	_cleanup_free_ char *jail = hull_fmt("%s/jail", k->runtime_dir);
 	_cleanup_free_ char *disk_path = hull_sandbox_path(&k->paths, k->sb.name, "disk.img");
 
 	k->machine_ops = &OPS;

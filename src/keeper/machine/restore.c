@@ -5,6 +5,7 @@
  * boots. What a person saved (a snapshot, a pause) is not passed over silently: the start fails and says why, and
  * `hull start --cold` boots. */
 #include "keeper/machine/machine.h"
+#include "keeper/workspace/share.h"
 
 #include "base/beside.h"
 #include "base/cleanup.h"
@@ -52,8 +53,8 @@ void restore_nodes(struct keeper *k)
 	if (!dir || hull_snapshot_load(dir, &s, &err) < 0 || !hull_streq(s.digest, k->sb.restore_id) ||
 	    !json_object_get(s.files, HULL_SNAPSHOT_NODES))
 		return;
-	k->workspace.nodes.fd = hull_snapshot_open(dir, &s, HULL_SNAPSHOT_NODES, NULL, &err);
-	if (k->workspace.nodes.fd < 0)
+	k->workspace->nodes.fd = hull_snapshot_open(dir, &s, HULL_SNAPSHOT_NODES, NULL, &err);
+	if (k->workspace->nodes.fd < 0)
 		hull_log("what stood in the workspace has to be entered anew: %s", err.msg);
 }
 

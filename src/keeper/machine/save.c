@@ -18,6 +18,9 @@
  * loop does not end before they have. What a worker wrote when the machine dies meanwhile is the scratch directory of
  * whoever asked, who removes it. */
 #include "keeper/machine/machine.h"
+#include "keeper/guest/guest.h"
+#include "keeper/machine/grow.h"
+#include "keeper/workspace/share.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -97,7 +100,7 @@ static void end_save(struct save *s, json_t *figures)
 	release(s);
 	if (s->failed)
 		hull_log("saving failed: %s", s->err.msg);
-	service_saved(k, s->err.code, s->failed ? s->err.msg : NULL, figures);
+	k->events->saved(k, s->err.code, s->failed ? s->err.msg : NULL, figures);
 	s->timer.data = s;
 	uv_close((uv_handle_t *)&s->timer, on_freed);
 }
@@ -274,7 +277,7 @@ static void finished(uv_work_t *work, int status)
 		 (unsigned long long)(s->copied >> 20), ms, (unsigned long long)(s->merged >> 10));
 	json_t *figures = json_pack("{s:f, s:I}", "paused_ms", ms, "memory_bytes", (json_int_t)s->copied);
 	if (s->end)
-		keeper_kill(k);
+		k->events->kill(k);
 	end_save(s, figures);
 	json_decref(figures);
 }
@@ -535,7 +538,7 @@ int save_begin(struct keeper *k, const char *dir, bool disk, bool end, struct hu
 {
 	struct machine *m = k->machine;
 	/* The copy of the disk and the size that is written down would not belong together. */
-	if (k->grow.bytes)
+	if (k->grow->bytes)
 		return hull_fail(err, -EBUSY, "its disk is being grown: try again in a moment");
 	if (m->save)
 		return hull_fail(err, -EBUSY, "it is being saved already");

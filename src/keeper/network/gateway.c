@@ -4,6 +4,8 @@
  * notices. What it must not forget is kept here: the policy (gateway_policy.c), the ports, the names it gave addresses
  * to. */
 #include "keeper/keeper.h"
+#include "keeper/network/gateway.h"
+#include "keeper/guest/guest.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -171,7 +173,7 @@ static void on_port(struct gateway *g, const json_t *j)
 	if (error)
 		hull_log("port %s: %s", json_string_value(json_object_get(entry, "spec")),
 			 json_string_value(json_object_get(entry, "error")));
-	service_port(g->k, id);
+	g->k->events->port(g->k, id);
 }
 
 static void on_listens(struct gateway *g, const json_t *j)
@@ -209,14 +211,14 @@ static void on_line(struct gateway *g, const char *line, size_t n)
 		on_listens(g, v);
 	} else if ((v = json_object_get(j, "policy"))) {
 		policy_state_heard(&g->policy, v);
-		service_policy(g->k);
+		g->k->events->policy(g->k);
 	}
 }
 
 static void control_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct child *c = container_of(s, struct child, control);
-	struct gateway *g = keeper_of_link(&c->link)->network.gateway;
+	struct gateway *g = keeper_of_link(&c->link)->network->gateway;
 	loop_stream_grant(s, n);
 	if (c->in.len + n > LINE_MAX_OUT || hull_buf_add(&c->in, p, n) < 0) {
 		hull_buf_free(&c->in);
@@ -307,7 +309,7 @@ static void child_failed(struct gateway *g, const char *why)
 static void on_exited(struct loop_child *p, int status)
 {
 	struct child *c = container_of(p, struct child, process);
-	struct gateway *g = keeper_of_link(&c->link)->network.gateway;
+	struct gateway *g = keeper_of_link(&c->link)->network->gateway;
 	if (c == g->child) {
 		child_failed(g, "it exited");
 		return;
@@ -319,7 +321,7 @@ static void on_exited(struct loop_child *p, int status)
 
 static void on_gone(struct loop_link *l, int code, const char *why)
 {
-	child_failed(keeper_of_link(l)->network.gateway, why);
+	child_failed(keeper_of_link(l)->network->gateway, why);
 }
 
 /* A connection to a published port. */
@@ -328,10 +330,10 @@ static void on_opened(struct loop_link *l, uint32_t stream, uint8_t service, con
 	struct keeper *k = l->owner;
 	if (service != HULL_SVC_DIAL)
 		hull_wire_refuse(l->wire, stream, ENOSYS, "not offered");
-	else if (!k->guest.configured || k->life.phase != PHASE_RUNNING)
+	else if (!k->guest->configured || k->life.phase != PHASE_RUNNING)
 		hull_wire_refuse(l->wire, stream, ECONNREFUSED, "the guest is not up");
 	else
-		pair_open(k, l, stream, &k->guest.link, service, args, len);
+		pair_open(k, l, stream, &k->guest->link, service, args, len);
 }
 
 static int try_start(struct gateway *g, struct hull_error *err)
@@ -367,7 +369,7 @@ static int try_start(struct gateway *g, struct hull_error *err)
 	c->handles = 1; /* from here on, closing the link frees it */
 	pid_t pid = 0;
 	int pidfd = -1;
-	r = k->network.start(k, theirs, &pid, &pidfd, err);
+	r = k->network->start(k, theirs, &pid, &pidfd, err);
 	if (r == 0)
 		r = loop_child_watch(&k->loop, &c->process, pid, pidfd, err);
 	if (r < 0) {
@@ -418,7 +420,7 @@ static void start_child(struct gateway *g)
 static void on_host_files(void *ctx)
 {
 	struct gateway *g = ctx;
-	if (!g->k->network.host_files_fixed || !g->child)
+	if (!g->k->network->host_files_fixed || !g->child)
 		return;
 	keeper_log_guest(g->k, "the resolver's configuration has changed: starting the gateway again");
 	replace_child(g, 0);
@@ -428,7 +430,7 @@ static void on_host_files(void *ctx)
 
 void gateway_runtime_changed(struct keeper *k)
 {
-	struct gateway *g = k->network.gateway;
+	struct gateway *g = k->network->gateway;
 	if (g && g->host.k && !g->closing)
 		host_files_again(&g->host);
 }
@@ -446,10 +448,10 @@ static json_int_t add_port(struct gateway *g, const struct hull_port *p)
 
 int gateway_open(struct keeper *k, struct hull_error *err)
 {
-	if (k->sb.no_network || !k->network.start || k->network.gateway)
+	if (k->sb.no_network || !k->network->start || k->network->gateway)
 		return 0;
 	struct gateway *g = calloc(1, sizeof(*g));
-	k->network.gateway = g;
+	k->network->gateway = g;
 	if (!g)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	g->k = k;
@@ -479,14 +481,14 @@ int gateway_open(struct keeper *k, struct hull_error *err)
 		else
 			add_port(g, &p);
 	}
-	host_files_open(&g->host, k, k->network.host_files, g, on_host_files);
+	host_files_open(&g->host, k, k->network->host_files, g, on_host_files);
 	start_child(g);
 	return 0;
 }
 
 int gateway_await_ports(struct keeper *k, struct hull_error *err)
 {
-	struct gateway *g = k->network.gateway;
+	struct gateway *g = k->network->gateway;
 	const char *key;
 	json_t *entry;
 	if (!g)
@@ -515,7 +517,7 @@ int gateway_await_ports(struct keeper *k, struct hull_error *err)
 
 json_t *gateway_names(const struct keeper *k)
 {
-	json_t *a = k->network.gateway ? names_json(k->network.gateway) : NULL;
+	json_t *a = k->network->gateway ? names_json(k->network->gateway) : NULL;
 	if (json_array_size(a))
 		return a;
 	json_decref(a);
@@ -524,7 +526,7 @@ json_t *gateway_names(const struct keeper *k)
 
 void gateway_restore_names(struct keeper *k, const json_t *names)
 {
-	struct gateway *g = k->network.gateway;
+	struct gateway *g = k->network->gateway;
 	if (!g || !json_array_size(names))
 		return;
 	for (size_t i = 0; i < json_array_size(names); i++)
@@ -534,7 +536,7 @@ void gateway_restore_names(struct keeper *k, const json_t *names)
 
 void gateway_close(struct keeper *k)
 {
-	struct gateway *g = k->network.gateway;
+	struct gateway *g = k->network->gateway;
 	if (!g || g->closing)
 		return;
 	g->closing = true;
@@ -557,7 +559,7 @@ void gateway_close(struct keeper *k)
 
 json_t *gateway_policy(struct keeper *k, const char *changed, bool texts)
 {
-	struct gateway *g = k->network.gateway;
+	struct gateway *g = k->network->gateway;
 	if (!g)
 		return json_pack("{s:b}", "network", !k->sb.no_network);
 	if (hull_streq(changed, "global"))
@@ -569,13 +571,14 @@ json_t *gateway_policy(struct keeper *k, const char *changed, bool texts)
 
 bool gateway_policy_settled(struct keeper *k)
 {
-	return !k->network.gateway || k->network.gateway->closing || policy_state_settled(&k->network.gateway->policy);
+	return !k->network->gateway || k->network->gateway->closing ||
+	       policy_state_settled(&k->network->gateway->policy);
 }
 
 void gateway_guest_open(struct loop_link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
 {
 	struct keeper *k = l->owner;
-	struct gateway *g = k->network.gateway;
+	struct gateway *g = k->network->gateway;
 	if (service != HULL_SVC_CONNECT && service != HULL_SVC_RESOLVE && service != HULL_SVC_DATAGRAM)
 		hull_wire_refuse(l->wire, stream, ENOSYS, "not offered by this host");
 	else if (!g || g->closing)
@@ -590,7 +593,7 @@ void gateway_guest_open(struct loop_link *l, uint32_t stream, uint8_t service, c
 
 json_t *gateway_port(struct keeper *k, json_int_t id)
 {
-	json_t *entry = k->network.gateway ? port_entry(k->network.gateway, id) : NULL;
+	json_t *entry = k->network->gateway ? port_entry(k->network->gateway, id) : NULL;
 	if (!entry || json_object_get(entry, "pending"))
 		return NULL;
 	return json_deep_copy(entry);
@@ -601,8 +604,8 @@ json_t *gateway_ports(struct keeper *k)
 	json_t *a = json_array();
 	const char *key;
 	json_t *entry;
-	if (k->network.gateway)
-		json_object_foreach(k->network.gateway->ports, key, entry)
+	if (k->network->gateway)
+		json_object_foreach(k->network->gateway->ports, key, entry)
 			json_array_append_new(a, json_deep_copy(entry));
 	return a;
 }
@@ -629,7 +632,7 @@ static void save_ports(struct gateway *g)
 
 json_int_t gateway_publish(struct keeper *k, const char *spec, struct hull_error *err)
 {
-	struct gateway *g = k->network.gateway;
+	struct gateway *g = k->network->gateway;
 	struct hull_port p;
 	if (!g || g->closing)
 		return hull_fail(err, -ENETDOWN, "this sandbox has no network (--no-network)");
@@ -645,7 +648,7 @@ json_int_t gateway_publish(struct keeper *k, const char *spec, struct hull_error
 
 void gateway_published(struct keeper *k, json_int_t id)
 {
-	struct gateway *g = k->network.gateway;
+	struct gateway *g = k->network->gateway;
 	json_t *entry = g ? port_entry(g, id) : NULL;
 	char key[24];
 	snprintf(key, sizeof(key), "%lld", (long long)id);
@@ -668,7 +671,7 @@ static bool means(const json_t *entry, const struct hull_port *want)
 
 int gateway_unpublish(struct keeper *k, const char *spec, struct hull_error *err)
 {
-	struct gateway *g = k->network.gateway;
+	struct gateway *g = k->network->gateway;
 	struct hull_port want;
 	if (!g || g->closing)
 		return hull_fail(err, -ENETDOWN, "this sandbox has no network (--no-network)");

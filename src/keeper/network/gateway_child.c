@@ -2,6 +2,7 @@
  * else. Paths are the same inside and outside, so that it starts where namespaces are not to be had, too; but for the
  * files that are followed (gateway_files.c), of which it has copies where there are namespaces. */
 #include "keeper/network/gateway_child.h"
+#include "keeper/network/gateway.h"
 #include "keeper/network/gateway_files.h"
 
 #include "base/beside.h"
@@ -19,11 +20,11 @@ int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct
 	_cleanup_free_ char *program = hull_beside("hull-egress", X_OK, err);
 	if (!program)
 		return err->code;
-	_cleanup_free_ char *dir = hull_fmt("%s/egress", k->runtime.dir);
+	_cleanup_free_ char *dir = hull_fmt("%s/egress", k->runtime_dir);
 	if (!dir || (mkdir(dir, 0700) < 0 && errno != EEXIST))
 		return hull_fail_errno(err, "cannot make %s", dir ? dir : "a directory");
-	_cleanup_free_ char *resolver = hull_fmt("%s/%s", k->runtime.dir, host_file_names[0]);
-	_cleanup_free_ char *hosts = hull_fmt("%s/%s", k->runtime.dir, host_file_names[1]);
+	_cleanup_free_ char *resolver = hull_fmt("%s/%s", k->runtime_dir, host_file_names[0]);
+	_cleanup_free_ char *hosts = hull_fmt("%s/%s", k->runtime_dir, host_file_names[1]);
 	if (!resolver || !hosts)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	struct hull_bind binds[] = {
@@ -70,7 +71,7 @@ int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct
 	};
 	struct hull_jailed child;
 	int r = hull_jail_start(&jail, &child, err);
-	k->network.host_files_fixed = r == -EXDEV;
+	k->network->host_files_fixed = r == -EXDEV;
 	if (r == -EXDEV) { /* no namespaces: paths are the host's */
 		binds[0].source = host_file_paths[0];
 		binds[1].source = host_file_paths[1];

@@ -79,7 +79,7 @@ static int put(int fd, const struct hull_buf *now)
 static int update(struct host_files *h, unsigned which)
 {
 	_cleanup_(hull_buf_free) struct hull_buf now = {0};
-	_cleanup_close_ int fd = openat(h->k->runtime.dir_fd, host_file_names[which],
+	_cleanup_close_ int fd = openat(h->k->runtime_fd, host_file_names[which],
 					O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
 	int opened = fd < 0 || fchmod(fd, 0644) < 0 ? -errno : 0;
 	int r = read_regular(h->sources[which], &now);

@@ -6,6 +6,8 @@
  * one is not there, the stream is refused. Published ports do not wait for the shares either (share_sync.c): a server
  * has many short connections, and a round for each would cost more than it shows. */
 #include "keeper/keeper.h"
+#include "keeper/network/gateway.h"
+#include "keeper/guest/guest.h"
 
 #include "base/cleanup.h"
 #include "base/debug.h"
@@ -26,7 +28,7 @@ struct pair {
 
 static void pair_free(struct pair *p)
 {
-	p->k->network.pair_count--;
+	p->k->network->pair_count--;
 	free(p);
 }
 
@@ -111,7 +113,7 @@ static const struct loop_stream_ops B_OPS = {
 void pair_open(struct keeper *k, struct loop_link *from, uint32_t stream, struct loop_link *to, uint8_t service,
 	       const uint8_t *args, size_t len)
 {
-	struct pair *p = k->network.pair_count < PAIRS_MAX ? calloc(1, sizeof(*p)) : NULL;
+	struct pair *p = k->network->pair_count < PAIRS_MAX ? calloc(1, sizeof(*p)) : NULL;
 	struct hull_buf b = {.data = (uint8_t *)args, .len = len, .cap = len}; /* only read */
 	if (!p) {
 		hull_wire_refuse(from->wire, stream, EAGAIN, "too many connections are open in this sandbox");
@@ -128,6 +130,6 @@ void pair_open(struct keeper *k, struct loop_link *from, uint32_t stream, struct
 	}
 	hull_debug(HULL_AREA_KEEPER, "guest's stream #%u (service %u) is hull-egress's stream #%u", stream, service,
 		   p->b.id);
-	k->network.pair_count++;
+	k->network->pair_count++;
 	loop_stream_adopt(&p->a, from, stream);
 }

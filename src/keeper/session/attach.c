@@ -8,6 +8,8 @@
  * and is granted then. Its STDIN_EOF is passed on behind it. A job without stdin takes and forgets.
  * End: EXIT is passed on behind the output, then the stream ends. */
 #include "keeper/keeper.h"
+#include "keeper/session/attach.h"
+#include "keeper/session/jobs.h"
 
 #include "base/cleanup.h"
 #include "wire/service.h"

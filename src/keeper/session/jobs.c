@@ -17,6 +17,11 @@
  * whose record says how it ended is not touched, of ids that have no record here ADOPTED_NEW_MAX are taken, and no
  * finished job has to go for them. What is not adopted runs on unheard. */
 #include "keeper/keeper.h"
+#include "keeper/session/jobs.h"
+#include "keeper/guest/guest.h"
+#include "keeper/session/attach.h"
+#include "keeper/session/relay.h"
+#include "keeper/workspace/share.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -103,7 +108,7 @@ static void begun(struct job *j)
 	if (j->running)
 		return;
 	j->running = true;
-	service_job(j->k, j->id, 0, NULL);
+	j->k->events->job(j->k, j->id, 0, NULL);
 }
 
 static void on_accepted(struct loop_stream *s, const uint8_t *args, size_t len)
@@ -207,13 +212,13 @@ static void on_closed(struct loop_stream *s, int code, const char *message)
 	share_sync_cancel(&j->sync);
 	hull_buf_free(&j->args);
 	list_del(&j->in_list);
-	k->jobs.count--;
+	k->jobs->count--;
 	logfile_close(&j->log);
 	if (j->running) {
 		save(k, j->id, j->about);
 	} else {
 		remove_files(k, j->id);
-		service_job(k, j->id, j->error, j->why);
+		k->events->job(k, j->id, j->error, j->why);
 	}
 	json_decref(j->about);
 	free(j);
@@ -321,7 +326,7 @@ static size_t find_jobs(const struct keeper *k, struct found **out)
 
 static struct job *running(const struct keeper *k, const char *id)
 {
-	list_each(n, (struct list_node *)&k->jobs.list)
+	list_each(n, (struct list_node *)&k->jobs->list)
 	{
 		struct job *j = container_of(n, struct job, in_list);
 		if (strcmp(j->id, id) == 0)
@@ -354,7 +359,7 @@ void job_id(char out[JOB_ID + 1])
 static int open_stream(struct job *j)
 {
 	static const uint8_t no_input = HULL_MSG_STDIN_EOF;
-	int r = loop_stream_open(&j->stream, &j->k->guest.link, HULL_SVC_EXEC, &j->args);
+	int r = loop_stream_open(&j->stream, &j->k->guest->link, HULL_SVC_EXEC, &j->args);
 	hull_buf_free(&j->args);
 	if (r == 0 && !json_is_true(json_object_get(j->about, "stdin")) &&
 	    !json_is_true(json_object_get(j->about, "tty")))
@@ -377,14 +382,14 @@ static void passed(struct sync_wait *w)
 
 void jobs_init(struct keeper *k)
 {
-	list_init(&k->jobs.list);
+	list_init(&k->jobs->list);
 }
 
 int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_error *err)
 {
-	if (!k->guest.configured || k->life.phase >= PHASE_STOPPING)
+	if (!k->guest->configured || k->life.phase >= PHASE_STOPPING)
 		return hull_fail(err, -EAGAIN, "the sandbox does not take commands now; wait for it to be up");
-	if (k->jobs.count >= JOBS_MAX || k->relays.count + k->jobs.count >= STREAMS_MAX)
+	if (k->jobs->count >= JOBS_MAX || k->relays->count + k->jobs->count >= STREAMS_MAX)
 		return hull_fail(err, -EAGAIN, "too many jobs run in this sandbox");
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	int r = arguments(k, request, &args, err);
@@ -435,8 +440,8 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 		return r;
 	}
 	save(k, j->id, j->about);
-	list_add(&k->jobs.list, &j->in_list);
-	k->jobs.count++;
+	list_add(&k->jobs->list, &j->in_list);
+	k->jobs->count++;
 	memcpy(out, j->id, sizeof(j->id));
 	return 0;
 }
@@ -518,7 +523,7 @@ static bool adoptable(struct keeper *k, const char *id)
 {
 	_cleanup_(json_decrefp) json_t *about = load(k, id);
 	_cleanup_free_ struct found *all = NULL;
-	if (k->jobs.count >= JOBS_MAX)
+	if (k->jobs->count >= JOBS_MAX)
 		return false;
 	if (about) {
 		const char *state = json_string_value(json_object_get(about, "state"));
@@ -526,7 +531,7 @@ static bool adoptable(struct keeper *k, const char *id)
 		return hull_streq(state, "running") || hull_streq(state, "paused") ||
 		       (hull_streq(state, "stopped") && !keeper_is_pause(k->origin.restore));
 	}
-	return !has_files(k, id) && find_jobs(k, &all) < JOBS_MAX && k->jobs.adopted_new++ < ADOPTED_NEW_MAX;
+	return !has_files(k, id) && find_jobs(k, &all) < JOBS_MAX && k->jobs->adopted_new++ < ADOPTED_NEW_MAX;
 }
 
 /* What is known of it, or what the guest says of one that is new here. */
@@ -547,9 +552,9 @@ static json_t *adopted(const struct keeper *k, const char *id, const json_t *tol
 
 void job_adopt(struct keeper *k, struct hull_cur *session)
 {
-	_cleanup_(json_decrefp) json_t *told = k->origin.restore && !k->guest.answered ? read_session(session) : NULL;
+	_cleanup_(json_decrefp) json_t *told = k->origin.restore && !k->guest->answered ? read_session(session) : NULL;
 	const char *id = json_string_value(json_object_get(told, "id"));
-	if (!id || running(k, id) || ++k->jobs.announced > STREAMS_MAX)
+	if (!id || running(k, id) || ++k->jobs->announced > STREAMS_MAX)
 		return;
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	_cleanup_free_ char *dir = hull_sandbox_path(&k->paths, k->sb.name, "jobs");
@@ -572,7 +577,7 @@ void job_adopt(struct keeper *k, struct hull_cur *session)
 	if (r == 0)
 		r = hull_args_put_str(&args, HULL_TAG_ID, id) | hull_args_put_u32(&args, HULL_TAG_ATTACH, 1);
 	if (r == 0)
-		r = loop_stream_open(&j->stream, &k->guest.link, HULL_SVC_EXEC, &args);
+		r = loop_stream_open(&j->stream, &k->guest->link, HULL_SVC_EXEC, &args);
 	if (r < 0 || !keep) {
 		if (r < 0)
 			hull_log("job %s: %s", id, err.msg[0] ? err.msg : strerror(-r));
@@ -585,8 +590,8 @@ void job_adopt(struct keeper *k, struct hull_cur *session)
 		return;
 	}
 	save(k, j->id, j->about);
-	list_add(&k->jobs.list, &j->in_list);
-	k->jobs.count++;
+	list_add(&k->jobs->list, &j->in_list);
+	k->jobs->count++;
 }
 
 /* --- listing, recovering --- */
@@ -632,7 +637,7 @@ void jobs_adopted(struct keeper *k)
 
 void jobs_close(struct keeper *k)
 {
-	list_each(n, &k->jobs.list)
+	list_each(n, &k->jobs->list)
 	{
 		struct job *j = container_of(n, struct job, in_list);
 		if (j->stream.id)

@@ -10,6 +10,11 @@
  *
  * Ends: each half's `closed` comes once. The first to come passes the end on to the other half, the second frees. */
 #include "keeper/keeper.h"
+#include "keeper/session/relay.h"
+#include "keeper/guest/clock.h"
+#include "keeper/guest/guest.h"
+#include "keeper/session/jobs.h"
+#include "keeper/workspace/share.h"
 
 #include "base/cleanup.h"
 #include "base/debug.h"
@@ -25,7 +30,7 @@ enum { EARLY_DATA = 1, EARLY_MESSAGE, EARLY_EOF };
 
 struct relay {
 	struct keeper *k;
-	struct list_node in_list; /* k->relays.pending or k->relays.open */
+	struct list_node in_list; /* k->relays->pending or k->relays->open */
 	struct loop_stream client, guest;
 	struct sync_wait sync;
 	uint8_t service;
@@ -42,11 +47,11 @@ static void relay_free(struct relay *r)
 	struct keeper *k = r->k;
 	share_sync_cancel(&r->sync);
 	list_del(&r->in_list);
-	k->relays.count--;
+	k->relays->count--;
 	if (r->service == HULL_SVC_EXEC)
-		k->relays.exec_count--;
-	k->relays.pending_bytes -= r->args.len + r->early.len;
-	bool trim = r->bytes > (1 << 20) && k->relays.count == 0;
+		k->relays->exec_count--;
+	k->relays->pending_bytes -= r->args.len + r->early.len;
+	bool trim = r->bytes > (1 << 20) && k->relays->count == 0;
 	hull_buf_free(&r->args);
 	hull_buf_free(&r->early);
 	free(r);
@@ -75,9 +80,9 @@ static bool tag_known(uint8_t service, uint16_t tag)
 /* The name by which the person knows that directory. */
 static int put_linkdir(const struct keeper *k, struct hull_buf *out)
 {
-	const char *first = k->sb.workdir                             ? k->sb.workdir
-			    : k->workspace.mount_count && k->sb.paths ? k->sb.paths[0]
-								      : NULL;
+	const char *first = k->sb.workdir                              ? k->sb.workdir
+			    : k->workspace->mount_count && k->sb.paths ? k->sb.paths[0]
+								       : NULL;
 	size_t n = !first ? 0 : k->sb.workdir ? strlen(first) : hull_entry_split(first, NULL);
 	for (size_t i = 0; n && k->sb.links && k->sb.links[i] && k->sb.links[i + 1]; i += 2)
 		if (strncmp(k->sb.links[i + 1], first, n) == 0 && !k->sb.links[i + 1][n])
@@ -95,7 +100,7 @@ int relay_arguments(const struct keeper *k, uint8_t service, const uint8_t *args
 	/* The clone, or the first path, is where work is done, unless the request says otherwise. */
 	if (service == HULL_SVC_EXEC && r == 0 && k->sb.workdir)
 		r = hull_args_put_str(out, HULL_TAG_WORKDIR, k->sb.workdir);
-	else if (service == HULL_SVC_EXEC && r == 0 && k->workspace.mount_count && k->sb.paths && k->sb.paths[0]) {
+	else if (service == HULL_SVC_EXEC && r == 0 && k->workspace->mount_count && k->sb.paths && k->sb.paths[0]) {
 		const char *first = k->sb.paths[0];
 		r = hull_args_put(out, HULL_TAG_WORKDIR, first, hull_entry_split(first, NULL));
 	}
@@ -105,16 +110,6 @@ int relay_arguments(const struct keeper *k, uint8_t service, const uint8_t *args
 		if (tag_known(service, a.tag))
 			r = hull_args_put(out, a.tag, a.p, a.n);
 	return r < 0 ? r : cur.bad ? -EINVAL : 0;
-}
-
-int relay_own_command(const char *const *argv, size_t n, struct hull_buf *out)
-{
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < n; i++)
-		r = hull_args_put_str(out, HULL_TAG_ARGV, argv[i]);
-	if (r == 0)
-		r = hull_args_put_str(out, HULL_TAG_USER, "root");
-	return r ? r : hull_args_put_str(out, HULL_TAG_CWD, "/");
 }
 
 /* --- the guest's half --- */
@@ -192,16 +187,16 @@ static void early(struct relay *r, uint8_t kind, unsigned channel, const uint8_t
 	struct keeper *k = r->k;
 	size_t need = 6 + n;
 	uint8_t head[2] = {kind, (uint8_t)channel};
-	if (k->relays.pending_bytes + need > PENDING_BYTES_MAX || hull_buf_add(&r->early, head, sizeof(head)) < 0) {
+	if (k->relays->pending_bytes + need > PENDING_BYTES_MAX || hull_buf_add(&r->early, head, sizeof(head)) < 0) {
 		hull_wire_refuse(r->client.wire, r->client.id, EAGAIN,
 				 "too much waits for the guest to start; try later");
 		return;
 	}
-	k->relays.pending_bytes += 2;
+	k->relays->pending_bytes += 2;
 	if (hull_buf_le32(&r->early, (uint32_t)n) == 0)
-		k->relays.pending_bytes += 4;
+		k->relays->pending_bytes += 4;
 	if (hull_buf_add(&r->early, p, n) == 0)
-		k->relays.pending_bytes += n;
+		k->relays->pending_bytes += n;
 }
 
 static void client_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
@@ -284,17 +279,17 @@ static void start(struct relay *r)
 {
 	struct keeper *k = r->k;
 	list_del(&r->in_list);
-	list_add(&k->relays.open, &r->in_list);
+	list_add(&k->relays->open, &r->in_list);
 	r->pending = false;
 	clock_active(k);
-	int e = loop_stream_open(&r->guest, &k->guest.link, r->service, &r->args);
+	int e = loop_stream_open(&r->guest, &k->guest->link, r->service, &r->args);
 	if (e < 0) {
 		hull_wire_refuse(r->client.wire, r->client.id, -e,
 				 e == -EMSGSIZE ? "the arguments and the environment are too large" : strerror(-e));
 		return;
 	}
 	hull_debug(HULL_AREA_KEEPER, "client's stream #%u is the guest's stream #%u", r->client.id, r->guest.id);
-	k->relays.pending_bytes -= r->args.len + r->early.len;
+	k->relays->pending_bytes -= r->args.len + r->early.len;
 	hull_buf_free(&r->args);
 	/* Both sides start with the same credit, so what came early always fits. */
 	_cleanup_(hull_buf_free) struct hull_buf sent = r->early;
@@ -316,8 +311,8 @@ static void start_synced(struct relay *r)
 
 void relays_init(struct keeper *k)
 {
-	list_init(&k->relays.open);
-	list_init(&k->relays.pending);
+	list_init(&k->relays->open);
+	list_init(&k->relays->pending);
 }
 
 void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uint8_t service, const uint8_t *args,
@@ -327,7 +322,7 @@ void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uin
 		hull_wire_refuse(client->wire, stream, ESHUTDOWN, "the sandbox is shutting down");
 		return;
 	}
-	if (k->relays.count >= STREAMS_MAX) {
+	if (k->relays->count >= STREAMS_MAX) {
 		hull_wire_refuse(client->wire, stream, EAGAIN, "too many sessions are open in this sandbox");
 		return;
 	}
@@ -341,8 +336,9 @@ void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uin
 	}
 	hull_debug(HULL_AREA_KEEPER, "client's stream #%u asks for service %u, %zu bytes of arguments", stream, service,
 		   len);
-	if (e == 0 && !k->guest.configured && k->relays.pending_bytes + r->args.len > PENDING_BYTES_MAX)
-		e = -EAGAIN;
+	if (e == 0 && !k->guest->configured && k->relays->pending_bytes + r->args.len > PENDING_BYTES_MAX)
+		if (e == 0 && !k->guest->configured && k->relays->pending_bytes + r->args.len > PENDING_BYTES_MAX)
+			e = -EAGAIN;
 	if (e < 0) {
 		hull_wire_refuse(client->wire, stream, -e,
 				 e == -EINVAL   ? "malformed arguments"
@@ -358,24 +354,24 @@ void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uin
 	r->client.ops = &CLIENT_OPS;
 	r->guest.ops = &GUEST_OPS;
 	r->pending = true;
-	k->relays.count++;
+	k->relays->count++;
 	if (service == HULL_SVC_EXEC)
-		k->relays.exec_count++;
-	k->relays.pending_bytes += r->args.len;
-	list_add(&k->relays.pending, &r->in_list);
+		k->relays->exec_count++;
+	k->relays->pending_bytes += r->args.len;
+	list_add(&k->relays->pending, &r->in_list);
 	loop_stream_adopt(&r->client, client, stream);
-	if (k->guest.configured)
+	if (k->guest->configured)
 		start_synced(r);
 }
 
 void relay_start_pending(struct keeper *k)
 {
-	list_each(n, &k->relays.pending) start(container_of(n, struct relay, in_list));
+	list_each(n, &k->relays->pending) start(container_of(n, struct relay, in_list));
 }
 
 void relay_refuse_pending(struct keeper *k, const char *why)
 {
-	list_each(n, &k->relays.pending)
+	list_each(n, &k->relays->pending)
 	{
 		struct relay *r = container_of(n, struct relay, in_list);
 		hull_wire_refuse(r->client.wire, r->client.id, ESHUTDOWN, why);

@@ -33,7 +33,5 @@ void relay_refuse_pending(struct keeper *k, const char *why);
 /* The arguments of an OPEN to the guest, made of those a client sent: the sandbox's env first, known tags only.
  * -EINVAL when malformed. */
 int relay_arguments(const struct keeper *k, uint8_t service, const uint8_t *args, size_t len, struct hull_buf *out);
-/* The arguments of an EXEC of the keeper's own: n words run as root in /. 0 or -ENOMEM. */
-int relay_own_command(const char *const *argv, size_t n, struct hull_buf *out);
 
 #endif

@@ -9,6 +9,8 @@
  * next start without `cloned`, nobody has worked in, and the script begins again from scratch. What was at the place
  * before and is not a clone of ours (its marker) is not touched, and the start fails. */
 #include "keeper/keeper.h"
+#include "keeper/workspace/share.h"
+#include "keeper/guest/guest.h"
 
 #include "base/beside.h"
 #include "base/cleanup.h"
@@ -75,7 +77,7 @@ static void drop(struct clone *c)
 {
 	if (!c->k)
 		return;
-	c->k->workspace.clone = NULL;
+	c->k->workspace->clone = NULL;
 	c->k = NULL;
 	close_pipe(c);
 	loop_child_kill(&c->process);
@@ -210,8 +212,8 @@ static void half_ended(struct clone *c)
 
 void clone_close(struct keeper *k)
 {
-	if (k->workspace.clone)
-		drop(k->workspace.clone);
+	if (k->workspace->clone)
+		drop(k->workspace->clone);
 }
 
 /* --- the beginning --- */
@@ -264,13 +266,13 @@ static int begin(struct clone *c, struct hull_error *err)
 	struct keeper *k = c->k;
 	const char *const argv[] = {"sh", "-c", hull_clone_script, "hull-clone", k->sb.clone, k->sb.workdir};
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
-	int r = relay_own_command(argv, sizeof(argv) / sizeof(*argv), &args);
+	int r = guest_root_command(argv, sizeof(argv) / sizeof(*argv), &args);
 	if (r < 0)
 		return hull_fail(err, r, "out of memory");
 	r = spawn(c, err);
 	if (r < 0)
 		return r;
-	r = loop_stream_open(&c->stream, &k->guest.link, HULL_SVC_EXEC, &args);
+	r = loop_stream_open(&c->stream, &k->guest->link, HULL_SVC_EXEC, &args);
 	if (r < 0)
 		return hull_fail(err, r, "%s", strerror(-r));
 	rewatch(c); /* asks for `writable` */
@@ -279,7 +281,7 @@ static int begin(struct clone *c, struct hull_error *err)
 
 void clone_begin(struct keeper *k)
 {
-	if (k->workspace.clone)
+	if (k->workspace->clone)
 		return;
 	if (!k->sb.clone || k->sb.cloned) {
 		guest_ready(k);
@@ -295,7 +297,7 @@ void clone_begin(struct keeper *k)
 			    .stream.ops = &OPS,
 			    .process = {.exited = on_exited, .freed = on_process_freed},
 			    .words_fd = -1};
-	k->workspace.clone = c;
+	k->workspace->clone = c;
 	uv_timer_stop(&k->life.timer); /* the guest is up: how long this takes is the repository's matter */
 	if (begin(c, &err) == 0)
 		return;

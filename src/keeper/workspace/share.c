@@ -14,6 +14,7 @@
  * guest, by another mount; another sandbox) could otherwise put a link to anything in its place. For the same reason
  * the server of a path keeps the names of all that is mounted below it. */
 #include "keeper/workspace/share_internal.h"
+#include "keeper/guest/guest.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -57,7 +58,7 @@ static int guards_of(const struct mount *m, char ***out, struct hull_error *err)
 	for (const char *const *g = share_git_guards(); m->as == HULL_PATH_GIT && *g; g++)
 		if (hull_strv_add(out, *g) < 0)
 			return hull_fail(err, -ENOMEM, "out of memory");
-	list_each(it, &m->k->workspace.mounts)
+	list_each(it, &m->k->workspace->mounts)
 	{
 		const struct mount *other = container_of(it, struct mount, in_list);
 		if (m->readonly || !lies_in(other, m))
@@ -84,7 +85,7 @@ static int start_server(struct mount *m, struct hull_error *err)
 static void mount_guard(struct mount *m)
 {
 	m->guard_sent = true;
-	list_each(it, &m->k->workspace.mounts)
+	list_each(it, &m->k->workspace->mounts)
 	{
 		const struct mount *outer = container_of(it, struct mount, in_list);
 		struct server *sv = outer->server;
@@ -99,7 +100,7 @@ static void mount_guard(struct mount *m)
 
 static struct mount *find(struct keeper *k, const char *path)
 {
-	list_each(n, &k->workspace.mounts)
+	list_each(n, &k->workspace->mounts)
 	{
 		struct mount *m = container_of(n, struct mount, in_list);
 		if (strcmp(m->path, path) == 0)
@@ -110,7 +111,7 @@ static struct mount *find(struct keeper *k, const char *path)
 
 static void mount_free(struct mount *m)
 {
-	list_each(it, &m->k->workspace.mounts)
+	list_each(it, &m->k->workspace->mounts)
 	{
 		struct server *sv = container_of(it, struct mount, in_list)->server;
 		if (sv && sv->guarding == m) {
@@ -119,7 +120,7 @@ static void mount_free(struct mount *m)
 		}
 	}
 	list_del(&m->in_list);
-	m->k->workspace.mount_count--;
+	m->k->workspace->mount_count--;
 	if (m->server)
 		server_drop(m->server);
 	close(m->fd);
@@ -142,7 +143,7 @@ static int mount_add(struct keeper *k, const char *path, enum hull_path_mode mod
 		     struct hull_error *err)
 {
 	struct stat st;
-	if (k->workspace.mount_count >= MOUNTS_MAX)
+	if (k->workspace->mount_count >= MOUNTS_MAX)
 		return hull_fail(err, -ENOSPC, "a sandbox can have %d paths", MOUNTS_MAX);
 	_cleanup_close_ int fd = share_open_path(path, &st, err);
 	if (fd < 0)
@@ -158,8 +159,8 @@ static int mount_add(struct keeper *k, const char *path, enum hull_path_mode mod
 	m->as = mode;
 	m->restarts = (struct loop_restarts){.calm_ms = CALM_MS, .most = RESTARTS_MAX};
 	m->readonly = mode == HULL_PATH_READONLY || S_ISREG(st.st_mode);
-	list_add(&k->workspace.mounts, &m->in_list);
-	k->workspace.mount_count++;
+	list_add(&k->workspace->mounts, &m->in_list);
+	k->workspace->mount_count++;
 	place_watch(k, path);
 	*out = m;
 	return 0;
@@ -167,17 +168,17 @@ static int mount_add(struct keeper *k, const char *path, enum hull_path_mode mod
 
 void shares_init(struct keeper *k)
 {
-	list_init(&k->workspace.mounts);
-	list_init(&k->workspace.sync.now);
-	list_init(&k->workspace.sync.next);
-	uv_timer_init(&k->loop.uv, &k->workspace.sync.timer);
-	k->workspace.sync.timer.data = k;
-	k->workspace.nodes.fd = k->workspace.place.fd = -1;
+	list_init(&k->workspace->mounts);
+	list_init(&k->workspace->sync.now);
+	list_init(&k->workspace->sync.next);
+	uv_timer_init(&k->loop.uv, &k->workspace->sync.timer);
+	k->workspace->sync.timer.data = k;
+	k->workspace->nodes.fd = k->workspace->place.fd = -1;
 }
 
 int shares_start(struct keeper *k, struct hull_error *err)
 {
-	for (size_t i = 0; k->workspace.spawn && k->sb.paths && k->sb.paths[i]; i++) {
+	for (size_t i = 0; k->workspace->spawn && k->sb.paths && k->sb.paths[i]; i++) {
 		enum hull_path_mode mode;
 		size_t n = hull_entry_split(k->sb.paths[i], &mode);
 		_cleanup_free_ char *path = strndup(k->sb.paths[i], n);
@@ -196,7 +197,7 @@ int shares_start(struct keeper *k, struct hull_error *err)
 			return r;
 	}
 	/* When all are known: each has to know what lies below it. */
-	list_each(it, &k->workspace.mounts)
+	list_each(it, &k->workspace->mounts)
 	{
 		int r = start_server(container_of(it, struct mount, in_list), err);
 		if (r < 0)
@@ -211,16 +212,16 @@ static void tell(struct mount *m, uint8_t kind, bool force)
 	if (hull_buf_add(&b, &kind, 1) == 0 && hull_args_put_str(&b, HULL_TAG_PATH, m->path) == 0 &&
 	    hull_args_put_u32(&b, HULL_TAG_READONLY, m->readonly) == 0 &&
 	    hull_args_put_u32(&b, HULL_TAG_MODE, m->mode) == 0 && hull_args_put_u32(&b, HULL_TAG_FORCE, force) == 0)
-		loop_stream_message(&m->k->guest.control, hull_buf_bytes(&b), b.len);
+		loop_stream_message(&m->k->guest->control, hull_buf_bytes(&b), b.len);
 }
 
 /* Ask for the next one, or be done. */
 static void advance(struct keeper *k)
 {
 	struct mount *next = NULL;
-	if (!k->guest.answered || k->life.phase >= PHASE_STOPPING)
+	if (!k->guest->answered || k->life.phase >= PHASE_STOPPING)
 		return;
-	list_each(n, &k->workspace.mounts)
+	list_each(n, &k->workspace->mounts)
 	{
 		struct mount *m = container_of(n, struct mount, in_list);
 		struct hull_error err = {0};
@@ -243,10 +244,10 @@ static void advance(struct keeper *k)
 	if (next) {
 		next->state = ASKED;
 		tell(next, HULL_MSG_MOUNT, false);
-	} else if (!k->guest.configured && !k->workspace.clone) {
+	} else if (!k->guest->configured && !k->workspace->clone) {
 		/* What a restored guest still has mounted and nobody serves any more. */
 		static const uint8_t rest[] = {HULL_MSG_UNMOUNT};
-		loop_stream_message(&k->guest.control, rest, sizeof(rest));
+		loop_stream_message(&k->guest->control, rest, sizeof(rest));
 		clone_begin(k);
 	}
 }
@@ -262,7 +263,7 @@ static void give_up(struct mount *m, int code, const char *why)
 	struct keeper *k = m->k;
 	char text[1200];
 	snprintf(text, sizeof(text), "%s cannot be mounted in the sandbox: %s", m->path, why);
-	if (!k->guest.configured) {
+	if (!k->guest->configured) {
 		keeper_fault(k, "%s", text);
 		return;
 	}
@@ -270,7 +271,7 @@ static void give_up(struct mount *m, int code, const char *why)
 	bool was_there = m->state == MOUNTED || m->restarts.failures > 0;
 	if (was_there)
 		tell(m, HULL_MSG_UNMOUNT, true);
-	service_mounted(k, m->path, code, text);
+	k->events->mounted(k, m->path, code, text);
 	mount_free(m);
 	advance(k);
 }
@@ -355,7 +356,7 @@ void shares_answered(struct keeper *k, bool mounted, struct hull_cur *cur)
 		m->state = MOUNTED;
 		char busy[1200];
 		snprintf(busy, sizeof(busy), "%s is in use in the sandbox: end what works in it, or add --force", path);
-		service_mounted(k, path, -EBUSY, busy);
+		k->events->mounted(k, path, -EBUSY, busy);
 	} else if (!mounted) {
 		mount_free(m);
 		share_forget(k, path);
@@ -365,7 +366,7 @@ void shares_answered(struct keeper *k, bool mounted, struct hull_cur *cur)
 		bool known = share_known(k, path);
 		m->state = MOUNTED;
 		if (known)
-			service_mounted(k, path, 0, NULL);
+			k->events->mounted(k, path, 0, NULL);
 		else
 			share_remember(k, m->path, m->as);
 		advance(k);
@@ -379,7 +380,7 @@ int share_mount(struct keeper *k, const char *path, enum hull_path_mode mode, st
 	struct mount *m = find(k, path);
 	if (record_awaited(k, path))
 		return hull_fail(err, -EAGAIN, "%s is just being mounted or unmounted", path);
-	if (!k->workspace.spawn || !k->guest.configured || k->life.phase >= PHASE_STOPPING)
+	if (!k->workspace->spawn || !k->guest->configured || k->life.phase >= PHASE_STOPPING)
 		return hull_fail(err, -EAGAIN, "the sandbox is not up");
 	if (m && m->state == GONE) {
 		mount_free(m);
@@ -390,7 +391,7 @@ int share_mount(struct keeper *k, const char *path, enum hull_path_mode mode, st
 	int r = mount_add(k, path, mode, &m, err);
 	if (r < 0)
 		return r;
-	list_each(n, &k->workspace.mounts)
+	list_each(n, &k->workspace->mounts)
 	{
 		const struct mount *o = container_of(n, struct mount, in_list);
 		if (!o->readonly && lies_in(m, o))
@@ -426,7 +427,7 @@ int share_unmount(struct keeper *k, const char *path, bool force, struct hull_er
 json_t *shares_list(struct keeper *k)
 {
 	json_t *list = json_array();
-	list_each(n, &k->workspace.mounts)
+	list_each(n, &k->workspace->mounts)
 	{
 		const struct mount *m = container_of(n, struct mount, in_list);
 		json_array_append_new(list, json_pack("{s:s+,s:b,s:s,s:i}", "path", m->path, "", "readonly",
@@ -439,5 +440,5 @@ json_t *shares_list(struct keeper *k)
 void shares_close(struct keeper *k)
 {
 	place_close(k);
-	list_each(n, &k->workspace.mounts) mount_free(container_of(n, struct mount, in_list));
+	list_each(n, &k->workspace->mounts) mount_free(container_of(n, struct mount, in_list));
 }

@@ -4,6 +4,7 @@
  * root as well, as root without a single capability, so that it can do with root's files what their modes allow an
  * owner. */
 #include "keeper/keeper.h"
+#include "keeper/workspace/share.h"
 
 #include "base/beside.h"
 #include "base/cleanup.h"
@@ -40,7 +41,7 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 	_cleanup_close_ int program = open(path, O_RDONLY | O_CLOEXEC);
 	if (program < 0)
 		return hull_fail_errno(err, "cannot open %s", path);
-	_cleanup_free_ char *dir = hull_fmt("%s/jail", k->runtime.dir);
+	_cleanup_free_ char *dir = hull_fmt("%s/jail", k->runtime_dir);
 	if (!dir)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)

@@ -4,6 +4,7 @@
 #define HULL_KEEPER_SHARE_INTERNAL_H
 
 #include "keeper/keeper.h"
+#include "keeper/workspace/share.h"
 
 #include <sys/stat.h>
 

@@ -1,6 +1,7 @@
 /* The paths of a sandbox as sandbox.json lists them: "PATH", "PATH:ro" or "PATH:git", and what a PATH:git keeps
  * read-only. See share.c. */
 #include "keeper/keeper.h"
+#include "keeper/workspace/share.h"
 
 #include "base/cleanup.h"
 #include "base/text.h"
@@ -30,14 +31,14 @@ void share_remember(struct keeper *k, const char *path, enum hull_path_mode mode
 	if (entry && hull_strv_add(&k->sb.paths, entry) == 0)
 		keeper_save_later(k, path);
 	else
-		service_mounted(k, path, 0, NULL);
+		k->events->mounted(k, path, 0, NULL);
 }
 
 void share_forget(struct keeper *k, const char *path)
 {
 	size_t i = k->sb.paths ? hull_entry_find(k->sb.paths, path) : 0;
 	if (!k->sb.paths || !k->sb.paths[i]) {
-		service_mounted(k, path, 0, NULL);
+		k->events->mounted(k, path, 0, NULL);
 		return;
 	}
 	free(k->sb.paths[i]);

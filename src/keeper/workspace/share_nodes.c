@@ -78,8 +78,8 @@ int share_nodes_new(const struct mount *m)
 		return -1;
 	}
 	/* The length and the bytes, as they are. */
-	if (m->k->workspace.nodes.fd >= 0 && find(m->k->workspace.nodes.fd, m->path, &at, &len) &&
-	    copy(m->k->workspace.nodes.fd, at - 4, fd, 0, (size_t)len + 4) < 0)
+	if (m->k->workspace->nodes.fd >= 0 && find(m->k->workspace->nodes.fd, m->path, &at, &len) &&
+	    copy(m->k->workspace->nodes.fd, at - 4, fd, 0, (size_t)len + 4) < 0)
 		return -1;
 	return hull_steal_fd(&fd);
 }
@@ -89,9 +89,9 @@ int share_nodes_new(const struct mount *m)
 unsigned share_nodes_ask(struct keeper *k, void (*done)(struct keeper *k))
 {
 	static const char keep[2] = {'\0', 'K'};
-	k->workspace.nodes.asked = 0;
-	k->workspace.nodes.done = done;
-	list_each(n, &k->workspace.mounts)
+	k->workspace->nodes.asked = 0;
+	k->workspace->nodes.done = done;
+	list_each(n, &k->workspace->mounts)
 	{
 		struct server *sv = container_of(n, struct mount, in_list)->server;
 		if (!sv)
@@ -101,9 +101,9 @@ unsigned share_nodes_ask(struct keeper *k, void (*done)(struct keeper *k))
 			continue;
 		sv->keeping = send(sv->control->fd, keep, sizeof(keep), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(keep);
 		sv->keep_late = false;
-		k->workspace.nodes.asked += sv->keeping;
+		k->workspace->nodes.asked += sv->keeping;
 	}
-	return k->workspace.nodes.asked;
+	return k->workspace->nodes.asked;
 }
 
 void share_nodes_answered(struct server *sv, bool kept)
@@ -114,14 +114,14 @@ void share_nodes_answered(struct server *sv, bool kept)
 	if (!waited)
 		return;
 	sv->kept = kept;
-	if (k->workspace.nodes.asked > 0 && --k->workspace.nodes.asked == 0)
-		k->workspace.nodes.done(k);
+	if (k->workspace->nodes.asked > 0 && --k->workspace->nodes.asked == 0)
+		k->workspace->nodes.done(k);
 }
 
 void share_nodes_late(struct keeper *k)
 {
-	k->workspace.nodes.asked = 0;
-	list_each(n, &k->workspace.mounts)
+	k->workspace->nodes.asked = 0;
+	list_each(n, &k->workspace->mounts)
 	{
 		struct server *sv = container_of(n, struct mount, in_list)->server;
 		if (!sv || !sv->keeping || sv->keep_late)
@@ -135,8 +135,8 @@ void share_nodes_late(struct keeper *k)
 size_t share_nodes_collect(struct keeper *k, struct share_nodes **out)
 {
 	size_t n = 0;
-	*out = calloc(k->workspace.mount_count + 1, sizeof(**out));
-	list_each(it, &k->workspace.mounts)
+	*out = calloc(k->workspace->mount_count + 1, sizeof(**out));
+	list_each(it, &k->workspace->mounts)
 	{
 		const struct mount *m = container_of(it, struct mount, in_list);
 		if (!*out || !m->server || !m->server->kept || m->server->nodes < 0)

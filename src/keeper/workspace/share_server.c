@@ -241,7 +241,7 @@ int server_start(struct mount *m, const char *const *guards, size_t guard_count,
 					.readonly = m->readonly,
 					.guards = guards,
 					.guard_count = guard_count};
-	int r = k->workspace.spawn(k, &spec, &fd, &control, &child, err);
+	int r = k->workspace->spawn(k, &spec, &fd, &control, &child, err);
 	if (r < 0) {
 		hull_closep(&sv->nodes);
 		free(sv);

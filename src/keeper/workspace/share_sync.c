@@ -21,7 +21,7 @@ static unsigned ask(struct keeper *k)
 {
 	static const uint8_t sync = 0;
 	unsigned asked = 0;
-	list_each(n, &k->workspace.mounts)
+	list_each(n, &k->workspace->mounts)
 	{
 		const struct mount *m = container_of(n, struct mount, in_list);
 		struct server *sv = m->server;
@@ -35,7 +35,7 @@ static unsigned ask(struct keeper *k)
 
 static void give_up_on(struct keeper *k)
 {
-	list_each(n, &k->workspace.mounts)
+	list_each(n, &k->workspace->mounts)
 	{
 		struct server *sv = container_of(n, struct mount, in_list)->server;
 		if (sv)
@@ -66,10 +66,10 @@ static void on_late(uv_timer_t *timer)
 /* False when there is nobody to ask. */
 static bool begin(struct keeper *k)
 {
-	k->workspace.sync.asked = ask(k);
-	if (k->workspace.sync.asked)
-		uv_timer_start(&k->workspace.sync.timer, on_late, SYNC_MS, 0);
-	return k->workspace.sync.asked > 0;
+	k->workspace->sync.asked = ask(k);
+	if (k->workspace->sync.asked)
+		uv_timer_start(&k->workspace->sync.timer, on_late, SYNC_MS, 0);
+	return k->workspace->sync.asked > 0;
 }
 
 /* The round is over. Who passes may end others, and may wait for the next one. */
@@ -77,12 +77,12 @@ static void pass(struct keeper *k)
 {
 	struct list_node due;
 	list_init(&due);
-	uv_timer_stop(&k->workspace.sync.timer);
-	k->workspace.sync.asked = 0;
-	move(&due, &k->workspace.sync.now);
-	move(&k->workspace.sync.now, &k->workspace.sync.next);
-	if (k->workspace.sync.now.next != &k->workspace.sync.now && !begin(k))
-		move(&due, &k->workspace.sync.now);
+	uv_timer_stop(&k->workspace->sync.timer);
+	k->workspace->sync.asked = 0;
+	move(&due, &k->workspace->sync.now);
+	move(&k->workspace->sync.now, &k->workspace->sync.next);
+	if (k->workspace->sync.now.next != &k->workspace->sync.now && !begin(k))
+		move(&due, &k->workspace->sync.now);
 	while (due.next != &due) {
 		struct sync_wait *w = container_of(due.next, struct sync_wait, in_list);
 		list_del(&w->in_list);
@@ -92,8 +92,8 @@ static void pass(struct keeper *k)
 
 bool share_sync(struct keeper *k, struct sync_wait *w, void (*passed)(struct sync_wait *w))
 {
-	struct list_node *list = k->workspace.sync.asked ? &k->workspace.sync.next : &k->workspace.sync.now;
-	if (!k->workspace.sync.asked && !begin(k))
+	struct list_node *list = k->workspace->sync.asked ? &k->workspace->sync.next : &k->workspace->sync.now;
+	if (!k->workspace->sync.asked && !begin(k))
 		return true;
 	w->passed = passed;
 	list_add(list, &w->in_list);
@@ -108,6 +108,6 @@ void share_sync_cancel(struct sync_wait *w)
 
 void share_sync_answered(struct keeper *k)
 {
-	if (k->workspace.sync.asked > 0 && --k->workspace.sync.asked == 0)
+	if (k->workspace->sync.asked > 0 && --k->workspace->sync.asked == 0)
 		pass(k);
 }

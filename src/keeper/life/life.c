@@ -7,7 +7,7 @@
  * The order of the end: sockets first (nobody new comes), then the wire (every stream ends with the reason), the
  * engine, state, runtime directory, lock. Then those who asked for the end are answered; their connection is closed
  * by the exit of this process, so when it closes, nothing of the sandbox is left. */
-#include "keeper/keeper.h"
+#include "keeper/life/life.h"
 #include "keeper/api.h"
 
 #include "base/cleanup.h"
@@ -15,19 +15,24 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "git/git.h"
+#include "wire/service.h"
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void finish(struct keeper *k);
+enum {
+	BOOT_TIMEOUT_MS = 300 * 1000, /* the guest kernel did not come up: emulation on a busy host takes 30 s */
+	STOP_MARGIN_MS = 10 * 1000,   /* after the grace the guest was given */
+	EXIT_TIMEOUT_MS = 20 * 1000,  /* for an engine that closed the wire: it may be flushing the disk */
+	DRAIN_TIMEOUT_MS = 2 * 1000,  /* at the end, for clients to take their last answers */
+};
 
-uint64_t keeper_ms(const struct keeper *k)
-{
-	return uv_hrtime() / 1000000 - k->life.started_ms;
-}
+static void finish(struct keeper *k);
+static void stop(struct keeper *k, uint32_t grace_ms);
+static void kill_machine(struct keeper *k);
 
 static void on_idle(struct loop *loop)
 {
@@ -58,71 +63,7 @@ static void on_boot_timeout(uv_timer_t *timer)
 static void on_sigterm(uv_signal_t *handle, int signum)
 {
 	hull_log("asked to end by a signal");
-	keeper_stop(handle->data, 10 * 1000);
-}
-
-int keeper_init(struct keeper *k, struct hull_error *err)
-{
-	k->lock_fd = k->runtime.dir_fd = k->clock.fd = k->runtime.fd = -1;
-	k->logs.keeper.fd = k->dockerlog.file.fd = k->logs.guest.fd = -1;
-	k->life.started_ms = uv_hrtime() / 1000000;
-	k->loop.owner = k;
-	k->loop.idle = on_idle;
-	k->loop.scratch = k->scratch;
-	k->loop.scratch_size = sizeof(k->scratch);
-	int r = loop_init(&k->loop, err);
-	if (r < 0)
-		return r;
-	r = uv_mutex_init(&k->record.lock);
-	if (r < 0)
-		return hull_fail(err, r, "cannot set up the event loop: %s", uv_strerror(r));
-	clients_init(k);
-	service_init(k);
-	docker_init(k);
-	relays_init(k);
-	jobs_init(k);
-	shares_init(k);
-	uv_timer_init(&k->loop.uv, &k->life.timer);
-	uv_signal_init(&k->loop.uv, &k->life.sigterm);
-	k->life.timer.data = k->life.sigterm.data = k;
-	uv_signal_start(&k->life.sigterm, on_sigterm, SIGTERM);
-	deadline(k, on_boot_timeout, BOOT_TIMEOUT_MS);
-	clock_open(k);
-	return 0;
-}
-
-int keeper_listen(struct keeper *k, struct hull_error *err)
-{
-	k->clients.listener.accepted = client_accepted;
-	k->docker.listener.accepted = docker_accepted;
-	int r = listener_open(k, &k->clients.listener, HULL_CONTROL_SOCKET, err);
-	if (r == 0 && !k->sb.no_docker)
-		r = listener_open(k, &k->docker.listener, HULL_DOCKER_SOCKET, err);
-	if (r == 0)
-		runtime_watch(k);
-	return r;
-}
-
-int keeper_claim_saved(struct keeper *k, struct hull_error *err)
-{
-	char *was = k->sb.restore, *boot = k->sb.disk_boot;
-	k->sb.restore = k->sb.disk_boot = NULL;
-	int r = keeper_save(k, "starting", NULL);
-	if (r < 0) {
-		k->sb.restore = was;
-		k->sb.disk_boot = boot;
-		return hull_fail(err, r, "cannot write down that %s runs (%s): it is not started", k->sb.name,
-				 strerror(-r));
-	}
-	free(was);
-	free(boot);
-	return 0;
-}
-
-bool keeper_is_pause(const char *restore)
-{
-	const char *slash = restore ? strrchr(restore, '/') : NULL;
-	return slash && strcmp(slash, "/frozen") == 0;
+	stop(handle->data, 10 * 1000);
 }
 
 /* The memory of a pause is used up once the guest runs again: its disk goes on from there. */
@@ -145,7 +86,7 @@ static void report(struct keeper *k, const struct hull_error *err)
 		to(k, err);
 }
 
-void keeper_machine_runs(struct keeper *k)
+static void on_machine_runs(struct keeper *k)
 {
 	if (!k->origin.runs_ns)
 		k->origin.runs_ns = uv_hrtime();
@@ -153,9 +94,9 @@ void keeper_machine_runs(struct keeper *k)
 	report(k, NULL);
 }
 
-void keeper_configured(struct keeper *k)
+static void on_guest_configured(struct keeper *k)
 {
-	hull_log("the guest is up after %llu ms", (unsigned long long)k->guest.configured_ms);
+	hull_log("the guest is up after %llu ms", (unsigned long long)k->guest->configured_ms);
 	if (k->life.phase != PHASE_STARTING)
 		return;
 	k->life.phase = PHASE_RUNNING;
@@ -168,7 +109,7 @@ void keeper_configured(struct keeper *k)
 	docker_changed(k);
 }
 
-void keeper_docker_changed(struct keeper *k)
+static void on_docker_changed(struct keeper *k)
 {
 	docker_changed(k);
 	service_changed(k);
@@ -184,7 +125,7 @@ static void going_down(struct keeper *k, const char *why)
 	service_changed(k);
 }
 
-void keeper_guest_stopping(struct keeper *k)
+static void on_guest_stopping(struct keeper *k)
 {
 	going_down(k, "the sandbox is shutting down");
 }
@@ -192,8 +133,8 @@ void keeper_guest_stopping(struct keeper *k)
 static void on_stop_timeout(uv_timer_t *timer)
 {
 	struct keeper *k = timer->data;
-	hull_log("the guest did not shut down in time: pulling the plug");
-	keeper_kill(k);
+	hull_log("the guest did not shut down in time: killing the machine");
+	kill_machine(k);
 }
 
 static void on_exit_timeout(uv_timer_t *timer)
@@ -203,13 +144,13 @@ static void on_exit_timeout(uv_timer_t *timer)
 
 /* An engine that ends closes the wire, and how it ended it tells itself: it is not to be disturbed. One that goes on
  * without its wire is of no use. */
-void keeper_wire_closed(struct keeper *k)
+static void on_wire_closed(struct keeper *k)
 {
 	if (!uv_is_active((uv_handle_t *)&k->life.timer) || uv_timer_get_due_in(&k->life.timer) > EXIT_TIMEOUT_MS)
 		deadline(k, on_exit_timeout, EXIT_TIMEOUT_MS);
 }
 
-void keeper_stop(struct keeper *k, uint32_t grace_ms)
+static void stop(struct keeper *k, uint32_t grace_ms)
 {
 	if (k->life.phase == PHASE_ENDED || k->life.killed)
 		return;
@@ -217,11 +158,11 @@ void keeper_stop(struct keeper *k, uint32_t grace_ms)
 	uint64_t ms = (uint64_t)grace_ms + STOP_MARGIN_MS;
 	if (k->life.stop_asked && ms >= uv_timer_get_due_in(&k->life.timer))
 		return;
-	bool up = k->guest.configured && k->guest.control.id;
+	bool up = k->guest->configured && k->guest->control.id;
 	k->life.stop_asked = true;
 	going_down(k, "the sandbox is shutting down");
 	if (!up) {
-		keeper_kill(k); /* nothing runs in it yet that could be asked */
+		kill_machine(k); /* nothing runs in it yet that could be asked */
 		return;
 	}
 	hull_log("stopping, %u ms of grace", grace_ms);
@@ -229,7 +170,7 @@ void keeper_stop(struct keeper *k, uint32_t grace_ms)
 	deadline(k, on_stop_timeout, ms);
 }
 
-void keeper_kill(struct keeper *k)
+static void kill_machine(struct keeper *k)
 {
 	if (k->life.phase == PHASE_ENDED || k->life.killed)
 		return;
@@ -240,16 +181,13 @@ void keeper_kill(struct keeper *k)
 		k->machine_ops->kill(k);
 }
 
-void keeper_fault(struct keeper *k, const char *fmt, ...)
+static void fault(struct keeper *k, const char *why)
 {
 	if (k->life.phase == PHASE_ENDED || k->life.ended)
 		return;
 	if (!k->life.end_reason[0] && !k->life.killed) {
-		va_list ap;
-		va_start(ap, fmt);
-		vsnprintf(k->life.end_reason, sizeof(k->life.end_reason), fmt, ap);
-		va_end(ap);
-		keeper_log_guest(k, "%s: pulling the plug", k->life.end_reason);
+		snprintf(k->life.end_reason, sizeof(k->life.end_reason), "%s", why);
+		keeper_log_guest(k, "%s: killing the machine", k->life.end_reason);
 	}
 	uv_timer_stop(&k->life.timer);
 	going_down(k, k->life.end_reason);
@@ -257,7 +195,7 @@ void keeper_fault(struct keeper *k, const char *fmt, ...)
 		k->machine_ops->kill(k);
 }
 
-void keeper_machine_ended(struct keeper *k, int code, const char *reason)
+static void on_machine_ended(struct keeper *k, int code, const char *reason)
 {
 	if (k->life.ended)
 		return;
@@ -265,7 +203,7 @@ void keeper_machine_ended(struct keeper *k, int code, const char *reason)
 	k->life.ended = true;
 	/* What we decided ourselves stands; otherwise only a guest that said goodbye, and whose machine then went off
 	 * in good order, has stopped cleanly. */
-	bool goodbye = k->guest.stopping || k->life.stop_asked;
+	bool goodbye = k->guest->stopping || k->life.stop_asked;
 	if (k->life.killed || (code == 0 && goodbye && !k->life.end_reason[0])) {
 		k->life.end_reason[0] = '\0';
 		hull_log("the machine is off");
@@ -298,7 +236,7 @@ static void finish(struct keeper *k)
 	going_down(k, k->life.end_reason[0] ? k->life.end_reason : "the sandbox has stopped");
 	k->life.phase = PHASE_ENDED;
 	k->loop.corked = false;
-	listener_close(&k->clients.listener);
+	listener_close(&k->clients->listener);
 	clock_close(k);
 	docker_close(k);
 	jobs_close(k);
@@ -307,7 +245,7 @@ static void finish(struct keeper *k)
 	clone_close(k);
 	gateway_close(k);
 	k->machine_ops->close(k);
-	logfile_close(&k->dockerlog.file);
+	logfile_close(&k->dockerlog->file);
 	logfile_close(&k->logs.guest);
 	/* The machine has not run: a template is given up for a boot, which does as well. */
 	bool again = k->life.boot_instead && k->life.report && k->life.end_code && !k->life.killed && k->sb.restore &&
@@ -343,6 +281,133 @@ static void finish(struct keeper *k)
 	report(k, &why);
 	service_ended(k);
 	deadline(k, on_drain_timeout, DRAIN_TIMEOUT_MS);
+}
+
+/* --- the parts, put together --- */
+
+static void on_guest_answered(struct keeper *k)
+{
+	jobs_adopted(k);
+	shares_configured(k);
+}
+
+static void on_guest_opened(struct loop_link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
+{
+	if (service == HULL_SVC_SHARE)
+		share_opened(l->owner, l, stream, args, len);
+	else
+		gateway_guest_open(l, stream, service, args, len);
+}
+
+static const struct keeper_events EVENTS = {
+	.guest_answered = on_guest_answered,
+	.guest_configured = on_guest_configured,
+	.guest_stopping = on_guest_stopping,
+	.guest_stats = service_stats,
+	.guest_session = job_adopt,
+	.guest_mounted = shares_answered,
+	.guest_grown = grow_answered,
+	.guest_opened = on_guest_opened,
+	.docker_changed = on_docker_changed,
+	.machine_runs = on_machine_runs,
+	.wire_closed = on_wire_closed,
+	.machine_ended = on_machine_ended,
+	.saved = service_saved,
+	.grown = service_grown,
+	.mounted = service_mounted,
+	.job = service_job,
+	.port = service_port,
+	.policy = service_policy,
+	.stop = stop,
+	.kill = kill_machine,
+	.fault = fault,
+};
+
+struct parts {
+	struct guest guest;
+	struct clock clock;
+	struct dockerlog dockerlog;
+	struct workspace workspace;
+	struct relays relays;
+	struct jobs jobs;
+	struct network network;
+	struct grow grow;
+	struct runtime runtime;
+	struct clients clients;
+	struct docker_socket docker;
+	struct service service;
+};
+
+static int make_parts(struct keeper *k)
+{
+	struct parts *p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	k->guest = &p->guest; /* the first: keeper_free() frees them all by it */
+	k->clock = &p->clock;
+	k->dockerlog = &p->dockerlog;
+	k->workspace = &p->workspace;
+	k->relays = &p->relays;
+	k->jobs = &p->jobs;
+	k->network = &p->network;
+	k->grow = &p->grow;
+	k->runtime = &p->runtime;
+	k->clients = &p->clients;
+	k->docker = &p->docker;
+	k->service = &p->service;
+	k->dockerlog->k = k;
+	return 0;
+}
+
+void keeper_free(struct keeper *k)
+{
+	free(container_of(k->guest, struct parts, guest));
+	record_free(k);
+}
+
+int keeper_init(struct keeper *k, struct hull_error *err)
+{
+	if (make_parts(k) < 0)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	k->events = &EVENTS;
+	k->lock_fd = k->runtime_fd = k->clock->fd = k->runtime->fd = -1;
+	k->logs.keeper.fd = k->dockerlog->file.fd = k->logs.guest.fd = -1;
+	k->life.started_ms = uv_hrtime() / 1000000;
+	k->loop.owner = k;
+	k->loop.idle = on_idle;
+	k->loop.scratch = k->scratch;
+	k->loop.scratch_size = sizeof(k->scratch);
+	int r = loop_init(&k->loop, err);
+	if (r < 0)
+		return r;
+	r = uv_mutex_init(&k->record.lock);
+	if (r < 0)
+		return hull_fail(err, r, "cannot set up the event loop: %s", uv_strerror(r));
+	clients_init(k);
+	service_init(k);
+	docker_init(k);
+	relays_init(k);
+	jobs_init(k);
+	shares_init(k);
+	uv_timer_init(&k->loop.uv, &k->life.timer);
+	uv_signal_init(&k->loop.uv, &k->life.sigterm);
+	k->life.timer.data = k->life.sigterm.data = k;
+	uv_signal_start(&k->life.sigterm, on_sigterm, SIGTERM);
+	deadline(k, on_boot_timeout, BOOT_TIMEOUT_MS);
+	clock_open(k);
+	return 0;
+}
+
+int keeper_listen(struct keeper *k, struct hull_error *err)
+{
+	k->clients->listener.accepted = client_accepted;
+	k->docker->listener.accepted = docker_accepted;
+	int r = listener_open(k, &k->clients->listener, HULL_CONTROL_SOCKET, err);
+	if (r == 0 && !k->sb.no_docker)
+		r = listener_open(k, &k->docker->listener, HULL_DOCKER_SOCKET, err);
+	if (r == 0)
+		runtime_watch(k);
+	return r;
 }
 
 void keeper_run(struct keeper *k)

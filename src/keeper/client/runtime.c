@@ -6,6 +6,10 @@
  * locked as before, the sockets, and the files of the gateway. Where it cannot be made, because the one above it is
  * gone, that is done in hull_runtime_short() instead. The record in NAME/lock says where it is. */
 #include "keeper/keeper.h"
+#include "keeper/client/runtime.h"
+#include "keeper/client/client.h"
+#include "keeper/client/docker_socket.h"
+#include "keeper/network/gateway.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -22,33 +26,33 @@ enum { SETTLE_MS = 200, RETRY_SHIFT_MAX = 9 };
 
 int runtime_open(struct keeper *k, struct hull_error *err)
 {
-	k->runtime.dir = hull_runtime_path(&k->paths, k->sb.name, NULL);
-	if (!k->runtime.dir)
+	k->runtime_dir = hull_runtime_path(&k->paths, k->sb.name, NULL);
+	if (!k->runtime_dir)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	int r = hull_sandbox_record(k->lock_fd, k->runtime.dir, err);
+	int r = hull_sandbox_record(k->lock_fd, k->runtime_dir, err);
 	if (r < 0)
 		return r;
-	k->runtime.dir_fd = hull_sandbox_runtime(&k->paths, k->sb.name, err);
-	return k->runtime.dir_fd < 0 ? k->runtime.dir_fd : 0;
+	k->runtime_fd = hull_sandbox_runtime(&k->paths, k->sb.name, err);
+	return k->runtime_fd < 0 ? k->runtime_fd : 0;
 }
 
 static void add_watch(struct keeper *k)
 {
-	inotify_add_watch(k->runtime.fd, k->runtime.dir,
+	inotify_add_watch(k->runtime->fd, k->runtime_dir,
 			  IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
 }
 
 static bool same_directory(const struct keeper *k)
 {
 	struct stat a, b;
-	return fstat(k->runtime.dir_fd, &a) == 0 && lstat(k->runtime.dir, &b) == 0 && a.st_dev == b.st_dev &&
+	return fstat(k->runtime_fd, &a) == 0 && lstat(k->runtime_dir, &b) == 0 && a.st_dev == b.st_dev &&
 	       a.st_ino == b.st_ino;
 }
 
 static bool there(const struct keeper *k, const struct listener *l)
 {
 	return l->state == LISTENER_CLOSED ||
-	       (l->state == LISTENER_OPEN && faccessat(k->runtime.dir_fd, l->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+	       (l->state == LISTENER_OPEN && faccessat(k->runtime_fd, l->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
 }
 
 /* Take another directory, of this path. */
@@ -68,10 +72,10 @@ static int move_to(struct keeper *k, char *path, struct hull_error *err)
 		free(path);
 		return fd;
 	}
-	close(k->runtime.dir_fd);
-	k->runtime.dir_fd = fd;
-	free(k->runtime.dir);
-	k->runtime.dir = path;
+	close(k->runtime_fd);
+	k->runtime_fd = fd;
+	free(k->runtime_dir);
+	k->runtime_dir = path;
 	add_watch(k);
 	return 0;
 }
@@ -83,7 +87,7 @@ static void on_settled(uv_timer_t *timer)
 	bool moved = !same_directory(k);
 	if (k->life.phase == PHASE_ENDED)
 		return;
-	if (moved && move_to(k, strdup(k->runtime.dir), &err) < 0) {
+	if (moved && move_to(k, strdup(k->runtime_dir), &err) < 0) {
 		hull_log("%s", err.msg);
 		if (move_to(k, hull_runtime_short(&k->paths, k->sb.name, NULL), &err) < 0) {
 			hull_log("the sandbox cannot be reached: %s", err.msg);
@@ -92,12 +96,12 @@ static void on_settled(uv_timer_t *timer)
 		}
 	}
 	gateway_runtime_changed(k);
-	struct listener *all[] = {&k->clients.listener, &k->docker.listener};
+	struct listener *all[] = {&k->clients->listener, &k->docker->listener};
 	for (size_t i = 0; i < 2; i++) {
 		if (!moved && there(k, all[i]))
 			continue;
 		hull_log("%s was taken away: listening again in %s", all[i]->file ? all[i]->file : "a socket",
-			 k->runtime.dir);
+			 k->runtime_dir);
 		listener_again(all[i]);
 	}
 }
@@ -105,7 +109,7 @@ static void on_settled(uv_timer_t *timer)
 /* With patience: up to 100 s. */
 void runtime_retry(struct keeper *k)
 {
-	struct runtime *r = &k->runtime;
+	struct runtime *r = k->runtime;
 	if (!r->watching)
 		return;
 	if (r->failures < RETRY_SHIFT_MAX)
@@ -118,20 +122,20 @@ static void on_event(uv_poll_t *poll, int status, int events)
 	struct keeper *k = poll->data;
 	_Alignas(struct inotify_event) char buf[4096];
 	bool any = false;
-	while (status >= 0 && read(k->runtime.fd, buf, sizeof(buf)) > 0)
+	while (status >= 0 && read(k->runtime->fd, buf, sizeof(buf)) > 0)
 		any = true;
 	if (!any)
 		return;
-	k->runtime.failures = 0;
-	uv_timer_start(&k->runtime.timer, on_settled, SETTLE_MS, 0);
+	k->runtime->failures = 0;
+	uv_timer_start(&k->runtime->timer, on_settled, SETTLE_MS, 0);
 }
 
 void runtime_watch(struct keeper *k)
 {
-	struct runtime *r = &k->runtime;
+	struct runtime *r = k->runtime;
 	r->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (r->fd < 0 || uv_poll_init(&k->loop.uv, &r->poll, r->fd) < 0) {
-		hull_log("cannot watch %s", r->dir);
+		hull_log("cannot watch %s", k->runtime_dir);
 		return;
 	}
 	uv_timer_init(&k->loop.uv, &r->timer);
@@ -143,7 +147,7 @@ void runtime_watch(struct keeper *k)
 
 void runtime_close(struct keeper *k, bool remove)
 {
-	struct runtime *r = &k->runtime;
+	struct runtime *r = k->runtime;
 	if (r->watching) {
 		uv_close((uv_handle_t *)&r->poll, NULL);
 		uv_close((uv_handle_t *)&r->timer, NULL);
@@ -152,11 +156,11 @@ void runtime_close(struct keeper *k, bool remove)
 	if (r->fd >= 0)
 		close(r->fd);
 	r->fd = -1;
-	if (remove && k->runtime.dir_fd >= 0 && r->dir && same_directory(k))
-		hull_runtime_remove(r->dir);
-	if (k->runtime.dir_fd >= 0)
-		close(k->runtime.dir_fd);
-	k->runtime.dir_fd = -1;
-	free(r->dir);
-	r->dir = NULL;
+	if (remove && k->runtime_fd >= 0 && k->runtime_dir && same_directory(k))
+		hull_runtime_remove(k->runtime_dir);
+	if (k->runtime_fd >= 0)
+		close(k->runtime_fd);
+	k->runtime_fd = -1;
+	free(k->runtime_dir);
+	k->runtime_dir = NULL;
 }

@@ -10,8 +10,6 @@
 struct keeper;
 
 struct runtime {
-	char *dir;  /* where it is now */
-	int dir_fd; /* locked as long as the sandbox runs */
 	uv_poll_t poll;
 	uv_timer_t timer;
 	int fd; /* inotify; -1 = none */

@@ -3,7 +3,7 @@
  * First of all it leaves the caller's session and terminal (fork, setsid): the engine dies with the thread that
  * started it, so the process that starts it must be the one that stays. The first process ends at once. Until the
  * sandbox is up, what happens is told on the status pipe; afterwards in keeper.log. */
-#include "keeper/keeper.h"
+#include "keeper/life/life.h"
 #include "keeper/api.h"
 #include "keeper/network/gateway_child.h"
 #include "keeper/machine/machine.h"
@@ -143,7 +143,7 @@ static int read_authorities(struct keeper *k, struct hull_error *err)
 	for (char **f = k->sb.ca; r == 0 && f && *f; f++)
 		if ((r = hull_ca_add_file(&ca, *f, err)) < 0)
 			hull_wrap(err, "--ca");
-	if (r == 0 && hull_ca_fields(&ca, &k->guest.ca) < 0)
+	if (r == 0 && hull_ca_fields(&ca, &k->guest->ca) < 0)
 		r = hull_fail(err, -ENOMEM, "out of memory");
 	return r;
 }
@@ -195,11 +195,11 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 		if (keeper_save(k, "starting", NULL) < 0)
 			return hull_fail(err, -EIO, "cannot write sandbox.json; see `hull logs %s`", name);
 	}
-	k->workspace.spawn = share_child_spawn;
-	k->network.start = gateway_child_start;
+	k->workspace->spawn = share_child_spawn;
+	k->network->start = gateway_child_start;
 	restore_nodes(k);
 	r = shares_start(k, err);
-	hull_closep(&k->workspace.nodes.fd);
+	hull_closep(&k->workspace->nodes.fd);
 	/* A port that cannot be had is known before the machine runs; without ports there is nothing to wait for, and
 	 * the gateway starts beside the machine. */
 	if (r == 0 && k->sb.ports && k->sb.ports[0] && (r = gateway_open(k, err)) == 0)
@@ -220,8 +220,8 @@ static int start(struct keeper *k, const char *name, struct hull_error *err)
 /* Undo a start that failed. */
 static void give_up(struct keeper *k, const struct hull_error *err)
 {
-	if (k->lock_fd < 0)
-		return;
+	if (!k->events || k->lock_fd < 0)
+		return; /* nothing was begun */
 	gateway_close(k);
 	if (k->machine_ops)
 		k->machine_ops->close(k);
@@ -238,7 +238,8 @@ static void on_lease(uv_poll_t *poll, int status, int events)
 {
 	uv_poll_stop(poll);
 	hull_log("whoever started this has gone");
-	keeper_kill(poll->data);
+	struct keeper *k = poll->data;
+	k->events->kill(k);
 }
 
 static bool watch_lease(struct keeper *k)

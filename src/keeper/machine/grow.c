@@ -8,6 +8,8 @@
  * stands there: whatever dies in between, nothing is lost and the next start finishes it. A disk is never made smaller.
  */
 #include "keeper/keeper.h"
+#include "keeper/machine/grow.h"
+#include "keeper/guest/guest.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -20,9 +22,9 @@
 int grow_begin(struct keeper *k, uint64_t bytes, struct hull_error *err)
 {
 	char now[32];
-	if (k->life.phase != PHASE_RUNNING || !k->guest.configured || !k->machine_ops->grow)
+	if (k->life.phase != PHASE_RUNNING || !k->guest->configured || !k->machine_ops->grow)
 		return hull_fail(err, -EAGAIN, "only a sandbox that is up can be grown: try again in a moment");
-	if (k->grow.bytes)
+	if (k->grow->bytes)
 		return hull_fail(err, -EBUSY, "the disk is being grown already");
 	if (bytes > HULL_DISK_MAX || bytes % (1024 * 1024))
 		return hull_fail(err, -EINVAL, "grow: \"bytes\" is out of range");
@@ -31,29 +33,29 @@ int grow_begin(struct keeper *k, uint64_t bytes, struct hull_error *err)
 				 hull_format_size(k->sb.disk, now, sizeof(now)));
 	int r = k->machine_ops->grow(k, bytes, err);
 	if (r == 0) {
-		k->grow.bytes = bytes;
-		k->grow.asked = false;
+		k->grow->bytes = bytes;
+		k->grow->asked = false;
 	}
 	return r;
 }
 
 static void done(struct keeper *k, int code, const char *error)
 {
-	k->grow.bytes = 0;
+	k->grow->bytes = 0;
 	if (error)
 		hull_log("growing the disk failed: %s", error);
-	service_grown(k, code, error);
+	k->events->grown(k, code, error);
 }
 
 void grow_resized(struct keeper *k, const char *error)
 {
-	if (!k->grow.bytes)
+	if (!k->grow->bytes)
 		return;
 	if (error) {
 		done(k, EIO, error);
 		return;
 	}
-	k->sb.disk = k->grow.bytes;
+	k->sb.disk = k->grow->bytes;
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	uint8_t kind = HULL_MSG_GROW;
 	if (keeper_save(k, k->sb.state, k->sb.last_error) < 0)
@@ -61,8 +63,8 @@ void grow_resized(struct keeper *k, const char *error)
 	else if (hull_buf_add(&b, &kind, 1) < 0 || hull_args_put_u64(&b, HULL_TAG_DISK_BYTES, k->sb.disk) < 0)
 		done(k, ENOMEM, "out of memory");
 	else {
-		k->grow.asked = true;
-		loop_stream_message(&k->guest.control, hull_buf_bytes(&b), b.len);
+		k->grow->asked = true;
+		loop_stream_message(&k->guest->control, hull_buf_bytes(&b), b.len);
 	}
 }
 
@@ -77,7 +79,7 @@ void grow_answered(struct keeper *k, struct hull_cur *cur)
 		else if (a.tag == HULL_TAG_TEXT && !text)
 			text = hull_printable((const char *)a.p, a.n);
 	}
-	if (!k->grow.bytes || !k->grow.asked || cur->bad)
+	if (!k->grow->bytes || !k->grow->asked || cur->bad)
 		return;
 	_cleanup_free_ char *why = hull_fmt(
 		"the disk has its new size, but its file system does not: %.300s; the next start grows it",

@@ -29,7 +29,8 @@ static bool is_step(const char *path, const char *name)
 
 static bool is_step_of_any(struct keeper *k, const char *name)
 {
-	list_each(n, &k->workspace.mounts) if (is_step(container_of(n, struct mount, in_list)->path, name)) return true;
+	list_each(n,
+		  &k->workspace->mounts) if (is_step(container_of(n, struct mount, in_list)->path, name)) return true;
 	return false;
 }
 
@@ -66,7 +67,7 @@ static void look(struct mount *m)
 
 static void look_at_all(struct keeper *k)
 {
-	list_each(n, &k->workspace.mounts)
+	list_each(n, &k->workspace->mounts)
 	{
 		struct mount *m = container_of(n, struct mount, in_list);
 		place_watch(k, m->path);
@@ -80,7 +81,7 @@ static void on_steps(uv_poll_t *poll, int status, int events)
 	_Alignas(struct inotify_event) char buf[16 * 1024];
 	bool look = false;
 	ssize_t n;
-	while ((n = read(k->workspace.place.fd, buf, sizeof(buf))) > 0)
+	while ((n = read(k->workspace->place.fd, buf, sizeof(buf))) > 0)
 		for (ssize_t at = 0; at < n;) {
 			const struct inotify_event *e = (const void *)(buf + at);
 			at += (ssize_t)(sizeof(*e) + e->len);
@@ -93,21 +94,21 @@ static void on_steps(uv_poll_t *poll, int status, int events)
 void place_watch(struct keeper *k, const char *path)
 {
 	_cleanup_free_ char *dir = strdup(path);
-	if (k->workspace.place.fd < 0) {
-		k->workspace.place.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-		if (k->workspace.place.fd < 0 ||
-		    uv_poll_init(&k->loop.uv, &k->workspace.place.poll, k->workspace.place.fd) < 0) {
+	if (k->workspace->place.fd < 0) {
+		k->workspace->place.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+		if (k->workspace->place.fd < 0 ||
+		    uv_poll_init(&k->loop.uv, &k->workspace->place.poll, k->workspace->place.fd) < 0) {
 			hull_log("cannot see whether %s is replaced on the host: %s", path, strerror(errno));
-			if (k->workspace.place.fd >= 0)
-				close(hull_steal_fd(&k->workspace.place.fd));
+			if (k->workspace->place.fd >= 0)
+				close(hull_steal_fd(&k->workspace->place.fd));
 			return;
 		}
-		k->workspace.place.poll.data = k;
-		uv_poll_start(&k->workspace.place.poll, UV_READABLE, on_steps);
+		k->workspace->place.poll.data = k;
+		uv_poll_start(&k->workspace->place.poll, UV_READABLE, on_steps);
 	}
 	for (char *slash; dir && (slash = strrchr(dir, '/'));) {
 		slash[slash == dir] = '\0';
-		inotify_add_watch(k->workspace.place.fd, dir, STEPS); /* what may not be read is not watched */
+		inotify_add_watch(k->workspace->place.fd, dir, STEPS); /* what may not be read is not watched */
 		if (slash == dir)
 			break;
 	}
@@ -115,8 +116,8 @@ void place_watch(struct keeper *k, const char *path)
 
 void place_close(struct keeper *k)
 {
-	if (k->workspace.place.fd < 0)
+	if (k->workspace->place.fd < 0)
 		return;
-	uv_close((uv_handle_t *)&k->workspace.place.poll, NULL);
-	close(hull_steal_fd(&k->workspace.place.fd));
+	uv_close((uv_handle_t *)&k->workspace->place.poll, NULL);
+	close(hull_steal_fd(&k->workspace->place.fd));
 }
