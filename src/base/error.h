@@ -11,10 +11,14 @@
 
 #include <errno.h>
 
+/* As lib/hull.h has it, which stands alone. */
+#ifndef HULL_ERROR_DEFINED
+#define HULL_ERROR_DEFINED
 struct hull_error {
 	int code;       /* -errno of the failure; 0 when nothing failed */
 	char msg[1024]; /* one line for a person */
 };
+#endif
 
 /* Record a failure. `code` is -errno (a positive or zero code is taken as -EIO). Returns that negative code, so
  * that `return hull_fail(err, -ENOENT, "...")` reads well. err may be NULL. */

@@ -218,7 +218,7 @@ int cli_parse(struct cli *cli, const struct cli_verb *verb, char **argv, struct 
 void cli_free(struct cli *cli)
 {
 	free(cli->words);
-	hull_paths_free(&cli->paths);
+	hull_close(cli->hull);
 	*cli = (struct cli){0};
 }
 

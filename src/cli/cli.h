@@ -11,7 +11,7 @@
 #define HULL_CLI_CLI_H
 
 #include "base/error.h"
-#include "store/store.h"
+#include "lib/handle.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -88,8 +88,10 @@ struct cli {
 	size_t word_count;
 	char **command; /* the rest, NULL-terminated, borrowed from argv; never NULL */
 	size_t command_count;
-	bool help;               /* --help was among the flags */
-	struct hull_paths paths; /* after cli_paths() */
+	bool help;                      /* --help was among the flags */
+	bool quiet;                     /* no progress and no notices */
+	struct hull *hull;              /* after cli_open() */
+	const struct hull_paths *paths; /* of it */
 };
 
 extern const struct cli_verb *const cli_verbs[]; /* NULL-terminated, in the order of `hull help` */
@@ -112,7 +114,11 @@ void cli_help_all(void);
 /* completion.c: the script for "bash" or "zsh" on stdout; -EINVAL for another shell. */
 int cli_completion(const char *shell, struct hull_error *err);
 
-/* The state directories, opened once. */
-int cli_paths(struct cli *cli, struct hull_error *err);
+/* library.c: the handle, opened once; what the library has to say goes to the person. */
+int cli_open(struct cli *cli, bool quiet, struct hull_error *err);
+/* From now on signals are events (signals.h), and those that would end the process end what the library waits for. */
+int cli_catch(struct cli *cli, struct hull_error *err);
+/* The figure of `hull cp`, wiped. */
+void cli_moved_end(struct cli *cli);
 
 #endif

@@ -3,7 +3,6 @@
 #include "cli/each.h"
 
 #include "base/cleanup.h"
-#include "lib/sandbox/life.h"
 
 #include <string.h>
 #include <sys/wait.h>
@@ -18,29 +17,30 @@ int each_names(struct cli *cli, bool all, bool (*wanted)(const struct hull_paths
 				 cli->verb->name, cli->verb->usage);
 	if (all && cli->word_count)
 		return hull_fail(err, -EINVAL, "%s: --all and a name exclude each other", cli->verb->name);
-	int r = cli_paths(cli, err);
+	int r = cli_open(cli, cli->quiet, err);
 	if (r < 0)
 		return r;
 	*names = hull_strv_copy(all ? NULL : (char *const *)(uintptr_t)cli->words);
 	if (!*names)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	char **list = NULL;
-	r = all ? hull_sandbox_list(&cli->paths, &list, err) : 0;
+	r = all ? hull_sandbox_list(cli->paths, &list, err) : 0;
 	for (char **n = list; r >= 0 && n && *n; n++)
-		if (!wanted || wanted(&cli->paths, *n))
+		if (!wanted || wanted(cli->paths, *n))
 			r = hull_strv_add(names, *n) < 0 ? hull_fail(err, -ENOMEM, "out of memory") : 0;
 	hull_strv_free(list);
 	return r;
 }
 
-typedef int each_fn(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err);
+typedef int each_fn(struct cli *cli, const char *name, struct hull_error *err);
 
 static int one(struct cli *cli, const char *name, bool quiet, each_fn *fn)
 {
 	struct cli_progress progress;
 	struct hull_error err = {0};
+	cli->quiet = quiet;
 	cli_progress_begin(&progress, quiet, false, name);
-	int r = fn(cli, name, &progress, &err);
+	int r = fn(cli, name, &err);
 	cli_progress_end(&progress);
 	if (r < 0) {
 		cli_error("%s", err.code ? err.msg : strerror(-r));

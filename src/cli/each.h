@@ -10,9 +10,8 @@
 int each_names(struct cli *cli, bool all, bool (*wanted)(const struct hull_paths *p, const char *name), char ***names,
 	       struct hull_error *err);
 /* Call `fn` for each, several at a time in processes of their own; a name that went well is printed, an error is told
- * at once and the rest goes on. 0, or CLI_EXIT_HULL when one failed. progress goes to fn when there is only one. */
+ * at once and the rest goes on. 0, or CLI_EXIT_HULL when one failed. There is progress when it is only one. */
 int each_run(struct cli *cli, char *const *names, bool quiet,
-	     int (*fn)(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err),
-	     struct hull_error *err);
+	     int (*fn)(struct cli *cli, const char *name, struct hull_error *err), struct hull_error *err);
 
 #endif

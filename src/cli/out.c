@@ -229,3 +229,8 @@ void cli_progress_end(struct cli_progress *p)
 	}
 	p->quiet = true;
 }
+
+struct cli_progress *cli_progress_current(void)
+{
+	return on_screen;
+}

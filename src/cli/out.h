@@ -54,7 +54,8 @@ void cli_progress_begin(struct cli_progress *p, bool quiet, bool lines, const ch
 void cli_progress_stage(struct cli_progress *p, const char *stage);
 /* Redraw if due; milliseconds until it is due again, -1 when never. For poll(2)'s timeout. */
 int cli_progress_tick(struct cli_progress *p);
-void cli_progress_end(struct cli_progress *p); /* wipe the line; may be called twice */
+void cli_progress_end(struct cli_progress *p);   /* wipe the line; may be called twice */
+struct cli_progress *cli_progress_current(void); /* the one begun last, until it ends; or NULL */
 
 uint64_t cli_now_ms(void); /* CLOCK_MONOTONIC */
 

@@ -159,7 +159,7 @@ static int go_on(struct cli *cli, char *const *names, struct source *s, size_t n
 	if (in < 0)
 		return hull_fail_errno(err, "cannot watch files");
 	for (size_t i = 0; names && i < n; i++) {
-		_cleanup_free_ char *dir = hull_sandbox_path(&cli->paths, names[i], NULL);
+		_cleanup_free_ char *dir = hull_sandbox_path(cli->paths, names[i], NULL);
 		if (dir)
 			inotify_add_watch(in, dir, IN_MODIFY | IN_CREATE | IN_MOVED_TO);
 	}
@@ -185,15 +185,15 @@ static int run(struct cli *cli, struct hull_error *err)
 	_cleanup_(free_strv) char **names = NULL;
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	uint64_t most = SIZE_MAX / 2;
-	int r = cli_paths(cli, err);
+	int r = cli_open(cli, cli->quiet, err);
 	if (r == 0 && tail_text && hull_parse_u64(tail_text, 1 << 30, &most) < 0)
 		r = hull_fail(err, -EINVAL, "--tail takes a number");
 	if (r == 0 && cli->word_count) {
-		r = life_load(cli, cli->words[0], &sb, err);
+		r = life_load(cli->hull, cli->words[0], &sb, err);
 		if (r == 0 && (!(names = hull_strv_copy(NULL)) || hull_strv_add(&names, cli->words[0]) < 0))
 			r = hull_fail(err, -ENOMEM, "out of memory");
 	} else if (r == 0) {
-		r = hull_sandbox_list(&cli->paths, &names, err);
+		r = hull_sandbox_list(cli->paths, &names, err);
 	}
 	if (r < 0)
 		return r;
@@ -203,11 +203,11 @@ static int run(struct cli *cli, struct hull_error *err)
 	for (size_t i = 0; s && r == 0 && i < n; i++) {
 		s[i].fd = -1;
 		/* The older generation first, then the one that is written. */
-		s[i].path = hull_sandbox_path(&cli->paths, names[i], "egress.log.1");
+		s[i].path = hull_sandbox_path(cli->paths, names[i], "egress.log.1");
 		if (s[i].path)
 			r = open_source(&s[i], &l);
 		free(s[i].path);
-		s[i].path = hull_sandbox_path(&cli->paths, names[i], "egress.log");
+		s[i].path = hull_sandbox_path(cli->paths, names[i], "egress.log");
 		if (r == 0 && s[i].path)
 			r = open_source(&s[i], &l);
 	}

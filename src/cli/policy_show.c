@@ -3,7 +3,6 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "lib/sandbox/life.h"
 #include "cli/out.h"
 
 #include <jansson.h>
@@ -143,13 +142,15 @@ static int run_ls(struct cli *cli, struct hull_error *err)
 	size_t n = 0;
 	if (!sandbox && cli->word_count)
 		sandbox = cli->words[0];
-	_cleanup_free_ char *file = policy_path(cli, sandbox, err); /* there is such a sandbox */
-	int r = file ? policy_force_ask(cli, sandbox, NULL, sandbox != NULL, &f, &n, err) : err->code;
+	if (cli_open(cli, false, err) < 0)
+		return err->code;
+	_cleanup_free_ char *file = policy_path(cli->hull, sandbox, err); /* there is such a sandbox */
+	int r = file ? policy_force_ask(cli->hull, sandbox, NULL, sandbox != NULL, &f, &n, err) : err->code;
 	if (r == 0 && sandbox && n == 1)
 		r = from_keeper(f, &p, &preset, err);
 	bool other = r > 0;
 	if (r == 0)
-		r = policy_build(cli, sandbox, &p, &preset, err);
+		r = policy_build(cli->hull, sandbox, &p, &preset, err);
 	if (r < 0 && !sandbox && n) {
 		struct hull_error why = *err;
 		hull_fail(err, r, "%s; running sandboxes keep the policy they had (`hull policy ls NAME` shows it)",
@@ -193,7 +194,9 @@ static int run_check(struct cli *cli, struct hull_error *err)
 	struct hull_target t = {0};
 	int r = read_target(cli->words[0], &name, &t, err);
 	if (r == 0)
-		r = policy_build(cli, sandbox, &p, NULL, err);
+		r = cli_open(cli, false, err);
+	if (r == 0)
+		r = policy_build(cli->hull, sandbox, &p, NULL, err);
 	if (r < 0)
 		return r;
 	struct hull_answer a = hull_policy_connect(&p, &t);

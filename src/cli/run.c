@@ -10,13 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-int cli_paths(struct cli *cli, struct hull_error *err)
-{
-	if (cli->paths.home)
-		return 0;
-	return hull_paths_open(&cli->paths, err);
-}
-
 static int help(const struct cli_verb *verb, const struct cli_verb *parent)
 {
 	if (verb)

@@ -1,7 +1,8 @@
 /* Signals as events of the poll loop, through one signalfd. What the process found blocked or ignored at its start
  * is given back to its children. */
-#include "lib/client.h"
+#include "cli/signals.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>

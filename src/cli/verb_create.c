@@ -12,11 +12,10 @@ static const struct cli_opt options[] = {
 
 static int run(struct cli *cli, struct hull_error *err)
 {
-	_cleanup_(create_place_free) struct create_place place = {0};
 	_cleanup_free_ char *name = NULL;
-	int r = create_place(cli, &place, err);
-	if (r >= 0)
-		r = create_make(cli, &place, remove_after, &name, err);
+	char **env = NULL;
+	int r = create_make(cli, remove_after ? HULL_CREATE_REMOVE : 0, &name, &env, err);
+	hull_strv_free(env);
 	if (r < 0)
 		return r;
 	printf("%s\n", name);

@@ -119,7 +119,7 @@ static void do_images(struct df *df, const struct listing *l, const char *shown)
 {
 	struct hull_image *list = NULL;
 	size_t count = 0;
-	if (hull_image_list(&df->cli->paths, &list, &count, NULL, NULL) < 0)
+	if (hull_image_list(df->cli->paths, &list, &count, NULL, NULL) < 0)
 		count = 0; /* names are a nicety */
 	for (char **n = l->names; *n; n++) {
 		bool item = is_item(l, *n);
@@ -217,7 +217,7 @@ static void do_sandboxes(struct df *df, const struct listing *l, const char *sho
 
 static int look(struct df *df, struct hull_error *err)
 {
-	const char *home = df->cli->paths.home;
+	const char *home = df->cli->paths->home;
 	/* HULL_HOME itself may be a symlink; that is the user's choice of a place. */
 	_cleanup_close_ int root = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_(listing_close) struct listing top = {.fd = -1};
@@ -353,12 +353,12 @@ static int run(struct cli *cli, struct hull_error *err)
 				     [PRUNABLE_LEFT_SNAPSHOTS] = SNAPSHOTS};
 	struct df df = {.cli = cli};
 	struct hull_error why;
-	int r = cli_paths(cli, err);
+	int r = cli_open(cli, cli->quiet, err);
 	if (r < 0)
 		return r;
 	for (int i = 0; i < KINDS; i++)
 		df.rows[i].items = json_array();
-	bool known = prunable_find(&cli->paths, false, &df.prunable, &why) >= 0;
+	bool known = prunable_find(cli->paths, false, &df.prunable, &why) >= 0;
 	if (!known)
 		cli_note("what can be freed is not known: %s", why.msg);
 	for (size_t i = 0; i < df.prunable.count; i++)

@@ -5,11 +5,10 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "lib/client.h"
 #include "cli/docker_env.h"
-#include "lib/sandbox/life.h"
-#include "lib/command/session.h"
-#include "keeper/api.h"
+#include "cli/out.h"
+#include "cli/session.h"
+#include "cli/signals.h"
 
 #include <limits.h>
 #include <string.h>
@@ -40,7 +39,7 @@ static int here(struct cli *cli, const char *name, const char *client, const cha
 	for (size_t i = 0; r >= 0 && i < cli->command_count; i++)
 		r = hull_strv_add(&argv, cli->command[i]);
 	if (r >= 0)
-		r = docker_env(&cli->paths, name, host, err);
+		r = docker_env(cli->paths, name, host, err);
 	else
 		r = hull_fail(err, r, "out of memory");
 	if (r >= 0) {
@@ -53,26 +52,20 @@ static int here(struct cli *cli, const char *name, const char *client, const cha
 	return r;
 }
 
-static int inside(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err)
+static int inside(struct cli *cli, const char *name, struct hull_error *err)
 {
 	bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 	char **argv = hull_strv_copy(NULL), **env = hull_strv_copy(NULL);
 	int r = argv && env ? hull_strv_add(&argv, "docker") : -ENOMEM;
 	for (size_t i = 0; r >= 0 && i < cli->command_count; i++)
 		r = hull_strv_add(&argv, cli->command[i]);
-	r = r < 0 ? hull_fail(err, r, "out of memory") : life_connect(cli, name, progress, err);
-	if (r >= 0) {
+	if (r < 0) {
+		hull_fail(err, r, "out of memory");
+	} else {
 		if (tty)
-			session_terminal_env(&env);
-		struct session_spec spec = {.name = name,
-					    .argv = argv,
-					    .env = env,
-					    .input = true,
-					    .tty = tty,
-					    .in_fd = STDIN_FILENO,
-					    .out_fd = STDOUT_FILENO,
-					    .err_fd = STDERR_FILENO};
-		r = session_run(r, &spec, progress, err);
+			cli_session_terminal_env(&env);
+		const struct cli_session session = {.argv = argv, .env = env, .input = true, .tty = tty};
+		r = cli_session_run(cli, name, &session, err);
 	}
 	hull_strv_free(argv);
 	hull_strv_free(env);
@@ -82,34 +75,23 @@ static int inside(struct cli *cli, const char *name, struct cli_progress *progre
 static int run(struct cli *cli, struct hull_error *err)
 {
 	const char *name = cli->words[0];
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	int r = life_load(cli, name, &sb, err);
+	_cleanup_free_ char *socket = NULL;
+	int r = cli_open(cli, false, err);
 	if (r < 0)
 		return r;
-	if (sb.no_docker)
-		return hull_fail(err, -ENOTSUP, "%s was made with --no-docker: make another sandbox for Docker", name);
 	struct cli_progress progress;
 	cli_progress_begin(&progress, false, false, name);
-	r = life_start(&cli->paths, name, NULL, &progress, err);
-	if (r >= 0) {
-		cli_progress_stage(&progress, "waiting for Docker");
-		r = client_ask(&cli->paths, name, json_pack("{s:s, s:s}", "do", "wait", "for", "docker"), -1, &progress,
-			       NULL, err);
-	}
-	if (r >= 0) {
-		_cleanup_free_ char *client = find_client();
-		_cleanup_free_ char *socket = hull_sandbox_runtime_path(&cli->paths, name, HULL_DOCKER_SOCKET);
-		cli_progress_end(&progress);
-		if (client && socket && strlen(socket) < sizeof((struct sockaddr_un *)0)->sun_path)
-			return here(cli, name, client, socket, err);
-		if (isatty(STDERR_FILENO))
-			cli_note("%s: the docker client in the sandbox is used, and paths are the sandbox's",
-				 client ? "its socket's path is too long for a docker client here"
-					: "no docker client here");
-		r = inside(cli, name, NULL, err);
-	}
+	r = hull_docker_socket(cli->hull, name, &socket, err);
 	cli_progress_end(&progress);
-	return r;
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *client = find_client();
+	if (client && strlen(socket) < sizeof((struct sockaddr_un *)0)->sun_path)
+		return here(cli, name, client, socket, err);
+	if (isatty(STDERR_FILENO))
+		cli_note("%s: the docker client in the sandbox is used, and paths are the sandbox's",
+			 client ? "its socket's path is too long for a docker client here" : "no docker client here");
+	return inside(cli, name, err);
 }
 
 const struct cli_verb verb_docker = {

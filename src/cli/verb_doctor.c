@@ -6,7 +6,6 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "lib/report/bundle.h"
-#include "lib/sandbox/life.h"
 #include "cli/out.h"
 #include "engine/engine.h"
 #include "image/image.h"
@@ -131,23 +130,27 @@ static void check_jail(struct cli *cli, struct finding *f)
 static void check_home(struct cli *cli, struct finding *f)
 {
 	struct hull_error err = {0};
-	if (cli_paths(cli, &err) < 0)
+	if (cli_open(cli, cli->quiet, &err) < 0)
 		say(f, FAIL, "%s", err.msg);
 	else
-		say(f, OK, "data in %s, sockets in %s", cli->paths.home, cli->paths.runtime);
+		say(f, OK, "data in %s, sockets in %s", cli->paths->home, cli->paths->runtime);
 }
 
 static void check_space(struct cli *cli, struct finding *f)
 {
 	struct statvfs vfs;
-	if (!cli->paths.home || statvfs(cli->paths.home, &vfs) < 0) {
+	if (!cli->paths || statvfs(cli->paths->home, &vfs) < 0) {
 		say(f, FAIL, "no data directory to look at");
 		return;
 	}
 	uint64_t free_bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
 	char text[32];
 	hull_format_size(free_bytes, text, sizeof text);
-	say(f, free_bytes < 2 * GIB ? FAIL : free_bytes < 10 * GIB ? WARN : OK, "%s free in %s", text, cli->paths.home);
+	say(f,
+	    free_bytes < 2 * GIB    ? FAIL
+	    : free_bytes < 10 * GIB ? WARN
+				    : OK,
+	    "%s free in %s", text, cli->paths->home);
 	if (free_bytes < 10 * GIB)
 		advise(f, "an image takes about 1 GiB, a sandbox what it writes: free some, or set HULL_HOME to a "
 			  "larger disk");
@@ -172,8 +175,8 @@ static void check_image(struct cli *cli, struct finding *f)
 {
 	_cleanup_(hull_image_free) struct hull_image image = {0};
 	struct hull_error err = {0};
-	int r = cli->paths.home ? hull_image_find(&cli->paths, NULL, &image, &err)
-				: hull_fail(&err, -ENOENT, "no data directory to look in");
+	int r = cli->paths ? hull_image_find(cli->paths, NULL, &image, &err)
+			   : hull_fail(&err, -ENOENT, "no data directory to look in");
 	if (r < 0) {
 		say(f, r == -ENOENT ? WARN : FAIL, "%s", err.msg);
 		if (r != -ENOENT) /* that one's message says it */
@@ -267,12 +270,12 @@ static const struct {
 static int write_bundle(struct cli *cli, const json_t *findings, struct hull_error *err)
 {
 	char *text = json_dumps(findings, JSON_INDENT(2));
-	int r = text ? cli_paths(cli, err) : hull_fail(err, -ENOMEM, "out of memory");
+	int r = text ? cli_open(cli, cli->quiet, err) : hull_fail(err, -ENOMEM, "out of memory");
 	_cleanup_close_ int fd = r >= 0 ? open(bundle, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
 	if (r >= 0 && fd < 0)
 		r = hull_fail_errno(err, "making %s", bundle);
 	if (r >= 0) {
-		r = hull_bundle_write(&cli->paths, text, fd, err);
+		r = hull_bundle_write(cli->paths, text, fd, err);
 		if (r < 0) {
 			hull_wrap(err, "writing %s", bundle);
 			unlink(bundle);

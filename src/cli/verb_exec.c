@@ -1,14 +1,15 @@
 /* hull exec: a command in a sandbox, with docker exec's flags. */
-#include "cli/cli.h"
+#include "cli/create.h"
 
 #include "base/cleanup.h"
-#include "cli/create.h"
-#include "lib/command/job.h"
+#include "cli/out.h"
+#include "cli/refused.h"
+#include "cli/session.h"
+#include "cli/signals.h"
 #include "lib/sandbox/life.h"
-#include "lib/command/refused.h"
-#include "lib/command/session.h"
 
-#include <string.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 static bool interactive, tty, detach, quiet;
 static char **env_pairs, **env_files;
@@ -33,67 +34,49 @@ static const struct cli_opt options[] = {
 	{0},
 };
 
-static int job(struct cli *cli, const char *name, char *const *env, struct cli_progress *progress,
-	       struct hull_error *err)
+static int job(struct cli *cli, const char *name, char *const *env, struct hull_error *err)
 {
-	_cleanup_free_ char *id = NULL;
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	int r = life_load(cli, name, &sb, err);
+	const struct hull_exec_spec spec = {.size = sizeof(spec),
+					    .argv = (const char *const *)cli->command,
+					    .env = (const char *const *)env,
+					    .cwd = cwd,
+					    .user = user,
+					    .flags = (tty ? HULL_EXEC_TTY : 0) | (interactive ? HULL_EXEC_INPUT : 0)};
+	char *id = NULL;
+	int r = hull_job_start(cli->hull, name, &spec, &id, err);
+	if (cli_progress_current())
+		cli_progress_end(cli_progress_current());
 	if (r >= 0)
-		r = life_start(&cli->paths, name, NULL, progress, err);
-	if (r < 0)
-		return r;
-	struct job_spec spec = {
-		.argv = cli->command, .env = env, .cwd = cwd, .user = user, .tty = tty, .input = interactive};
-	r = job_begin(&cli->paths, name, &spec, progress, &id, err);
-	cli_progress_end(progress);
-	if (r < 0 && session_cannot(-r)) {
-		cli_error("%s", err->msg);
-		return session_cannot(-r);
-	}
-	if (r < 0)
-		return r;
-	printf("%s\n", id);
-	return 0;
+		printf("%s\n", id);
+	free(id);
+	int cannot = r < 0 ? cli_session_cannot(err) : 0;
+	return cannot ? cannot : r;
 }
 
-static int session(struct cli *cli, const char *name, char ***env, struct cli_progress *progress,
-		   struct hull_error *err)
+static int session(struct cli *cli, const char *name, char ***env, struct hull_error *err)
 {
-	int fd = life_connect(cli, name, progress, err);
-	if (fd < 0)
-		return fd;
 	if (tty)
-		session_terminal_env(env);
-	struct session_spec spec = {.name = name,
-				    .argv = cli->command,
-				    .env = *env,
-				    .cwd = cwd,
-				    .user = user,
-				    .input = interactive,
-				    .tty = tty,
-				    .in_fd = STDIN_FILENO,
-				    .out_fd = STDOUT_FILENO,
-				    .err_fd = STDERR_FILENO};
-	struct refused_mark mark = refused_mark(&cli->paths, name);
-	int r = session_run(fd, &spec, progress, err);
+		cli_session_terminal_env(env);
+	const struct cli_session session = {
+		.argv = cli->command, .env = *env, .cwd = cwd, .user = user, .input = interactive, .tty = tty};
+	struct refused_mark mark = refused_mark(cli->paths, name);
+	int r = cli_session_run(cli, name, &session, err);
 	if (r > 0 && !quiet)
-		refused_tell(&cli->paths, name, &mark);
+		refused_tell(cli, name, &mark);
 	return r;
 }
 
 static int environment(struct cli *cli, const char *name, char ***env, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	int r = cli_paths(cli, err);
-	if (r < 0 || !env_files)
-		return r < 0 ? r : create_env(&cli->paths, NULL, NULL, env_pairs, env, err);
-	r = life_load(cli, name, &sb, err);
+	if (!env_files)
+		return create_env(cli->paths, NULL, NULL, env_pairs, env, err);
+	int r = life_load(cli->hull, name, &sb, err);
 	if (r < 0)
 		return r;
 	if (sb.clone && hull_strv_add(&sb.paths, sb.clone) < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	return create_env(&cli->paths, sb.paths, env_files, env_pairs, env, err);
+	return create_env(cli->paths, sb.paths, env_files, env_pairs, env, err);
 }
 
 static int run(struct cli *cli, struct hull_error *err)
@@ -107,13 +90,15 @@ static int run(struct cli *cli, struct hull_error *err)
 	if (tty && interactive && !detach && !isatty(STDIN_FILENO))
 		return hull_fail(err, -EINVAL, "exec: stdin is not a terminal: leave out -t, or use -i alone");
 	char **env = NULL;
-	int r = environment(cli, name, &env, err);
-	if (r >= 0 && cli_signals_catch() < 0)
-		r = hull_fail(err, -EIO, "catching signals: %s", strerror(errno));
+	int r = cli_open(cli, quiet, err);
+	if (r >= 0)
+		r = environment(cli, name, &env, err);
+	if (r >= 0)
+		r = cli_catch(cli, err);
 	if (r >= 0) {
 		struct cli_progress progress;
 		cli_progress_begin(&progress, quiet, false, name);
-		r = detach ? job(cli, name, env, &progress, err) : session(cli, name, &env, &progress, err);
+		r = detach ? job(cli, name, env, err) : session(cli, name, &env, err);
 		cli_progress_end(&progress);
 	}
 	hull_strv_free(env);

@@ -5,7 +5,6 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "lib/saved/aside.h"
-#include "lib/sandbox/life.h"
 #include "cli/out.h"
 #include "lib/saved/seed.h"
 #include "image/image.h"
@@ -33,7 +32,7 @@ static void on_progress(void *ctx, const char *stage, int percent, const char *d
 {
 	char text[160];
 	int n = snprintf(text, sizeof text, "%s", stage);
-	struct cli_progress *p = ctx;
+	struct cli_progress *p = cli_progress_current();
 	/* Percents are for the moving line; in a pipe a line a stage is enough. */
 	if (p->tty && percent >= 0 && n > 0 && (size_t)n < sizeof text)
 		n += snprintf(text + n, sizeof text - (size_t)n, " %d%%", percent);
@@ -42,16 +41,25 @@ static void on_progress(void *ctx, const char *stage, int percent, const char *d
 	cli_progress_stage(p, text);
 }
 
+/* In the middle of a build signals are for the machine that is started for it. */
+static int seed(void *ctx, const struct hull_image *unfinished, const char *seed_img, const char *rootfs_tar,
+		struct hull_error *err)
+{
+	struct cli *cli = ctx;
+	int r = cli_catch(cli, err);
+	return r < 0 ? r : seed_disk(cli->hull, unfinished, seed_img, rootfs_tar, err);
+}
+
 static int build(struct cli *cli, struct hull_error *err)
 {
-	int r = cli_paths(cli, err);
+	int r = cli_open(cli, cli->quiet, err);
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *init = hull_beside("hull-init", X_OK, err);
 	_cleanup_free_ char *keeper = init ? hull_beside("hull-keeper", X_OK, err) : NULL;
 	if (!keeper)
 		return err->code;
-	aside_sweep(&cli->paths);
+	aside_sweep(cli->paths);
 	struct cli_progress progress;
 	cli_progress_begin(&progress, build_quiet, true, "image");
 	_cleanup_(hull_image_free) struct hull_image image = {0};
@@ -61,10 +69,10 @@ static int build(struct cli *cli, struct hull_error *err)
 				       .init = init,
 				       .rebuild = build_again,
 				       .progress = on_progress,
-				       .ctx = &progress,
-				       .seed = seed_disk};
+				       .ctx = cli,
+				       .seed = seed};
 	uint64_t begin = cli_now_ms();
-	r = hull_image_build(&cli->paths, &ask, &image, err);
+	r = hull_image_build(cli->paths, &ask, &image, err);
 	cli_progress_end(&progress);
 	if (r == -ECANCELED || r == -EINTR) {
 		cli_error("%s", err->msg);
@@ -138,9 +146,9 @@ static int list(struct cli *cli, struct hull_error *err)
 	struct hull_image *images = NULL;
 	size_t count = 0;
 	char **skipped = NULL;
-	int r = cli_paths(cli, err);
+	int r = cli_open(cli, cli->quiet, err);
 	if (r >= 0)
-		r = hull_image_list(&cli->paths, &images, &count, &skipped, err);
+		r = hull_image_list(cli->paths, &images, &count, &skipped, err);
 	if (r < 0)
 		return r;
 	json_t *all = json_array();
@@ -195,13 +203,13 @@ static const struct cli_opt rm_options[] = {
 
 static int drop(struct cli *cli, struct hull_error *err)
 {
-	int r = cli_paths(cli, err);
+	int r = cli_open(cli, cli->quiet, err);
 	if (r < 0)
 		return r;
 	int worst = 0;
 	for (size_t i = 0; i < cli->word_count; i++) {
 		struct hull_error why = {0};
-		if (hull_image_remove(&cli->paths, cli->words[i], rm_force, &why) < 0) {
+		if (hull_image_remove(cli->paths, cli->words[i], rm_force, &why) < 0) {
 			cli_error("%s", why.msg);
 			worst = CLI_EXIT_HULL;
 		} else {
@@ -236,9 +244,9 @@ static const struct cli_opt inspect_options[] = {
 static int inspect(struct cli *cli, struct hull_error *err)
 {
 	_cleanup_(hull_image_free) struct hull_image image = {0};
-	int r = cli_paths(cli, err);
+	int r = cli_open(cli, cli->quiet, err);
 	if (r >= 0)
-		r = hull_image_find(&cli->paths, cli->word_count ? cli->words[0] : NULL, &image, err);
+		r = hull_image_find(cli->paths, cli->word_count ? cli->words[0] : NULL, &image, err);
 	if (r >= 0 && inspect_verify)
 		r = hull_image_verify(&image, err);
 	if (r < 0)

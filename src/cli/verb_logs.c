@@ -6,8 +6,9 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "lib/client.h"
 #include "cli/filter.h"
+#include "cli/out.h"
+#include "lib/client.h"
 #include "lib/command/jobs.h"
 #include "lib/sandbox/life.h"
 
@@ -186,7 +187,7 @@ static int reopen(struct reader *r, struct hull_error *err)
 
 static int follow_on(struct cli *cli, const char *name, struct reader *r, int watch, struct hull_error *err)
 {
-	_cleanup_close_ int keeper_fd = client_connect(&cli->paths, name, 10000, NULL);
+	_cleanup_close_ int keeper_fd = client_connect(cli->paths, name, 10000, NULL);
 	for (;;) {
 		bool over = keeper_fd < 0 || (r->job_json && !job_running(r));
 		int code = r->file >= 0 ? drain(r, err) : 0;
@@ -211,9 +212,9 @@ static int follow_on(struct cli *cli, const char *name, struct reader *r, int wa
 static int list_jobs(struct cli *cli, const char *name, struct hull_error *err)
 {
 	json_t *answer = NULL;
-	int r = client_ask(&cli->paths, name, json_pack("{s:s}", "do", "jobs"), 10000, NULL, &answer, err);
+	int r = client_ask(cli->hull, name, json_pack("{s:s}", "do", "jobs"), 10000, &answer, err);
 	if (r == -ENOTCONN) {
-		json_t *left = jobs_read(&cli->paths, name, err);
+		json_t *left = jobs_read(cli->paths, name, err);
 		if (!left)
 			return err->code;
 		answer = json_pack("{s:o}", "jobs", left);
@@ -291,9 +292,9 @@ static int open_log(struct cli *cli, const char *name, const char *file, struct 
 {
 	_cleanup_free_ char *inside = job ? hull_fmt("jobs/%s.log", job) : strdup(file);
 	_cleanup_free_ char *about = job ? hull_fmt("jobs/%s.json", job) : NULL;
-	_cleanup_free_ char *dir = hull_sandbox_path(&cli->paths, name, job ? "jobs" : NULL);
-	r->path = inside ? hull_sandbox_path(&cli->paths, name, inside) : NULL;
-	r->job_json = about ? hull_sandbox_path(&cli->paths, name, about) : NULL;
+	_cleanup_free_ char *dir = hull_sandbox_path(cli->paths, name, job ? "jobs" : NULL);
+	r->path = inside ? hull_sandbox_path(cli->paths, name, inside) : NULL;
+	r->job_json = about ? hull_sandbox_path(cli->paths, name, about) : NULL;
 	if (!r->path || !dir || (job && !r->job_json))
 		return hull_fail(err, -ENOMEM, "out of memory");
 	if (job && access(r->job_json, F_OK) < 0 && access(r->path, F_OK) < 0)
@@ -327,7 +328,10 @@ static int run(struct cli *cli, struct hull_error *err)
 		return code;
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	struct hull_error why = {0};
-	code = life_load(cli, name, &sb, &why);
+	code = cli_open(cli, false, err);
+	if (code < 0)
+		return code;
+	code = life_load(cli->hull, name, &sb, &why);
 	if (code < 0 && code != -EBADMSG) {
 		*err = why;
 		return code;
@@ -338,7 +342,7 @@ static int run(struct cli *cli, struct hull_error *err)
 	code = open_log(cli, name, file, &r, err);
 	if (code < 0)
 		return code;
-	bool running = hull_sandbox_running(&cli->paths, name);
+	bool running = hull_sandbox_running(cli->paths, name);
 	if (r.file < 0 && !(follow && running)) {
 		cli_note("%s has no such log yet%s", name, sb.started ? "" : ": it was never started");
 		return 0;

@@ -3,8 +3,6 @@
 #include "cli/each.h"
 
 #include "base/cleanup.h"
-#include "lib/client.h"
-#include "lib/sandbox/life.h"
 
 #include <string.h>
 
@@ -28,50 +26,20 @@ static bool is_paused(const struct hull_paths *p, const char *name)
 	       !strcmp(hull_sandbox_truth(&sb, false), "paused");
 }
 
-static bool runs(const struct hull_paths *p, const char *name)
+static int pause_one(struct cli *cli, const char *name, struct hull_error *err)
 {
-	return hull_sandbox_running(p, name);
+	return hull_pause(cli->hull, name, err);
 }
 
-static int pause_one(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err)
+static int resume_one(struct cli *cli, const char *name, struct hull_error *err)
 {
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	int r = life_load(cli, name, &sb, err);
-	if (r < 0)
-		return r;
-	if (is_paused(&cli->paths, name))
-		return 0;
-	if (!hull_sandbox_running(&cli->paths, name))
-		return hull_fail(err, -ENOTCONN, "%s is not running: there is nothing to pause", name);
-	r = client_ask(&cli->paths, name, json_pack("{s:s, s:s}", "do", "wait", "for", "exec"), -1, progress, NULL,
-		       err);
-	if (r < 0)
-		return r;
-	cli_progress_stage(progress, "saving its memory");
-	return client_ask(&cli->paths, name, json_pack("{s:s}", "do", "pause"), -1, progress, NULL, err);
-}
-
-static int resume_one(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err)
-{
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	int r = life_load(cli, name, &sb, err);
-	if (r < 0)
-		return r;
-	if (hull_sandbox_running(&cli->paths, name))
-		return client_ask(&cli->paths, name, json_pack("{s:s}", "do", "resume"), -1, progress, NULL, err);
-	if (!is_paused(&cli->paths, name))
-		return hull_fail(err, -EINVAL, "%s is not paused: `hull start %s` starts it", name, name);
-	r = life_start(&cli->paths, name, NULL, progress, err);
-	if (r < 0)
-		return r;
-	return client_ask(&cli->paths, name, json_pack("{s:s, s:s}", "do", "wait", "for", "exec"), -1, progress, NULL,
-			  err);
+	return hull_resume(cli->hull, name, err);
 }
 
 static int run_pause(struct cli *cli, struct hull_error *err)
 {
 	char **names = NULL;
-	int r = each_names(cli, pause_all, runs, &names, err);
+	int r = each_names(cli, pause_all, hull_sandbox_running, &names, err);
 	if (r >= 0)
 		r = each_run(cli, names, quiet, pause_one, err);
 	hull_strv_free(names);

@@ -3,13 +3,10 @@
 #include "cli/policy.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/text.h"
-#include "cli/out.h"
+#include "lib/network/rules.h"
 
-#include <fcntl.h>
-#include <string.h>
-#include <sys/stat.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static const char *sandbox;
@@ -43,173 +40,70 @@ static const struct cli_opt rule_options[] = {
 static const struct cli_opt reset_options[] = {
 	OPT_SANDBOX, {'f', "force", NULL, "no question asked", .flag = &yes}, {0}};
 
-/* sandbox.json says that it has a policy: a running sandbox's keeper does that itself. */
-static int mark(struct cli *cli, struct hull_error *err)
+static void told(void *ctx, const struct hull_rule_spec *rule, const char *text)
 {
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	_cleanup_close_ int lock = hull_sandbox_lock(&cli->paths, sandbox, err);
-	if (lock < 0)
-		return lock == -EBUSY ? 0 : lock;
-	int r = hull_sandbox_load(&cli->paths, sandbox, &sb, err);
-	if (r < 0 || sb.has_policy)
-		return r;
-	sb.has_policy = true;
-	return hull_sandbox_save(&cli->paths, &sb, err);
+	printf("%s %s%s%s\n", rule->allow ? "allow" : "deny", text, sandbox ? " in " : "", sandbox ? sandbox : "");
 }
 
-/* Put the new text in place, atomically, and wait until it is in force in running sandboxes. */
-static int put(struct cli *cli, const char *path, const struct hull_buf *text, struct hull_error *err)
+static void told_removed(void *ctx, const struct hull_rule_spec *rule, const char *text)
 {
-	int r = hull_write_file_atomic(AT_FDCWD, path, hull_buf_bytes(text), text->len, 0600, err);
-	if (r >= 0 && sandbox)
-		r = mark(cli, err);
-	return r < 0 ? r : policy_force_wait(cli, sandbox, err);
+	printf("%s\n", text);
 }
 
-/* A file that says nothing may have been cut short: what it said is not made up. */
-static int says_something(const char *path, const char *text, struct hull_error *err)
-{
-	_cleanup_(hull_policy_free) struct hull_policy p = {0};
-	struct hull_error why;
-	if (text && hull_policy_build(text, NULL, &p, NULL, &why) == -ENODATA)
-		return hull_fail(err, -ENODATA, "%s: %s", path, why.msg);
-	return 0;
-}
+enum change { ALLOW, DENY, REMOVE };
 
-static int parse(const char *word, bool allow, struct hull_rule *out, struct hull_error *err)
+static int change(struct cli *cli, enum change what, struct hull_error *err)
 {
-	int r = hull_rule_parse(word, allow, out, err);
-	if (r == 0)
-		r = hull_rule_restrict(out, methods, paths, err);
-	if (r == 0 && private_ok && (!allow || out->kind == HULL_RULE_NET || out->kind == HULL_RULE_HOST))
-		r = hull_fail(err, -EINVAL, "--private is for names that are allowed");
-	out->private_ok = private_ok;
-	return r;
-}
-
-static bool has(const struct hull_policy *p, const struct hull_rule *rule)
-{
-	for (size_t i = 0; i < p->count; i++)
-		if (hull_rule_same(&p->rules[i], rule) && p->rules[i].private_ok == rule->private_ok)
-			return true;
-	return false;
-}
-
-static int add(struct cli *cli, bool allow, struct hull_error *err)
-{
-	_cleanup_free_ char *path = policy_path(cli, sandbox, err);
-	_cleanup_free_ char *text = NULL;
-	if (!path)
-		return err->code;
-	_cleanup_close_ int lock = policy_lock(path, err);
-	int r = lock < 0 ? lock : policy_text(path, &text, err);
-	if (r >= 0)
-		r = says_something(path, text, err);
-	bool changed = false;
-	for (size_t i = 0; r >= 0 && i < cli->word_count; i++) {
-		_cleanup_(hull_rule_free) struct hull_rule rule = {0};
-		_cleanup_(hull_policy_free) struct hull_policy now = {0};
-		_cleanup_(hull_buf_free) struct hull_buf out = {0};
-		r = parse(cli->words[i], allow, &rule, err);
-		if (r == 0 && text)
-			r = hull_policy_add(&now, "file", path, text, strlen(text), NULL, err);
-		if (r == 0 && has(&now, &rule)) {
-			cli_note("%s is there already", rule.text);
-			continue;
-		}
-		if (r == 0)
-			r = hull_policy_edit_add(text, &rule, &out, err);
-		if (r < 0)
-			break;
-		free(text);
-		text = strndup((char *)hull_buf_bytes(&out), out.len);
-		changed = true;
-		printf("%s %s%s%s\n", allow ? "allow" : "deny", rule.text, sandbox ? " in " : "",
-		       sandbox ? sandbox : "");
+	size_t n = cli->word_count;
+	_cleanup_free_ struct hull_rule_spec *rules = calloc(n + 1, sizeof(*rules));
+	_cleanup_free_ const struct hull_rule_spec **list = calloc(n + 1, sizeof(struct hull_rule_spec *));
+	int r = rules && list ? cli_open(cli, false, err) : hull_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; r >= 0 && i < n; i++) {
+		rules[i] = (struct hull_rule_spec){.size = sizeof(*rules),
+						   .rule = cli->words[i],
+						   .methods = (const char *const *)methods,
+						   .paths = (const char *const *)paths,
+						   .allow = what == ALLOW,
+						   .private_ok = private_ok};
+		list[i] = &rules[i];
 	}
 	if (r < 0)
 		return r;
-	if (!changed) /* it may not be in force yet */
-		return policy_force_wait(cli, sandbox, err);
-	if (!text)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	struct hull_buf out = {.data = (uint8_t *)text, .len = strlen(text)};
-	return put(cli, path, &out, err);
+	return what == REMOVE ? rules_unset(cli->hull, sandbox, list, told_removed, NULL, err)
+			      : rules_set(cli->hull, sandbox, list, told, NULL, err);
 }
 
 static int run_allow(struct cli *cli, struct hull_error *err)
 {
-	return add(cli, true, err);
+	return change(cli, ALLOW, err);
 }
 
 static int run_deny(struct cli *cli, struct hull_error *err)
 {
-	return add(cli, false, err);
+	return change(cli, DENY, err);
 }
 
 static int run_rm(struct cli *cli, struct hull_error *err)
 {
-	_cleanup_free_ char *path = policy_path(cli, sandbox, err);
-	_cleanup_free_ char *text = NULL;
-	if (!path)
-		return err->code;
-	_cleanup_close_ int lock = policy_lock(path, err);
-	int r = lock < 0 ? lock : policy_text(path, &text, err);
-	for (size_t i = 0; r >= 0 && i < cli->word_count; i++) {
-		size_t removed = 0;
-		for (int allow = 1; r >= 0 && allow >= 0; allow--) {
-			_cleanup_(hull_rule_free) struct hull_rule rule = {0};
-			_cleanup_(hull_buf_free) struct hull_buf out = {0};
-			size_t n = 0;
-			r = hull_rule_parse(cli->words[i], allow == 1, &rule, err);
-			if (r == 0)
-				r = hull_rule_restrict(&rule, methods, paths, err);
-			if (r == 0 && text)
-				r = hull_policy_edit_remove(text, &rule, &out, &n, err);
-			if (r < 0 || n == 0)
-				continue;
-			removed += n;
-			free(text);
-			text = strndup((char *)hull_buf_bytes(&out), out.len);
-		}
-		if (r >= 0 && removed == 0)
-			r = hull_fail(err, -ENOENT, "no rule \"%s\" is in %s; `hull policy ls` shows those there are",
-				      cli->words[i], path);
-		else if (r >= 0)
-			printf("%s\n", cli->words[i]);
-	}
-	if (r < 0)
-		return r;
-	if (!text)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	struct hull_buf out = {.data = (uint8_t *)text, .len = strlen(text)};
-	return put(cli, path, &out, err);
+	return change(cli, REMOVE, err);
 }
 
 static int run_init(struct cli *cli, struct hull_error *err)
 {
-	_cleanup_free_ char *path = policy_path(cli, sandbox, err);
-	_cleanup_free_ char *text = NULL;
-	_cleanup_(hull_buf_free) struct hull_buf out = {0};
+	int r = cli_open(cli, false, err);
+	_cleanup_free_ char *path = r >= 0 ? policy_path(cli->hull, sandbox, err) : NULL;
 	if (!path)
 		return err->code;
-	const char *preset = cli->words[0];
-	if (!hull_preset_text(preset))
-		return hull_fail(err, -EINVAL, "the presets are open, balanced and locked");
-	_cleanup_close_ int lock = policy_lock(path, err);
-	int r = lock < 0 ? lock : policy_text(path, &text, err);
-	if (r == 0)
-		r = hull_policy_edit_preset(text, preset, &out, err);
-	if (r == 0)
-		r = put(cli, path, &out, err);
-	if (r == 0)
+	r = hull_policy_preset(cli->hull, sandbox, cli->words[0], err);
+	if (r >= 0)
 		printf("%s\n", path);
 	return r;
 }
 
 static int run_reset(struct cli *cli, struct hull_error *err)
 {
-	_cleanup_free_ char *path = policy_path(cli, sandbox, err);
+	int r = cli_open(cli, false, err);
+	_cleanup_free_ char *path = r >= 0 ? policy_path(cli->hull, sandbox, err) : NULL;
 	if (!path)
 		return err->code;
 	if (!yes && isatty(0) && isatty(2)) {
@@ -218,13 +112,7 @@ static int run_reset(struct cli *cli, struct hull_error *err)
 		if (!fgets(line, sizeof(line), stdin) || (line[0] != 'y' && line[0] != 'Y'))
 			return hull_fail(err, -ECANCELED, "nothing was changed");
 	}
-	_cleanup_close_ int lock = policy_lock(path, err);
-	if (lock < 0)
-		return lock;
-	/* Not removed: a running sandbox keeps the policy of a file that is gone. */
-	static const char none[] = "# Hull's network policy; docs/network.md. It was reset.\nallow: []\n";
-	struct hull_buf out = {.data = (uint8_t *)(uintptr_t)none, .len = sizeof(none) - 1};
-	return put(cli, path, &out, err);
+	return hull_policy_reset(cli->hull, sandbox, err);
 }
 
 static const struct cli_verb verb_init = {

@@ -23,12 +23,12 @@ static int run(struct cli *cli, struct hull_error *err)
 	_cleanup_(prunable_free) struct prunable_list found = {0};
 	uint64_t freed = 0;
 	char size[16];
-	int r = cli_paths(cli, err);
+	int r = cli_open(cli, cli->quiet, err);
 	if (r >= 0)
-		r = prunable_find(&cli->paths, all, &found, err);
+		r = prunable_find(cli->paths, all, &found, err);
 	if (r < 0)
 		return r;
-	_cleanup_free_ char *parent = hull_template_path(&cli->paths, NULL);
+	_cleanup_free_ char *parent = hull_template_path(cli->paths, NULL);
 	if (!parent)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	json_t *list = json_array();
@@ -55,7 +55,7 @@ static int run(struct cli *cli, struct hull_error *err)
 			printf("%s: %s, %s\n", p->name, p->reason, size);
 	}
 	if (!dry_run)
-		prunable_sweep(&cli->paths);
+		prunable_sweep(cli->paths);
 	if (json_out)
 		cli_json(list);
 	else if (r >= 0)

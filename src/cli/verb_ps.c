@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "cli/out.h"
 #include "lib/command/capture.h"
 #include "lib/client.h"
 #include "lib/sandbox/life.h"
@@ -28,13 +29,15 @@ static int load(struct cli *cli, const char *name, json_t **out, struct hull_err
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};
 	json_t *answer = NULL;
 	uint32_t pid = 0;
-	int r = life_load(cli, name, &sb, err);
+	int r = cli_open(cli, true, err);
 	if (r >= 0)
-		r = client_ask(&cli->paths, name, json_pack("{s:s}", "do", "jobs"), 10000, NULL, &answer, err);
+		r = life_load(cli->hull, name, &sb, err);
+	if (r >= 0)
+		r = client_ask(cli->hull, name, json_pack("{s:s}", "do", "jobs"), 10000, &answer, err);
 	if (r == -ENOTCONN)
 		return hull_fail(err, r, "%s does not run, and so does nothing in it", name);
 	if (r >= 0)
-		r = capture(&cli->paths, name, argv, PS_MAX, &text, &pid, err);
+		r = capture(cli->paths, name, argv, PS_MAX, &text, &pid, err);
 	if (r >= 0) {
 		*out = ps_read(hull_buf_bytes(&text), text.len, pid, json_object_get(answer, "jobs"));
 		if (!*out)

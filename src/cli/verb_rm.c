@@ -1,11 +1,6 @@
 /* hull rm: remove sandboxes and everything of theirs. */
 #include "cli/each.h"
 
-#include "base/cleanup.h"
-#include "lib/sandbox/life.h"
-
-#include <string.h>
-
 static bool all, force;
 
 static const struct cli_opt options[] = {
@@ -14,24 +9,9 @@ static const struct cli_opt options[] = {
 	{0},
 };
 
-static int remove_one(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err)
+static int remove_one(struct cli *cli, const char *name, struct hull_error *err)
 {
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	struct hull_error why = {0};
-	int r = life_load(cli, name, &sb, &why);
-	if (r == -ENOENT && force && hull_name_check(name, NULL) >= 0) {
-		hull_sandbox_sweep(&cli->paths, name);
-		return 0;
-	}
-	/* A damaged one is removed like any other. */
-	if (r < 0 && r != -EBADMSG) {
-		*err = why;
-		return r;
-	}
-	if (!force && hull_sandbox_running(&cli->paths, name))
-		return hull_fail(err, -EBUSY, "%s is running: `hull stop %s` first, or `hull rm -f %s`", name, name,
-				 name);
-	return life_remove(&cli->paths, name, err);
+	return hull_remove(cli->hull, name, force ? HULL_REMOVE_FORCE : 0, err);
 }
 
 static bool wanted(const struct hull_paths *p, const char *name)

@@ -3,13 +3,12 @@
 #include "cli/create.h"
 
 #include "base/cleanup.h"
-#include "base/text.h"
-#include "lib/command/job.h"
-#include "lib/sandbox/life.h"
-#include "lib/command/refused.h"
-#include "lib/command/session.h"
+#include "cli/out.h"
+#include "cli/refused.h"
+#include "cli/session.h"
+#include "cli/signals.h"
 
-#include <string.h>
+#include <unistd.h>
 
 static bool remove_after, detach, tolerated;
 
@@ -22,91 +21,66 @@ static const struct cli_opt options[] = {
 	{0},
 };
 
-static int in_background(struct cli *cli, const char *name, char *const *env, struct cli_progress *progress,
-			 struct hull_error *err)
+static int in_background(struct cli *cli, const char *name, char *const *env, struct hull_error *err)
 {
-	int r = life_start(&cli->paths, name, NULL, progress, err);
-	if (r < 0)
-		return r;
+	const struct hull_exec_spec spec = {
+		.size = sizeof(spec), .argv = (const char *const *)cli->command, .env = (const char *const *)env};
 	_cleanup_free_ char *id = NULL;
-	if (cli->command_count) {
-		struct job_spec job = {.argv = cli->command, .env = env};
-		r = job_begin(&cli->paths, name, &job, progress, &id, err);
-	} else {
-		r = client_ask(&cli->paths, name, json_pack("{s:s, s:s}", "do", "wait", "for", "exec"), -1, progress,
-			       NULL, err);
-	}
-	cli_progress_end(progress);
-	if (r < 0 && cli->command_count && session_cannot(-r)) {
-		cli_error("%s", err->msg);
-		return session_cannot(-r);
-	}
+	int r = cli->command_count ? hull_job_start(cli->hull, name, &spec, &id, err)
+				   : hull_start(cli->hull, name, HULL_UNTIL_EXEC, 0, err);
+	if (cli_progress_current())
+		cli_progress_end(cli_progress_current());
+	int cannot = r < 0 && cli->command_count ? cli_session_cannot(err) : 0;
 	if (r < 0)
-		return r;
+		return cannot ? cannot : r;
 	if (id && !create_quiet())
 		cli_note("the command is job %s: `hull logs %s --job %s -f` shows its output", id, name, id);
 	printf("%s\n", name);
 	return 0;
 }
 
-static int in_foreground(struct cli *cli, const char *name, char ***env, struct cli_progress *progress,
-			 struct hull_error *err)
+static int in_foreground(struct cli *cli, const char *name, char ***env, struct hull_error *err)
 {
 	bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-	int fd = life_connect(cli, name, progress, err);
-	if (fd < 0)
-		return fd;
 	if (tty)
-		session_terminal_env(env);
-	struct session_spec spec = {.name = name,
-				    .argv = cli->command,
-				    .env = *env,
-				    .input = true,
-				    .tty = tty,
-				    .in_fd = STDIN_FILENO,
-				    .out_fd = STDOUT_FILENO,
-				    .err_fd = STDERR_FILENO};
-	struct refused_mark mark = refused_mark(&cli->paths, name);
-	int r = session_run(fd, &spec, progress, err);
+		cli_session_terminal_env(env);
+	const struct cli_session session = {.argv = cli->command, .env = *env, .input = true, .tty = tty};
+	struct refused_mark mark = refused_mark(cli->paths, name);
+	int r = cli_session_run(cli, name, &session, err);
 	if (r > 0 && !create_quiet())
-		refused_tell(&cli->paths, name, &mark);
+		refused_tell(cli, name, &mark);
+	return r;
+}
+
+static int in_it(struct cli *cli, const char *name, char ***env, struct hull_error *err)
+{
+	struct cli_progress progress;
+	cli_progress_begin(&progress, create_quiet(), false, name);
+	int r = detach ? in_background(cli, name, *env, err) : in_foreground(cli, name, env, err);
+	cli_progress_end(&progress);
+	struct hull_error why = {0};
+	/* In the background only what did not come up is removed here; the keeper does it at the end otherwise. */
+	if (remove_after && (!detach || r != 0) && hull_remove(cli->hull, name, HULL_REMOVE_FORCE, &why) < 0) {
+		cli_error("removing %s: %s", name, why.msg);
+		r = r > 0 ? r : CLI_EXIT_HULL;
+	}
 	return r;
 }
 
 static int run(struct cli *cli, struct hull_error *err)
 {
-	_cleanup_(create_place_free) struct create_place place = {0};
 	_cleanup_free_ char *name = NULL;
 	char **env = NULL;
-	int r = create_place(cli, &place, err);
+	int r = cli_open(cli, create_quiet(), err);
+	/* What is to be removed again must not be left by a signal. Otherwise it may end the wait for another hull. */
+	if (r >= 0 && remove_after)
+		r = cli_catch(cli, err);
 	if (r >= 0)
-		r = create_session_env(cli, &place, &env, err);
-	/* Two at once in a new directory are to share one sandbox. */
-	_cleanup_close_ int turn = r >= 0 && !remove_after ? create_turn(cli, &place, err) : -1;
-	if (r >= 0 && !remove_after && turn < 0)
-		r = turn;
-	if (r >= 0 && cli_signals_catch() < 0)
-		r = hull_fail(err, -EIO, "catching signals: %s", strerror(errno));
-	if (r >= 0 && !remove_after)
-		r = create_again(cli, &place, &name, err);
-	if (r >= 0 && !name)
-		r = create_make(cli, &place, remove_after, &name, err);
-	hull_closep(&turn);
-	turn = -1;
-	if (r >= 0) {
-		struct cli_progress progress;
-		cli_progress_begin(&progress, create_quiet(), false, name);
-		r = detach ? in_background(cli, name, env, &progress, err)
-			   : in_foreground(cli, name, &env, &progress, err);
-		cli_progress_end(&progress);
-		struct hull_error why = {0};
-		/* In the background only what did not come up is removed here; the keeper does it at the end otherwise.
-		 */
-		if (remove_after && (!detach || r != 0) && life_remove(&cli->paths, name, &why) < 0) {
-			cli_error("removing %s: %s", name, why.msg);
-			r = r > 0 ? r : CLI_EXIT_HULL;
-		}
-	}
+		r = create_make(cli, remove_after ? HULL_CREATE_REMOVE : HULL_CREATE_REUSE, &name, &env, err);
+	if (r >= 0)
+		r = cli_catch(cli, err);
+	if (r >= 0)
+		r = in_it(cli, name, &env, err);
 	hull_strv_free(env);
 	if (r == -EINTR && cli_signals_ended())
 		r = 128 + cli_signals_ended();

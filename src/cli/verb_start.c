@@ -1,10 +1,7 @@
 /* hull start: start sandboxes and wait until they take commands. */
 #include "cli/each.h"
 
-#include "base/cleanup.h"
-#include "lib/client.h"
-#include "lib/sandbox/life.h"
-#include "lib/saved/saved.h"
+#include "cli/out.h"
 
 #include <string.h>
 
@@ -21,29 +18,17 @@ static const struct cli_opt options[] = {
 	{0},
 };
 
-static int start(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err)
+static int start(struct cli *cli, const char *name, struct hull_error *err)
 {
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	int r = life_load(cli, name, &sb, err);
-	if (r >= 0 && cold && sb.restore)
-		r = saved_forget(cli, name, err);
-	if (r >= 0 && cli_signals_catch() < 0)
-		r = hull_fail(err, -EIO, "cannot catch signals");
+	enum hull_until until = !wait_for || !strcmp(wait_for, "exec") ? HULL_UNTIL_EXEC
+				: !strcmp(wait_for, "docker")          ? HULL_UNTIL_DOCKER
+								       : HULL_UNTIL_NOW;
+	int r = cli_catch(cli, err);
 	if (r >= 0)
-		r = life_start(&cli->paths, name, NULL, progress, err);
-	if (r < 0)
-		return r;
+		r = hull_start(cli->hull, name, until, cold ? HULL_START_COLD : 0, err);
 	if (r > 0 && !quiet)
 		cli_note("%s is running already", name);
-	if (wait_for && !strcmp(wait_for, "none"))
-		return 0;
-	bool docker = wait_for && !strcmp(wait_for, "docker");
-	cli_progress_stage(progress, docker ? "waiting for Docker" : "waiting for the guest to boot");
-	r = client_ask(&cli->paths, name, json_pack("{s:s, s:s}", "do", "wait", "for", docker ? "docker" : "exec"), -1,
-		       progress, NULL, err);
-	if (r == -EINTR)
-		return hull_fail(err, r, "interrupted, and %s goes on starting: `hull stop %s` stops it", name, name);
-	return r;
+	return r < 0 ? r : 0;
 }
 
 static bool wanted(const struct hull_paths *p, const char *name)

@@ -1,9 +1,8 @@
 /* hull stop: shut sandboxes down. */
 #include "cli/each.h"
 
-#include "base/cleanup.h"
 #include "base/text.h"
-#include "lib/sandbox/life.h"
+#include "cli/out.h"
 #include "wire/service.h"
 
 #include <string.h>
@@ -23,22 +22,12 @@ static const struct cli_opt options[] = {
 	{0},
 };
 
-static int stop(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err)
+static int stop(struct cli *cli, const char *name, struct hull_error *err)
 {
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	struct hull_error why = {0};
-	int r = life_load(cli, name, &sb, &why);
-	/* A damaged file is no reason not to stop what runs. */
-	if (r < 0 && (r != -EBADMSG || !hull_sandbox_running(&cli->paths, name))) {
-		*err = why;
-		return r;
-	}
-	if (!hull_sandbox_running(&cli->paths, name)) {
-		if (!quiet)
-			cli_note("%s is not running", name);
-		return 0;
-	}
-	return life_stop(&cli->paths, name, grace ? (int)grace * 1000 : -1, progress, err);
+	int r = hull_stop(cli->hull, name, (int)grace * 1000, err);
+	if (r > 0 && !quiet)
+		cli_note("%s is not running", name);
+	return r < 0 ? r : 0;
 }
 
 static int run(struct cli *cli, struct hull_error *err)

@@ -4,10 +4,10 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "lib/client.h"
+#include "cli/out.h"
+#include "cli/signals.h"
 #include "lib/files/reach.h"
-#include "lib/sandbox/life.h"
-#include "lib/saved/saved.h"
+#include "snapshot/snapshot.h"
 #include "engine/engine.h"
 #include "image/image.h"
 
@@ -47,12 +47,12 @@ static const struct cli_opt ls_options[] = {
 static void show(struct cli *cli, struct cli_table *t, json_t *list, const char *name)
 {
 	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
-	_cleanup_free_ char *dir = hull_template_path(&cli->paths, name);
+	_cleanup_free_ char *dir = hull_template_path(cli->paths, name);
 	struct hull_error why = {0};
 	char text[16];
-	uint64_t now = (uint64_t)time(NULL), used = hull_template_used(&cli->paths, name);
+	uint64_t now = (uint64_t)time(NULL), used = hull_template_used(cli->paths, name);
 	bool ok = dir && hull_snapshot_load(dir, &s, &why) == 0;
-	json_array_append_new(list, describe(&cli->paths, name, &s, ok ? NULL : why.msg));
+	json_array_append_new(list, describe(cli->paths, name, &s, ok ? NULL : why.msg));
 	cli_cellf(t, CLI_PLAIN, "%.*s", hull_template_is_key(name) ? 12 : HULL_NAME_MAX, name);
 	if (!ok) {
 		for (int i = 0; i < 4; i++)
@@ -72,9 +72,9 @@ static int ls(struct cli *cli, struct hull_error *err)
 	static const char *const heading[] = {"TEMPLATE", "CPUS", "MEMORY", "STORED", "USED", "MADE WITH"};
 	struct cli_table t = {.columns = 6};
 	char **names = NULL;
-	int r = cli_paths(cli, err);
+	int r = cli_open(cli, cli->quiet, err);
 	if (r >= 0)
-		r = hull_template_list(&cli->paths, &names, err);
+		r = hull_template_list(cli->paths, &names, err);
 	if (r < 0)
 		return r;
 	json_t *list = json_array();
@@ -94,12 +94,12 @@ static int ls(struct cli *cli, struct hull_error *err)
 
 static int find(struct cli *cli, const char *word, char **name, char **dir, struct hull_error *err)
 {
-	int r = cli_paths(cli, err);
+	int r = cli_open(cli, cli->quiet, err);
 	if (r >= 0)
-		r = hull_template_find(&cli->paths, word, name, err);
+		r = hull_template_find(cli->paths, word, name, err);
 	if (r < 0)
 		return r;
-	*dir = hull_template_path(&cli->paths, *name);
+	*dir = hull_template_path(cli->paths, *name);
 	return *dir ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 }
 
@@ -112,7 +112,7 @@ static int inspect(struct cli *cli, struct hull_error *err)
 		r = hull_snapshot_load(dir, &s, err);
 	if (r < 0)
 		return r;
-	json_t *j = describe(&cli->paths, name, &s, NULL);
+	json_t *j = describe(cli->paths, name, &s, NULL);
 	cli_json(j);
 	json_decref(j);
 	return 0;
@@ -123,7 +123,7 @@ static int rm(struct cli *cli, struct hull_error *err)
 	for (size_t i = 0; i < cli->word_count; i++) {
 		_cleanup_free_ char *name = NULL, *dir = NULL;
 		int r = find(cli, cli->words[i], &name, &dir, err);
-		_cleanup_free_ char *parent = r < 0 ? NULL : hull_template_path(&cli->paths, NULL);
+		_cleanup_free_ char *parent = r < 0 ? NULL : hull_template_path(cli->paths, NULL);
 		if (r >= 0)
 			r = parent ? hull_saved_remove(parent, name, err) : hull_fail(err, -ENOMEM, "out of memory");
 		if (r < 0)
@@ -141,53 +141,21 @@ static const struct cli_opt save_options[] = {
 	{0},
 };
 
-/* Make one by `fill` into a scratch directory, and give it its name. */
-static int make(struct cli *cli, const char *name,
-		int (*fill)(struct cli *cli, const char *dir, struct hull_error *err), struct hull_error *err)
-{
-	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1};
-	int r = cli_paths(cli, err);
-	if (r >= 0)
-		r = hull_template_name_check(name, err);
-	_cleanup_free_ char *parent = r < 0 ? NULL : hull_template_path(&cli->paths, NULL);
-	_cleanup_free_ char *path = r < 0 ? NULL : hull_template_path(&cli->paths, name);
-	if (r >= 0 && (!parent || !path))
-		r = hull_fail(err, -ENOMEM, "out of memory");
-	if (r >= 0 && !replace_it && access(path, F_OK) == 0)
-		r = hull_fail(err, -EEXIST, "there is a template %s already: choose another name, or -f to replace it",
-			      name);
-	if (r >= 0)
-		r = hull_saved_scratch(parent, &scratch, err);
-	if (r >= 0)
-		r = fill(cli, scratch.path, err);
-	if (r >= 0)
-		r = hull_scratch_commit(&scratch, parent, name, replace_it, err);
-	if (r >= 0)
-		printf("%s\n", name);
-	return r == -EINTR && cli_signals_ended() ? 128 + cli_signals_ended() : r;
-}
-
-static int fill_from_sandbox(struct cli *cli, const char *dir, struct hull_error *err)
-{
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	const char *name = cli->words[0];
-	int r = life_load(cli, name, &sb, err);
-	if (r < 0)
-		return r;
-	if (!hull_sandbox_running(&cli->paths, name))
-		return hull_fail(err, -ENOTCONN, "%s is not running: `hull start %s` first", name, name);
-	struct cli_progress progress;
-	cli_progress_begin(&progress, quiet, false, name);
-	r = saved_take(&cli->paths, name, dir, false, &progress, NULL, err);
-	cli_progress_end(&progress);
-	return r;
-}
-
 static int save(struct cli *cli, struct hull_error *err)
 {
-	if (cli_signals_catch() < 0)
-		return hull_fail_errno(err, "catching signals");
-	return make(cli, cli->words[1], fill_from_sandbox, err);
+	const char *name = cli->words[0];
+	int r = cli_open(cli, quiet, err);
+	if (r >= 0)
+		r = cli_catch(cli, err);
+	if (r < 0)
+		return r;
+	struct cli_progress progress;
+	cli_progress_begin(&progress, quiet, false, name);
+	r = hull_template_save(cli->hull, name, cli->words[1], replace_it ? HULL_SAVE_REPLACE : 0, err);
+	cli_progress_end(&progress);
+	if (r >= 0)
+		printf("%s\n", cli->words[1]);
+	return r == -EINTR && cli_signals_ended() ? 128 + cli_signals_ended() : r;
 }
 
 /* --- export, import --- */
@@ -206,7 +174,7 @@ static int export_to(struct cli *cli, const char *dir, const char *path, struct 
 	_cleanup_free_ char *above = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
 	_cleanup_free_ char *tmp = hull_fmt("%s.partial", base);
 	_cleanup_free_ char *real = NULL;
-	int r = above && tmp ? reach_real(&cli->paths, above, &real, err) : hull_fail(err, -ENOMEM, "out of memory");
+	int r = above && tmp ? reach_real(cli->paths, above, &real, err) : hull_fail(err, -ENOMEM, "out of memory");
 	_cleanup_close_ int at = r < 0 ? r : reach_open(real, err);
 	if (at < 0)
 		return at;
@@ -260,17 +228,38 @@ static int fill_from_file(struct cli *cli, const char *dir, struct hull_error *e
 	_cleanup_free_ char *identity = hull_engine_identity(NULL);
 	struct hull_error why = {0};
 	struct hull_probe probe;
-	hull_engine_probe_cached(cli->paths.runtime, &probe);
+	hull_engine_probe_cached(cli->paths->runtime, &probe);
 	if (hull_snapshot_fits(&s, identity ? identity : "", probe.kvm_usable ? "kvm" : "tcg", &why) < 0)
 		cli_note("it cannot be used here: %s", why.msg);
-	else if (hull_image_find(&cli->paths, s.image, &image, &why) < 0)
+	else if (hull_image_find(cli->paths, s.image, &image, &why) < 0)
 		cli_note("it needs the base image %s, which is not here", s.image);
 	return 0;
 }
 
+/* Under its name only when it is whole. */
 static int import(struct cli *cli, struct hull_error *err)
 {
-	return make(cli, cli->words[1], fill_from_file, err);
+	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1};
+	const char *name = cli->words[1];
+	int r = cli_open(cli, quiet, err);
+	if (r >= 0)
+		r = hull_template_name_check(name, err);
+	_cleanup_free_ char *parent = r < 0 ? NULL : hull_template_path(cli->paths, NULL);
+	_cleanup_free_ char *path = r < 0 ? NULL : hull_template_path(cli->paths, name);
+	if (r >= 0 && (!parent || !path))
+		r = hull_fail(err, -ENOMEM, "out of memory");
+	if (r >= 0 && !replace_it && access(path, F_OK) == 0)
+		r = hull_fail(err, -EEXIST, "there is a template %s already: choose another name, or -f to replace it",
+			      name);
+	if (r >= 0)
+		r = hull_saved_scratch(parent, &scratch, err);
+	if (r >= 0)
+		r = fill_from_file(cli, scratch.path, err);
+	if (r >= 0)
+		r = hull_scratch_commit(&scratch, parent, name, replace_it, err);
+	if (r >= 0)
+		printf("%s\n", name);
+	return r < 0 ? r : 0;
 }
 
 /* --- the table --- */

@@ -49,7 +49,7 @@ static void await_change(int watch, int keeper, int ms)
 
 static int connect_keeper(const struct hull_paths *p, const char *name, int wait_ms)
 {
-	uint64_t until = cli_now_ms() + (uint64_t)(wait_ms > 0 ? wait_ms : 0);
+	uint64_t until = lib_now_ms() + (uint64_t)(wait_ms > 0 ? wait_ms : 0);
 	_cleanup_free_ char *lock = hull_sandbox_path(p, name, "lock");
 	_cleanup_close_ int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (!lock || watch < 0)
@@ -63,7 +63,7 @@ static int connect_keeper(const struct hull_paths *p, const char *name, int wait
 		*strrchr(parent, '/') = '\0';
 		inotify_add_watch(watch, parent, IN_CREATE | IN_MOVED_TO);
 		_cleanup_close_ int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		uint64_t now = cli_now_ms();
+		uint64_t now = lib_now_ms();
 		/* The name comes with a rename, when it listens already: that is the event. (A second watch of the same
 		 * directory is the first.) */
 		if (dir >= 0)
@@ -86,7 +86,7 @@ int client_adopt(struct client *c, int fd, const struct hull_wire_ops *ops, void
 	*c = (struct client){.fd = fd, .wire = hull_wire_new(&config, ops, ctx)};
 	uint64_t epoch = 0;
 	if (getrandom(&epoch, sizeof epoch, 0) != (ssize_t)sizeof epoch || !epoch)
-		epoch = cli_now_ms() | 1;
+		epoch = lib_now_ms() | 1;
 	if (!c->wire || hull_wire_hello(c->wire, epoch) < 0) {
 		client_close(c);
 		return hull_fail(err, -ENOMEM, "out of memory");
@@ -279,40 +279,37 @@ void ask_end(struct ask *a)
 	a->result = NULL;
 }
 
-int client_ask(const struct hull_paths *p, const char *name, json_t *request, int timeout_ms,
-	       struct cli_progress *progress, json_t **answer, struct hull_error *err)
+int client_ask(const struct hull *h, const char *name, json_t *request, int timeout_ms, json_t **answer,
+	       struct hull_error *err)
 {
 	_cleanup_(ask_end) struct ask a = {.client.fd = -1};
-	uint64_t until = timeout_ms >= 0 ? cli_now_ms() + (uint64_t)timeout_ms : UINT64_MAX;
-	int r = ask_begin(&a, p, name, timeout_ms >= 0 && timeout_ms < 10000 ? timeout_ms : 10000, request, err);
+	uint64_t until = timeout_ms >= 0 ? lib_now_ms() + (uint64_t)timeout_ms : UINT64_MAX;
+	int r = ask_begin(&a, &h->paths, name, timeout_ms >= 0 && timeout_ms < 10000 ? timeout_ms : 10000, request, err);
 	if (r < 0)
 		return r;
 	while (!a.done) {
-		uint64_t now = cli_now_ms();
+		uint64_t now = lib_now_ms();
 		if (now >= until)
 			return hull_fail(err, -ETIMEDOUT, "%s did not answer within %d s", name,
 					 (timeout_ms + 999) / 1000);
-		int wait = progress ? cli_progress_tick(progress) : -1;
-		if (until != UINT64_MAX && (wait < 0 || (uint64_t)wait > until - now))
-			wait = (int)(until - now);
-		struct pollfd fds[2] = {{.fd = a.client.fd, .events = client_events(&a.client)},
-					{.fd = cli_signals_fd(), .events = POLLIN}};
-		if (poll(fds, 2, wait) < 0 && errno != EINTR)
-			return hull_fail_errno(err, "waiting for %s", name);
-		if (fds[1].revents & POLLIN) {
-			while (cli_signals_read())
-				;
-			if (cli_signals_ended())
-				return hull_fail(err, -EINTR, "interrupted");
-		}
-		if (fds[0].revents)
-			ask_io(&a, fds[0].revents);
+		struct pollfd fd = {.fd = a.client.fd, .events = client_events(&a.client)};
+		r = lib_poll(h, &fd, 1, until == UINT64_MAX ? -1 : (int)(until - now), err);
+		if (r < 0)
+			return r;
+		if (fd.revents)
+			ask_io(&a, fd.revents);
 	}
 	if (a.code < 0) {
-		*err = a.error;
+		if (err)
+			*err = a.error;
 		return a.code;
 	}
 	if (answer)
 		*answer = json_incref(a.result);
 	return 0;
+}
+
+int client_await(const struct hull *h, const char *name, const char *what, struct hull_error *err)
+{
+	return client_ask(h, name, json_pack("{s:s, s:s}", "do", "wait", "for", what), -1, NULL, err);
 }

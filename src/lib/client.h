@@ -1,4 +1,4 @@
-/* The CLI's end of control.sock: the wire, host side, over a unix socket. keeper/api.h says what may be asked.
+/* A client's end of control.sock: the wire, host side, over a unix socket. keeper/api.h says what may be asked.
  *
  * A client is driven by the caller's poll(2) loop: client_events() says what to wait for, client_io() moves bytes and
  * calls the ops. client_ask() is such a loop for one request; ask_* are its parts, for asking many at once. */
@@ -6,7 +6,7 @@
 #define HULL_LIB_CLIENT_H
 
 #include "base/buf.h"
-#include "cli/out.h"
+#include "lib/handle.h"
 #include "store/store.h"
 #include "wire/wire.h"
 
@@ -51,19 +51,11 @@ int ask_begin(struct ask *a, const struct hull_paths *p, const char *name, int w
 void ask_io(struct ask *a, short revents); /* sets done when it is over */
 void ask_end(struct ask *a);
 
-/* Ask and wait for the answer (an object; owned by the caller). timeout_ms < 0 = for ever. -ETIMEDOUT, -EINTR (a
- * signal that is being caught came), or the code the keeper gave. progress may be NULL. */
-int client_ask(const struct hull_paths *p, const char *name, json_t *request, int timeout_ms,
-	       struct cli_progress *progress, json_t **answer, struct hull_error *err);
-
-/* --- signals, for the verbs that have something to put back --- */
-
-/* From now on INT, TERM, QUIT, HUP, WINCH and CONT do not end the process but are read here, and SIGPIPE is an
- * error of write(2). Returns the descriptor to poll (the same each time), or -errno. */
-int cli_signals_catch(void);
-int cli_signals_fd(void);     /* -1 when not caught */
-int cli_signals_read(void);   /* the next one waiting, or 0; does not block */
-int cli_signals_ended(void);  /* the first INT, TERM, QUIT or HUP read so far, or 0 */
-void cli_signals_child(void); /* in a child before exec: as the process began */
+/* Ask and wait for the answer (an object; owned by the caller). timeout_ms < 0 = for ever. -ETIMEDOUT, -EINTR (given up
+ * by the caller), or the code the keeper gave. */
+int client_ask(const struct hull *h, const char *name, json_t *request, int timeout_ms, json_t **answer,
+	       struct hull_error *err);
+/* Wait until it takes commands, or "docker" is ready. */
+int client_await(const struct hull *h, const char *name, const char *what, struct hull_error *err);
 
 #endif

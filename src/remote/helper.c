@@ -10,22 +10,22 @@
 #include "base/debug.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "lib/client.h"
-#include "lib/sandbox/life.h"
-#include "cli/out.h"
 #include "git/git.h"
+#include "store/store.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { STOP_GRACE_MS = 10000 };
+enum { STOP_GRACE_MS = 10000, SLOW_S = 3, EXIT_HULL = 125 };
 
 struct helper {
-	struct cli cli;
+	struct hull *hull;
+	int signals;          /* readable = to be given up */
+	time_t begun, showed; /* of what is waited for; when a figure was last shown, 0 = none is on the screen */
 	char *name, *dir;
 	char *self;              /* this program's path */
 	struct hull_git_own own; /* what git called us for; without a dir until it is needed */
@@ -36,45 +36,55 @@ struct helper {
 
 /* --- the sandbox --- */
 
+/* What takes long is told, a line a stage. */
+static void on_stage(void *ctx, const char *subject, const char *stage)
+{
+	const struct helper *h = ctx;
+	if (stage && !h->quiet && time(NULL) - h->begun >= SLOW_S)
+		fprintf(stderr, "hull: %s: %s\n", subject, stage);
+}
+
+static void on_note(void *ctx, enum hull_note kind, const char *text)
+{
+	const struct helper *h = ctx;
+	if (kind != HULL_NOTE_INFO || !h->quiet)
+		fprintf(stderr, "hull: %s\n", text);
+}
+
 static int bring_up(struct helper *h, struct hull_error *err)
 {
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	struct hull_info *info = NULL;
 	if (h->started)
 		return 0;
-	struct cli_progress progress;
-	cli_progress_begin(&progress, h->quiet, false, h->name);
-	int r = life_load(&h->cli, h->name, &sb, err);
-	if (r >= 0) {
-		h->paused = hull_streq(hull_sandbox_truth(&sb, false), "paused");
-		r = life_start(&h->cli.paths, h->name, NULL, &progress, err);
-	}
+	h->begun = time(NULL);
+	int r = hull_inspect(h->hull, h->name, &info, err);
+	if (r < 0)
+		return r;
+	h->paused = hull_streq(info->state, "paused");
+	hull_info_free(info);
+	r = hull_start(h->hull, h->name, HULL_UNTIL_NOW, 0, err);
 	h->started = r == 0; /* 1: it ran */
-	if (r >= 0)
-		r = client_ask(&h->cli.paths, h->name, json_pack("{s:s, s:s}", "do", "wait", "for", "exec"), -1,
-			       &progress, NULL, err);
-	cli_progress_end(&progress);
-	return r < 0 ? r : 0;
+	return r < 0 ? r : hull_wait(h->hull, h->name, HULL_UNTIL_EXEC, -1, err);
 }
 
 static void put_back(struct helper *h)
 {
 	struct hull_error err = {0};
-	json_t *status = NULL;
-	int r = 0;
+	struct hull_info *info = NULL;
 	if (!h->started)
 		return;
-	if (client_ask(&h->cli.paths, h->name, json_pack("{s:s}", "do", "status"), -1, NULL, &status, &err) < 0)
-		return; /* it has gone by itself */
-	bool used = json_integer_value(json_object_get(status, "sessions")) > 0;
-	json_decref(status);
-	if (used)
+	hull_interrupt_by(h->hull, -1); /* also after an interrupt */
+	h->begun = time(NULL);
+	if (hull_inspect(h->hull, h->name, &info, &err) < 0)
 		return;
-	if (h->paused)
-		r = client_ask(&h->cli.paths, h->name, json_pack("{s:s}", "do", "pause"), -1, NULL, NULL, &err);
-	else
-		r = life_stop(&h->cli.paths, h->name, STOP_GRACE_MS, NULL, &err);
+	/* It has gone by itself, or does not say, or somebody uses it. */
+	bool leave = !info->pid || info->sessions > 0;
+	hull_info_free(info);
+	if (leave)
+		return;
+	int r = h->paused ? hull_pause(h->hull, h->name, &err) : hull_stop(h->hull, h->name, STOP_GRACE_MS, &err);
 	if (r < 0)
-		cli_note("%s is left running: %s", h->name, err.msg);
+		fprintf(stderr, "hull: %s is left running: %s\n", h->name, err.msg);
 }
 
 /* --- git --- */
@@ -85,7 +95,7 @@ static int reach(struct helper *h, const char *service, struct remote_far *f, st
 	int r = bring_up(h, err);
 	if (r >= 0)
 		r = remote_far_start(f, argv, err);
-	f->stop_fd = cli_signals_fd();
+	f->stop_fd = h->signals;
 	f->peer_fd = STDIN_FILENO;
 	return r;
 }
@@ -140,14 +150,22 @@ static int open_own(struct helper *h, struct hull_error *err)
 	return hull_git_own_open(dir && *dir ? dir : ".", getenv("GIT_OBJECT_DIRECTORY"), &h->own, err);
 }
 
+/* On a terminal a figure a second, in one line. */
 static void receiving(void *ctx, uint64_t bytes)
 {
-	struct cli_progress *p = ctx;
-	_cleanup_free_ char *stage = p->tty ? hull_fmt("receiving, %llu MiB", (unsigned long long)bytes >> 20)
-					    : strdup("receiving");
-	if (stage)
-		cli_progress_stage(p, stage);
-	cli_progress_tick(p);
+	struct helper *h = ctx;
+	time_t now = time(NULL);
+	if (h->quiet || now == h->showed || now == h->begun || !isatty(STDERR_FILENO))
+		return;
+	h->showed = now;
+	fprintf(stderr, "\r%s: receiving, %llu MiB\033[K", h->name, (unsigned long long)bytes >> 20);
+}
+
+static void received(struct helper *h)
+{
+	if (h->showed)
+		fputs("\r\033[K", stderr);
+	h->showed = 0;
 }
 
 static int fetch(struct helper *h, const char *first, struct hull_error *err)
@@ -164,10 +182,9 @@ static int fetch(struct helper *h, const char *first, struct hull_error *err)
 	if (r >= 0)
 		r = reach(h, "upload-pack", &far, err);
 	if (r >= 0) {
-		struct cli_progress progress;
-		cli_progress_begin(&progress, h->quiet, false, h->name);
-		r = remote_fetch(&far, &h->own, wants, receiving, &progress, &keep, err);
-		cli_progress_end(&progress);
+		h->begun = time(NULL);
+		r = remote_fetch(&far, &h->own, wants, receiving, h, &keep, err);
+		received(h);
 	}
 	hull_strv_free(wants);
 	if (r < 0)
@@ -245,16 +262,32 @@ static int converse(struct helper *h, struct hull_error *err)
 	return r;
 }
 
+/* An interrupt ends git, which ends us by closing our input: after the sandbox was put back. */
+static int catch_signals(struct helper *h, struct hull_error *err)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGQUIT);
+	sigaddset(&set, SIGHUP);
+	int fd = sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -1 : signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return hull_fail_errno(err, "catching signals");
+	signal(SIGPIPE, SIG_IGN);
+	h->signals = fd;
+	hull_interrupt_by(h->hull, fd);
+	return 0;
+}
+
 static int help_git(struct helper *h, const char *url, struct hull_error *err)
 {
 	h->self = hull_self(err);
 	if (!h->self)
 		return err->code;
-	int r = remote_parse(&h->cli, url, &h->name, &h->dir, err);
-	/* An interrupt ends git, which ends us by closing our input: after the sandbox was put back. */
-	signal(SIGPIPE, SIG_IGN);
-	if (r >= 0 && cli_signals_catch() < 0)
-		r = hull_fail_errno(err, "catching signals");
+	int r = remote_parse(h->hull, url, &h->name, &h->dir, err);
+	if (r >= 0)
+		r = catch_signals(h, err);
 	if (r >= 0)
 		r = converse(h, err);
 	if (h->name)
@@ -265,23 +298,27 @@ static int help_git(struct helper *h, const char *url, struct hull_error *err)
 int main(int argc, char **argv)
 {
 	struct hull_error err = {0};
-	struct helper h = {0};
+	struct helper h = {.signals = -1};
+	const struct hull_callbacks callbacks = {
+		.size = sizeof(callbacks), .ctx = &h, .stage = on_stage, .note = on_note};
 	int r = hull_debug_init(&argc, argv, &err);
+	if (r >= 0)
+		r = hull_open(&h.hull, &callbacks, &err);
 	if (r < 0)
 		;
 	else if (argc == 5 && strcmp(argv[1], "--serve") == 0)
-		r = remote_serve(&h.cli, argv[2], argv[3], argv[4], &err);
+		r = remote_serve(h.hull, argv[2], argv[3], argv[4], &err);
 	else if (argc == 3)
 		r = help_git(&h, argv[2], &err);
 	else
 		r = hull_fail(&err, -EINVAL, "git-remote-hull is run by git, for a remote with the URL hull::NAME");
 	if (r < 0)
-		cli_error("%s", err.msg);
-	hull_paths_free(&h.cli.paths);
+		fprintf(stderr, "hull: %s\n", err.msg);
+	hull_close(h.hull);
 	free(h.name);
 	free(h.dir);
 	free(h.self);
 	hull_git_own_free(&h.own);
 	hull_buf_free(&h.told);
-	return r < 0 ? CLI_EXIT_HULL : r;
+	return r < 0 ? EXIT_HULL : r;
 }

@@ -3,60 +3,46 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "lib/client.h"
-#include "lib/command/session.h"
+#include "store/store.h"
 
 #include <string.h>
 #include <unistd.h>
 
-enum { CONNECT_MS = 10000 };
-
-int remote_parse(struct cli *cli, const char *url, char **name, char **dir, struct hull_error *err)
+int remote_parse(struct hull *h, const char *url, char **name, char **dir, struct hull_error *err)
 {
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	struct hull_info *info = NULL;
 	const char *slash = strchr(url, '/');
 	*name = slash ? strndup(url, (size_t)(slash - url)) : strdup(url);
 	*dir = slash && slash[1] ? strdup(slash) : NULL;
 	if (!*name || (slash && slash[1] && !*dir))
 		return hull_fail(err, -ENOMEM, "out of memory");
-	int r = hull_name_check(*name, err);
-	if (r >= 0)
-		r = cli_paths(cli, err);
-	if (r >= 0)
-		r = hull_sandbox_load(&cli->paths, *name, &sb, err);
-	if (r < 0 || *dir)
+	int r = hull_inspect(h, *name, &info, err);
+	if (r < 0 || *dir) {
+		hull_info_free(info);
 		return r;
-	if (!sb.clone && (!sb.paths || !sb.paths[0]))
-		return hull_fail(err, -ENOENT,
-				 "%s was not made with --clone: name the repository in it, as hull::%s/PATH", *name,
-				 *name);
-	*dir = sb.clone ? strdup(sb.clone) : hull_entry_path(sb.paths[0]);
-	return *dir ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+	}
+	const char *path = info->clone ? info->clone : info->paths[0];
+	if (path && !(*dir = info->clone ? strdup(path) : hull_entry_path(path)))
+		r = hull_fail(err, -ENOMEM, "out of memory");
+	else if (!path)
+		r = hull_fail(err, -ENOENT, "%s was not made with --clone: name the repository in it, as hull::%s/PATH",
+			      *name, *name);
+	hull_info_free(info);
+	return r;
 }
 
-int remote_serve(struct cli *cli, const char *service, const char *name, const char *dir, struct hull_error *err)
+int remote_serve(struct hull *h, const char *service, const char *name, const char *dir, struct hull_error *err)
 {
 	/* Whatever was listed can be had, also when a branch has been moved since. */
-	char *upload[] = {(char *)"git",         (char *)"-c",           (char *)"uploadpack.allowAnySHA1InWant=true",
-			  (char *)"upload-pack", (char *)(uintptr_t)dir, NULL};
-	char *receive[] = {(char *)"git", (char *)"receive-pack", (char *)(uintptr_t)dir, NULL};
-	char **argv = hull_streq(service, "upload-pack")    ? upload
-		      : hull_streq(service, "receive-pack") ? receive
-							    : NULL;
+	const char *const upload[] = {"git", "-c", "uploadpack.allowAnySHA1InWant=true", "upload-pack", dir, NULL};
+	const char *const receive[] = {"git", "receive-pack", dir, NULL};
+	const char *const *argv = hull_streq(service, "upload-pack")    ? upload
+				  : hull_streq(service, "receive-pack") ? receive
+									: NULL;
 	if (!argv || dir[0] != '/')
 		return hull_fail(err, -EINVAL, "usage: git-remote-hull --serve upload-pack|receive-pack NAME DIR");
-	int r = cli_paths(cli, err);
-	if (r >= 0)
-		r = hull_name_check(name, err);
-	int fd = r < 0 ? r : client_connect(&cli->paths, name, CONNECT_MS, err);
-	if (fd < 0)
-		return fd;
-	struct session_spec spec = {.name = name,
-				    .argv = argv,
-				    .cwd = "/",
-				    .input = true,
-				    .in_fd = STDIN_FILENO,
-				    .out_fd = STDOUT_FILENO,
-				    .err_fd = STDERR_FILENO};
-	return session_run(fd, &spec, NULL, err);
+	const int fds[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+	const struct hull_exec_spec spec = {.size = sizeof(spec), .argv = argv, .cwd = "/", .fds = fds};
+	int r = hull_exec(h, name, &spec, err);
+	return r > 0 && err->code < 0 ? err->code : r;
 }

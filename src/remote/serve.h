@@ -2,13 +2,13 @@
 #ifndef HULL_REMOTE_SERVE_H
 #define HULL_REMOTE_SERVE_H
 
-#include "cli/cli.h"
+#include "lib/hull.h"
 
 /* "NAME" or "NAME/DIR" as in the URL: the sandbox, and the repository's directory in it; owned. An empty path is the
  * sandbox's clone, or the first of its mounts. */
-int remote_parse(struct cli *cli, const char *url, char **name, char **dir, struct hull_error *err);
+int remote_parse(struct hull *h, const char *url, char **name, char **dir, struct hull_error *err);
 
 /* serve.c: run the service in the sandbox, which is up, with our standard descriptors. The exit code. */
-int remote_serve(struct cli *cli, const char *service, const char *name, const char *dir, struct hull_error *err);
+int remote_serve(struct hull *h, const char *service, const char *name, const char *dir, struct hull_error *err);
 
 #endif

@@ -127,8 +127,9 @@ int hull_sandbox_remove(const struct hull_paths *p, const char *name, struct hul
 int hull_sandbox_list(const struct hull_paths *p, char ***names, struct hull_error *err);
 
 /* Wait until nobody else has the turn about these strings (a list that ends with NULL), and take it: the descriptor
- * (close-on-exec) that holds it. waits() is called before, if somebody else has it; it may be NULL. */
-int hull_turn_take(const struct hull_paths *p, char *const *about, void (*waits)(void), struct hull_error *err);
+ * (close-on-exec) that holds it. waits(ctx) is called before, if somebody else has it; it may be NULL. */
+int hull_turn_take(const struct hull_paths *p, char *const *about, void (*waits)(void *ctx), void *ctx,
+		   struct hull_error *err);
 
 /* Take the sandbox's lock for the keeper: the descriptor (close-on-exec) that holds it, or -EBUSY when running. */
 int hull_sandbox_lock(const struct hull_paths *p, const char *name, struct hull_error *err);

@@ -11,7 +11,8 @@
 
 #include <fcntl.h>
 
-int hull_turn_take(const struct hull_paths *p, char *const *about, void (*waits)(void), struct hull_error *err)
+int hull_turn_take(const struct hull_paths *p, char *const *about, void (*waits)(void *ctx), void *ctx,
+		   struct hull_error *err)
 {
 	uint64_t h = HULL_HASH_START;
 	for (; *about; about++)
@@ -24,7 +25,7 @@ int hull_turn_take(const struct hull_paths *p, char *const *about, void (*waits)
 	if (fcntl(fd, F_OFD_SETLK, &one) == 0)
 		return hull_steal_fd(&fd);
 	if ((errno == EAGAIN || errno == EACCES) && waits)
-		waits();
+		waits(ctx);
 	while (fcntl(fd, F_OFD_SETLKW, &one) < 0)
 		if (errno != EINTR)
 			return hull_fail_errno(err, "cannot lock %s", path);

@@ -20,6 +20,7 @@
 #include "cli/filter.h"
 #include "cli/out.h"
 #include "lib/command/refused.h"
+#include "lib/sandbox/create.h"
 #include "lib/files/reach.h"
 
 #include <fcntl.h>
@@ -622,7 +623,7 @@ static void test_git_identity(void **state)
 	_cleanup_free_ char *name = NULL;
 	_cleanup_free_ char *email = NULL;
 	setenv("HOME", dir, 1);
-	create_git_identity(&name, &email);
+	git_identity(&name, &email);
 	assert_null(name);
 	assert_null(email);
 	int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -631,7 +632,7 @@ static void test_git_identity(void **state)
 	/* A repository's own settings are not asked for, wherever it is said to be. */
 	setenv("GIT_DIR", "/nowhere/.git", 1);
 	setenv("GIT_CONFIG_PARAMETERS", "'user.name=Repo'", 1);
-	create_git_identity(&name, &email);
+	git_identity(&name, &email);
 	unsetenv("GIT_DIR");
 	unsetenv("GIT_CONFIG_PARAMETERS");
 	if (home)

@@ -1,4 +1,4 @@
-/* A session of the CLI against a keeper that is a thread of the test, with pipes as its standard descriptors: bytes
+/* A session against a keeper that is a thread of the test, with pipes for its descriptors: bytes
  * both ways, codes, the end of input, and that a reader that stalls holds up the stream and no memory fills. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "cli/signals.h"
 #include "lib/command/session.h"
 #include "wire/args.h"
 #include "wire/service.h"
@@ -197,17 +198,22 @@ static void begin(struct near *n)
 	assert_int_equal(pipe2(n->in, O_CLOEXEC) | pipe2(n->out, O_CLOEXEC) | pipe2(n->errs, O_CLOEXEC), 0);
 	assert_int_equal(pthread_create(&n->thread, NULL, far_main, &n->far), 0);
 }
+/* What the caller waits for beside the command: a signal, which it passes on. */
+static int on_event(void *ctx, struct hull_process *p)
+{
+	int sig;
+	while ((sig = cli_signals_read()) > 0)
+		hull_process_signal(p, sig);
+	return 0;
+}
 static int session(struct near *n, bool input)
 {
-	char *argv[] = {(char *)"cmd", (char *)"arg", NULL}, *env[] = {(char *)"K=V", NULL};
-	struct session_spec spec = {.name = "test",
-				    .argv = argv,
-				    .env = env,
-				    .input = input,
-				    .in_fd = n->in[0],
-				    .out_fd = n->out[1],
-				    .err_fd = n->errs[1]};
-	int r = session_run(n->fd, &spec, NULL, &n->err);
+	static const char *const argv[] = {"cmd", "arg", NULL}, *const env[] = {"K=V", NULL};
+	const struct hull h = {.interrupt_fd = -1};
+	const int fds[] = {input ? n->in[0] : -1, n->out[1], n->errs[1]};
+	const struct hull_exec_spec spec = {
+		.argv = argv, .env = env, .fds = fds, .event = on_event, .event_fd = cli_signals_fd()};
+	int r = session_run(&h, n->fd, "test", NULL, &spec, NULL, &n->err);
 	hull_closep(&n->out[1]), n->out[1] = -1;
 	hull_closep(&n->errs[1]), n->errs[1] = -1;
 	return r;
@@ -262,6 +268,7 @@ static void test_cannot_execute(void **state)
 		struct near n = {.far = {.exit_errno = codes[i][0]}};
 		begin(&n);
 		assert_int_equal(session(&n, false), codes[i][1]);
+		assert_int_equal(n.err.code, -codes[i][0]);
 		end(&n);
 	}
 }
@@ -359,13 +366,59 @@ static void test_signal(void **state)
 {
 	struct near n = {.far = {.wait_signal = true, .errors = "up"}};
 	begin(&n);
-	assert_true(cli_signals_catch() >= 0);
 	pid_t child = fork();
 	if (!child) { /* once the command is up */
 		char text[2];
 		_exit(read(n.errs[0], text, 2) != 2 || kill(getppid(), SIGTERM));
 	}
 	assert_int_equal(session(&n, false), SIGTERM);
+	end(&n);
+}
+
+/* Output in memory: both channels, and no more than was allowed. */
+static int kept(struct near *n, size_t max, struct session_keep keep[2])
+{
+	const struct hull h = {.interrupt_fd = -1};
+	const struct hull_exec_spec spec = {.size = sizeof(spec)};
+	keep[0] = (struct session_keep){.max = max};
+	keep[1] = (struct session_keep){.max = max};
+	return session_run(&h, n->fd, "test", NULL, &spec, keep, &n->err);
+}
+
+static void test_kept(void **state)
+{
+	struct session_keep keep[2];
+	struct near n = {.far = {.status = 3, .errors = "words", .flood = 100000}};
+	begin(&n);
+	assert_int_equal(kept(&n, 100000, keep), 3);
+	assert_int_equal(keep[0].buf.len, 100000);
+	assert_int_equal(keep[1].buf.len, 5);
+	hull_buf_free(&keep[0].buf);
+	hull_buf_free(&keep[1].buf);
+	end(&n);
+	struct near m = {.far = {.flood = 100001}};
+	begin(&m);
+	assert_int_equal(kept(&m, 100000, keep), -EFBIG);
+	assert_true(keep[0].buf.len <= 100000);
+	hull_buf_free(&keep[0].buf);
+	hull_buf_free(&keep[1].buf);
+	end(&m);
+	assert_true(m.far.reset);
+}
+
+/* A descriptor that is readable ends the wait, and the command is hung up. */
+static void test_given_up(void **state)
+{
+	struct near n = {.far = {.wait_signal = true}};
+	int stop[2];
+	begin(&n);
+	assert_int_equal(pipe2(stop, O_CLOEXEC), 0);
+	assert_int_equal(write(stop[1], "x", 1), 1);
+	const struct hull h = {.interrupt_fd = stop[0]};
+	const struct hull_exec_spec spec = {.size = sizeof(spec)};
+	assert_int_equal(session_run(&h, n.fd, "test", NULL, &spec, NULL, &n.err), -EINTR);
+	close(stop[0]);
+	close(stop[1]);
 	end(&n);
 }
 
@@ -395,9 +448,13 @@ int main(void)
 		cmocka_unit_test(test_stalled_reader),
 		cmocka_unit_test(test_reader_gone),
 		cmocka_unit_test(test_signal),
+		cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_given_up),
 		cmocka_unit_test(test_descriptors_stay_blocking),
 	};
 	signal(SIGPIPE, SIG_IGN);
 	alarm(60);
+	if (cli_signals_catch() < 0) /* before there are threads */
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -521,13 +521,13 @@ static void test_hostnames(void **state)
 }
 
 static int waits_fd;
-static void say_waits(void)
+static void say_waits(void *ctx)
 {
 	if (write(waits_fd, "w", 1) != 1)
 		_exit(2);
 }
 
-static void not_called(void)
+static void not_called(void *ctx)
 {
 	fail();
 }
@@ -538,8 +538,8 @@ static void test_turns(void **state)
 	struct world *w = *state;
 	struct hull_error err;
 	char *one[] = {(char *)"shell", (char *)"/src/one", NULL}, *two[] = {(char *)"shell", (char *)"/src/two", NULL};
-	int held = hull_turn_take(&w->paths, one, not_called, &err);
-	_cleanup_close_ int other = hull_turn_take(&w->paths, two, NULL, &err);
+	int held = hull_turn_take(&w->paths, one, not_called, NULL, &err);
+	_cleanup_close_ int other = hull_turn_take(&w->paths, two, NULL, NULL, &err);
 	assert_true(held >= 0 && other >= 0);
 	int fds[2];
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
@@ -547,7 +547,7 @@ static void test_turns(void **state)
 	if (pid == 0) {
 		close(held);
 		waits_fd = fds[1];
-		bool got = hull_turn_take(&w->paths, one, say_waits, &err) >= 0;
+		bool got = hull_turn_take(&w->paths, one, say_waits, NULL, &err) >= 0;
 		_exit(got && write(fds[1], "g", 1) == 1 ? 0 : 1);
 	}
 	char c = 0;
@@ -561,7 +561,7 @@ static void test_turns(void **state)
 	int status = 1;
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	_cleanup_close_ int again = hull_turn_take(&w->paths, one, NULL, &err);
+	_cleanup_close_ int again = hull_turn_take(&w->paths, one, NULL, NULL, &err);
 	assert_true(again >= 0);
 	close(fds[0]);
 	close(fds[1]);

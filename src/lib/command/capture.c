@@ -132,10 +132,10 @@ int capture(const struct hull_paths *p, const char *name, const char *const *arg
 		r = hull_wire_open(c.client.wire, HULL_SVC_EXEC, hull_buf_bytes(&b), b.len, NULL, &stream);
 	if (r < 0)
 		hull_fail(err, r, "asking %s: %s", name, strerror(-r));
-	uint64_t end = cli_now_ms() + PATIENCE_MS;
+	uint64_t end = lib_now_ms() + PATIENCE_MS;
 	while (r >= 0 && !c.over) {
 		struct pollfd fd = {.fd = c.client.fd, .events = client_events(&c.client)};
-		uint64_t now = cli_now_ms();
+		uint64_t now = lib_now_ms();
 		int n = now < end ? poll(&fd, 1, (int)(end - now)) : 0;
 		if (n < 0 && errno != EINTR)
 			r = hull_fail_errno(err, "waiting");

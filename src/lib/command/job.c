@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static int strings(json_t *request, const char *key, char *const *v, struct hull_error *err)
+static int strings(json_t *request, const char *key, const char *const *v, struct hull_error *err)
 {
 	json_t *list = json_array();
 	for (; v && *v; v++)
@@ -19,13 +19,14 @@ static int strings(json_t *request, const char *key, char *const *v, struct hull
 	return json_object_set_new(request, key, list) < 0 ? hull_fail(err, -ENOMEM, "out of memory") : 0;
 }
 
-int job_begin(const struct hull_paths *p, const char *name, const struct job_spec *job, struct cli_progress *progress,
-	      char **id, struct hull_error *err)
+int job_begin(const struct hull *h, const char *name, const struct hull_exec_spec *job, char **id,
+	      struct hull_error *err)
 {
-	int r = client_ask(p, name, json_pack("{s:s, s:s}", "do", "wait", "for", "exec"), -1, progress, NULL, err);
+	int r = client_await(h, name, "exec", err);
 	if (r < 0)
 		return r;
-	json_t *request = json_pack("{s:s, s:b, s:b}", "do", "job", "tty", job->tty, "stdin", job->input);
+	json_t *request = json_pack("{s:s, s:b, s:b}", "do", "job", "tty", (job->flags & HULL_EXEC_TTY) != 0, "stdin",
+				    (job->flags & HULL_EXEC_INPUT) != 0);
 	r = strings(request, "argv", job->argv, err);
 	if (r >= 0)
 		r = strings(request, "env", job->env, err);
@@ -38,7 +39,7 @@ int job_begin(const struct hull_paths *p, const char *name, const struct job_spe
 		return r;
 	}
 	json_t *answer = NULL;
-	r = client_ask(p, name, request, -1, progress, &answer, err);
+	r = client_ask(h, name, request, -1, &answer, err);
 	if (r >= 0) {
 		const char *text = json_string_value(json_object_get(answer, "id"));
 		*id = text ? strdup(text) : NULL;

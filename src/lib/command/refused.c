@@ -8,7 +8,6 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "cli/out.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,11 +78,11 @@ void refused_hosts(const char *text, size_t n, struct hull_buf *out)
 		free(hosts[i]);
 }
 
-void refused_tell(const struct hull_paths *paths, const char *name, const struct refused_mark *since)
+void refused_since(const struct hull_paths *paths, const char *name, const struct refused_mark *since,
+		   struct hull_buf *hosts)
 {
 	struct stat st;
 	_cleanup_close_ int fd = open_log(paths, name, &st);
-	_cleanup_(hull_buf_free) struct hull_buf hosts = {0};
 	if (fd < 0)
 		return;
 	off_t from = st.st_ino == since->file && st.st_size >= since->end ? since->end : 0;
@@ -91,9 +90,5 @@ void refused_tell(const struct hull_paths *paths, const char *name, const struct
 	_cleanup_free_ char *text = n ? malloc(n) : NULL;
 	ssize_t got = text ? pread(fd, text, n, from) : 0;
 	if (got > 0)
-		refused_hosts(text, (size_t)got, &hosts);
-	if (hosts.len)
-		cli_note("the network policy refused %.*s; `hull policy log %s` tells why, `hull policy allow "
-			 "--sandbox %s HOST:PORT` allows it",
-			 (int)hosts.len, (const char *)hull_buf_bytes(&hosts), name, name);
+		refused_hosts(text, (size_t)got, hosts);
 }

@@ -13,9 +13,10 @@ struct refused_mark {
 	off_t end;
 };
 struct refused_mark refused_mark(const struct hull_paths *paths, const char *name);
-/* Say on stderr which hosts were refused since then, if any, and what to do about it. */
-void refused_tell(const struct hull_paths *paths, const char *name, const struct refused_mark *since);
-/* The hosts, as "a:443, b:80", of the lines that deny in a log's text; for refused_tell() and tests. */
+/* The hosts that were refused since then, as refused_hosts() has them. */
+void refused_since(const struct hull_paths *paths, const char *name, const struct refused_mark *since,
+		   struct hull_buf *hosts);
+/* The hosts, as "a:443, b:80", of the lines that deny in a log's text; for refused_since() and tests. */
 void refused_hosts(const char *text, size_t n, struct hull_buf *out);
 
 #endif

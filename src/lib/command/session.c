@@ -1,20 +1,16 @@
-/* One command in a sandbox, from this process's standard descriptors to its exit code.
+/* One command in a sandbox, between the keeper's socket and three descriptors: a poll(2) loop. States: opened (the guest
+ * may still be booting), accepted (bytes flow), over (the stream is gone; what is left in the output buffers is
+ * written). Memory: one window of output and one read of input. Credit for output is granted only once it is written, so
+ * a reader that stalls makes the command in the guest stall, and nothing else.
  *
- * A poll(2) loop over the keeper's socket, stdin, stdout, stderr and the signals. States: opened (the guest may still
- * be booting: progress is shown, Ctrl-C gives up), accepted (bytes flow), over (the stream is gone; what is left in
- * the output buffers is written). Memory: one window of output and one read of input. Credit for output is granted
- * only once it is written, so a reader of ours that stalls makes the command in the guest stall, and nothing else.
- *
- * The standard descriptors may be shared with other processes and are never made non-blocking: input is read when
- * poll says there is some, output is written in pieces that a descriptor poll calls writable takes whole (a page into
- * a pipe), or with MSG_DONTWAIT into a socket. */
+ * The descriptors may be shared with other processes and are never made non-blocking: input is read when poll says there
+ * is some, output is written in pieces that a descriptor poll calls writable takes whole (a page into a pipe), or with
+ * MSG_DONTWAIT into a socket. */
 #include "lib/command/session.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "cli/cli.h"
-#include "cli/terminal.h"
 #include "wire/args.h"
 #include "wire/service.h"
 
@@ -25,7 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-enum { PIECE = 4096, READ_SIZE = 32 * 1024, GIVE_UP_AFTER = 3 };
+enum { PIECE = 4096, READ_SIZE = 32 * 1024 };
 /* As docker has them: Ctrl-P Ctrl-Q on a terminal leaves a job. */
 enum { DETACH_FIRST = 'P' & 0x1f, DETACH_THEN = 'Q' & 0x1f };
 
@@ -33,28 +29,31 @@ struct output {
 	int fd;
 	bool socket, gone;
 	struct hull_buf buf;
+	struct session_keep *keep; /* instead of fd; may be NULL */
 };
 
-struct session {
-	const struct session_spec *spec;
+struct hull_process {
+	struct hull hull; /* the caller's; what it waits for beside us is ours when there is spec->event */
+	const char *name, *job;
+	const struct hull_exec_spec *spec;
+	int in_fd;
 	struct client client;
 	uint32_t stream;
 	struct output out[2]; /* by channel */
 	struct hull_buf in;   /* read and not taken by the wire yet */
 	bool in_open;
-	bool accepted, raw, over;
+	bool accepted, over;
 	bool detach_next; /* the first of the detach keys has come, and was held back */
 	bool detached;
 	bool broken_pipe; /* the reader of our stdout has gone */
 	int status;       /* exit code, -1 = not told yet */
 	int code;         /* how the stream ended otherwise: positive errno of the guest or keeper */
-	unsigned nudges;  /* INT and TERM passed on */
 	char text[sizeof((struct hull_error *)0)->msg];
 };
 
 /* --- what the keeper says --- */
 
-static void send_message(struct session *s, uint8_t kind, uint16_t tag1, uint32_t v1, uint16_t tag2, uint32_t v2)
+static void send_message(struct hull_process *s, uint8_t kind, uint16_t tag1, uint32_t v1, uint16_t tag2, uint32_t v2)
 {
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	if (hull_buf_add(&b, &kind, 1) < 0 || (tag1 && hull_args_put_u32(&b, tag1, v1) < 0) ||
@@ -63,30 +62,41 @@ static void send_message(struct session *s, uint8_t kind, uint16_t tag1, uint32_
 	hull_wire_message(s->client.wire, s->stream, hull_buf_bytes(&b), b.len);
 }
 
-static void send_size(struct session *s)
+void hull_process_resize(struct hull_process *s, unsigned rows, unsigned cols)
 {
-	uint32_t rows, cols;
-	if (terminal_size(s->spec->out_fd, &rows, &cols) || terminal_size(s->spec->in_fd, &rows, &cols))
-		send_message(s, HULL_MSG_RESIZE, HULL_TAG_ROWS, rows, HULL_TAG_COLS, cols);
+	send_message(s, HULL_MSG_RESIZE, HULL_TAG_ROWS, rows, HULL_TAG_COLS, cols);
+}
+
+void hull_process_signal(struct hull_process *s, int signal)
+{
+	send_message(s, HULL_MSG_SIGNAL, HULL_TAG_SIGNAL, (uint32_t)signal, 0, 0);
 }
 
 static void on_accepted(void *ctx, uint32_t stream, void *user, const uint8_t *args, size_t len)
 {
-	struct session *s = ctx;
+	struct hull_process *s = ctx;
 	s->accepted = true;
 }
 
 static void on_data(void *ctx, uint32_t stream, void *user, unsigned channel, const uint8_t *p, size_t n)
 {
-	struct session *s = ctx;
+	struct hull_process *s = ctx;
 	struct output *o = &s->out[channel == HULL_CHANNEL_STDERR];
-	if (o->gone || hull_buf_add(&o->buf, p, n) < 0)
-		hull_wire_grant(s->client.wire, stream, n);
+	if (o->keep) {
+		if (o->keep->buf.len + n > o->keep->max || hull_buf_add(&o->keep->buf, p, n) < 0) {
+			o->keep->full = true;
+			hull_wire_reset(s->client.wire, stream, ECANCELED, "too much output");
+			return;
+		}
+	} else if (!o->gone && hull_buf_add(&o->buf, p, n) == 0) {
+		return;
+	}
+	hull_wire_grant(s->client.wire, stream, n);
 }
 
 static void on_message(void *ctx, uint32_t stream, void *user, const uint8_t *p, size_t n)
 {
-	struct session *s = ctx;
+	struct hull_process *s = ctx;
 	struct hull_cur cur = hull_cur_make(p, n);
 	if (hull_cur_u8(&cur) != HULL_MSG_EXIT || s->status >= 0)
 		return;
@@ -113,13 +123,13 @@ static void on_message(void *ctx, uint32_t stream, void *user, const uint8_t *p,
 
 static void on_eof(void *ctx, uint32_t stream, void *user)
 {
-	struct session *s = ctx;
+	struct hull_process *s = ctx;
 	hull_wire_eof(s->client.wire, stream);
 }
 
 static void on_closed(void *ctx, uint32_t stream, void *user, int code, const char *message)
 {
-	struct session *s = ctx;
+	struct hull_process *s = ctx;
 	if (s->over)
 		return;
 	s->over = true;
@@ -135,7 +145,7 @@ static const struct hull_wire_ops ops = {
 /* --- input and output --- */
 
 /* Pass on what was read. */
-static void push_input(struct session *s)
+static void push_input(struct hull_process *s)
 {
 	if (s->over || !s->in.len)
 		return;
@@ -144,15 +154,15 @@ static void push_input(struct session *s)
 	hull_buf_drain(&s->in, n < 0 ? s->in.len : (size_t)n);
 }
 
-static void end_input(struct session *s)
+static void end_input(struct hull_process *s)
 {
 	s->in_open = false;
-	if (!s->in.len && !s->over && !s->spec->keep_input)
+	if (!s->in.len && !s->over && !(s->spec->flags & HULL_EXEC_KEEP_INPUT))
 		send_message(s, HULL_MSG_STDIN_EOF, 0, 0, 0, 0);
 }
 
 /* What was typed, without the detach keys. */
-static void take_keys(struct session *s, const uint8_t *p, size_t n)
+static void take_keys(struct hull_process *s, const uint8_t *p, size_t n)
 {
 	static const uint8_t first = DETACH_FIRST;
 	for (size_t i = 0; i < n && !s->detached; i++) {
@@ -168,16 +178,16 @@ static void take_keys(struct session *s, const uint8_t *p, size_t n)
 	}
 }
 
-static void read_input(struct session *s)
+static void read_input(struct hull_process *s)
 {
 	size_t room = hull_wire_writable(s->client.wire, s->stream);
 	uint8_t keys[256];
-	bool typed = s->raw && s->spec->job;
+	bool typed = s->job && (s->spec->flags & HULL_EXEC_DETACH_KEYS);
 	uint8_t *at = typed ? keys : hull_buf_room(&s->in, READ_SIZE);
 	size_t most = typed ? sizeof keys : READ_SIZE;
 	if (!room || !at)
 		return;
-	ssize_t n = read(s->spec->in_fd, at, room < most ? room : most);
+	ssize_t n = read(s->in_fd, at, room < most ? room : most);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	if (n <= 0) { /* a terminal that is gone (EIO) has ended too */
@@ -192,7 +202,7 @@ static void read_input(struct session *s)
 }
 
 /* The reader of our output is gone, or the disk it goes to is full. */
-static int output_failed(struct session *s, struct output *o, struct hull_error *err)
+static int output_failed(struct hull_process *s, struct output *o, struct hull_error *err)
 {
 	int code = errno;
 	o->gone = true;
@@ -208,7 +218,7 @@ static int output_failed(struct session *s, struct output *o, struct hull_error 
 }
 
 /* Write what fits without blocking. */
-static int write_output(struct session *s, struct output *o, struct hull_error *err)
+static int write_output(struct hull_process *s, struct output *o, struct hull_error *err)
 {
 	while (o->buf.len) {
 		struct pollfd pfd = {.fd = o->fd, .events = POLLOUT};
@@ -229,57 +239,23 @@ static int write_output(struct session *s, struct output *o, struct hull_error *
 	return 0;
 }
 
-/* --- signals --- */
-
-/* 0 to go on, or the code to leave with. */
-static int take_signals(struct session *s)
-{
-	int n;
-	while ((n = cli_signals_read()) > 0) {
-		if (n == SIGWINCH) {
-			if (s->accepted && s->spec->tty)
-				send_size(s);
-			continue;
-		}
-		if (n == SIGCONT) {
-			if (s->raw) {
-				terminal_again();
-				send_size(s);
-			}
-			continue;
-		}
-		/* Nothing runs yet, or our terminal is the session's (its Ctrl-C comes as a byte, so this signal is for
-		 * us): leave. The keeper hangs the command up when the stream goes. */
-		if (!s->accepted || s->raw || s->spec->no_signals)
-			return 128 + n;
-		send_message(s, HULL_MSG_SIGNAL, HULL_TAG_SIGNAL, (uint32_t)n, 0, 0);
-		if ((n == SIGINT || n == SIGTERM) && ++s->nudges >= GIVE_UP_AFTER) {
-			cli_note(s->spec->job ? "the job did not end on %u signals: left it, and it goes on"
-					      : "the command did not end on %u signals: left it behind and hung it up",
-				 s->nudges);
-			return 128 + n;
-		}
-	}
-	return 0;
-}
-
 /* --- the loop --- */
 
-static int open_stream(struct session *s, struct hull_error *err)
+static int open_stream(struct hull_process *s, struct hull_error *err)
 {
-	const struct session_spec *spec = s->spec;
+	const struct hull_exec_spec *spec = s->spec;
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	int r = 0;
-	if (spec->job) {
-		r = hull_args_put_str(&b, HULL_TAG_NAME, spec->job);
+	if (s->job) {
+		r = hull_args_put_str(&b, HULL_TAG_NAME, s->job);
 		if (!r)
 			r = hull_wire_open(s->client.wire, HULL_SVC_ATTACH, hull_buf_bytes(&b), b.len, NULL,
 					   &s->stream);
 		return r < 0 ? hull_fail(err, r, "attaching to the job: %s", strerror(-r)) : 0;
 	}
-	for (char *const *v = spec->argv; v && *v && !r; v++)
+	for (const char *const *v = spec->argv; v && *v && !r; v++)
 		r = hull_args_put_str(&b, HULL_TAG_ARGV, *v);
-	for (char *const *v = spec->env; v && *v && !r; v++)
+	for (const char *const *v = spec->env; v && *v && !r; v++)
 		r = hull_args_put_str(&b, HULL_TAG_ENV, *v);
 	if (!r && (!spec->argv || !spec->argv[0]))
 		r = hull_args_put_u32(&b, HULL_TAG_LOGIN, 1);
@@ -287,15 +263,12 @@ static int open_stream(struct session *s, struct hull_error *err)
 		r = hull_args_put_str(&b, HULL_TAG_CWD, spec->cwd);
 	if (!r && spec->user)
 		r = hull_args_put_str(&b, HULL_TAG_USER, spec->user);
-	if (!r && spec->tty) {
-		uint32_t rows = 24, cols = 80;
-		if (!terminal_size(spec->out_fd, &rows, &cols))
-			terminal_size(spec->in_fd, &rows, &cols);
+	if (!r && (spec->flags & HULL_EXEC_TTY)) {
 		r = hull_args_put_u32(&b, HULL_TAG_TTY, 1);
 		if (!r)
-			r = hull_args_put_u32(&b, HULL_TAG_ROWS, rows);
+			r = hull_args_put_u32(&b, HULL_TAG_ROWS, spec->rows ? spec->rows : 24);
 		if (!r)
-			r = hull_args_put_u32(&b, HULL_TAG_COLS, cols);
+			r = hull_args_put_u32(&b, HULL_TAG_COLS, spec->cols ? spec->cols : 80);
 	}
 	if (!r)
 		r = client_trace(&b);
@@ -308,27 +281,27 @@ static int open_stream(struct session *s, struct hull_error *err)
 	return r < 0 ? hull_fail(err, r, "starting the command: %s", strerror(-r)) : 0;
 }
 
-static int wanted_input(struct session *s)
+static int wanted_input(struct hull_process *s)
 {
 	/* Before the command runs the terminal stays as it is, and what is typed stays in it. */
 	return s->accepted && s->in_open && !s->over && !s->in.len && hull_wire_writable(s->client.wire, s->stream) > 0;
 }
 
-static int turn(struct session *s, struct cli_progress *progress, struct hull_error *err)
+static int turn(struct hull_process *s, struct hull_error *err)
 {
 	struct pollfd fds[] = {
 		{.fd = s->client.fd, .events = s->over ? 0 : client_events(&s->client)},
-		{.fd = cli_signals_fd(), .events = POLLIN},
-		{.fd = wanted_input(s) ? s->spec->in_fd : -1, .events = POLLIN},
+		{.fd = s->spec->event ? s->spec->event_fd : -1, .events = POLLIN},
+		{.fd = wanted_input(s) ? s->in_fd : -1, .events = POLLIN},
 		{.fd = s->out[0].buf.len ? s->out[0].fd : -1, .events = POLLOUT},
 		{.fd = s->out[1].buf.len ? s->out[1].fd : -1, .events = POLLOUT},
 	};
 	if (s->over)
 		fds[0].fd = -1;
-	int wait = progress && !s->accepted ? cli_progress_tick(progress) : -1;
-	if (poll(fds, sizeof fds / sizeof *fds, wait) < 0)
-		return errno == EINTR ? 0 : hull_fail_errno(err, "waiting");
-	int r = fds[1].revents ? take_signals(s) : 0;
+	int r = lib_poll(&s->hull, fds, sizeof fds / sizeof *fds, -1, err);
+	if (r < 0)
+		return r;
+	r = fds[1].revents ? s->spec->event(s->spec->ctx, s) : 0;
 	if (r)
 		return r;
 	for (int i = 0; i < 2 && !r; i++)
@@ -348,12 +321,8 @@ static int turn(struct session *s, struct cli_progress *progress, struct hull_er
 		}
 	}
 	if (s->accepted && !was) {
-		if (progress)
-			cli_progress_end(progress);
-		if (s->spec->tty && s->spec->input && isatty(s->spec->in_fd)) {
-			s->raw = terminal_raw(s->spec->in_fd) == 0;
-			send_size(s); /* it may have changed while the guest booted */
-		}
+		if (s->spec->started)
+			s->spec->started(s->spec->ctx, s);
 		if (!s->in_open)
 			end_input(s);
 	}
@@ -374,7 +343,7 @@ int session_cannot(int code)
 {
 	switch (code) {
 	case ENOENT:
-		return CLI_EXIT_ABSENT;
+		return SESSION_ABSENT;
 	case EACCES:
 	case ENOEXEC:
 	case EPERM:
@@ -385,14 +354,14 @@ int session_cannot(int code)
 	case ETXTBSY:
 	case ENOTDIR: /* also: no such working directory */
 	case ESRCH:   /* no such user */
-		return CLI_EXIT_CANNOT;
+		return SESSION_CANNOT;
 	default:
 		return 0;
 	}
 }
 
 /* The exit code of a session that is over. */
-static int outcome(struct session *s, struct hull_error *err)
+static int outcome(struct hull_process *s, struct hull_error *err)
 {
 	if (s->broken_pipe)
 		return 128 + SIGPIPE;
@@ -401,66 +370,55 @@ static int outcome(struct session *s, struct hull_error *err)
 	const char *why = s->text[0] ? s->text : strerror(s->code);
 	int code = session_cannot(s->code);
 	if (code) { /* the guest's words name the command */
-		cli_error("%s", why);
+		hull_fail(err, -s->code, "%s", why);
 		return code;
 	}
 	if (s->accepted)
 		return hull_fail(err, -s->code, "%s stopped while the command ran: %s; `hull logs %s` has more",
-				 s->spec->name, why, s->spec->name);
-	return hull_fail(err, -s->code, "%s: %s", s->spec->name, why);
+				 s->name, why, s->name);
+	return hull_fail(err, -s->code, "%s: %s", s->name, why);
 }
 
-void session_terminal_env(char ***env)
-{
-	static const char *const keys[] = {"TERM", "COLORTERM"};
-	char **all = hull_strv_copy(NULL);
-	for (size_t i = 0; all && i < 2; i++) {
-		const char *value = getenv(keys[i]);
-		_cleanup_free_ char *pair = value ? hull_fmt("%s=%s", keys[i], value) : NULL;
-		if (pair)
-			hull_strv_add(&all, pair);
-	}
-	for (char **v = *env; all && v && *v; v++)
-		hull_strv_add(&all, *v);
-	if (all) {
-		hull_strv_free(*env);
-		*env = all;
-	}
-}
-
-static void output_init(struct output *o, int fd)
+static void output_init(struct output *o, int fd, struct session_keep *keep)
 {
 	struct stat st;
-	*o = (struct output){.fd = fd, .socket = fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode)};
+	*o = (struct output){.fd = fd,
+			     .keep = keep,
+			     .gone = fd < 0,
+			     .socket = fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode)};
 }
 
-int session_run(int fd, const struct session_spec *spec, struct cli_progress *progress, struct hull_error *err)
+int session_run(const struct hull *h, int fd, const char *name, const char *job, const struct hull_exec_spec *spec,
+		struct session_keep *keep, struct hull_error *err)
 {
-	struct session s = {.spec = spec, .client.fd = -1, .status = -1, .in_open = spec->input};
-	output_init(&s.out[0], spec->out_fd);
-	output_init(&s.out[1], spec->err_fd);
-	int r = cli_signals_catch();
-	if (r < 0) {
-		close(fd);
-		return hull_fail(err, r, "catching signals: %s", strerror(-r));
-	}
-	r = client_adopt(&s.client, fd, &ops, &s, err);
+	struct hull_process s = {.hull = *h,
+				 .name = name,
+				 .job = job,
+				 .spec = spec,
+				 .client.fd = -1,
+				 .status = -1,
+				 .in_fd = spec->fds ? spec->fds[0] : -1};
+	s.in_open = s.in_fd >= 0;
+	if (spec->event)
+		s.hull.interrupt_fd = -1;
+	output_init(&s.out[0], spec->fds && !keep ? spec->fds[1] : -1, keep);
+	output_init(&s.out[1], spec->fds && !keep ? spec->fds[2] : -1, keep ? keep + 1 : NULL);
+	if (err)
+		err->code = 0;
+	int r = client_adopt(&s.client, fd, &ops, &s, err);
 	if (r < 0)
 		return r;
 	r = open_stream(&s, err);
 	while (r == 0 && !s.detached && !(s.over && !s.out[0].buf.len && !s.out[1].buf.len))
-		r = turn(&s, progress, err);
-	terminal_restore();
-	if (progress)
-		cli_progress_end(progress);
-	if (s.detached)
-		cli_note("left job %s, which goes on", spec->job);
-	if ((r > 0 || s.detached) && !s.over) { /* say goodbye: the guest hangs the command up */
+		r = turn(&s, err);
+	if ((r != 0 || s.detached) && !s.over) { /* say goodbye: the guest hangs the command up */
 		hull_wire_reset(s.client.wire, s.stream, ECANCELED, "the client left");
 		client_io(&s.client, 0, NULL);
 	}
-	if (r == 0 && !s.detached)
-		r = outcome(&s, err);
+	if (r == 0 && keep && (keep[0].full || keep[1].full))
+		r = hull_fail(err, -EFBIG, "the command in %s printed more than %zu bytes", name, keep->max);
+	else if (r == 0)
+		r = s.detached ? HULL_DETACHED : outcome(&s, err);
 	s.over = true; /* what closing the wire has to say is no news */
 	client_close(&s.client);
 	hull_buf_free(&s.in);

@@ -1,5 +1,5 @@
 /* One tar stream from or to a sandbox, read and written by the caller, who waits in here meanwhile: a poll(2) loop over
- * the connection and the signals that are being caught. What is received is granted when the caller comes for more, so
+ * the connection and whatever the caller waits for. What is received is granted when the caller comes for more, so
  * there is never more of it here than the stream's window; what is written fits the stream's credit. */
 #include "lib/files/transfer.h"
 
@@ -16,18 +16,18 @@
 
 enum {
 	READ_SIZE = 64 * 1024,
-	SLOW_MS = 1000,      /* what is over by then needs no progress */
 	SHOW_MS = 200,       /* between two figures */
 	TAIL_MAX = 64 << 10, /* behind the end of an archive: tar's padding */
 };
 
 struct transfer {
+	const struct hull *hull; /* borrowed, as is the name */
+	const char *name;
 	struct client client;
 	uint32_t stream;
 	struct hull_buf got; /* received */
 	size_t taken;        /* of that, what the caller has had: granted with the next call */
-	struct cli_progress progress;
-	uint64_t begun, shown, bytes;
+	uint64_t shown, bytes;
 	bool in, sent_all, over, told, eof;
 	int code; /* how it went: 0 or -errno with text */
 	char text[1024];
@@ -101,44 +101,35 @@ static const struct hull_wire_ops ops = {.data = on_data, .message = on_message,
 
 /* --- waiting --- */
 
-static int show(struct transfer *t)
+static void show(struct transfer *t)
 {
-	uint64_t now = cli_now_ms();
-	char size[16], line[64];
-	if (!t->progress.tty || t->progress.quiet || now - t->begun < SLOW_MS)
-		return t->progress.tty && !t->progress.quiet ? (int)(SLOW_MS - (now - t->begun)) : -1;
-	if (now - t->shown >= SHOW_MS) {
-		t->shown = now;
-		snprintf(line, sizeof line, "%s copied", hull_format_size(t->bytes, size, sizeof size));
-		cli_progress_stage(&t->progress, line);
-	}
-	return cli_progress_tick(&t->progress);
+	uint64_t now = lib_now_ms();
+	if (now - t->shown < SHOW_MS)
+		return;
+	t->shown = now;
+	lib_moved(t->hull, t->name, t->bytes);
 }
 
 /* Wait for whatever comes next, also on `fd` (-1 = none): what came on that. */
 static short turn(struct transfer *t, int fd)
 {
 	struct hull_error lost = {0};
-	struct pollfd fds[3] = {{.fd = t->client.fd, .events = client_events(&t->client)},
-				{.fd = cli_signals_fd(), .events = POLLIN},
+	struct pollfd fds[2] = {{.fd = t->client.fd, .events = client_events(&t->client)},
 				{.fd = fd, .events = POLLIN}};
-	if (poll(fds, 3, show(t)) < 0)
-		return 0;
-	while (fds[1].revents && cli_signals_read() > 0)
-		;
-	if (cli_signals_ended()) {
-		fail(t, -EINTR, "interrupted");
+	show(t);
+	if (lib_poll(t->hull, fds, 2, -1, &lost) < 0) {
+		fail(t, lost.code, lost.msg);
 		t->over = true;
 	}
 	if (!t->over && client_io(&t->client, fds[0].revents, &lost) < 0) {
 		fail(t, lost.code, lost.msg);
 		t->over = true;
 	}
-	return fds[2].revents;
+	return fds[1].revents;
 }
 
-struct transfer *transfer_open(int socket, uint8_t service, const char *path, const char *entry, bool quiet,
-			       struct hull_error *err)
+struct transfer *transfer_open(const struct hull *h, int socket, const char *name, uint8_t service, const char *path,
+			       const char *entry, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	struct transfer *t = calloc(1, sizeof *t);
@@ -149,13 +140,14 @@ struct transfer *transfer_open(int socket, uint8_t service, const char *path, co
 	}
 	t->in = service == HULL_SVC_TAR_IN;
 	t->client.fd = -1;
-	t->begun = cli_now_ms();
+	t->hull = h;
+	t->name = name;
+	t->shown = lib_now_ms();
 	int r = client_adopt(&t->client, socket, &ops, t, err);
 	if (r < 0) {
 		free(t);
 		return NULL;
 	}
-	cli_progress_begin(&t->progress, quiet, false, "cp");
 	r = hull_args_put_str(&args, HULL_TAG_PATH, path);
 	if (r == 0 && entry)
 		r = hull_args_put_str(&args, HULL_TAG_NAME, entry);
@@ -238,7 +230,6 @@ void transfer_close(struct transfer *t)
 {
 	if (!t)
 		return;
-	cli_progress_end(&t->progress);
 	t->over = true;
 	client_close(&t->client);
 	hull_buf_free(&t->got);
@@ -280,9 +271,10 @@ static int pour_in(struct transfer *t, int fd, struct hull_error *err)
 	return transfer_end(t, err);
 }
 
-int transfer_run(int socket, uint8_t service, const char *path, int fd, struct hull_error *err)
+int transfer_run(const struct hull *h, int socket, const char *name, uint8_t service, const char *path, int fd,
+		 struct hull_error *err)
 {
-	struct transfer *t = transfer_open(socket, service, path, NULL, true, err);
+	struct transfer *t = transfer_open(h, socket, name, service, path, NULL, err);
 	if (!t)
 		return err->code ? err->code : -EIO;
 	int r = t->in ? pour_in(t, fd, err) : pour_out(t, fd, err);

@@ -7,7 +7,6 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "lib/client.h"
-#include "cli/out.h"
 #include "policy/digest.h"
 
 #include <errno.h>
@@ -30,7 +29,7 @@ static void ask_some(const struct hull_paths *p, struct policy_force *f, size_t 
 {
 	struct ask *asks = calloc(n, sizeof(*asks));
 	struct pollfd fds[AT_ONCE];
-	uint64_t until = cli_now_ms() + PATIENCE_MS;
+	uint64_t until = lib_now_ms() + PATIENCE_MS;
 	struct hull_error err;
 	for (size_t i = 0; asks && i < n; i++) {
 		json_t *request = json_pack("{s:s,s:s*,s:b}", "do", "policy", "changed", changed, "texts",
@@ -50,7 +49,7 @@ static void ask_some(const struct hull_paths *p, struct policy_force *f, size_t 
 						 .events = here ? client_events(&asks[i].client) : 0};
 			open = open || here;
 		}
-		uint64_t now = cli_now_ms();
+		uint64_t now = lib_now_ms();
 		if (!open || now >= until || (poll(fds, n, (int)(until - now)) < 0 && errno != EINTR))
 			break;
 		for (size_t i = 0; i < n; i++)
@@ -96,13 +95,13 @@ static bool file_in_force(const json_t *file, char *why, size_t cap)
 }
 
 /* Does the sandbox read the file that was changed? It may have been started with another configuration directory. */
-static bool reads(struct cli *cli, const struct policy_force *f, bool own)
+static bool reads(const struct hull *h, const struct policy_force *f, bool own)
 {
 	struct hull_error err;
 	struct stat here, there;
 	const char *path = json_string_value(
 		json_object_get(json_object_get(f->told, own ? "sandbox" : "global"), "path"));
-	_cleanup_free_ char *ours = policy_path(cli, own ? f->name : NULL, &err);
+	_cleanup_free_ char *ours = policy_path(h, own ? f->name : NULL, &err);
 	if (!path || !ours || strcmp(path, ours) == 0)
 		return true;
 	return stat(path, &there) == 0 && stat(ours, &here) == 0 && here.st_dev == there.st_dev &&
@@ -133,19 +132,19 @@ static void judge(struct policy_force *f)
 	f->state = all ? FORCE_YES : json_is_true(json_object_get(f->told, "closed")) ? FORCE_CLOSED : FORCE_OTHER;
 }
 
-int policy_force_ask(struct cli *cli, const char *sandbox, const char *changed, bool texts, struct policy_force **out,
-		     size_t *count, struct hull_error *err)
+int policy_force_ask(const struct hull *h, const char *sandbox, const char *changed, bool texts,
+		     struct policy_force **out, size_t *count, struct hull_error *err)
 {
 	char **names = NULL;
 	*out = NULL;
 	*count = 0;
-	int r = cli_paths(cli, err);
-	if (r == 0 && sandbox) {
+	int r = 0;
+	if (sandbox) {
 		names = hull_strv_copy(NULL);
 		if (!names || hull_strv_add(&names, sandbox) < 0)
 			r = hull_fail(err, -ENOMEM, "out of memory");
-	} else if (r == 0) {
-		r = hull_sandbox_list(&cli->paths, &names, err);
+	} else {
+		r = hull_sandbox_list(&h->paths, &names, err);
 	}
 	if (r < 0) {
 		hull_strv_free(names);
@@ -154,13 +153,13 @@ int policy_force_ask(struct cli *cli, const char *sandbox, const char *changed, 
 	struct policy_force *f = calloc(hull_strv_count(names) + 1, sizeof(*f));
 	size_t n = 0;
 	for (char **name = names; f && name && *name; name++)
-		if (hull_sandbox_running(&cli->paths, *name) && (f[n].name = strdup(*name)))
+		if (hull_sandbox_running(&h->paths, *name) && (f[n].name = strdup(*name)))
 			n++;
 	hull_strv_free(names);
 	if (!f)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < n; i += AT_ONCE)
-		ask_some(&cli->paths, f + i, n - i < AT_ONCE ? n - i : AT_ONCE, changed, texts);
+		ask_some(&h->paths, f + i, n - i < AT_ONCE ? n - i : AT_ONCE, changed, texts);
 	for (size_t i = 0; i < n; i++)
 		judge(&f[i]);
 	*out = f;
@@ -177,12 +176,12 @@ void policy_force_free(struct policy_force *f, size_t n)
 	free(f);
 }
 
-int policy_force_wait(struct cli *cli, const char *sandbox, struct hull_error *err)
+int policy_force_wait(const struct hull *h, const char *sandbox, struct hull_error *err)
 {
 	struct policy_force *f;
 	size_t n, failed = 0;
 	struct hull_error why;
-	int r = policy_force_ask(cli, sandbox, sandbox ? "sandbox" : "global", false, &f, &n, err);
+	int r = policy_force_ask(h, sandbox, sandbox ? "sandbox" : "global", false, &f, &n, err);
 	if (r < 0)
 		return r;
 	_cleanup_(hull_buf_free) struct hull_buf list = {0};
@@ -192,14 +191,14 @@ int policy_force_wait(struct cli *cli, const char *sandbox, struct hull_error *e
 		char because[sizeof(f[i].why)];
 		bool other = f[i].state == FORCE_OTHER && json_is_true(json_object_get(f[i].told, "taken")) &&
 			     !json_object_get(f[i].told, "why") && file_in_force(file, because, sizeof(because));
-		if (!reads(cli, &f[i], sandbox != NULL))
+		if (!reads(h, &f[i], sandbox != NULL))
 			continue;
 		if (f[i].state == FORCE_YES || f[i].state == FORCE_NO_NETWORK || f[i].state == FORCE_STOPPED || other) {
 			if (other)
-				cli_note("%s: %s", f[i].name, f[i].why);
+				lib_note(h, HULL_NOTE_WARNING, "%s: %s", f[i].name, f[i].why);
 			else if (file && json_object_get(file, "watch"))
-				cli_note("%s does not see what an editor changes in the file: %s", f[i].name,
-					 json_string_value(json_object_get(file, "watch")));
+				lib_note(h, HULL_NOTE_WARNING, "%s does not see what an editor changes in the file: %s",
+					 f[i].name, json_string_value(json_object_get(file, "watch")));
 			continue;
 		}
 		failed++;

@@ -11,16 +11,14 @@
 #include <string.h>
 #include <sys/file.h>
 
-char *policy_path(struct cli *cli, const char *sandbox, struct hull_error *err)
+char *policy_path(const struct hull *h, const char *sandbox, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	int r = cli_paths(cli, err);
-	if (r >= 0 && sandbox)
-		r = life_load(cli, sandbox, &sb, err);
+	int r = sandbox ? life_load(h, sandbox, &sb, err) : 0;
 	if (r < 0)
 		return NULL;
-	char *path = sandbox ? hull_sandbox_path(&cli->paths, sandbox, "policy.yaml")
-			     : hull_fmt("%s/policy.yaml", cli->paths.config);
+	char *path = sandbox ? hull_sandbox_path(&h->paths, sandbox, "policy.yaml")
+			     : hull_fmt("%s/policy.yaml", h->paths.config);
 	if (!path)
 		hull_fail(err, -ENOMEM, "out of memory");
 	return path;
@@ -53,13 +51,13 @@ int policy_lock(const char *path, struct hull_error *err)
 	return hull_steal_fd(&fd);
 }
 
-int policy_build(struct cli *cli, const char *sandbox, struct hull_policy *out, const char **preset,
+int policy_build(const struct hull *h, const char *sandbox, struct hull_policy *out, const char **preset,
 		 struct hull_error *err)
 {
 	_cleanup_free_ char *global = NULL;
 	_cleanup_free_ char *own = NULL;
-	_cleanup_free_ char *global_path = policy_path(cli, NULL, err);
-	_cleanup_free_ char *own_path = global_path && sandbox ? policy_path(cli, sandbox, err) : NULL;
+	_cleanup_free_ char *global_path = policy_path(h, NULL, err);
+	_cleanup_free_ char *own_path = global_path && sandbox ? policy_path(h, sandbox, err) : NULL;
 	if (!global_path || (sandbox && !own_path))
 		return err->code;
 	int r = policy_text(global_path, &global, err);

@@ -2,20 +2,20 @@
 #ifndef HULL_LIB_NETWORK_POLICY_H
 #define HULL_LIB_NETWORK_POLICY_H
 
-#include "cli/cli.h"
+#include "lib/handle.h"
 #include "policy/policy.h"
 
 #include <jansson.h>
 
 /* Path of the policy file: the global one, or a sandbox's (which must exist). Owned by the caller. */
-char *policy_path(struct cli *cli, const char *sandbox, struct hull_error *err);
+char *policy_path(const struct hull *h, const char *sandbox, struct hull_error *err);
 /* Its text, or NULL when there is no file; owned by the caller. */
 int policy_text(const char *path, char **out, struct hull_error *err);
 /* From reading a file to putting its new text in place nobody else does the same: a lock on its directory, which is
  * made when there is none. A descriptor to be closed when done. */
 int policy_lock(const char *path, struct hull_error *err);
 /* What is in force for a sandbox (NULL = what the global file says alone). */
-int policy_build(struct cli *cli, const char *sandbox, struct hull_policy *out, const char **preset,
+int policy_build(const struct hull *h, const char *sandbox, struct hull_policy *out, const char **preset,
 		 struct hull_error *err);
 
 /* --- force.c: what is in force in running sandboxes --- */
@@ -36,11 +36,11 @@ struct policy_force {
 };
 /* Ask the running ones of all sandboxes, or this one if it runs. changed: "global" or "sandbox", to have this file read
  * and to wait until it is in force, or NULL. texts: those in force are wanted. Bounded in time. */
-int policy_force_ask(struct cli *cli, const char *sandbox, const char *changed, bool texts, struct policy_force **out,
-		     size_t *count, struct hull_error *err);
+int policy_force_ask(const struct hull *h, const char *sandbox, const char *changed, bool texts,
+		     struct policy_force **out, size_t *count, struct hull_error *err);
 void policy_force_free(struct policy_force *f, size_t n);
 /* Wait until the changed file (the sandbox's, or NULL: the global one) is in force wherever it counts. -EBUSY: it is
  * not; every sandbox is named with the reason. */
-int policy_force_wait(struct cli *cli, const char *sandbox, struct hull_error *err);
+int policy_force_wait(const struct hull *h, const char *sandbox, struct hull_error *err);
 
 #endif

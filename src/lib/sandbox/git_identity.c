@@ -3,7 +3,7 @@
  *
  * Their own configuration is asked (--global, with what it includes), from the root directory and with no repository to
  * find, so that no repository's configuration is read, whatever directory this runs in. */
-#include "cli/create.h"
+#include "lib/sandbox/create.h"
 
 #include "base/spawn.h"
 #include "base/text.h"
@@ -32,7 +32,7 @@ static void line(void *ctx, const char *text)
 		take(&who->email, text + strlen("user.email "));
 }
 
-void create_git_identity(char **name, char **email)
+void git_identity(char **name, char **email)
 {
 	static char *const argv[] = {(char *)"git",
 				     (char *)"config",

@@ -34,18 +34,16 @@ enum {
 	GONE_MS = 10000,        /* for a killed process to be gone */
 };
 
-int life_load(struct cli *cli, const char *name, struct hull_sandbox *out, struct hull_error *err)
+int life_load(const struct hull *h, const char *name, struct hull_sandbox *out, struct hull_error *err)
 {
-	int r = cli_paths(cli, err);
+	int r = hull_name_check(name, err);
 	if (r >= 0)
-		r = hull_name_check(name, err);
-	if (r >= 0)
-		r = hull_sandbox_load(&cli->paths, name, out, err);
+		r = hull_sandbox_load(&h->paths, name, out, err);
 	if (r != -ENOENT)
 		return r;
 	char **names = NULL;
 	const char *near = NULL;
-	if (hull_sandbox_list(&cli->paths, &names, NULL) >= 0 && names)
+	if (hull_sandbox_list(&h->paths, &names, NULL) >= 0 && names)
 		near = hull_closest(name, (const char *const *)names, hull_strv_count(names));
 	if (near)
 		hull_fail(err, r, "no sandbox is called %s: did you mean %s? `hull ls` lists them", name, near);
@@ -72,7 +70,7 @@ struct starting {
 	int status_fd, stderr_fd;
 };
 
-static int spawn_keeper(const char *program, const char *name, char *const *envp, struct starting *out,
+static int spawn_keeper(const struct hull *h, const char *program, const char *name, char *const *envp, struct starting *out,
 			struct hull_error *err)
 {
 	int pipe_fds[2];
@@ -83,12 +81,11 @@ static int spawn_keeper(const char *program, const char *name, char *const *envp
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (words < 0 || null < 0)
 		return hull_fail_errno(err, "starting the keeper");
-	fflush(NULL);
 	pid_t pid = fork();
 	if (pid < 0)
 		return hull_fail_errno(err, "starting the keeper");
 	if (!pid) {
-		cli_signals_child();
+		lib_child(h);
 		/* Above the numbers they are copied to, so that no copy lands on another's original. */
 		int s = fcntl(theirs, F_DUPFD, 10), w = fcntl(words, F_DUPFD, 10), z = fcntl(null, F_DUPFD, 10);
 		if (s < 0 || w < 0 || z < 0 || dup2(z, 0) < 0 || dup2(z, 1) < 0 || dup2(w, 2) < 0 ||
@@ -97,16 +94,15 @@ static int spawn_keeper(const char *program, const char *name, char *const *envp
 		syscall(SYS_close_range, 4U, ~0U, 0U);
 		char *argv[] = {(char *)"hull-keeper", (char *)(uintptr_t)name, NULL};
 		execve(program, argv, envp ? envp : environ);
-		dprintf(2, "%s", strerror(errno));
-		_exit(127);
+		const char *why = strerrordesc_np(errno);
+		_exit(why && write(2, why, strlen(why)) < 0 ? 126 : 127);
 	}
 	*out = (struct starting){.pid = pid, .status_fd = hull_steal_fd(&status), .stderr_fd = hull_steal_fd(&words)};
 	return 0;
 }
 
 /* One line of the status pipe: 1 = ready, 0 = go on, -errno = it failed. */
-static int status_line(const char *name, const char *line, size_t n, struct cli_progress *progress,
-		       struct hull_error *err)
+static int status_line(const struct hull *h, const char *name, const char *line, size_t n, struct hull_error *err)
 {
 	json_t *o = json_loadb(line, n, 0, NULL);
 	const char *stage = json_string_value(json_object_get(o, "stage"));
@@ -118,10 +114,10 @@ static int status_line(const char *name, const char *line, size_t n, struct cli_
 		r = hull_fail(err, code > 0 && code < 4096 ? -(int)code : -EIO, "%s", error);
 	else if (json_is_true(json_object_get(o, "ready")))
 		r = 1;
-	else if (stage && progress)
-		cli_progress_stage(progress, stage);
-	if (note && progress && !progress->quiet)
-		cli_note("%s: %s", name, note);
+	else if (stage)
+		lib_stage(h, name, "%s", stage);
+	if (note)
+		lib_note(h, HULL_NOTE_INFO, "%s: %s", name, note);
 	json_decref(o);
 	return r;
 }
@@ -142,12 +138,12 @@ static int silent_end(const char *name, struct starting *s, struct hull_error *e
 
 /* Called off. What has been heard of the keeper it said with the lock held, so it is ours that holds it. Only a memory
  * that is being restored is not to be cut short: it might be lost. */
-static int call_off(const struct hull_paths *p, const char *name, bool restores, struct cli_progress *progress,
-		    struct hull_error *err)
+static int call_off(const struct hull *h, const char *name, bool restores, struct hull_error *err)
 {
+	const struct hull_paths *p = &h->paths;
 	_cleanup_close_ int keeper = restores ? -1 : hull_sandbox_keeper(p, name);
-	if (progress && !restores)
-		cli_progress_stage(progress, "interrupted: stopping");
+	if (!restores)
+		lib_stage(h, name, "interrupted: stopping");
 	if (keeper >= 0) {
 		syscall(SYS_pidfd_send_signal, keeper, SIGTERM, NULL, 0);
 		await_end(keeper, GONE_MS);
@@ -158,24 +154,22 @@ static int call_off(const struct hull_paths *p, const char *name, bool restores,
 	return hull_fail(err, -EINTR, "starting %s: interrupted", name);
 }
 
-static int await_ready(const struct hull_paths *p, const char *name, struct starting *s, bool restores,
-		       struct cli_progress *progress, struct hull_error *err)
+static int await_ready(const struct hull *h, const char *name, struct starting *s, bool restores,
+		       struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};
 	bool heard = false, interrupted = false;
 	for (;;) {
 		if (heard && interrupted)
-			return call_off(p, name, restores, progress, err);
-		struct pollfd fds[2] = {{.fd = s->status_fd, .events = POLLIN},
-					{.fd = cli_signals_fd(), .events = POLLIN}};
-		if (poll(fds, 2, progress ? cli_progress_tick(progress) : -1) < 0 && errno != EINTR)
-			return hull_fail_errno(err, "waiting for the keeper");
-		if (fds[1].revents) {
-			while (cli_signals_read())
-				;
-			interrupted = interrupted || cli_signals_ended();
-		}
-		if (!fds[0].revents)
+			return call_off(h, name, restores, err);
+		struct pollfd fd = {.fd = s->status_fd, .events = POLLIN};
+		/* Once more is not asked: the descriptor may stay readable. */
+		int w = interrupted ? poll(&fd, 1, -1) : lib_poll(h, &fd, 1, -1, err);
+		if (w == -EINTR && !interrupted)
+			interrupted = true;
+		else if (w < 0 && !interrupted)
+			return w;
+		if (!fd.revents)
 			continue;
 		uint8_t *at = hull_buf_room(&text, 4096);
 		ssize_t n = at ? read(s->status_fd, at, 4096) : -1;
@@ -187,9 +181,9 @@ static int await_ready(const struct hull_paths *p, const char *name, struct star
 		uint8_t *end;
 		while ((end = memchr(hull_buf_bytes(&text), '\n', text.len)) != NULL) {
 			size_t len = (size_t)(end - hull_buf_bytes(&text));
-			int r = status_line(name, (const char *)hull_buf_bytes(&text), len, progress, err);
+			int r = status_line(h, name, (const char *)hull_buf_bytes(&text), len, err);
 			if (r > 0 && interrupted)
-				return call_off(p, name, restores, progress, err);
+				return call_off(h, name, restores, err);
 			if (r)
 				return r;
 			heard = true;
@@ -200,87 +194,87 @@ static int await_ready(const struct hull_paths *p, const char *name, struct star
 
 /* Will its memory be restored? The memory of a pause may be there and not be what would be: it was being resumed when
  * its keeper was killed, and may have changed its disk by then. */
-static bool look_at_memory(const struct hull_paths *p, const char *name)
+static bool look_at_memory(const struct hull *h, const char *name)
 {
+	const struct hull_paths *p = &h->paths;
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
 	_cleanup_free_ char *frozen = hull_sandbox_path(p, name, "frozen");
 	if (hull_sandbox_load(p, name, &s, NULL) < 0)
 		return false;
 	if (frozen && access(frozen, F_OK) == 0 && !s.restore && !strcmp(hull_sandbox_truth(&s, false), "crashed"))
-		cli_note("%s was killed while it was being resumed: its processes are lost, and it boots from its disk",
+		lib_note(h, HULL_NOTE_WARNING,
+			 "%s was killed while it was being resumed: its processes are lost, and it boots from its disk",
 			 name);
 	return s.restore != NULL;
 }
 
-int life_start_leased(const struct hull_paths *p, const char *name, char *const *envp, struct cli_progress *progress,
-		      int *lease, struct hull_error *err)
+int life_start_leased(const struct hull *h, const char *name, char *const *envp, int *lease, struct hull_error *err)
 {
+	const struct hull_paths *p = &h->paths;
 	if (hull_sandbox_running(p, name))
 		return 1;
-	bool restores = look_at_memory(p, name);
+	bool restores = look_at_memory(h, name);
 	_cleanup_free_ char *program = hull_beside("hull-keeper", X_OK, err);
 	if (!program)
 		return err->code;
 	struct starting s = {.status_fd = -1, .stderr_fd = -1};
-	int r = spawn_keeper(program, name, envp, &s, err);
+	int r = spawn_keeper(h, program, name, envp, &s, err);
 	if (r < 0)
 		return r;
-	if (progress)
-		cli_progress_stage(progress, "starting");
-	r = await_ready(p, name, &s, restores, progress, err);
+	lib_stage(h, name, "starting");
+	r = await_ready(h, name, &s, restores, err);
 	if (lease && r >= 0)
 		*lease = hull_steal_fd(&s.status_fd);
 	else
 		close(s.status_fd);
 	close(s.stderr_fd);
-	waitpid(s.pid, NULL, WNOHANG); /* the one that has put itself in the background stays */
+	/* The keeper has put itself in the background, so its first process is over. */
+	while (waitpid(s.pid, NULL, 0) < 0 && errno == EINTR)
+		;
 	if (r == -EBUSY && hull_sandbox_running(p, name))
 		return 1; /* somebody else was quicker */
 	return r < 0 ? r : 0;
 }
 
-int life_start(const struct hull_paths *p, const char *name, char *const *envp, struct cli_progress *progress,
-	       struct hull_error *err)
+int life_start(const struct hull *h, const char *name, char *const *envp, struct hull_error *err)
 {
-	return life_start_leased(p, name, envp, progress, NULL, err);
+	return life_start_leased(h, name, envp, NULL, err);
 }
 
-int life_connect(struct cli *cli, const char *name, struct cli_progress *progress, struct hull_error *err)
+int life_connect(const struct hull *h, const char *name, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	int r = life_load(cli, name, &sb, err);
+	int r = life_load(h, name, &sb, err);
 	if (r < 0)
 		return r;
 	/* It may stop between the look and the connect: once more, then. */
 	for (int attempt = 0;; attempt++) {
-		r = life_start(&cli->paths, name, NULL, progress, err);
+		r = life_start(h, name, NULL, err);
 		if (r < 0)
 			return r;
-		int fd = client_connect(&cli->paths, name, SOCKET_WAIT_MS, err);
+		int fd = client_connect(&h->paths, name, SOCKET_WAIT_MS, err);
 		if (fd == -ENOTCONN && attempt < 2)
 			continue;
 		if (fd < 0)
 			return fd;
-		if (progress)
-			cli_progress_stage(progress, "waiting for the guest");
+		lib_stage(h, name, "waiting for the guest");
 		return fd;
 	}
 }
 
 /* --- ending --- */
 
-int life_stop(const struct hull_paths *p, const char *name, int grace_ms, struct cli_progress *progress,
-	      struct hull_error *err)
+int life_stop(const struct hull *h, const char *name, int grace_ms, struct hull_error *err)
 {
+	const struct hull_paths *p = &h->paths;
 	_cleanup_close_ int pidfd = hull_sandbox_keeper(p, name);
-	if (progress)
-		cli_progress_stage(progress, grace_ms < 0 ? "killing" : "stopping");
+	lib_stage(h, name, "%s", grace_ms < 0 ? "killing" : "stopping");
 	json_t *request = grace_ms < 0 ? json_pack("{s:s}", "do", "kill")
 				       : json_pack("{s:s, s:i}", "do", "stop", "grace_ms", grace_ms);
 	int timeout = grace_ms < 0                         ? KILL_ANSWER_MS
 		      : grace_ms < INT_MAX - STOP_SLACK_MS ? grace_ms + STOP_SLACK_MS
 							   : -1;
-	int r = client_ask(p, name, request, timeout, progress, NULL, err);
+	int r = client_ask(h, name, request, timeout, NULL, err);
 	/* The keeper has gone, or is going: it may have been killed meanwhile. If it stays it did not listen to us. */
 	bool refused = r == -ECONNRESET;
 	if (r == -ENOTCONN || r == -ECONNRESET)
@@ -307,24 +301,27 @@ int life_stop(const struct hull_paths *p, const char *name, int grace_ms, struct
 }
 
 /* The remote that the repository has for its sandbox goes with it. */
-static void forget_remote(const char *clone, const char *name)
+static void forget_remote(const struct hull *h, const char *clone, const char *name)
 {
 	struct hull_error err = {0};
 	bool kept = false;
 	if (hull_git_remote_remove(clone, name, &kept, &err) < 0)
-		cli_note("%s still has the remote hull-%s: %s", clone, name, err.msg);
+		lib_note(h, HULL_NOTE_WARNING, "%s still has the remote hull-%s: %s", clone, name, err.msg);
 	else if (kept)
-		cli_note("commits fetched from %s that no branch has stay in %s as refs/remotes/hull-%s/", name, clone,
+		lib_note(h, HULL_NOTE_WARNING, "commits fetched from %s that no branch has stay in %s as refs/remotes/hull-%s/", name, clone,
 			 name);
 }
 
-int life_remove(const struct hull_paths *p, const char *name, struct hull_error *err)
+int life_remove(const struct hull *h, const char *name, struct hull_error *err)
 {
+	const struct hull_paths *p = &h->paths;
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	bool known = hull_sandbox_load(p, name, &sb, NULL) >= 0;
 	if (hull_sandbox_running(p, name)) {
 		struct hull_error why = {0};
-		if (life_stop(p, name, -1, NULL, &why) < 0 || hull_sandbox_running(p, name)) {
+		struct hull silent = *h;
+		silent.callbacks.stage = NULL;
+		if (life_stop(&silent, name, -1, &why) < 0 || hull_sandbox_running(p, name)) {
 			_cleanup_close_ int pidfd = hull_sandbox_keeper(p, name);
 			if (pidfd < 0 && hull_sandbox_running(p, name))
 				return hull_fail(err, -EBUSY, "%s does not stop and its process is not to be found: %s",
@@ -340,6 +337,6 @@ int life_remove(const struct hull_paths *p, const char *name, struct hull_error 
 	/* One made with --rm goes by itself. */
 	r = r == -ENOENT ? 0 : r;
 	if (r >= 0 && known && sb.clone)
-		forget_remote(sb.clone, name);
+		forget_remote(h, sb.clone, name);
 	return r;
 }

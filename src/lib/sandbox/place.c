@@ -5,7 +5,6 @@
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "base/text.h"
-#include "cli/out.h"
 #include "git/git.h"
 #include "lib/files/reach.h"
 
@@ -164,13 +163,13 @@ static int add_entry(const char *path, enum hull_path_mode mode, char ***entries
 	return entry && hull_strv_add(entries, entry) >= 0 ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 }
 
-int place_worktree(const char *path, bool readonly, char ***entries, struct hull_error *err)
+int place_worktree(const struct hull *h, const char *path, bool readonly, char ***entries, struct hull_error *err)
 {
 	_cleanup_(hull_git_worktree_free) struct hull_git_worktree w = {0};
 	struct hull_error why = {0};
 	int r = hull_git_worktree(path, &w, &why);
 	if (r == -EINVAL) {
-		cli_note("git will not work in %s: %s", path, why.msg);
+		lib_note(h, HULL_NOTE_WARNING, "git will not work in %s: %s", path, why.msg);
 		return 0;
 	}
 	if (r <= 0)

@@ -2,7 +2,7 @@
 #ifndef HULL_LIB_SANDBOX_PLACE_H
 #define HULL_LIB_SANDBOX_PLACE_H
 
-#include "store/store.h"
+#include "lib/handle.h"
 
 /* "PATH" or "PATH:ro" as a person wrote it, to the real path, owned by the caller. It is a directory, or a file and
  * read-only. A symlink that a sandbox may have made is not followed: it would choose what it, or another, is given. */
@@ -20,6 +20,6 @@ int place_beside_clone(const char *path, const char *clone, struct hull_error *e
 /* When `path`, which is in the list or about to come to it, is a linked worktree of a repository that nothing in the
  * list has: add what git needs of that ("PATH:git": writable but for what git would run). 1 when something was added.
  */
-int place_worktree(const char *path, bool readonly, char ***entries, struct hull_error *err);
+int place_worktree(const struct hull *h, const char *path, bool readonly, char ***entries, struct hull_error *err);
 
 #endif

@@ -3,7 +3,7 @@
 #ifndef HULL_LIB_SAVED_PRUNABLE_H
 #define HULL_LIB_SAVED_PRUNABLE_H
 
-#include "cli/cli.h"
+#include "store/store.h"
 
 enum prunable_where { PRUNABLE_TEMPLATE, PRUNABLE_LEFT_TEMPLATES, PRUNABLE_LEFT_SANDBOX, PRUNABLE_LEFT_SNAPSHOTS };
 

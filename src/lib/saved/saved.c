@@ -10,17 +10,15 @@
 #include <fcntl.h>
 #include <string.h>
 
-int saved_take(const struct hull_paths *p, const char *name, const char *dir, bool end, struct cli_progress *progress,
-	       double *paused_ms, struct hull_error *err)
+int saved_take(const struct hull *h, const char *name, const char *dir, bool end, double *paused_ms,
+	       struct hull_error *err)
 {
 	json_t *answer = NULL;
-	int r = client_ask(p, name, json_pack("{s:s, s:s}", "do", "wait", "for", "exec"), -1, progress, NULL, err);
+	int r = client_await(h, name, "exec", err);
 	if (r < 0)
 		return r;
-	if (progress)
-		cli_progress_stage(progress, "saving its memory");
-	r = client_ask(p, name, json_pack("{s:s, s:s, s:b}", "do", "save", "dir", dir, "end", end), -1, progress,
-		       &answer, err);
+	lib_stage(h, name, "saving its memory");
+	r = client_ask(h, name, json_pack("{s:s, s:s, s:b}", "do", "save", "dir", dir, "end", end), -1, &answer, err);
 	if (r >= 0 && paused_ms)
 		*paused_ms = json_number_value(json_object_get(answer, "paused_ms"));
 	json_decref(answer);
@@ -34,8 +32,9 @@ static int replace(char **to, const char *with)
 	return *to ? 0 : -ENOMEM;
 }
 
-int saved_sandbox(const struct hull_paths *p, const char *rel, struct hull_sandbox *s, struct hull_error *err)
+int saved_sandbox(const struct hull *h, const char *rel, struct hull_sandbox *s, struct hull_error *err)
 {
+	const struct hull_paths *p = &h->paths;
 	_cleanup_(hull_snapshot_free) struct hull_snapshot snap = {0};
 	_cleanup_free_ char *dir = hull_fmt("%s/%s", p->home, rel);
 	int r = dir ? hull_snapshot_load(dir, &snap, err) : hull_fail(err, -ENOMEM, "out of memory");
@@ -60,8 +59,9 @@ int saved_sandbox(const struct hull_paths *p, const char *rel, struct hull_sandb
 
 /* What it would be restored from goes, but the disk of that it is to have. Without it the keeper takes the image's,
  * with which a template of Hull's own began. */
-static void make_disk(const struct hull_paths *p, const struct hull_sandbox *s)
+static void make_disk(const struct hull *h, const struct hull_sandbox *s)
 {
+	const struct hull_paths *p = &h->paths;
 	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1};
 	_cleanup_free_ char *home = hull_sandbox_path(p, s->name, NULL);
 	_cleanup_free_ char *disk = hull_sandbox_path(p, s->name, "disk.img");
@@ -71,28 +71,28 @@ static void make_disk(const struct hull_paths *p, const struct hull_sandbox *s)
 	_cleanup_close_ int from = hull_disk_source(p, s, &err);
 	if (from >= 0 &&
 	    (hull_disk_clone(from, s->disk, home, &scratch, &err) < 0 || hull_disk_place(&scratch, home, &err) < 0))
-		cli_note("%s; it begins with the image's disk", err.msg);
+		lib_note(h, HULL_NOTE_WARNING, "%s; it begins with the image's disk", err.msg);
 }
 
-int saved_forget(struct cli *cli, const char *name, struct hull_error *err)
+int saved_forget(const struct hull *h, const char *name, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
-	_cleanup_close_ int lock = hull_sandbox_lock(&cli->paths, name, err);
+	_cleanup_close_ int lock = hull_sandbox_lock(&h->paths, name, err);
 	if (lock < 0)
 		return lock;
-	int r = hull_sandbox_load(&cli->paths, name, &s, err);
+	int r = hull_sandbox_load(&h->paths, name, &s, err);
 	if (r < 0 || !s.restore)
 		return r;
-	make_disk(&cli->paths, &s);
+	make_disk(h, &s);
 	free(s.restore);
 	s.restore = NULL;
 	/* s.fresh stays: its disk may still be another sandbox's, and its identity is renewed when it boots. */
 	if (replace(&s.state, "stopped") < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	r = hull_sandbox_save(&cli->paths, &s, err);
+	r = hull_sandbox_save(&h->paths, &s, err);
 	if (r < 0)
 		return r;
-	_cleanup_free_ char *home = hull_sandbox_path(&cli->paths, name, NULL);
+	_cleanup_free_ char *home = hull_sandbox_path(&h->paths, name, NULL);
 	_cleanup_close_ int dir = home ? open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	return dir >= 0 ? hull_remove_tree(dir, "frozen", err) : hull_fail_errno(err, "%s", name);
 }

@@ -28,6 +28,8 @@ extern char **environ;
 #define SEED_NAME     "seed"
 #define SEED_MEMORY   ((uint64_t)1024 * 1024 * 1024)
 #define SEED_GRACE_MS 60000
+#define WORDS_MAX     (64 * 1024)
+#define SUBJECT       "image"
 #define SEED_IMAGE    "localhost/debian:trixie"
 
 /* The image as it will be, but for the seed: parts linked, image.json with a digest that fits it. */
@@ -92,38 +94,29 @@ static int make_sandbox(const struct hull_paths *p, const char *digest, const ch
 extern const char hull_seed_script[]; /* seed.sh, embedded */
 
 /* docker import, its words kept for the case that it fails. 1 = there is no Docker to import anything into. */
-static int import(const struct hull_paths *p, const char *tar, struct cli_progress *progress, struct hull_error *err)
+static int import(const struct hull *h, const char *tar, struct hull_error *err)
 {
-	int r = client_ask(p, SEED_NAME, json_pack("{s:s, s:s}", "do", "wait", "for", "docker"), -1, progress, NULL,
-			   err);
+	int r = client_await(h, SEED_NAME, "docker", err);
 	if (r < 0)
 		return r == -ENOTSUP ? 1 : r;
 	_cleanup_close_ int in = open(tar, O_RDONLY | O_CLOEXEC);
-	_cleanup_close_ int words = memfd_create("import", MFD_CLOEXEC);
-	_cleanup_close_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	if (in < 0 || words < 0 || null < 0)
+	if (in < 0)
 		return hull_fail_errno(err, "%s", tar);
-	cli_progress_stage(progress, "importing " SEED_IMAGE);
-	char *argv[] = {(char *)"sh",   (char *)"-c",       (char *)(uintptr_t)hull_seed_script,
-			(char *)"seed", (char *)SEED_IMAGE, NULL};
-	struct session_spec spec = {.name = SEED_NAME,
-				    .argv = argv,
-				    .user = "root",
-				    .input = true,
-				    .in_fd = in,
-				    .out_fd = null,
-				    .err_fd = words};
-	int fd = client_connect(p, SEED_NAME, 10000, err);
+	lib_stage(h, SUBJECT, "importing " SEED_IMAGE);
+	static const char *const argv[] = {"sh", "-c", hull_seed_script, "seed", SEED_IMAGE, NULL};
+	const int fds[] = {in, -1, -1};
+	const struct hull_exec_spec spec = {.argv = argv, .user = "root", .fds = fds};
+	struct session_keep keep[2] = {{.max = WORDS_MAX}, {.max = WORDS_MAX}};
+	int fd = client_connect(&h->paths, SEED_NAME, 10000, err);
 	if (fd < 0)
 		return fd;
-	r = session_run(fd, &spec, NULL, err);
+	r = session_run(h, fd, SEED_NAME, NULL, &spec, keep, err);
+	char text[512];
+	snprintf(text, sizeof text, "%.*s", (int)keep[1].buf.len, (const char *)hull_buf_bytes(&keep[1].buf));
+	hull_buf_free(&keep[0].buf);
+	hull_buf_free(&keep[1].buf);
 	if (r <= 0)
 		return r;
-	if (cli_signals_ended())
-		return hull_fail(err, -ECANCELED, "interrupted");
-	char text[512];
-	ssize_t n = pread(words, text, sizeof text - 1, 0);
-	text[n > 0 ? n : 0] = 0;
 	_cleanup_free_ char *shown = hull_printable(text, strlen(text));
 	return hull_fail(err, -EIO, "docker import ended with code %d: %s", r, shown ? shown : "");
 }
@@ -144,18 +137,17 @@ char **seed_keeper_env(const struct hull_paths *p, const char *runtime_parent)
 	return env;
 }
 
-static int fill(const struct hull_paths *p, char *const *env, const char *tar, struct cli_progress *progress,
-		struct hull_error *err)
+static int fill(const struct hull *h, char *const *env, const char *tar, struct hull_error *err)
 {
 	/* Should this process be killed, its machine goes with it. */
 	_cleanup_close_ int lease = -1;
-	int r = life_start_leased(p, SEED_NAME, env, progress, &lease, err);
+	int r = life_start_leased(h, SEED_NAME, env, &lease, err);
 	if (r < 0)
 		return r;
-	cli_progress_stage(progress, "starting Docker in it");
-	r = import(p, tar, progress, err);
+	lib_stage(h, SUBJECT, "starting Docker in it");
+	r = import(h, tar, err);
 	struct hull_error why = {0};
-	int stopped = life_stop(p, SEED_NAME, r ? -1 : SEED_GRACE_MS, progress, &why);
+	int stopped = life_stop(h, SEED_NAME, r ? -1 : SEED_GRACE_MS, &why);
 	if (r)
 		return r;
 	if (stopped < 0)
@@ -179,9 +171,10 @@ static int take_disk(const struct hull_paths *p, const char *seed_img, struct hu
 	return 0;
 }
 
-static int in_home(const struct hull_paths *p, const char *runtime_parent, const struct hull_image *unfinished,
-		   const char *seed_img, const char *tar, struct cli_progress *progress, struct hull_error *err)
+static int in_home(const struct hull *h, const char *runtime_parent, const struct hull_image *unfinished,
+		   const char *seed_img, const char *tar, struct hull_error *err)
 {
+	const struct hull_paths *p = &h->paths;
 	_cleanup_free_ char *digest = NULL;
 	_cleanup_free_ char *sandboxes = hull_fmt("%s/sandboxes", p->home);
 	int r = sandboxes ? hull_mkdir_all(p->runtime, 0700, err) : hull_fail(err, -ENOMEM, "out of memory");
@@ -194,38 +187,33 @@ static int in_home(const struct hull_paths *p, const char *runtime_parent, const
 	if (r < 0)
 		return r;
 	char **env = seed_keeper_env(p, runtime_parent);
-	r = env && hull_strv_add(&env, HULL_KEEPER_LEASE "=1") >= 0 ? fill(p, env, tar, progress, err)
+	r = env && hull_strv_add(&env, HULL_KEEPER_LEASE "=1") >= 0 ? fill(h, env, tar, err)
 								    : hull_fail(err, -ENOMEM, "out of memory");
 	hull_strv_free(env);
 	if (r == 0)
 		r = take_disk(p, seed_img, err);
 	struct hull_error why = {0};
 	if (r < 0 && hull_sandbox_running(p, SEED_NAME))
-		life_remove(p, SEED_NAME, &why);
+		life_remove(h, SEED_NAME, &why);
 	return r;
 }
 
 int seed_disk(void *ctx, const struct hull_image *unfinished, const char *seed_img, const char *rootfs_tar,
 	      struct hull_error *err)
 {
-	struct hull_paths ours = {0};
-	int r = cli_signals_catch();
-	if (r < 0)
-		return hull_fail(err, r, "catching signals: %s", strerror(-r));
-	r = hull_paths_open(&ours, err);
-	if (r < 0)
-		return r;
+	const struct hull *h = ctx;
+	const struct hull_paths *ours = &h->paths;
 	_cleanup_free_ char *parent = NULL;
-	_cleanup_close_ int held = aside_make(&ours, SEED_NAME, &parent, err);
-	if (held < 0) {
-		hull_paths_free(&ours);
+	_cleanup_close_ int held = aside_make(ours, SEED_NAME, &parent, err);
+	if (held < 0)
 		return held;
-	}
 	struct hull_paths p = {.home = hull_fmt("%s/seed-home", unfinished->dir),
 			       .runtime = hull_fmt("%s/hull", parent),
-			       .config = strdup(ours.config)};
-	r = p.home && p.runtime && p.config ? in_home(&p, parent, unfinished, seed_img, rootfs_tar, ctx, err)
-					    : hull_fail(err, -ENOMEM, "out of memory");
+			       .config = strdup(ours->config)};
+	struct hull aside = *h;
+	aside.paths = p;
+	int r = p.home && p.runtime && p.config ? in_home(&aside, parent, unfinished, seed_img, rootfs_tar, err)
+						: hull_fail(err, -ENOMEM, "out of memory");
 	struct hull_error why = {0};
 	const char *const trees[] = {p.home, parent};
 	for (size_t i = 0; i < 2; i++)
@@ -234,6 +222,5 @@ int seed_disk(void *ctx, const struct hull_image *unfinished, const char *seed_i
 			r = why.code;
 		}
 	hull_paths_free(&p);
-	hull_paths_free(&ours);
 	return r;
 }

@@ -3,8 +3,9 @@
 #define HULL_LIB_SAVED_SEED_H
 
 #include "image/image.h"
+#include "lib/handle.h"
 
-/* The `seed` of struct hull_image_build; ctx is a struct cli_progress. */
+/* The `seed` of struct hull_image_build; ctx is a struct hull. */
 int seed_disk(void *ctx, const struct hull_image *unfinished, const char *seed_img, const char *rootfs_tar,
 	      struct hull_error *err);
 

@@ -34,47 +34,35 @@
 /* What a clone's first commands will need is read in last, after everything else has been thrown out. */
 extern const char hull_warmup_script[]; /* warmup.sh, embedded */
 
-static int run_in(const struct hull_paths *p, const char *user, const char *part, struct cli_progress *progress,
-		  struct hull_error *err)
+static int run_in(const struct hull *h, const char *user, const char *part, struct hull_error *err)
 {
-	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	char *argv[] = {(char *)"sh",
-			(char *)"-c",
-			(char *)(uintptr_t)hull_warmup_script,
-			(char *)"warmup",
-			(char *)(uintptr_t)part,
-			NULL};
-	struct session_spec spec = {
-		.name = BUILD_NAME, .argv = argv, .user = user, .in_fd = null, .out_fd = null, .err_fd = null};
-	int fd = client_connect(p, BUILD_NAME, 10000, err);
-	if (fd < 0 || null < 0)
-		return fd < 0 ? fd : hull_fail_errno(err, "/dev/null");
-	int r = session_run(fd, &spec, NULL, err);
-	if (cli_signals_ended())
-		return hull_fail(err, -ECANCELED, "interrupted");
+	const char *argv[] = {"sh", "-c", hull_warmup_script, "warmup", part, NULL};
+	const struct hull_exec_spec spec = {.argv = argv, .user = user};
+	int fd = client_connect(&h->paths, BUILD_NAME, 10000, err);
+	if (fd < 0)
+		return fd;
+	int r = session_run(h, fd, BUILD_NAME, NULL, &spec, NULL, err);
 	return r < 0 ? r : 0; /* a warm-up that fails costs warmth only */
 }
 
-static int prepare_and_save(const struct hull_paths *p, bool docker, const char *to, struct cli_progress *progress,
-			    struct hull_error *err)
+static int prepare_and_save(const struct hull *h, bool docker, const char *to, struct hull_error *err)
 {
-	cli_progress_stage(progress, docker ? "booting, and starting Docker" : "booting");
-	int r = client_ask(p, BUILD_NAME, json_pack("{s:s, s:s}", "do", "wait", "for", docker ? "docker" : "exec"), -1,
-			   progress, NULL, err);
+	lib_stage(h, BUILD_NAME, "%s", docker ? "booting, and starting Docker" : "booting");
+	int r = client_await(h, BUILD_NAME, docker ? "docker" : "exec", err);
 	if (r < 0)
 		return r;
-	cli_progress_stage(progress, "running a first container");
+	lib_stage(h, BUILD_NAME, "running a first container");
 	if (docker)
-		r = run_in(p, "root", "docker", progress, err);
+		r = run_in(h, "root", "docker", err);
 	if (r >= 0)
-		r = run_in(p, "root", "tidy", progress, err);
+		r = run_in(h, "root", "tidy", err);
 	if (r >= 0 && docker)
-		r = run_in(p, "root", "docker", progress, err);
+		r = run_in(h, "root", "docker", err);
 	if (r >= 0)
-		r = run_in(p, "root", "identity", progress, err);
+		r = run_in(h, "root", "identity", err);
 	if (r >= 0)
-		r = run_in(p, "agent", "shell", progress, err);
-	return r < 0 ? r : saved_take(p, BUILD_NAME, to, true, progress, NULL, err);
+		r = run_in(h, "agent", "shell", err);
+	return r < 0 ? r : saved_take(h, BUILD_NAME, to, true, NULL, err);
 }
 
 static int make_sandbox(const struct hull_paths *p, const struct hull_sandbox *like, const struct hull_image *image,
@@ -101,10 +89,10 @@ static int make_sandbox(const struct hull_paths *p, const struct hull_sandbox *l
 	return hull_sandbox_create(p, &s, seed, false, err);
 }
 
-static int build_in(const struct hull_paths *p, const char *runtime_parent, const struct hull_sandbox *s,
-		    const struct hull_image *image, const char *to, struct cli_progress *progress,
-		    struct hull_error *err)
+static int build_in(const struct hull *h, const char *runtime_parent, const struct hull_sandbox *s,
+		    const struct hull_image *image, const char *to, struct hull_error *err)
 {
+	const struct hull_paths *p = &h->paths;
 	_cleanup_free_ char *sandboxes = hull_fmt("%s/sandboxes", p->home);
 	_cleanup_free_ char *images = hull_fmt("%s/images", p->home);
 	_cleanup_free_ char *link = hull_fmt("%s/images/%s", p->home, image->digest);
@@ -124,15 +112,14 @@ static int build_in(const struct hull_paths *p, const char *runtime_parent, cons
 	/* Should this process be killed, its machine goes with it. */
 	_cleanup_close_ int lease = -1;
 	char **env = seed_keeper_env(p, runtime_parent);
-	r = env && hull_strv_add(&env, HULL_KEEPER_LEASE "=1") >= 0
-		    ? life_start_leased(p, BUILD_NAME, env, progress, &lease, err)
-		    : hull_fail(err, -ENOMEM, "out of memory");
+	r = env && hull_strv_add(&env, HULL_KEEPER_LEASE "=1") >= 0 ? life_start_leased(h, BUILD_NAME, env, &lease, err)
+								    : hull_fail(err, -ENOMEM, "out of memory");
 	hull_strv_free(env);
 	if (r >= 0)
-		r = prepare_and_save(p, !s->no_docker, to, progress, err);
+		r = prepare_and_save(h, !s->no_docker, to, err);
 	struct hull_error why = {0};
 	if (hull_sandbox_running(p, BUILD_NAME))
-		life_remove(p, BUILD_NAME, &why);
+		life_remove(h, BUILD_NAME, &why);
 	return r;
 }
 
@@ -141,11 +128,11 @@ void template_sweep(const struct hull_paths *p)
 	aside_sweep(p);
 }
 
-static int build(struct cli *cli, const struct hull_sandbox *s, const struct hull_image *image, const char *key,
-		 struct cli_progress *progress, struct hull_error *err)
+static int build(const struct hull *h, const struct hull_sandbox *s, const struct hull_image *image, const char *key,
+		 struct hull_error *err)
 {
 	_cleanup_(hull_scratch_drop) struct hull_scratch result = {.fd = -1}, work = {.fd = -1};
-	_cleanup_free_ char *templates = hull_template_path(&cli->paths, NULL);
+	_cleanup_free_ char *templates = hull_template_path(&h->paths, NULL);
 	_cleanup_free_ char *parent = NULL;
 	if (!templates)
 		return hull_fail(err, -ENOMEM, "out of memory");
@@ -154,13 +141,15 @@ static int build(struct cli *cli, const struct hull_sandbox *s, const struct hul
 		r = hull_saved_scratch(templates, &work, err);
 	if (r < 0)
 		return r;
-	_cleanup_close_ int held = aside_make(&cli->paths, BUILD_NAME, &parent, err);
+	_cleanup_close_ int held = aside_make(&h->paths, BUILD_NAME, &parent, err);
 	if (held < 0)
 		return held;
 	struct hull_paths p = {.home = hull_fmt("%s/home", work.path),
 			       .runtime = hull_fmt("%s/hull", parent),
-			       .config = strdup(cli->paths.config)};
-	r = p.home && p.runtime && p.config ? build_in(&p, parent, s, image, result.path, progress, err)
+			       .config = strdup(h->paths.config)};
+	struct hull aside = *h;
+	aside.paths = p;
+	r = p.home && p.runtime && p.config ? build_in(&aside, parent, s, image, result.path, err)
 					    : hull_fail(err, -ENOMEM, "out of memory");
 	aside_remove(parent, NULL);
 	hull_paths_free(&p);
@@ -168,9 +157,9 @@ static int build(struct cli *cli, const struct hull_sandbox *s, const struct hul
 }
 
 /* Is it there, whole, and its disk undamaged? Its memory is looked at by the keeper, which maps it. */
-static int look(struct cli *cli, const char *key, struct hull_error *err)
+static int look(const struct hull *h, const char *key, struct hull_error *err)
 {
-	_cleanup_free_ char *dir = hull_template_path(&cli->paths, key);
+	_cleanup_free_ char *dir = hull_template_path(&h->paths, key);
 	_cleanup_(hull_snapshot_free) struct hull_snapshot snap = {0};
 	int r = dir ? hull_snapshot_load(dir, &snap, err) : hull_fail(err, -ENOMEM, "out of memory");
 	const char *const files[] = {HULL_SNAPSHOT_MEMORY, HULL_SNAPSHOT_DEVICE, HULL_SNAPSHOT_DISK};
@@ -190,7 +179,7 @@ int template_initramfs(char **name, struct hull_error *err)
 	return init ? hull_image_initramfs_name(init, name, err) : err->code;
 }
 
-static int key_of(struct cli *cli, const struct hull_sandbox *s, const struct hull_image *image, char *key,
+static int key_of(const struct hull *h, const struct hull_sandbox *s, const struct hull_image *image, char *key,
 		  struct hull_error *err)
 {
 	_cleanup_free_ char *initramfs = NULL;
@@ -199,7 +188,7 @@ static int key_of(struct cli *cli, const struct hull_sandbox *s, const struct hu
 	int r = identity ? template_initramfs(&initramfs, err) : err->code;
 	if (r < 0)
 		return r;
-	hull_engine_probe_cached(cli->paths.runtime, &probe);
+	hull_engine_probe_cached(h->paths.runtime, &probe);
 	const struct hull_machine m = {.cpus = s->cpus, .memory = s->memory, .no_docker = s->no_docker};
 	_cleanup_free_ char *machine = hull_machine_describe(&m, probe.kvm_usable);
 	if (!machine)
@@ -218,59 +207,57 @@ static int key_of(struct cli *cli, const struct hull_sandbox *s, const struct hu
 }
 
 /* Under the lock: somebody else may have built it meanwhile. */
-static int find_or_build(struct cli *cli, const struct hull_sandbox *s, const struct hull_image *image, const char *key,
-			 bool quiet, struct hull_error *err)
+static int find_or_build(const struct hull *h, const struct hull_sandbox *s, const struct hull_image *image,
+			 const char *key, struct hull_error *err)
 {
 	struct hull_error why = {0};
-	int r = look(cli, key, &why);
+	int r = look(h, key, &why);
 	if (r == 0)
 		return 0;
-	struct cli_progress progress;
-	cli_progress_begin(&progress, quiet, true, "template");
-	_cleanup_close_ int lock = hull_template_build_lock(&cli->paths, key, false, err);
+	_cleanup_close_ int lock = hull_template_build_lock(&h->paths, key, false, err);
 	if (lock == -EAGAIN) {
-		cli_progress_stage(&progress, "waiting for somebody else who builds it");
-		lock = hull_template_build_lock(&cli->paths, key, true, err);
-		r = lock < 0 ? lock : look(cli, key, &why);
+		lib_stage(h, BUILD_NAME, "waiting for somebody else who builds it");
+		lock = hull_template_build_lock(&h->paths, key, true, err);
+		r = lock < 0 ? lock : look(h, key, &why);
 	}
 	if (lock >= 0 && r != 0) {
-		if (r != -ENOENT && !quiet)
-			cli_note("the template for this kind of sandbox is built again: %s", why.msg);
-		cli_progress_stage(&progress, "none yet for this kind of sandbox: building it, once");
-		uint64_t begin = cli_now_ms();
-		r = build(cli, s, image, key, &progress, err);
-		cli_progress_end(&progress);
-		if (r >= 0 && !quiet)
-			cli_note("the template is ready after %llu s: from now on a sandbox like this one starts from "
+		if (r != -ENOENT)
+			lib_note(h, HULL_NOTE_INFO, "the template for this kind of sandbox is built again: %s",
+				 why.msg);
+		lib_stage(h, BUILD_NAME, "none yet for this kind of sandbox: building it, once");
+		uint64_t begin = lib_now_ms();
+		r = build(h, s, image, key, err);
+		lib_stage_end(h, BUILD_NAME);
+		if (r >= 0)
+			lib_note(h, HULL_NOTE_INFO,
+				 "the template is ready after %llu s: from now on a sandbox like this one starts from "
 				 "it",
-				 (unsigned long long)(cli_now_ms() - begin) / 1000);
+				 (unsigned long long)(lib_now_ms() - begin) / 1000);
 	}
-	cli_progress_end(&progress);
+	lib_stage_end(h, BUILD_NAME);
 	if (lock >= 0)
-		hull_template_build_done(&cli->paths, key);
+		hull_template_build_done(&h->paths, key);
 	return lock < 0 ? lock : r;
 }
 
-int template_for(struct cli *cli, const struct hull_sandbox *s, bool quiet, char **name, struct hull_error *err)
+int template_for(const struct hull *h, const struct hull_sandbox *s, char **name, struct hull_error *err)
 {
 	_cleanup_(hull_image_free) struct hull_image image = {0};
 	char key[HULL_KEY_HEX + 1];
 	*name = NULL;
-	int r = cli_signals_catch();
+	int r = hull_image_find(&h->paths, s->image, &image, err);
 	if (r >= 0)
-		r = hull_image_find(&cli->paths, s->image, &image, err);
+		r = key_of(h, s, &image, key, err);
 	if (r >= 0)
-		r = key_of(cli, s, &image, key, err);
-	if (r >= 0)
-		r = find_or_build(cli, s, &image, key, quiet, err);
-	if (cli_signals_ended() || r == -ECANCELED || r == -EINTR)
+		r = find_or_build(h, s, &image, key, err);
+	if (lib_interrupted(h) || r == -ECANCELED || r == -EINTR)
 		return hull_fail(err, -EINTR, "interrupted");
 	if (r < 0) {
-		cli_note("no template: %s; booting instead, which takes longer", err->msg);
+		lib_note(h, HULL_NOTE_WARNING, "no template: %s; booting instead, which takes longer", err->msg);
 		*err = (struct hull_error){0};
 		return 0;
 	}
-	hull_template_touch(&cli->paths, key);
+	hull_template_touch(&h->paths, key);
 	*name = strdup(key);
 	return *name ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 }
