@@ -5,6 +5,7 @@
 #include "base/text.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 char *hull_self(struct hull_error *err)
@@ -22,18 +23,48 @@ char *hull_self(struct hull_error *err)
 	return copy;
 }
 
-char *hull_beside(const char *name, int mode, struct hull_error *err)
+/* The file that this code was loaded from: the program, or libhull.so in somebody else's. The kernel is asked, since the
+ * name by which the linker knows the program is argv[0]. Owned; NULL when it cannot be told. */
+static char *code_file(void)
 {
-	static const char *const places[] = {"", "../libexec/hull/"};
-	_cleanup_free_ char *dir = hull_self(err);
-	if (!dir)
-		return NULL;
-	char *slash = strrchr(dir, '/');
+	_cleanup_fclose_ FILE *maps = fopen("/proc/self/maps", "re");
+	char line[PATH_MAX + 128];
+	uintptr_t here = (uintptr_t)hull_beside;
+	while (maps && fgets(line, sizeof(line), maps)) {
+		unsigned long long from, to;
+		int at = 0;
+		if (sscanf(line, "%llx-%llx %*s %*s %*s %*s %n", &from, &to, &at) < 2 || !at || here < from ||
+		    here >= to)
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		return line[at] == '/' ? strdup(line + at) : NULL;
+	}
+	return NULL;
+}
+
+static char *directory(char *path)
+{
+	char *slash = path ? strrchr(path, '/') : NULL;
 	if (slash)
 		*slash = '\0';
+	return path;
+}
+
+char *hull_beside(const char *name, int mode, struct hull_error *err)
+{
+	_cleanup_free_ char *self = directory(hull_self(err));
+	if (!self)
+		return NULL;
+	_cleanup_free_ char *code = directory(code_file());
+	/* A library's directory may be one level deeper: lib/x86_64-linux-gnu. */
+	const char *const places[][2] = {{code, ""}, {code, "/../libexec/hull"}, {code, "/../../libexec/hull"},
+					 {self, ""}, {self, "/../libexec/hull"}, {HULL_LIBEXECDIR, ""}};
 	int why = ENOENT;
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-		_cleanup_free_ char *path = hull_fmt("%s/%s%s", dir, places[i], name);
+		/* Two levels up is for libraries alone. */
+		if (!places[i][0] || (i == 2 && hull_streq(code, self)))
+			continue;
+		_cleanup_free_ char *path = hull_fmt("%s%s/%s", places[i][0], places[i][1], name);
 		if (!path) {
 			hull_fail(err, -ENOMEM, "out of memory");
 			return NULL;
@@ -43,7 +74,7 @@ char *hull_beside(const char *name, int mode, struct hull_error *err)
 		if (errno != ENOENT)
 			why = errno;
 	}
-	hull_fail(err, -why, "cannot use %s in %s or %s/../libexec/hull: %s; build or install Hull again", name, dir,
-		  dir, strerror(why));
+	hull_fail(err, -why, "cannot use %s in %s or %s/../libexec/hull: %s; build or install Hull again", name, self,
+		  self, strerror(why));
 	return NULL;
 }

@@ -284,7 +284,8 @@ int client_ask(const struct hull *h, const char *name, json_t *request, int time
 {
 	_cleanup_(ask_end) struct ask a = {.client.fd = -1};
 	uint64_t until = timeout_ms >= 0 ? lib_now_ms() + (uint64_t)timeout_ms : UINT64_MAX;
-	int r = ask_begin(&a, &h->paths, name, timeout_ms >= 0 && timeout_ms < 10000 ? timeout_ms : 10000, request, err);
+	int r = ask_begin(&a, &h->paths, name, timeout_ms >= 0 && timeout_ms < 10000 ? timeout_ms : 10000, request,
+			  err);
 	if (r < 0)
 		return r;
 	while (!a.done) {

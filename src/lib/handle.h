@@ -15,7 +15,7 @@
 struct hull {
 	struct hull_paths paths;
 	struct hull_callbacks callbacks; /* members that are NULL are not called */
-	int interrupt_fd;		 /* borrowed; -1 = none */
+	int interrupt_fd;                /* borrowed; -1 = none */
 };
 
 /* What is being waited for, of which sandbox (or "template"); stage NULL = the wait is over. */

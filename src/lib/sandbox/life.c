@@ -70,8 +70,8 @@ struct starting {
 	int status_fd, stderr_fd;
 };
 
-static int spawn_keeper(const struct hull *h, const char *program, const char *name, char *const *envp, struct starting *out,
-			struct hull_error *err)
+static int spawn_keeper(const struct hull *h, const char *program, const char *name, char *const *envp,
+			struct starting *out, struct hull_error *err)
 {
 	int pipe_fds[2];
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
@@ -308,7 +308,8 @@ static void forget_remote(const struct hull *h, const char *clone, const char *n
 	if (hull_git_remote_remove(clone, name, &kept, &err) < 0)
 		lib_note(h, HULL_NOTE_WARNING, "%s still has the remote hull-%s: %s", clone, name, err.msg);
 	else if (kept)
-		lib_note(h, HULL_NOTE_WARNING, "commits fetched from %s that no branch has stay in %s as refs/remotes/hull-%s/", name, clone,
+		lib_note(h, HULL_NOTE_WARNING,
+			 "commits fetched from %s that no branch has stay in %s as refs/remotes/hull-%s/", name, clone,
 			 name);
 }
 
