@@ -6,13 +6,18 @@
  *
  * Guards are only ever added, also while requests run: an entry is written, then counted, and read without a lock.
  * Inodes that the guest knows already are marked when a guard comes, those it meets later when they are entered; both
- * happen under the lock, so none slips between. */
+ * happen under the lock, so none slips between.
+ *
+ * A name is compared byte by byte. Where the file system finds the same file by a name in another case (vfat, ext4 with
+ * casefold), the guest could go round the guard, so there none is made. */
 #include "share/guard.h"
 
 #include "base/cleanup.h"
 #include "share/server.h"
 
+#include <ctype.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,6 +99,24 @@ bool share_guard_enter(struct hull_share *sh, const struct share_inode *dir, con
 	return ro;
 }
 
+/* Is what is called so in the directory found by the name in another case, too? */
+static bool found_in_other_case(int dir, const char *name)
+{
+	struct share_stat st, other_st;
+	char other[NAME_MAX + 1];
+	size_t n = strlen(name);
+	if (n > NAME_MAX)
+		return false;
+	for (size_t i = 0; i <= n; i++)
+		other[i] = (char)(isascii(name[i]) && isalpha(name[i]) ? name[i] ^ 0x20 : name[i]);
+	if (!strcmp(name, other) || share_statx(dir, name, &st) < 0 || share_statx(dir, other, &other_st) < 0)
+		return false;
+	struct share_key a, b;
+	share_key_of(&st, &a);
+	share_key_of(&other_st, &b);
+	return a.dev == b.dev && a.ino == b.ino;
+}
+
 int hull_share_guard(struct hull_share *sh, const char *path, struct hull_error *err)
 {
 	size_t len = strlen(path);
@@ -117,6 +140,11 @@ int hull_share_guard(struct hull_share *sh, const char *path, struct hull_error 
 		share_key_of(&st, &key);
 		if (!strcmp(part, ".") || !strcmp(part, ".."))
 			return hull_fail(err, -EINVAL, "share: cannot guard '%s': not a plain path", path);
+		if (found_in_other_case(dir, part))
+			return hull_fail(err, -ENOTSUP,
+					 "share: cannot guard '%s': the same file is found by the name in another "
+					 "case, so a sandbox could write there; mount what is around it read-only",
+					 path);
 		pthread_mutex_lock(&sh->lock);
 		e = add(sh, &key, part, !next && !only_names, NO_PLACE, up);
 		pthread_mutex_unlock(&sh->lock);

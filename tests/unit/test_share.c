@@ -136,6 +136,22 @@ static void test_readonly_and_guarded(void **state)
 }
 
 /* What the guest has open, and what it knows of already, is under the guard as well. */
+/* As on a file system that takes names in any case for the same: for one file, a second link looks just like it. */
+static void test_no_guard_where_case_is_nothing(void **state)
+{
+	static const char *const around[] = {"dir/inner"};
+	struct hull_error err = {0};
+	struct fixture f;
+	(void)state;
+	begin(&f, (struct hull_share_config){.guarded = around, .guarded_count = 1});
+	assert_int_equal(linkat(f.fd, "file", f.fd, "FILE", 0), 0);
+	assert_int_equal(hull_share_guard(f.sh, "file", &err), -ENOTSUP);
+	assert_non_null(strstr(err.msg, "in another case"));
+	put(f.fd, "DIR", "another");
+	assert_int_equal(hull_share_guard(f.sh, "dir", &err), 0);
+	end(&f);
+}
+
 static void test_guarded_while_it_serves(void **state)
 {
 	struct fixture f;
@@ -689,6 +705,7 @@ int main(void)
 		cmocka_unit_test(test_ids_that_are_not),
 		cmocka_unit_test(test_short_requests),
 		cmocka_unit_test(test_readonly_and_guarded),
+		cmocka_unit_test(test_no_guard_where_case_is_nothing),
 		cmocka_unit_test(test_guarded_while_it_serves),
 		cmocka_unit_test(test_kept_names),
 		cmocka_unit_test(test_guarded_and_made_anew),
