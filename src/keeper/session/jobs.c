@@ -5,9 +5,12 @@
  * that goes away meanwhile changes neither.
  *
  * A job is an exec stream of the keeper's own. Its output goes to jobs/ID.log (capped), what it is and how it ended to
- * jobs/ID.json, replaced atomically: {id, argv, tty, stdin, session, state, exit, started, ended, error}. States:
- * "running"; "exited" (with its code); "failed" (the guest broke it off); "stopped" (the machine went off first, or its
- * shutdown ended the job); "paused" (it is part of the sandbox's frozen memory).
+ * jobs/ID.json (job_files.h), whose states are:
+ *     running   its command runs
+ *     exited    by itself, with its code
+ *     failed    the guest broke it off
+ *     stopped   the machine went off first, or its shutdown ended the job
+ *     paused    it is part of the sandbox's saved memory
  * The files are all there is of a job that has ended, so `jobs` and `logs --job` work on a stopped sandbox as well.
  * Finished jobs are kept up to JOBS_MAX, the oldest go first.
  *
@@ -18,6 +21,7 @@
  * finished job has to go for them. What is not adopted runs on unheard. */
 #include "keeper/keeper.h"
 #include "keeper/session/jobs.h"
+#include "keeper/session/job_files.h"
 #include "keeper/guest/guest.h"
 #include "keeper/session/attach.h"
 #include "keeper/session/relay.h"
@@ -39,13 +43,13 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { ID_LEN = JOB_ID, FILE_MAX = 2 << 20, ADOPTED_NEW_MAX = 64 };
+enum { ADOPTED_NEW_MAX = 64 };
 
 struct job {
 	struct keeper *k;
 	struct list_node in_list;
 	struct loop_stream stream;
-	char id[ID_LEN + 1];
+	char id[JOB_ID + 1];
 	json_t *about; /* what jobs/ID.json says */
 	struct logfile log;
 	struct audience audience; /* the clients attached to it */
@@ -56,36 +60,6 @@ struct job {
 	int error;            /* it could not be executed: a positive errno, and why */
 	char why[1024];
 };
-
-static char *job_path(const struct keeper *k, const char *id, const char *suffix)
-{
-	_cleanup_free_ char *file = hull_fmt("jobs/%s%s", id, suffix);
-	return file ? hull_sandbox_path(&k->paths, k->sb.name, file) : NULL;
-}
-
-/* Not synced: the loop would wait for the disk, and a job that a power failure takes away has ended anyway. */
-static void save(struct keeper *k, const char *id, const json_t *about)
-{
-	_cleanup_free_ char *path = job_path(k, id, ".json");
-	_cleanup_free_ char *text = json_dumps(about, JSON_INDENT(2));
-	struct hull_error err;
-	if (path && text && hull_write_file_unsynced(AT_FDCWD, path, text, strlen(text), 0600, &err) < 0)
-		hull_log("job %s: %s", id, err.msg);
-}
-
-/* NULL when it cannot be read: a damaged job is as good as none. */
-static json_t *load(const struct keeper *k, const char *id)
-{
-	_cleanup_free_ char *path = job_path(k, id, ".json");
-	_cleanup_(hull_buf_free) struct hull_buf text = {0};
-	if (!path || hull_read_file(AT_FDCWD, path, FILE_MAX, &text, NULL) < 0)
-		return NULL;
-	json_t *j = json_loadb((const char *)hull_buf_bytes(&text), text.len, 0, NULL);
-	if (json_is_object(j))
-		return j;
-	json_decref(j);
-	return NULL;
-}
 
 static void set_end(json_t *about, const char *state)
 {
@@ -178,16 +152,6 @@ static void on_eof(struct loop_stream *s)
 	loop_stream_eof(s);
 }
 
-static void remove_files(const struct keeper *k, const char *id)
-{
-	static const char *const suffixes[] = {".log", ".log.1", ".json"};
-	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
-		_cleanup_free_ char *path = job_path(k, id, suffixes[i]);
-		if (path)
-			unlink(path);
-	}
-}
-
 static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct job *j = container_of(s, struct job, stream);
@@ -215,9 +179,9 @@ static void on_closed(struct loop_stream *s, int code, const char *message)
 	k->jobs->count--;
 	logfile_close(&j->log);
 	if (j->running) {
-		save(k, j->id, j->about);
+		job_record_write(k, j->id, j->about);
 	} else {
-		remove_files(k, j->id);
+		job_files_remove(k, j->id);
 		k->events->job(k, j->id, j->error, j->why);
 	}
 	json_decref(j->about);
@@ -278,52 +242,6 @@ static int arguments(const struct keeper *k, const json_t *request, struct hull_
 	return 0;
 }
 
-static bool is_json(const char *name)
-{
-	size_t n = strlen(name);
-	return n == ID_LEN + 5 && strcmp(name + ID_LEN, ".json") == 0;
-}
-
-/* Ids of all jobs, sorted by the time their file was last replaced, oldest first. */
-struct found {
-	char id[ID_LEN + 1];
-	struct timespec at;
-};
-
-static int by_time(const void *a, const void *b)
-{
-	const struct found *x = a, *y = b;
-	if (x->at.tv_sec != y->at.tv_sec)
-		return x->at.tv_sec < y->at.tv_sec ? -1 : 1;
-	return x->at.tv_nsec < y->at.tv_nsec ? -1 : x->at.tv_nsec > y->at.tv_nsec;
-}
-
-static size_t find_jobs(const struct keeper *k, struct found **out)
-{
-	_cleanup_free_ char *path = hull_sandbox_path(&k->paths, k->sb.name, "jobs");
-	_cleanup_closedir_ DIR *d = path ? opendir(path) : NULL;
-	size_t n = 0, cap = 0;
-	*out = NULL;
-	for (const struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
-		struct stat st;
-		if (!is_json(e->d_name) || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		if (n == cap) {
-			struct found *grown = reallocarray(*out, cap ? cap * 2 : 16, sizeof(**out));
-			if (!grown)
-				break;
-			*out = grown;
-			cap = cap ? cap * 2 : 16;
-		}
-		memcpy((*out)[n].id, e->d_name, ID_LEN);
-		(*out)[n].id[ID_LEN] = '\0';
-		(*out)[n++].at = st.st_mtim;
-	}
-	if (n)
-		qsort(*out, n, sizeof(**out), by_time);
-	return n;
-}
-
 static struct job *running(const struct keeper *k, const char *id)
 {
 	list_each(n, (struct list_node *)&k->jobs->list)
@@ -337,12 +255,12 @@ static struct job *running(const struct keeper *k, const char *id)
 
 static void prune(struct keeper *k)
 {
-	_cleanup_free_ struct found *all = NULL;
-	size_t n = find_jobs(k, &all);
+	_cleanup_free_ struct job_record *all = NULL;
+	size_t n = job_records(k, &all);
 	for (size_t i = 0, left = n; i < n && left >= JOBS_MAX; i++) {
 		if (running(k, all[i].id))
 			continue;
-		remove_files(k, all[i].id);
+		job_files_remove(k, all[i].id);
 		left--;
 	}
 }
@@ -410,7 +328,7 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 	do {
 		job_id(j->id);
 		free(log);
-		log = job_path(k, j->id, ".log");
+		log = job_file_path(k, j->id, ".log");
 	} while (log && access(log, F_OK) == 0);
 	j->about = json_pack("{s:s,s:O,s:b,s:b,s:s,s:n,s:I,s:n}", "id", j->id, "argv", json_object_get(request, "argv"),
 			     "tty", tty, "stdin", input, "state", "running", "exit", "started", (json_int_t)time(NULL),
@@ -439,7 +357,7 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 		free(j);
 		return r;
 	}
-	save(k, j->id, j->about);
+	job_record_write(k, j->id, j->about);
 	list_add(&k->jobs->list, &j->in_list);
 	k->jobs->count++;
 	memcpy(out, j->id, sizeof(j->id));
@@ -451,10 +369,10 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **state, bool *reached,
 	       struct hull_error *err)
 {
-	struct job *j = strlen(id) == ID_LEN && strspn(id, "0123456789abcdef") == ID_LEN ? running(k, id) : NULL;
-	_cleanup_(json_decrefp)
-		json_t *about = j ? json_incref(j->about)
-				  : (strspn(id, "0123456789abcdef") == ID_LEN && !id[ID_LEN] ? load(k, id) : NULL);
+	struct job *j = strlen(id) == JOB_ID && strspn(id, "0123456789abcdef") == JOB_ID ? running(k, id) : NULL;
+	_cleanup_(json_decrefp) json_t *about =
+		j ? json_incref(j->about)
+		  : (strspn(id, "0123456789abcdef") == JOB_ID && !id[JOB_ID] ? job_record_read(k, id) : NULL);
 	if (!about)
 		return hull_fail(err, -ENOENT, "%s has no such job: `hull logs %s --jobs` lists them", k->sb.name,
 				 k->sb.name);
@@ -506,23 +424,16 @@ static json_t *read_session(struct hull_cur *cur)
 			json_array_append_new(argv, json_string(word ? word : ""));
 		}
 	}
-	if (cur->bad || !id || strlen(id) != ID_LEN || strspn(id, "0123456789abcdef") != ID_LEN)
+	if (cur->bad || !id || strlen(id) != JOB_ID || strspn(id, "0123456789abcdef") != JOB_ID)
 		return NULL;
 	return json_pack("{s:s,s:O,s:b}", "id", id, "argv", argv, "tty", tty);
-}
-
-static bool has_files(const struct keeper *k, const char *id)
-{
-	_cleanup_free_ char *json = job_path(k, id, ".json");
-	_cleanup_free_ char *log = job_path(k, id, ".log");
-	return !json || !log || access(json, F_OK) == 0 || access(log, F_OK) == 0;
 }
 
 /* May it be a job of this keeper? A record that ended is what happened; one that cannot be read is not replaced. */
 static bool adoptable(struct keeper *k, const char *id)
 {
-	_cleanup_(json_decrefp) json_t *about = load(k, id);
-	_cleanup_free_ struct found *all = NULL;
+	_cleanup_(json_decrefp) json_t *about = job_record_read(k, id);
+	_cleanup_free_ struct job_record *all = NULL;
 	if (k->jobs->count >= JOBS_MAX)
 		return false;
 	if (about) {
@@ -531,13 +442,13 @@ static bool adoptable(struct keeper *k, const char *id)
 		return hull_streq(state, "running") || hull_streq(state, "paused") ||
 		       (hull_streq(state, "stopped") && !keeper_is_pause(k->origin.restore));
 	}
-	return !has_files(k, id) && find_jobs(k, &all) < JOBS_MAX && k->jobs->adopted_new++ < ADOPTED_NEW_MAX;
+	return !job_files_exist(k, id) && job_records(k, &all) < JOBS_MAX && k->jobs->adopted_new++ < ADOPTED_NEW_MAX;
 }
 
 /* What is known of it, or what the guest says of one that is new here. */
 static json_t *adopted(const struct keeper *k, const char *id, const json_t *told)
 {
-	json_t *about = load(k, id);
+	json_t *about = job_record_read(k, id);
 	if (!about)
 		about = json_pack("{s:s,s:O,s:O,s:b,s:I}", "id", id, "argv", json_object_get(told, "argv"), "tty",
 				  json_object_get(told, "tty"), "stdin", 1, "started", (json_int_t)time(NULL));
@@ -558,7 +469,7 @@ void job_adopt(struct keeper *k, struct hull_cur *session)
 		return;
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	_cleanup_free_ char *dir = hull_sandbox_path(&k->paths, k->sb.name, "jobs");
-	_cleanup_free_ char *log = job_path(k, id, ".log");
+	_cleanup_free_ char *log = job_file_path(k, id, ".log");
 	struct hull_error err = {0};
 	struct job *j = calloc(1, sizeof(*j));
 	if (!j)
@@ -567,7 +478,7 @@ void job_adopt(struct keeper *k, struct hull_cur *session)
 	j->stream.ops = &OPS;
 	j->running = true; /* nobody waits to be told */
 	j->log.fd = -1;
-	memcpy(j->id, id, ID_LEN);
+	memcpy(j->id, id, JOB_ID);
 	j->about = adopted(k, id, told);
 	audience_init(&j->audience, &j->stream, json_is_true(json_object_get(j->about, "stdin")));
 	int r = dir && log && j->about ? hull_mkdir_all(dir, 0700, &err) : -ENOMEM;
@@ -589,7 +500,7 @@ void job_adopt(struct keeper *k, struct hull_cur *session)
 		free(j);
 		return;
 	}
-	save(k, j->id, j->about);
+	job_record_write(k, j->id, j->about);
 	list_add(&k->jobs->list, &j->in_list);
 	k->jobs->count++;
 }
@@ -598,12 +509,12 @@ void job_adopt(struct keeper *k, struct hull_cur *session)
 
 json_t *jobs_list(struct keeper *k)
 {
-	_cleanup_free_ struct found *all = NULL;
-	size_t n = find_jobs(k, &all);
+	_cleanup_free_ struct job_record *all = NULL;
+	size_t n = job_records(k, &all);
 	json_t *list = json_array();
 	for (size_t i = 0; list && i < n; i++) {
 		const struct job *j = running(k, all[i].id);
-		json_t *about = j ? json_incref(j->about) : load(k, all[i].id);
+		json_t *about = j ? json_incref(j->about) : job_record_read(k, all[i].id);
 		if (about)
 			json_array_append_new(list, about);
 	}
@@ -612,15 +523,15 @@ json_t *jobs_list(struct keeper *k)
 
 static void set_stopped(struct keeper *k, bool paused)
 {
-	_cleanup_free_ struct found *all = NULL;
-	size_t n = find_jobs(k, &all);
+	_cleanup_free_ struct job_record *all = NULL;
+	size_t n = job_records(k, &all);
 	for (size_t i = 0; i < n; i++) {
-		_cleanup_(json_decrefp) json_t *about = running(k, all[i].id) ? NULL : load(k, all[i].id);
+		_cleanup_(json_decrefp) json_t *about = running(k, all[i].id) ? NULL : job_record_read(k, all[i].id);
 		const char *state = json_string_value(json_object_get(about, "state"));
 		if (!hull_streq(state, "running") && !(paused && hull_streq(state, "paused")))
 			continue;
 		set_end(about, "stopped");
-		save(k, all[i].id, about);
+		job_record_write(k, all[i].id, about);
 	}
 }
 
