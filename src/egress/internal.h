@@ -6,7 +6,8 @@
  *   names.c    synthetic addresses, and looking names up
  *   resolve.c  RESOLVE streams
  *   dial.c     connecting to the first of several addresses that answers; proxies
- *   connect.c  CONNECT streams: their life;  inspect.c  their first bytes, and HTTP requests
+ *   connect.c  CONNECT streams: from the question to a connected socket;  conn.c  their bytes
+ *   inspect.c  their first bytes, and HTTP requests
  *   whole.c    what passes without a look
  *   refuse.c   saying no, and what helps
  *   datagram.c DATAGRAM streams
@@ -172,7 +173,7 @@ int proxy_step(struct handshake *h, struct hull_buf *heard, struct hull_buf *say
 /* "Proxy-Authorization: ...\r\n", or an empty string; owned. */
 char *proxy_authorization(const struct proxy *p);
 
-/* --- connect.c --- */
+/* --- connect.c, conn.c --- */
 
 enum conn_state {
 	CONN_LOOKUP,  /* looking the name up */
@@ -246,6 +247,10 @@ bool conn_switched(struct conn *c, const uint8_t *p, size_t n);
 bool conn_tls_heard(struct conn *c, const uint8_t *p, size_t n);
 /* The rule that denies what was said to a literal address; see hull_policy_veto(). */
 const struct hull_rule *conn_veto(const struct conn *c, const char *host, const char *method, const char *path);
+/* Connected: what the guest has sent meanwhile goes out. */
+void conn_opened(struct conn *c);
+void conn_sock_ready(struct loop_socket *s, int events);
+extern const struct loop_stream_ops conn_stream_ops;
 void conn_set_rule(struct conn *c, const struct hull_rule *r);
 void conn_log(struct conn *c);
 void conn_reset(struct conn *c, int code, const char *text);
