@@ -1,5 +1,6 @@
 /* The EGRESS stream: what the keeper says and is told, a JSON object a line; see egress.h. */
 #include "egress/internal.h"
+#include "egress/names.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * sent and the peer has not taken is at most a window, because credit is granted only for what has gone out; from the
  * peer nothing is read that the wire does not take at once. An end in one direction is passed on alone, and a connection
  * that broke is an RST on the other side. */
-#include "egress/internal.h"
+#include "egress/conn.h"
 
 #include "egress/http.h"
 #include "wire/service.h"
@@ -33,7 +33,7 @@ static void conn_free(struct conn *c)
 	name_release(c->proxy_name);
 	hull_buf_free(&c->in);
 	hull_buf_free(&c->out);
-	hull_buf_free(&c->heard);
+	hull_buf_free(&c->from_proxy);
 	if (c->http)
 		http_free(c->http);
 	free(c->http);
@@ -42,7 +42,7 @@ static void conn_free(struct conn *c)
 	free(c->rule);
 	free(c->method);
 	free(c->path);
-	free(c->said);
+	free(c->spoken_for);
 	free(c);
 }
 
@@ -101,7 +101,7 @@ static void accept_stream(struct conn *c)
 	c->accepted = true;
 }
 
-static void give_up_peer(struct conn *c)
+static void disconnect_peer(struct conn *c)
 {
 	lookup_cancel(&c->lookup);
 	dial_cancel(&c->dial);
@@ -110,9 +110,9 @@ static void give_up_peer(struct conn *c)
 	hull_buf_free(&c->out);
 }
 
-void conn_say(struct conn *c, const void *p, size_t n)
+void conn_finish(struct conn *c, const void *p, size_t n)
 {
-	give_up_peer(c);
+	disconnect_peer(c);
 	accept_stream(c);
 	c->state = CONN_ENDING;
 	hull_buf_free(&c->in);
@@ -127,7 +127,7 @@ void conn_say(struct conn *c, const void *p, size_t n)
 /* Not connected: what the guest says is only to tell how a refusal can be read. */
 void conn_await_first(struct conn *c)
 {
-	give_up_peer(c);
+	disconnect_peer(c);
 	accept_stream(c);
 	c->state = CONN_REFUSED;
 	set_alarm(c, REFUSED_MS);
@@ -256,9 +256,9 @@ void conn_opened(struct conn *c)
 		conn_flush(c);
 }
 
-static void proxy_said(struct conn *c)
+static void proxy_readable(struct conn *c)
 {
-	uint8_t *room = hull_buf_room(&c->heard, 4096);
+	uint8_t *room = hull_buf_room(&c->from_proxy, 4096);
 	/* One byte at a time behind the answer would be the peer's: a handshake is short. */
 	ssize_t n = room ? recv(c->sock->fd, room, c->shake.proxy->socks ? 512 : 4096, MSG_DONTWAIT) : -1;
 	if (n < 0 && room && (errno == EAGAIN || errno == EINTR))
@@ -267,15 +267,15 @@ static void proxy_said(struct conn *c)
 		conn_reset(c, ECONNREFUSED, "the upstream proxy closed the connection");
 		return;
 	}
-	hull_buf_added(&c->heard, (size_t)n);
+	hull_buf_added(&c->from_proxy, (size_t)n);
 	_cleanup_(hull_buf_free) struct hull_buf say = {0};
 	int r;
 	do {
 		int before = c->shake.state;
-		r = proxy_step(&c->shake, &c->heard, &say);
+		r = proxy_step(&c->shake, &c->from_proxy, &say);
 		if (c->shake.state == before)
 			break;
-	} while (r == 0 && c->heard.len > 0);
+	} while (r == 0 && c->from_proxy.len > 0);
 	if (r < 0) {
 		conn_reset(c, -r, c->shake.why);
 		return;
@@ -288,8 +288,8 @@ static void proxy_said(struct conn *c)
 		return;
 	}
 	/* What came with the answer is the peer's. */
-	_cleanup_(hull_buf_free) struct hull_buf first = c->heard;
-	c->heard = (struct hull_buf){0};
+	_cleanup_(hull_buf_free) struct hull_buf first = c->from_proxy;
+	c->from_proxy = (struct hull_buf){0};
 	c->state = CONN_OPEN;
 	accept_stream(c);
 	c->received += first.len;
@@ -299,7 +299,7 @@ static void proxy_said(struct conn *c)
 }
 
 /* False when c is gone. */
-static bool peer_said(struct conn *c)
+static bool peer_readable(struct conn *c)
 {
 	struct egress *g = c->g;
 	size_t room = c->stream.id ? loop_stream_room(&c->stream) : sizeof(g->scratch);
@@ -343,10 +343,10 @@ void conn_sock_ready(struct loop_socket *s, int events)
 	struct conn *c = s->owner;
 	if (events & UV_READABLE) {
 		if (c->state == CONN_PROXY) {
-			proxy_said(c);
+			proxy_readable(c);
 			return;
 		}
-		if (!peer_said(c))
+		if (!peer_readable(c))
 			return;
 	}
 	if (events & UV_WRITABLE)

@@ -4,7 +4,7 @@
  *
  * The policy is asked before anything else happens, and for each address that a name turned out to have. conn.c has
  * what happens once the connection is open. */
-#include "egress/internal.h"
+#include "egress/conn.h"
 
 #include "wire/service.h"
 
@@ -54,7 +54,7 @@ static void on_dialed(struct dial *d, int fd, const struct hull_addr *addr)
 		conn_reset(c, -fd, text);
 		return;
 	}
-	if (!c->own && !c->via_proxy) {
+	if (!c->host_service && !c->via_proxy) {
 		/* The policy may have changed since the addresses were judged. */
 		struct hull_answer a = judge_address(c->g, &c->target, addr);
 		if (a.verdict != HULL_ALLOW) {
@@ -76,7 +76,7 @@ static void on_dialed(struct dial *d, int fd, const struct hull_addr *addr)
 	c->state = CONN_PROXY;
 	c->shake.host = c->host;
 	c->shake.port = c->target.port;
-	int r = proxy_step(&c->shake, &c->heard, &c->out);
+	int r = proxy_step(&c->shake, &c->from_proxy, &c->out);
 	if (r < 0)
 		conn_reset(c, -r, "the upstream proxy cannot be spoken to");
 	else
@@ -152,7 +152,7 @@ static void begin(struct conn *c)
 		conn_deny(c, &a, a.why, true);
 		return;
 	}
-	if (c->own) {
+	if (c->host_service) {
 		static const struct hull_addr loopback[] = {{AF_INET, {127, 0, 0, 1}}, {AF_INET6, {[15] = 1}}};
 		dial_now(c, loopback, 2, c->target.port);
 		return;
@@ -213,7 +213,7 @@ static int set_target(struct conn *c, const char *address)
 	if (!c->host)
 		return -ENOMEM;
 	c->target.name = c->literal ? NULL : c->host;
-	c->own = !c->literal && hull_host_is_host(c->host);
+	c->host_service = !c->literal && hull_host_is_host(c->host);
 	return 0;
 }
 
@@ -265,12 +265,13 @@ static bool still_allowed(struct conn *c)
 	if ((c->mode == MODE_HTTP || c->mode == MODE_SWITCH || c->judged) && c->method && c->path &&
 	    hull_policy_request(&g->policy, &c->target, c->method, c->path).verdict != HULL_ALLOW)
 		return false;
-	if (c->unseen && hull_policy_vetoes(&g->policy, c->target.port, c->target.proto))
+	if (c->uninspected && hull_policy_vetoes(&g->policy, c->target.port, c->target.proto))
 		return false;
-	if (c->said && conn_veto(c, c->said, c->mode == MODE_PASS && !c->judged ? NULL : c->method, c->path))
+	if (c->spoken_for &&
+	    conn_veto(c, c->spoken_for, c->mode == MODE_PASS && !c->judged ? NULL : c->method, c->path))
 		return false;
 	c->verdict = a.verdict;
-	return c->own || c->via_proxy || !c->peer.family ||
+	return c->host_service || c->via_proxy || !c->peer.family ||
 	       judge_address(g, &c->target, &c->peer).verdict == HULL_ALLOW;
 }
 

@@ -3,7 +3,7 @@
  * One connected socket for each flow, so that only its peer can answer. Datagrams that do not fit are dropped whole, in
  * both directions, as networks do; the first ones wait while the name is looked up. A flow that is idle for five
  * minutes ends. */
-#include "egress/internal.h"
+#include "egress/conn.h"
 
 #include "wire/service.h"
 

@@ -6,6 +6,7 @@
  * that neither a name with many addresses takes many descriptors nor some that never answer keep the others from a try.
  */
 #include "egress/internal.h"
+#include "egress/dial.h"
 
 #include <fcntl.h>
 #include <netinet/tcp.h>

@@ -6,7 +6,7 @@
  * at requests. Nothing waits that need not: who speaks neither TLS nor HTTP is known by the first bytes that could not
  * be either, and bytes that may yet become a request line go out at once (a server does nothing with half a line) but
  * are remembered. */
-#include "egress/internal.h"
+#include "egress/conn.h"
 
 #include "egress/http.h"
 #include "egress/sni.h"
@@ -25,9 +25,9 @@ static bool give(struct conn *c, const void *p, size_t n)
 /* Everything that has come may go, from here on unseen. */
 static bool pass(struct conn *c)
 {
-	size_t skip = c->ahead;
+	size_t skip = c->sent_early;
 	c->mode = MODE_PASS;
-	c->ahead = 0;
+	c->sent_early = 0;
 	if (!give(c, hull_buf_bytes(&c->in) + skip, c->in.len - skip))
 		return false;
 	hull_buf_free(&c->in);
@@ -63,7 +63,7 @@ static bool no_request(struct conn *c, const struct hull_answer *a, const char *
 	free(c->path);
 	c->method = method ? strdup(method) : NULL;
 	c->path = path ? strdup(path) : NULL;
-	if (c->ahead && first)
+	if (c->sent_early && first)
 		quiet = true;
 	if (quiet)
 		return conn_page(c, method, path, why);
@@ -134,7 +134,7 @@ static bool give_absolute(struct conn *c)
 /* Is what answers at the address, or the port of this host, allowed by whatever name it is called? */
 static bool any_name(const struct conn *c)
 {
-	return c->literal || (c->own && c->verdict == HULL_ALLOW);
+	return c->literal || (c->host_service && c->verdict == HULL_ALLOW);
 }
 
 /* Does a Host or the authority of a target mean what was connected to? */
@@ -182,9 +182,9 @@ static bool named_to_any(struct conn *c)
 			struct hull_answer no = {.verdict = HULL_DENY, .rule = r};
 			return no_request(c, &no, "a rule denies the host that the request is for");
 		}
-		free(c->said);
-		c->said = strdup(host);
-		if (!c->said)
+		free(c->spoken_for);
+		c->spoken_for = strdup(host);
+		if (!c->spoken_for)
 			return deny(c, "out of memory");
 	}
 	return true;
@@ -218,13 +218,13 @@ static bool request(struct conn *c)
 	 * an answer that waits for the body; and HTTP/2 cannot be looked at. Then there is nothing to switch to. */
 	if (h->upgrade && (!first || c->received > 0 || h->chunked || h->length || h->upgrade_h2))
 		http_strip_upgrade(h);
-	size_t skip = c->ahead;
+	size_t skip = c->sent_early;
 	bool upgrade = h->upgrade, tunnel = h->connect;
 	if (c->absolute) {
 		if (!give_absolute(c))
 			return false;
 	} else {
-		c->ahead = 0;
+		c->sent_early = 0;
 		if (!give(c, hull_buf_bytes(&h->head) + skip, h->head.len - skip))
 			return false;
 	}
@@ -257,15 +257,17 @@ static bool requests(struct conn *c)
 bool conn_switched(struct conn *c, const uint8_t *p, size_t n)
 {
 	static const char want[] = "HTTP/1.1 101";
-	size_t need = sizeof(want) - 1 - c->heard.len;
-	if (hull_buf_add(&c->heard, p, n < need ? n : need) < 0) {
+	size_t need = sizeof(want) - 1 - c->from_proxy.len;
+	if (hull_buf_add(&c->from_proxy, p, n < need ? n : need) < 0) {
 		conn_reset(c, ENOMEM, "out of memory");
 		return false;
 	}
-	if (c->heard.len < sizeof(want) - 1 && memcmp(hull_buf_bytes(&c->heard), want, c->heard.len) == 0)
+	if (c->from_proxy.len < sizeof(want) - 1 &&
+	    memcmp(hull_buf_bytes(&c->from_proxy), want, c->from_proxy.len) == 0)
 		return conn_flush(c);
-	bool yes = c->heard.len == sizeof(want) - 1 && memcmp(hull_buf_bytes(&c->heard), want, sizeof(want) - 1) == 0;
-	hull_buf_free(&c->heard);
+	bool yes = c->from_proxy.len == sizeof(want) - 1 &&
+		   memcmp(hull_buf_bytes(&c->from_proxy), want, sizeof(want) - 1) == 0;
+	hull_buf_free(&c->from_proxy);
 	c->mode = yes ? MODE_PASS : MODE_HTTP;
 	c->judged = yes;
 	return (yes ? pass(c) : requests(c)) && conn_flush(c);
@@ -323,7 +325,7 @@ static bool first_tls(struct conn *c)
 	case SNI_MORE:
 		return c->in.len < SNI_INPUT_MAX && !c->guest_eof ? true : deny(c, "this is not a TLS handshake");
 	case SNI_NAME:
-		if (!any_name(c) && strcmp(name, c->host) != 0 && !(c->own && hull_host_is_host(name)))
+		if (!any_name(c) && strcmp(name, c->host) != 0 && !(c->host_service && hull_host_is_host(name)))
 			return deny(c, "the TLS server name is not the name that was connected to");
 		if (any_name(c)) {
 			struct hull_answer a = {.verdict = HULL_DENY, .rule = conn_veto(c, name, NULL, NULL)};
@@ -331,7 +333,7 @@ static bool first_tls(struct conn *c)
 				conn_deny(c, &a, "a rule denies the TLS server name", false);
 				return false;
 			}
-			c->said = strdup(name);
+			c->spoken_for = strdup(name);
 		}
 		break;
 	case SNI_NONE:
@@ -369,14 +371,15 @@ static bool first(struct conn *c)
 	if (malformed == TLS_YES)
 		return deny(c, "this is not a TLS handshake");
 	enum http_look look = malformed == TLS_MAYBE && !c->guest_eof ? HTTP_MAYBE : http_look(p, n);
-	bool strict = c->verdict == HULL_ALLOW_HTTP || c->absolute || (c->target.port == 80 && !c->literal && !c->own);
+	bool strict = c->verdict == HULL_ALLOW_HTTP || c->absolute ||
+		      (c->target.port == 80 && !c->literal && !c->host_service);
 	if (look == HTTP_MAYBE && !c->guest_eof) {
-		size_t skip = c->ahead;
+		size_t skip = c->sent_early;
 		bool line = p[0] != '\r' && p[0] != '\n';
 		/* Only to a peer that is there: before, a handshake with a proxy may come first. */
 		if (strict || !line || c->state != CONN_OPEN)
 			return true;
-		c->ahead = n;
+		c->sent_early = n;
 		return give(c, p + skip, n - skip);
 	}
 	if (look == HTTP_YES) {
@@ -386,7 +389,7 @@ static bool first(struct conn *c)
 		c->mode = MODE_HTTP;
 		return requests(c);
 	}
-	if (look == HTTP_TWO && !c->literal && !c->own)
+	if (look == HTTP_TWO && !c->literal && !c->host_service)
 		return deny(c, "HTTP/2 without TLS cannot be looked at");
 	if (strict && c->verdict == HULL_ALLOW_HTTP)
 		return deny_unseen(c, "a rule looks at methods or paths, and this is not HTTP");

@@ -1,5 +1,5 @@
 /* A line of egress.log for each connection, and for each request of plain HTTP; see docs/network.md. */
-#include "egress/internal.h"
+#include "egress/conn.h"
 
 #include <string.h>
 #include <time.h>

@@ -8,6 +8,7 @@
  * Lookups run in libuv's threads, one at a time for each name; who asks meanwhile waits for the same answer. An answer
  * is good for LOOKUP_MS: resolving and then connecting asks the resolver once. */
 #include "egress/internal.h"
+#include "egress/names.h"
 
 #include <netdb.h>
 #include <string.h>

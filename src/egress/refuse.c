@@ -4,7 +4,7 @@
  *
  * A command is named only where it helps: not a rule where one that denies would beat it, nor where what a request says
  * is wrong and not where it goes. */
-#include "egress/internal.h"
+#include "egress/conn.h"
 
 #include "egress/http.h"
 #include "wire/service.h"
@@ -34,7 +34,7 @@ static bool remedy(const struct conn *c, const char *method, const char *path, c
 	case REMEDY_ALLOW:
 		if (method && path && path[0] && strlen(path) < 400 && strcspn(path, "' *") == strlen(path))
 			snprintf(options, sizeof(options), " --method %s --path '%s'", method, path);
-		allow_command(c, c->own ? "localhost" : c->host, options, out, cap);
+		allow_command(c, c->host_service ? "localhost" : c->host, options, out, cap);
 		return true;
 	case REMEDY_PRIVATE:
 		allow_command(c, c->host, " --private", out, cap);
@@ -68,7 +68,7 @@ bool conn_alert(struct conn *c)
 	/* Fatal: access_denied (RFC 8446, 6.2). In front of any key, so the client reads it, and knows it for final. */
 	static const uint8_t alert[] = {0x15, 3, 3, 0, 2, 2, 49};
 	conn_log(c);
-	conn_say(c, alert, sizeof(alert));
+	conn_finish(c, alert, sizeof(alert));
 	return false;
 }
 
@@ -112,6 +112,6 @@ bool conn_page(struct conn *c, const char *method, const char *path, const char 
 		return false;
 	}
 	conn_log(c);
-	conn_say(c, text, strlen(text));
+	conn_finish(c, text, strlen(text));
 	return false;
 }

@@ -11,6 +11,7 @@
  * A denied name is not looked up, so that nothing leaves the host by a question. It still gets an address: the refusal
  * comes with the connection, where hull-egress can explain it. Names without a dot are names of containers. */
 #include "egress/internal.h"
+#include "egress/names.h"
 
 #include "wire/args.h"
 #include "wire/service.h"

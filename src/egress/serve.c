@@ -1,5 +1,6 @@
 /* The loop, the wire to the keeper, and who answers the streams that are opened on it; see egress.h. */
 #include "egress/internal.h"
+#include "egress/names.h"
 
 #include "wire/service.h"
 

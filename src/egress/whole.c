@@ -10,7 +10,7 @@
  *
  * The first request, or the server name of TLS, is read for the log, as far as it is in the first bytes. Nothing waits
  * for it. */
-#include "egress/internal.h"
+#include "egress/conn.h"
 
 #include "egress/http.h"
 #include "egress/sni.h"
@@ -19,7 +19,7 @@
 
 bool conn_whole(const struct conn *c)
 {
-	return (c->literal || c->own) && c->verdict == HULL_ALLOW && !c->absolute &&
+	return (c->literal || c->host_service) && c->verdict == HULL_ALLOW && !c->absolute &&
 	       !hull_policy_vetoes(&c->g->policy, c->target.port, c->target.proto);
 }
 
@@ -34,7 +34,7 @@ static void note_request(struct conn *c, const uint8_t *p, size_t n)
 		c->method = strdup(h.method);
 		c->path = strdup(h.path);
 		if (said && http_authority_split(said, host, &port))
-			c->said = strdup(host);
+			c->spoken_for = strdup(host);
 	}
 	http_free(&h);
 }
@@ -46,18 +46,18 @@ void conn_note(struct conn *c)
 	char name[HULL_HOST_MAX + 1];
 	if (p[0] != 0x16) {
 		enum http_look look = http_look(p, n);
-		c->unseen = look != HTTP_NO;
+		c->uninspected = look != HTTP_NO;
 		if (look == HTTP_YES)
 			note_request(c, p, n);
 		return;
 	}
 	switch (sni_parse(p, n, name, NULL)) {
 	case SNI_NAME:
-		c->said = strdup(name);
+		c->spoken_for = strdup(name);
 		break;
 	case SNI_NONE:
 		break;
 	default:
-		c->unseen = true;
+		c->uninspected = true;
 	}
 }

@@ -1,6 +1,7 @@
 /* hull-egress as a process: connections, names, the policy's changes, and its limits. */
 #include "egress_rig.h"
 
+#include "egress/dial.h"
 #include "egress/internal.h"
 
 #include <sys/resource.h>
