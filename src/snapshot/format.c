@@ -30,6 +30,7 @@ void hull_snapshot_free(struct hull_snapshot *s)
 	free(s->source);
 	json_decref(s->files);
 	json_decref(s->names);
+	json_decref(s->sessions);
 	*s = (struct hull_snapshot){0};
 }
 
@@ -81,11 +82,12 @@ int hull_snapshot_finish(const char *dir, struct hull_snapshot *s, struct hull_e
 	if (!s->created)
 		s->created = (uint64_t)time(NULL);
 	_cleanup_(json_decrefp) json_t *j = json_pack(
-		"{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:I, s:b, s:I, s:O, s:O*}", "format",
-		HULL_SNAPSHOT_FORMAT, "image", s->image, "identity", s->identity, "engine", s->engine, "accel",
-		s->accel, "cpu", s->cpu, "initramfs", s->initramfs, "hull", s->hull, "source", s->source, "cpus",
-		(int)s->cpus, "memory", (json_int_t)s->memory, "disk", (json_int_t)s->disk, "swap", (json_int_t)s->swap,
-		"no_docker", s->no_docker, "created", (json_int_t)s->created, "files", s->files, "names", s->names);
+		"{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s*, s:i, s:I, s:I, s:I, s:b, s:I, s:O, s:O*, s:O*}",
+		"format", HULL_SNAPSHOT_FORMAT, "image", s->image, "identity", s->identity, "engine", s->engine,
+		"accel", s->accel, "cpu", s->cpu, "initramfs", s->initramfs, "hull", s->hull, "source", s->source,
+		"cpus", (int)s->cpus, "memory", (json_int_t)s->memory, "disk", (json_int_t)s->disk, "swap",
+		(json_int_t)s->swap, "no_docker", s->no_docker, "created", (json_int_t)s->created, "files", s->files,
+		"names", s->names, "sessions", s->sessions);
 	if (!j)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	int r = self_digest(j, s->digest, err);
@@ -117,7 +119,7 @@ static bool hex_digits(const char *s, size_t n)
 static const char *from_json(json_t *j, struct hull_snapshot *s)
 {
 	const char *bad = NULL;
-	const json_t *names = json_object_get(j, "names");
+	const json_t *names = json_object_get(j, "names"), *sessions = json_object_get(j, "sessions");
 	s->image = hull_json_str(j, "image", true, &bad);
 	s->identity = hull_json_str(j, "identity", true, &bad);
 	s->engine = hull_json_str(j, "engine", true, &bad);
@@ -136,11 +138,13 @@ static const char *from_json(json_t *j, struct hull_snapshot *s)
 		return bad;
 	s->files = json_incref(json_object_get(j, "files"));
 	s->names = json_incref(json_object_get(j, "names"));
+	s->sessions = json_incref(json_object_get(j, "sessions"));
 	return !hex_digits(s->image, 32)                           ? "image"
 	       : s->source && hull_name_check(s->source, NULL) < 0 ? "source"
 	       : s->memory % (2u << 20) != 0                       ? "memory"
 	       : !json_is_object(s->files)                         ? "files"
 	       : names && !json_is_array(names)                    ? "names"
+	       : sessions && !json_is_array(sessions)              ? "sessions"
 								   : NULL;
 }
 

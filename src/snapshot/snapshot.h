@@ -57,6 +57,7 @@ struct hull_snapshot {
 	uint64_t created; /* seconds since 1970 */
 	json_t *files;    /* {NAME: {"size", "stored", "sha256"}}; set by finish and load */
 	char digest[65];  /* of snapshot.json, and so of all of it: which save this is; set by finish and load */
+	json_t *sessions; /* ["id", ...]: the keeper's sessions that run in it; NULL = none */
 	json_t *names;    /* [[number, "name"], ...]: what synthetic addresses in its memory stand for; NULL = none */
 };
 void hull_snapshot_free(struct hull_snapshot *s); /* members; fit for _cleanup_ */

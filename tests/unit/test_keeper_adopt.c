@@ -6,6 +6,7 @@ static int setup_restored(void **state)
 	int r = setup(state);
 	struct world *w = *state;
 	w->k->origin.restore = strdup("templates/x");
+	w->k->jobs->saved = json_pack("[s,s,s,s]", "0000abcd", "00000003", "00000004", "00001000");
 	w->hold_configured = true;
 	return r;
 }
@@ -14,6 +15,7 @@ static int teardown_restored(void **state)
 {
 	struct world *w = *state;
 	free(w->k->origin.restore);
+	json_decref(w->k->jobs->saved);
 	return teardown(state);
 }
 
@@ -100,6 +102,12 @@ static void test_paused(void **state)
 	struct end *there = at_guest(w, HULL_SVC_EXEC, "hang");
 	_cleanup_free_ char *id = field(&there->args, HULL_TAG_ID, 0);
 	assert_int_equal(strlen(id), 8);
+	/* What would be written down beside the memory: both. */
+	json_t *saved = jobs_sessions(w->k);
+	assert_int_equal(json_array_size(saved), 2);
+	assert_string_equal(json_string_value(json_array_get(saved, 0)), id);
+	assert_string_equal(json_string_value(json_array_get(saved, 1)), "00000003");
+	json_decref(saved);
 	w->k->life.suspended = true;
 	w->k->events->kill(w->k);
 	until(w, e->closed && w->over);
@@ -127,7 +135,7 @@ static void test_hostile(void **state)
 	assert_int_equal(w->k->jobs->count, 1);
 }
 
-/* A job that has ended is not brought back to life, and what a guest invents takes no other's place. */
+/* A job that has ended is not brought back to life, and what a guest invents is nobody's. */
 static void test_ended_and_invented(void **state)
 {
 	struct world *w = *state;
@@ -141,10 +149,7 @@ static void test_ended_and_invented(void **state)
 	_cleanup_free_ char *text = job_file(w, "0000000e", ".json");
 	assert_string_equal(text, ended);
 	assert_true(says(w, "0000000e", ".log", "words\n"));
-	/* With the budget used up no more are taken. */
 	assert_int_equal(w->k->jobs->count, 1);
-	assert_int_equal(w->k->jobs->adopted_new, 1);
-	w->k->jobs->adopted_new = 1000;
 	say_session(w, "0000f00d", "x", 1);
 	settle(w);
 	assert_int_equal(w->k->jobs->count, 1);

@@ -125,6 +125,23 @@ static void test_failures(void **state)
 	assert_int_equal(w->k->life.phase, PHASE_RUNNING);
 }
 
+/* A guest that never answers is given up, and what it says then is not an answer. */
+static void test_silent_guest(void **state)
+{
+	struct world *w = *state;
+	up(w);
+	w->k->grow->wait_ms = 30;
+	struct end *e = request(client(w, 0), GROW_TO_32M);
+	until(w, resized);
+	grow_resized(w->k, NULL);
+	until(w, e->closed);
+	assert_non_null(strstr(answer(e), "the next start grows it"));
+	assert_int_equal(w->k->grow->bytes, 0);
+	say_grown(w, 0, "");
+	settle(w);
+	assert_int_equal(w->k->sb.disk, 32 << 20);
+}
+
 /* A guest that never answers does not hold up the end. */
 static void test_stops_meanwhile(void **state)
 {
@@ -145,6 +162,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_grows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failures, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_silent_guest, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stops_meanwhile, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -389,6 +389,7 @@ int keeper_init(struct keeper *k, struct hull_error *err)
 	relays_init(k);
 	jobs_init(k);
 	shares_init(k);
+	grow_init(k);
 	uv_timer_init(&k->loop.uv, &k->life.timer);
 	uv_signal_init(&k->loop.uv, &k->life.sigterm);
 	k->life.timer.data = k->life.sigterm.data = k;

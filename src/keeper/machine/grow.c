@@ -6,7 +6,8 @@
  *
  * The size is written down before the guest is asked, because every later start brings the file system to the size that
  * stands there: whatever dies in between, nothing is lost and the next start finishes it. A disk is never made smaller.
- */
+ *
+ * Meanwhile nothing may be saved of the machine, so a guest that does not answer is given up after WAIT_MS. */
 #include "keeper/keeper.h"
 #include "keeper/machine/grow.h"
 #include "keeper/guest/guest.h"
@@ -18,6 +19,16 @@
 #include "wire/service.h"
 
 #include <string.h>
+
+/* It takes seconds, of a big disk on a slow host. */
+enum { WAIT_MS = 300 * 1000 };
+
+void grow_init(struct keeper *k)
+{
+	uv_timer_init(&k->loop.uv, &k->grow->timer);
+	k->grow->timer.data = k;
+	k->grow->wait_ms = WAIT_MS;
+}
 
 int grow_begin(struct keeper *k, uint64_t bytes, struct hull_error *err)
 {
@@ -41,10 +52,22 @@ int grow_begin(struct keeper *k, uint64_t bytes, struct hull_error *err)
 
 static void done(struct keeper *k, int code, const char *error)
 {
+	uv_timer_stop(&k->grow->timer);
 	k->grow->bytes = 0;
 	if (error)
 		hull_log("growing the disk failed: %s", error);
 	k->events->grown(k, code, error);
+}
+
+static void on_late(uv_timer_t *timer)
+{
+	char text[200];
+	struct keeper *k = timer->data;
+	snprintf(text, sizeof(text),
+		 "the disk has its new size, but the guest has not said for %llu s whether its file system has; the "
+		 "next start grows it",
+		 (unsigned long long)(k->grow->wait_ms / 1000));
+	done(k, ETIMEDOUT, text);
 }
 
 void grow_resized(struct keeper *k, const char *error)
@@ -64,6 +87,8 @@ void grow_resized(struct keeper *k, const char *error)
 		done(k, ENOMEM, "out of memory");
 	else {
 		k->grow->asked = true;
+		uv_update_time(&k->loop.uv);
+		uv_timer_start(&k->grow->timer, on_late, k->grow->wait_ms, 0);
 		loop_stream_message(&k->guest->control, hull_buf_bytes(&b), b.len);
 	}
 }

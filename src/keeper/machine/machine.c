@@ -5,6 +5,7 @@
 #include "keeper/machine/machine.h"
 #include "keeper/machine/grow.h"
 #include "keeper/guest/guest.h"
+#include "keeper/session/jobs.h"
 
 #include "base/beside.h"
 #include "base/cleanup.h"
@@ -327,6 +328,7 @@ int machine_start(struct keeper *k, void (*stage)(const char *text), struct hull
 	m->memory_fd = restoring ? hull_steal_fd(&restore.memory_fd) : -1;
 	const char *slash = initrd ? strrchr(initrd, '/') : NULL;
 	m->initramfs = restoring ? hull_steal_ptr(restore.initramfs) : slash ? strdup(slash + 1) : NULL;
+	jobs_saved(k, restoring ? hull_steal_ptr(restore.sessions) : NULL);
 	m->names = restoring ? hull_steal_ptr(restore.names) : NULL;
 	hull_log("started %s, pid %d", hull_engine_describe(m->engine), (int)hull_engine_pid(m->engine));
 	return watch(k, m, err);

@@ -42,7 +42,7 @@ struct restore {
 	int disk_fd; /* what the sandbox's disk is to be copied from; -1 = it has one */
 	char *shim;
 	char *initramfs;
-	json_t *names;
+	json_t *names, *sessions;
 };
 int restore_open(struct keeper *k, const char *identity, const char *accel, void (*stage)(const char *text),
 		 struct restore *out, struct hull_error *err);

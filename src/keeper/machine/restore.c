@@ -27,6 +27,7 @@ void restore_close(struct restore *r)
 	free(r->shim);
 	free(r->initramfs);
 	json_decref(r->names);
+	json_decref(r->sessions);
 	*r = (struct restore){.memory_fd = -1, .device_fd = -1, .disk_fd = -1};
 }
 
@@ -82,6 +83,7 @@ static int open_all(struct keeper *k, const char *dir, const char *identity, con
 	if (disk_missing(k) && (out->disk_fd = hull_snapshot_open(dir, &s, HULL_SNAPSHOT_DISK, stage, err)) < 0)
 		return out->disk_fd;
 	out->names = json_incref(s.names);
+	out->sessions = json_incref(s.sessions);
 	out->initramfs = hull_steal_ptr(s.initramfs);
 	out->shim = hull_beside("hull-qemu-shim.so", R_OK, err);
 	return out->shim ? 0 : err->code;

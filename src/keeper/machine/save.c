@@ -20,6 +20,7 @@
 #include "keeper/machine/machine.h"
 #include "keeper/guest/guest.h"
 #include "keeper/machine/grow.h"
+#include "keeper/session/jobs.h"
 #include "keeper/workspace/share.h"
 
 #include "base/cleanup.h"
@@ -410,6 +411,7 @@ static void begin_copy(struct save *s)
 	s->pid = hull_engine_pid(e);
 	/* All that the guest was ever answered has been told to us before. */
 	s->about.names = gateway_names(s->k);
+	s->about.sessions = jobs_sessions(s->k);
 	int r = hull_engine_save_device(e, s->device, &s->err);
 	bool keep = s->with_disk && !s->reflink && !s->end;
 	if (r == 0 && keep)

@@ -16,9 +16,9 @@
  *
  * Adopted: a machine that was paused or copied has the sessions in it that ran then, jobs and what clients waited for.
  * Before the guest says CONFIGURED it tells of each (SESSION), and each is a job of this keeper from then on, with the
- * id it had: its log goes on. In a copy that is all there is of it. The guest is not believed more than that: a job
- * whose record says how it ended is not touched, of ids that have no record here ADOPTED_NEW_MAX are taken, and no
- * finished job has to go for them. What is not adopted runs on unheard. */
+ * id it had: its log goes on. In a copy that is all there is of it. The guest is not believed more than that: an id is
+ * taken when a record here says that the job ran, or when the keeper that saved the machine wrote it down beside the
+ * memory (the ids are the keeper's own). No finished job has to go for one. What is not adopted runs on unheard. */
 #include "keeper/keeper.h"
 #include "keeper/session/jobs.h"
 #include "keeper/session/job_files.h"
@@ -42,8 +42,6 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
-
-enum { ADOPTED_NEW_MAX = 64 };
 
 struct job {
 	struct keeper *k;
@@ -429,6 +427,31 @@ static json_t *read_session(struct hull_cur *cur)
 	return json_pack("{s:s,s:O,s:b}", "id", id, "argv", argv, "tty", tty);
 }
 
+/* Did the keeper that saved the machine run it? */
+static bool was_saved(const struct keeper *k, const char *id)
+{
+	size_t i;
+	json_t *saved;
+	json_array_foreach(k->jobs->saved, i, saved) if (hull_streq(json_string_value(saved), id)) return true;
+	return false;
+}
+
+void jobs_saved(struct keeper *k, json_t *ids)
+{
+	json_decref(k->jobs->saved);
+	k->jobs->saved = ids;
+}
+
+json_t *jobs_sessions(struct keeper *k)
+{
+	json_t *ids = json_array();
+	if (ids)
+		relay_sessions(k, ids);
+	list_each(n, &k->jobs->list) if (ids)
+		json_array_append_new(ids, json_string(container_of(n, struct job, in_list)->id));
+	return ids;
+}
+
 /* May it be a job of this keeper? A record that ended is what happened; one that cannot be read is not replaced. */
 static bool adoptable(struct keeper *k, const char *id)
 {
@@ -442,7 +465,7 @@ static bool adoptable(struct keeper *k, const char *id)
 		return hull_streq(state, "running") || hull_streq(state, "paused") ||
 		       (hull_streq(state, "stopped") && !keeper_is_pause(k->origin.restore));
 	}
-	return !job_files_exist(k, id) && job_records(k, &all) < JOBS_MAX && k->jobs->adopted_new++ < ADOPTED_NEW_MAX;
+	return was_saved(k, id) && !job_files_exist(k, id) && job_records(k, &all) < JOBS_MAX;
 }
 
 /* What is known of it, or what the guest says of one that is new here. */

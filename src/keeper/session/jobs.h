@@ -22,8 +22,8 @@ enum {
 struct jobs {
 	struct list_node list; /* those that run */
 	size_t count;
-	size_t announced;   /* sessions that the guest brought along */
-	size_t adopted_new; /* of them, adopted without a record here */
+	size_t announced; /* sessions that the guest brought along */
+	json_t *saved;    /* ids of those that ran when it was saved, as the keeper wrote then; NULL = none */
 };
 void jobs_init(struct keeper *k);
 /* Start a job; its id in out. service_job() reports whether its command runs. */
@@ -38,6 +38,10 @@ void job_attach(struct keeper *k, struct loop_link *client, uint32_t stream, con
 void job_id(char out[JOB_ID + 1]); /* a new one: hexadecimal digits */
 /* The guest has a session of before its machine was paused or copied: it is a job from now on. */
 void job_adopt(struct keeper *k, struct hull_cur *session);
+/* The ids of all sessions that the guest runs for this keeper, of clients and of jobs: what may be found again in a
+ * copy. */
+json_t *jobs_sessions(struct keeper *k);
+void jobs_saved(struct keeper *k, json_t *ids); /* those of the machine that is restored; takes them over */
 /* The guest has announced all of them: other jobs that were running then are not there any more. */
 void jobs_adopted(struct keeper *k);
 /* At start: jobs that a crash left "running" are not. At the end: those still running have been stopped. */

@@ -38,6 +38,7 @@ struct relay {
 	bool accepted;
 	bool bulk;            /* carried enough that freed memory is worth giving back */
 	struct hull_buf args; /* while pending */
+	char id[JOB_ID + 1];  /* of an exec */
 	struct hull_buf early;
 	uint64_t bytes;
 };
@@ -315,6 +316,16 @@ void relays_init(struct keeper *k)
 	list_init(&k->relays->pending);
 }
 
+void relay_sessions(struct keeper *k, json_t *ids)
+{
+	list_each(n, &k->relays->open)
+	{
+		const struct relay *r = container_of(n, struct relay, in_list);
+		if (*r->id)
+			json_array_append_new(ids, json_string(r->id));
+	}
+}
+
 void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uint8_t service, const uint8_t *args,
 		size_t len)
 {
@@ -330,9 +341,8 @@ void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uin
 	int e = r ? relay_arguments(k, service, args, len, &r->args) : -ENOMEM;
 	/* By which it is found again in a copy, or after a pause (jobs.c). */
 	if (e == 0 && service == HULL_SVC_EXEC) {
-		char id[JOB_ID + 1];
-		job_id(id);
-		e = hull_args_put_str(&r->args, HULL_TAG_ID, id);
+		job_id(r->id);
+		e = hull_args_put_str(&r->args, HULL_TAG_ID, r->id);
 	}
 	hull_debug(HULL_AREA_KEEPER, "client's stream #%u asks for service %u, %zu bytes of arguments", stream, service,
 		   len);

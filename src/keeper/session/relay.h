@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "loop/loop.h"
 
+#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,8 @@ void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uin
 		size_t len);
 /* The guest is configured: open what waits. */
 void relay_start_pending(struct keeper *k);
+/* Append the ids of the commands that the guest runs. */
+void relay_sessions(struct keeper *k, json_t *ids);
 /* The machine is going down: what waits is refused. */
 void relay_refuse_pending(struct keeper *k, const char *why);
 /* The arguments of an OPEN to the guest, made of those a client sent: the sandbox's env first, known tags only.
