@@ -461,6 +461,75 @@ static void test_too_many(void **state)
 	end(k);
 }
 
+/* --- a path that is replaced --- */
+
+static int gate[2]; /* looks wait for a byte from here */
+
+static int slow_open(const char *path, struct stat *st, struct hull_error *e)
+{
+	char c;
+	if (read(gate[0], &c, 1) != 1)
+		return -EIO;
+	return share_open_path(path, st, e);
+}
+
+static void tick(uv_timer_t *timer)
+{
+	unsigned *left = timer->data;
+	if (--*left == 0)
+		uv_timer_stop(timer);
+}
+
+/* A directory that is removed and made again is served. A host that takes its time to say what is at a path (a network
+ * file system without its server) holds up nobody, nor the end. */
+static void test_replaced(void **state)
+{
+	struct hull_error e = {0};
+	_cleanup_free_ char *dir = hull_fmt("%s/again", base);
+	struct stat was, is;
+	uv_timer_t timer;
+	unsigned ticks = 20;
+	assert_int_equal(pipe(gate), 0);
+	assert_int_equal(mkdir(dir, 0755), 0);
+	struct keeper *k = fresh((char *[]){(char *)"/again", NULL});
+	k->workspace->place.open = slow_open;
+	assert_int_equal(shares_start(k, &e), 0);
+	const struct mount *m = container_of(k->workspace->mounts.next, struct mount, in_list);
+	assert_int_equal(fstat(m->fd, &was), 0);
+	assert_non_null(k->workspace->place.look);
+	/* The first look is not over: the loop goes on. */
+	uv_timer_init(&k->loop.uv, &timer);
+	timer.data = &ticks;
+	uv_timer_start(&timer, tick, 1, 1);
+	while (ticks)
+		uv_run(&k->loop.uv, UV_RUN_ONCE);
+	assert_non_null(k->workspace->place.look);
+	_cleanup_free_ char *aside = hull_fmt("%s/aside", base);
+	assert_int_equal(rename(dir, aside), 0);
+	assert_int_equal(mkdir(dir, 0755), 0);
+	assert_int_equal(write(gate[1], "12345678", 8), 8);
+	do {
+		uv_run(&k->loop.uv, UV_RUN_ONCE);
+		assert_int_equal(fstat(m->fd, &is), 0);
+	} while (is.st_ino == was.st_ino);
+	assert_int_equal(stat(dir, &was), 0);
+	assert_int_equal(is.st_ino, was.st_ino);
+	/* One that never comes back is left behind. */
+	char left[8];
+	while (k->workspace->place.look)
+		uv_run(&k->loop.uv, UV_RUN_ONCE);
+	hull_set_nonblock(gate[0], true);
+	while (read(gate[0], left, sizeof left) > 0)
+		;
+	hull_set_nonblock(gate[0], false);
+	assert_int_equal(rename(dir, aside), 0);
+	while (!k->workspace->place.look)
+		uv_run(&k->loop.uv, UV_RUN_ONCE);
+	end(k);
+	close(gate[1]);
+	assert_int_equal(rmdir(aside), 0);
+}
+
 static int set_up(void **state)
 {
 	static const char *const dirs[] = {"a", "a/in", "a/b", "a/b/c", "a/b/c/d", "a/b/e", "ab", "ab/x"};
@@ -520,6 +589,7 @@ int main(void)
 		cmocka_unit_test(test_symlink),
 		cmocka_unit_test(test_git_guards),
 		cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_replaced),
 		cmocka_unit_test(test_sync),
 		cmocka_unit_test(test_nodes),
 	};

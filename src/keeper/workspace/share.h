@@ -49,7 +49,13 @@ struct workspace {
 	} nodes;
 	struct { /* share_place.c */
 		uv_poll_t poll;
-		int fd; /* inotify; -1 = nothing is watched */
+		int fd;                  /* inotify; -1 = nothing is watched */
+		struct place_look *look; /* a thread looks at the paths; NULL = none does */
+		uv_poll_t *done;         /* that it has */
+		unsigned generation;     /* counts the paths that were added */
+		bool again;              /* something happened meanwhile */
+		/* What tests put in place of opening a path; NULL = that. */
+		int (*open)(const char *path, struct stat *st, struct hull_error *err);
 	} place;
 	struct clone *clone; /* while it is being made */
 };
