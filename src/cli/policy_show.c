@@ -192,11 +192,21 @@ static int run_check(struct cli *cli, struct hull_error *err)
 	_cleanup_(hull_policy_free) struct hull_policy p = {0};
 	_cleanup_free_ char *name = NULL;
 	struct hull_target t = {0};
+	const char *preset;
+	struct policy_force *f = NULL;
+	size_t n = 0;
 	int r = read_target(cli->words[0], &name, &t, err);
 	if (r == 0)
 		r = cli_open(cli, false, err);
+	/* Of one that runs, what it has. */
+	_cleanup_free_ char *file = r == 0 && sandbox ? policy_path(cli->hull, sandbox, err) : NULL;
+	if (r == 0 && sandbox)
+		r = file ? policy_force_ask(cli->hull, sandbox, NULL, true, &f, &n, err) : err->code;
+	if (r == 0 && n == 1)
+		r = from_keeper(f, &p, &preset, err);
 	if (r == 0)
 		r = policy_build(cli->hull, sandbox, &p, NULL, err);
+	policy_force_free(f, n);
 	if (r < 0)
 		return r;
 	struct hull_answer a = hull_policy_connect(&p, &t);

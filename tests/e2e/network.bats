@@ -334,6 +334,21 @@ usual_policy() { policy ""; }
 	eventually 20 reaches "$(port http)"
 }
 
+@test "network: hull policy: of a sandbox whose file was lost it says so, not what a new one would have" {
+	name=t$BATS_SUITE_TEST_NUMBER-$RANDOM
+	echo "$name" >>"$BATS_TEST_TMPDIR/own"
+	hull create -q --cpus 1 -m 1g --no-docker --name "$name" shell "$BATS_TEST_TMPDIR"
+	hull policy allow -q --sandbox "$name" lost.example || hull policy allow --sandbox "$name" lost.example
+	hull policy check --sandbox "$name" lost.example
+	rm "$HULL_HOME/sandboxes/$name/policy.yaml"
+	run hull policy ls "$name"
+	assert_refused 125 'policy.yaml is gone: everything is denied'
+	run hull policy check --sandbox "$name" lost.example
+	assert_refused 125 'policy.yaml is gone: everything is denied'
+	hull policy reset -f --sandbox "$name"
+	hull policy ls "$name"
+}
+
 @test "network: hull policy: rules come and go, check tells, the log has all of it" {
 	local name=policy.example.net
 	hull policy allow --sandbox shared "$name:443" 10.9.0.0/16:5432 >/dev/null

@@ -51,6 +51,19 @@ int policy_lock(const char *path, struct hull_error *err)
 	return hull_steal_fd(&fd);
 }
 
+/* A sandbox has no file of its own: is that as it was, or was it lost? As the keeper takes it (gateway_policy.c). */
+static int check_never_had(const struct hull *h, const char *sandbox, const char *path, struct hull_error *err)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	int r = life_load(h, sandbox, &sb, err);
+	if (r < 0 || !sb.has_policy)
+		return r < 0 ? r : 0;
+	return hull_fail(err, -ENOENT,
+			 "%s is gone: everything is denied when %s starts; `hull policy reset --sandbox %s` makes it "
+			 "again",
+			 path, sandbox, sandbox);
+}
+
 int policy_build(const struct hull *h, const char *sandbox, struct hull_policy *out, const char **preset,
 		 struct hull_error *err)
 {
@@ -63,6 +76,8 @@ int policy_build(const struct hull *h, const char *sandbox, struct hull_policy *
 	int r = policy_text(global_path, &global, err);
 	if (r == 0 && own_path)
 		r = policy_text(own_path, &own, err);
+	if (r == 0 && own_path && !own)
+		r = check_never_had(h, sandbox, own_path, err);
 	if (r == 0)
 		r = hull_policy_build(global, own, out, preset, err);
 	return r;

@@ -14,7 +14,8 @@ int policy_text(const char *path, char **out, struct hull_error *err);
 /* From reading a file to putting its new text in place nobody else does the same: a lock on its directory, which is
  * made when there is none. A descriptor to be closed when done. */
 int policy_lock(const char *path, struct hull_error *err);
-/* What is in force for a sandbox (NULL = what the global file says alone). */
+/* What the files say for a sandbox (NULL = the global file alone). -ENOENT when the sandbox had one of its own that is
+ * gone. */
 int policy_build(const struct hull *h, const char *sandbox, struct hull_policy *out, const char **preset,
 		 struct hull_error *err);
 
