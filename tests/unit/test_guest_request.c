@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -87,7 +88,8 @@ static void test_command(void **state)
 	assert_string_equal(get(&r, "SHELL"), "/usr/bin/zsh");
 	assert_string_equal(get(&r, "LANG"), "C.UTF-8");
 	assert_null(get(&r, "TERM"));
-	assert_string_equal(get(&r, "npm_config_fetch_retry_maxtimeout"), "4000");
+	assert_string_equal(get(&r, "npm_config_fetch_retry_maxtimeout"), "2000");
+	assert_string_equal(get(&r, "PIP_RETRIES"), "2");
 	assert_null(get(&r, "SSL_CERT_FILE"));
 }
 
@@ -106,6 +108,31 @@ static void test_authorities(void **state)
 	assert_string_equal(get(&r, "NODE_EXTRA_CA_CERTS"), "/etc/ssl/hull-ca.pem");
 	assert_string_equal(get(&r, "REQUESTS_CA_BUNDLE"), "/etc/ssl/certs/ca-certificates.crt");
 	assert_string_equal(get(&r, "PIP_CERT"), "/etc/ssl/certs/ca-certificates.crt");
+}
+
+/* What sudo is told to keep is what is set, but for what sudo sets itself; and what the request says wins. */
+static void test_sudo_keeps(void **state)
+{
+	static const char own[] = " HOME USER LOGNAME SHELL LANG PATH ";
+	_cleanup_(hull_buf_free) struct hull_buf b = {0};
+	_cleanup_(hull_request_free) struct hull_request r = {0};
+	const struct hull_user u = {.name = (char *)"a", .home = (char *)"/", .shell = (char *)"/bin/sh"};
+	unsigned kept = 0, set = 0;
+	hull_args_put_str(&b, HULL_TAG_ARGV, "make");
+	hull_args_put_str(&b, HULL_TAG_ENV, "PIP_RETRIES=7");
+	assert_int_equal(read_it(&b, &r), 0);
+	r.authorities = true;
+	assert_int_equal(hull_request_complete(&r, &u, NULL), 0);
+	assert_string_equal(get(&r, "PIP_RETRIES"), "7");
+	char names[] = HULL_ENV_SUDO;
+	for (char *save, *n = strtok_r(names, " ", &save); n; n = strtok_r(NULL, " ", &save), kept++)
+		assert_non_null(get(&r, n));
+	for (size_t i = 0; i < r.envc; i++) {
+		char name[64];
+		snprintf(name, sizeof(name), " %.*s ", (int)strcspn(r.env[i], "="), r.env[i]);
+		set += strstr(own, name) == NULL;
+	}
+	assert_int_equal(kept, set);
 }
 
 /* The lines for git: first in the file, replaced by later ones, and never more than they should be. */
@@ -246,7 +273,7 @@ static void test_many(void **state)
 	}
 	assert_int_equal(read_it(&b, &r), 0);
 	assert_int_equal(hull_request_complete(&r, &u, NULL), 0);
-	assert_int_equal(r.envc, 1000 + 8);
+	assert_int_equal(r.envc, 1000 + 10);
 	assert_string_equal(get(&r, "K7"), "59007");
 	for (int i = 0; i < 6000; i++)
 		hull_args_put_str(&b, HULL_TAG_ARGV, "x");
@@ -257,9 +284,11 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_command), cmocka_unit_test(test_authorities),  cmocka_unit_test(test_gitconfig),
-		cmocka_unit_test(test_linkdir), cmocka_unit_test(test_oom_record),   cmocka_unit_test(test_login_shell),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_every_prefix), cmocka_unit_test(test_many),
+		cmocka_unit_test(test_command),      cmocka_unit_test(test_authorities),
+		cmocka_unit_test(test_sudo_keeps),   cmocka_unit_test(test_gitconfig),
+		cmocka_unit_test(test_linkdir),      cmocka_unit_test(test_oom_record),
+		cmocka_unit_test(test_login_shell),  cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_every_prefix), cmocka_unit_test(test_many),
 	};
 	return cmocka_run_group_tests_name("guest_request", tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "base/io.h"
 #include "guest/core/core.h"
 #include "guest/core/own.h"
+#include "guest/session/request.h"
 
 #include <fcntl.h>
 #include <net/if.h>
@@ -91,9 +92,20 @@ static void login_path(void)
 		hull_own_replace(path, text, sizeof(text) - 1, 0644, NULL);
 }
 
+/* sudo drops the environment but for what it is told to keep; `sudo npm install -g` needs what `npm install` does. */
+static void sudo_keeps(void)
+{
+	static const char path[] = "/etc/sudoers.d/zz-hull";
+	static const char text[] = "# Made by Hull: the variables that it sets for a command hold under sudo as well.\n"
+				   "Defaults:agent env_keep += \"" HULL_ENV_SUDO "\"\n";
+	if (access("/etc/sudoers.d", F_OK) == 0 && access(path, F_OK) < 0)
+		hull_own_replace(path, text, sizeof(text) - 1, 0440, NULL);
+}
+
 void hull_setup(void)
 {
 	login_path();
+	sudo_keeps();
 	links();
 	sysctls();
 	loopback_up();

@@ -205,9 +205,13 @@ int hull_request_complete(struct hull_request *r, const struct hull_user *u, str
 		{"LANG", "C.UTF-8"},
 		{"PATH", DEFAULT_PATH},
 		{"TERM", r->tty ? "xterm-256color" : NULL},
-		/* npm asks again, 10 s and 60 s later, whatever the error was; a host that is denied stays so. */
+		/* These try again whatever the error was, and wait before they do: 70 s, 7.5 s and 11 s in all by their
+		 * own settings. A host that is denied stays so. What is set here still gets over a failure that passes:
+		 * two more tries each, after 3 s, 0.5 s and 5 s in all. */
 		{"npm_config_fetch_retry_mintimeout", "1000"},
-		{"npm_config_fetch_retry_maxtimeout", "4000"},
+		{"npm_config_fetch_retry_maxtimeout", "2000"},
+		{"PIP_RETRIES", "2"},
+		{"CARGO_NET_RETRY", "2"},
 		/* Node adds to its own store, the others take another instead. */
 		{"NODE_EXTRA_CA_CERTS", r->authorities ? HULL_CA_GIVEN : NULL},
 		{"SSL_CERT_FILE", r->authorities ? HULL_CA_BUNDLE : NULL},

@@ -11,6 +11,11 @@
 
 enum { HULL_SESSION_ID = 8 };
 
+/* Of the variables that hull_request_complete() sets, those that sudo is told to keep (setup.c). */
+#define HULL_ENV_SUDO                                                                                      \
+	"npm_config_fetch_retry_mintimeout npm_config_fetch_retry_maxtimeout PIP_RETRIES CARGO_NET_RETRY " \
+	"NODE_EXTRA_CA_CERTS SSL_CERT_FILE REQUESTS_CA_BUNDLE PIP_CERT"
+
 struct hull_request {
 	char **argv; /* NULL-terminated; empty for a login shell until hull_request_complete() */
 	size_t argc;
