@@ -14,8 +14,9 @@
 #include <sys/socket.h>
 
 enum {
-	REFUSED_MS = 1000, /* who has not said anything by then does not speak first */
-	ENDING_MS = 5000,  /* to take a refusal in */
+	REFUSED_MS =
+		5000,     /* who has not said anything by then does not speak first; pip takes a second when emulated */
+	ENDING_MS = 5000, /* to take a refusal in */
 };
 
 /* --- the end --- */
