@@ -56,23 +56,26 @@ authority() { # NAME
 		echo hashed $(env -i python3 -c 'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=60).read().decode())' "$1" 2>/dev/null)
 		echo pip $(python3 -c 'import sys; from pip._vendor import requests; print(requests.get(sys.argv[1], timeout=60).text)' "$1" 2>/dev/null)
 		echo node $(node -e 'fetch(process.argv[1]).then(r => r.text()).then(console.log, () => {})' "$1")
+		echo sudo $(sudo node -e 'fetch(process.argv[1]).then(r => r.text()).then(console.log, () => {})' "$1" </dev/null)
 		git ls-remote "$1" 2>&1 | grep -qi certificate || echo git yes
 	SH
 	run hull exec -i "$name" sh -s "$url" <try
 	echo "$output"
-	[ "$output" = $'curl yes\nbare yes\npython yes\nhashed yes\npip yes\nnode yes\ngit yes' ]
+	[ "$output" = $'curl yes\nbare yes\npython yes\nhashed yes\npip yes\nnode yes\nsudo yes\ngit yes' ]
 	[ "$(hull exec "$name" grep -c BEGIN /etc/ssl/hull-ca.pem)" = 2 ]
 	[ "$(hull exec -e NODE_EXTRA_CA_CERTS=/mine "$name" printenv NODE_EXTRA_CA_CERTS)" = /mine ]
 	# The distribution's own program keeps them.
 	count=$(hull exec "$name" grep -c BEGIN /etc/ssl/certs/ca-certificates.crt)
 	as_root "$name" update-ca-certificates
+	# A JDK that is installed imports what links to there.
+	[ "$(hull exec "$name" readlink /etc/ssl/certs/hull-ca-1.pem)" = /usr/local/share/ca-certificates/hull-ca-1.crt ]
 	[ "$(hull exec "$name" grep -c BEGIN /etc/ssl/certs/ca-certificates.crt)" = "$count" ]
 	hull stop "$name"
 	rm "$XDG_CONFIG_HOME/hull/config.yaml"
 	LIMIT=300 hull start -q "$name"
 	run hull exec -i "$name" sh -s "$url" <try
 	echo "$output"
-	[ "$output" = $'curl\nbare\npython\nhashed\npip\nnode' ]
+	[ "$output" = $'curl\nbare\npython\nhashed\npip\nnode\nsudo' ]
 	[ "$(hull exec "$name" grep -c BEGIN /etc/ssl/hull-ca.pem)" = 1 ]
 	[ "$(hull exec "$name" grep -c BEGIN /etc/ssl/certs/ca-certificates.crt)" = $((count - 1)) ]
 }

@@ -23,8 +23,11 @@ def rest(s):
 
 
 def fails(f, *errors):
+    """It fails with an error, one of these if any are given; a name without an address or silence are none."""
     try:
         got = f()
+    except (socket.gaierror, TimeoutError):
+        raise
     except OSError as e:
         assert not errors or e.errno in errors, e
         return
@@ -127,9 +130,9 @@ def flood(port, count):
 
 
 def refused(*targets):
-    """ADDRESS:PORT each: nothing can be said to any of them."""
+    """ADDRESS:PORT each: nothing can be said to any of them, and who tries is told."""
     def say(where, port):
-        s = socket.create_connection((where, int(port)), timeout=float(os.environ.get("PATIENCE", "30")))
+        s = socket.create_connection((where, int(port)), timeout=30)
         s.sendall(b"x\n")
         got = s.recv(100)
         if not got:
@@ -138,6 +141,21 @@ def refused(*targets):
     for t in targets:
         where, port = t.rsplit(":", 1)
         fails(lambda: say(where.strip("[]"), port))
+
+
+def silent(address, port):
+    """Nothing comes back from there, no error either."""
+    try:
+        socket.create_connection((address, int(port)), timeout=3)
+    except TimeoutError:
+        return
+    raise AssertionError("it worked")
+
+
+def taken(host, *all):
+    """A scan finds these ports open; who says nothing is cut off."""
+    for s in [socket.create_connection((host, int(port)), timeout=30) for port in all]:
+        fails(lambda: s.recv(1), 104)
 
 
 def unmade(host, port, four, six):
