@@ -4,11 +4,22 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 
+#include <assert.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+/* What is behind the last member of a struct is not the caller's to set: a member of a later release must not lie there. */
+#define NO_TAIL(type, last)                                                                                  \
+	static_assert(sizeof(struct type) == offsetof(struct type, last) + sizeof(((struct type *)0)->last), \
+		      #type " ends with padding")
+NO_TAIL(hull_callbacks, child);
+NO_TAIL(hull_create_spec, reserved);
+NO_TAIL(hull_set_spec, swap);
+NO_TAIL(hull_exec_spec, reserved);
+NO_TAIL(hull_rule_spec, reserved);
 
 int lib_spec(const void *given, void *out, size_t known, struct hull_error *err)
 {
@@ -30,8 +41,7 @@ int lib_spec(const void *given, void *out, size_t known, struct hull_error *err)
 
 int hull_open(struct hull **out, const struct hull_callbacks *callbacks, struct hull_error *err)
 {
-	struct hull_error ignored;
-	err = err ? err : &ignored;
+	LIB_CALL(err);
 	struct hull *h = calloc(1, sizeof(*h));
 	*out = NULL;
 	if (!h)

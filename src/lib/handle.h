@@ -34,6 +34,11 @@ enum { LIB_POLL_MAX = 8 };
 int lib_poll(const struct hull *h, struct pollfd *fds, unsigned n, int timeout_ms, struct hull_error *err);
 uint64_t lib_now_ms(void); /* CLOCK_MONOTONIC */
 
+/* At the beginning of a call of hull.h, whose err may be NULL. */
+#define LIB_CALL(err)                 \
+	struct hull_error lib_no_err; \
+	(err) = (err) ? (err) : &lib_no_err
+
 /* A struct of the caller's, whose first member is its size, into one of ours: members that it does not have are zero.
  * -EINVAL when it has some that this library does not know and that are not zero. NULL gives all zero. */
 int lib_spec(const void *given, void *out, size_t known, struct hull_error *err);

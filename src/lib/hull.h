@@ -3,6 +3,7 @@
  *     struct hull *h;
  *     struct hull_error err;
  *     char *name = NULL;
+ *     int code;
  *     const char *paths[] = {".", NULL}, *argv[] = {"make", "test", NULL};
  *     const struct hull_create_spec make = {.size = sizeof(make), .paths = paths};
  *     const struct hull_exec_spec test = {.size = sizeof(test), .argv = argv, .fds = (const int[]){-1, 1, 2}};
@@ -11,7 +12,7 @@
  *             fprintf(stderr, "%s\n", err.msg);
  *
  * What is on disk is what the hull command has: a sandbox made by one is seen, used and removed by the other.
- * libhull(3) says the same as this header; examples/sandbox.c is a whole program. Link with `pkg-config --libs hull`.
+ * libhull(3) says the same as this header; examples/sandbox.c is a whole program. Link with `pkg-config --libs libhull`.
  *
  * ERRORS. A function that can fail returns an int: zero or positive when it did what it is for, a negative errno when
  * not. It then has filled *err, one printable line for a person that says what failed, why and what to do. err may be
@@ -31,7 +32,7 @@
  * caller's: strings to be freed with free(3), the rest by the function that is named with it. On failure nothing is
  * returned and nothing has to be freed. Descriptors that are passed in stay the caller's and stay open.
  *
- * STRUCTS that are passed in begin with their size, which the caller sets to sizeof; all other members that are not set
+ * STRUCTS. Those that are passed in begin with their size, which the caller sets to sizeof; all other members that are not set
  * must be zero, and zero is always the default. So a program built for an older libhull works with a newer one, and one
  * built for a newer one gets -EINVAL where it uses what is not there. Structs that the library returns may grow at
  * their end: never copy or array them. Enumerations may get more members.
@@ -41,13 +42,13 @@
  * THREADS. A handle is used by one thread at a time; several threads with a handle each do not disturb one another,
  * nor do several processes. Calls block until what they are for is done.
  *
- * THE PROCESS is the caller's. The library prints nothing, never exits, and changes neither signals nor the terminal nor
+ * PROCESS. It is the caller's: the library prints nothing, never exits, and changes neither signals nor the terminal nor
  * the working directory nor the environment. It starts programs (hull-keeper, which outlives the caller; git) and waits
  * for its own children alone, so SIGCHLD must not be ignored. Relative paths are relative to the working directory. The
  * environment says where the state is: HULL_HOME, XDG_DATA_HOME, XDG_RUNTIME_DIR, XDG_CONFIG_HOME, HOME. Writing to a
  * pipe without a reader raises SIGPIPE as write(2) has it.
  *
- * TEXT THAT A GUEST MADE (what a command prints, names of files) is passed on as it is, unless it is part of a message. */
+ * GUESTS. Text that one made (what a command prints, names of files) is passed on as it is, unless it is part of a message. */
 #ifndef HULL_H
 #define HULL_H
 
@@ -141,6 +142,7 @@ struct hull_create_spec {
 	const char *const *publish; /* ports, "[[IP:]HOST:]PORT[/udp]" */
 	const char *const *ca;      /* PEM files of authorities that it trusts, read at each start */
 	unsigned flags;             /* HULL_CREATE_... */
+	unsigned reserved;          /* 0 */
 };
 
 /* Make a sandbox; it does not run yet. *name gets its name. 1 when HULL_CREATE_REUSE has found one, -EEXIST when that was
@@ -204,10 +206,11 @@ struct hull_info {
 	uint64_t sessions;         /* commands under way */
 	const char *json;          /* all of it and more, as `hull ls --json` has it */
 };
+/* The names of all, without asking any. */
+int hull_names(struct hull *h, char ***names, struct hull_error *err);
+void hull_names_free(char **names);
 /* Of one, or of all in the order of their names: an array that ends with NULL. Those that run are asked; one that does
  * not answer within 1.5 s is "unresponsive". */
-int hull_names(struct hull *h, char ***names, struct hull_error *err); /* nothing is asked; to hull_names_free() */
-void hull_names_free(char **names);
 int hull_inspect(struct hull *h, const char *name, struct hull_info **info, struct hull_error *err);
 int hull_list(struct hull *h, struct hull_info ***list, struct hull_error *err);
 void hull_info_free(struct hull_info *info); /* NULL is fine, also below */
@@ -242,6 +245,7 @@ struct hull_exec_spec {
 	void (*started)(void *ctx, struct hull_process *p);
 	int (*event)(void *ctx, struct hull_process *p);
 	int event_fd;
+	unsigned reserved; /* 0 */
 };
 
 /* Run a command, in a sandbox that is started if it does not run, until it has ended: its exit code, 128 + n when signal
@@ -326,6 +330,7 @@ struct hull_rule_spec {
 	const char *const *paths;   /* of plain HTTP only paths like these; NULL = all */
 	bool allow;                 /* else it denies, and beats every rule that allows */
 	bool private_ok;            /* the name may resolve to a private address */
+	unsigned char reserved[6];  /* 0 */
 };
 /* The rules of one sandbox, or with sandbox NULL those of all. When these return the change is in force in every sandbox
  * that runs and that it concerns; -EBUSY: it is written and not in force everywhere, the message says where and why. */

@@ -15,6 +15,7 @@ enum { CONNECT_MS = 10000, JOB_ID_MAX = 32 };
 
 int hull_exec(struct hull *h, const char *name, const struct hull_exec_spec *given, struct hull_error *err)
 {
+	LIB_CALL(err);
 	struct hull_exec_spec spec;
 	int r = lib_spec(given, &spec, sizeof(spec), err);
 	int fd = r < 0 ? r : life_connect(h, name, err);
@@ -55,6 +56,7 @@ static int take(struct hull_buf *b, char **out, size_t *n)
 int hull_capture(struct hull *h, const char *name, const struct hull_exec_spec *given, const void *input,
 		 size_t input_len, size_t max, struct hull_output *output, struct hull_error *err)
 {
+	LIB_CALL(err);
 	struct session_keep keep[2] = {{.max = max}, {.max = max}};
 	struct hull_exec_spec spec;
 	*output = (struct hull_output){0};
@@ -97,6 +99,7 @@ static int check_id(const char *id, struct hull_error *err)
 int hull_job_start(struct hull *h, const char *name, const struct hull_exec_spec *given, char **id,
 		   struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	struct hull_exec_spec spec;
 	*id = NULL;
@@ -136,6 +139,7 @@ static int find_job(struct hull *h, const char *name, const char *id, bool *tty,
 
 int hull_job_find(struct hull *h, const char *name, const char *id, unsigned *flags, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	bool tty = false, input = false;
 	int r = check_id(id, err);
@@ -151,6 +155,7 @@ int hull_job_find(struct hull *h, const char *name, const char *id, unsigned *fl
 int hull_job_attach(struct hull *h, const char *name, const char *id, const struct hull_exec_spec *given,
 		    struct hull_error *err)
 {
+	LIB_CALL(err);
 	struct hull_exec_spec spec;
 	unsigned has = 0;
 	int r = lib_spec(given, &spec, sizeof(spec), err);
@@ -171,6 +176,7 @@ int hull_job_attach(struct hull *h, const char *name, const char *id, const stru
 
 int hull_job_signal(struct hull *h, const char *name, const char *id, int signal, char **state, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	json_t *answer = NULL;
 	if (state)

@@ -244,9 +244,8 @@ static int begin(const struct hull *h, const char *name, const char *path, char 
 
 int hull_copy_in(struct hull *h, const char *from, const char *name, const char *to, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_free_ char *path = NULL;
-	struct hull_error ignored;
-	err = err ? err : &ignored;
 	if (!*from || !*to)
 		return hull_fail(err, -EINVAL, "an empty path");
 	int fd = begin(h, name, to, &path, err);
@@ -259,9 +258,8 @@ int hull_copy_in(struct hull *h, const char *from, const char *name, const char 
 int hull_copy_out(struct hull *h, const char *name, const char *from, const char *to, unsigned flags,
 		  struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_free_ char *path = NULL;
-	struct hull_error ignored;
-	err = err ? err : &ignored;
 	if (!*from || !*to)
 		return hull_fail(err, -EINVAL, "an empty path");
 	int fd = begin(h, name, from, &path, err);
@@ -273,6 +271,7 @@ int hull_copy_out(struct hull *h, const char *name, const char *from, const char
 
 int hull_archive_in(struct hull *h, const char *name, const char *to, int fd, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_free_ char *path = NULL;
 	int socket = begin(h, name, to, &path, err);
 	return socket < 0 ? socket : transfer_run(h, socket, name, HULL_SVC_TAR_IN, path, fd, err);
@@ -280,6 +279,7 @@ int hull_archive_in(struct hull *h, const char *name, const char *to, int fd, st
 
 int hull_archive_out(struct hull *h, const char *name, const char *from, int fd, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_free_ char *path = NULL;
 	int socket = begin(h, name, from, &path, err);
 	return socket < 0 ? socket : transfer_run(h, socket, name, HULL_SVC_TAR_OUT, path, fd, err);

@@ -77,6 +77,7 @@ static int mount_repository(const struct hull *h, struct hull_sandbox *sb, const
 
 int hull_mount(struct hull *h, const char *name, const char *word, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	_cleanup_free_ char *path = NULL;
 	bool readonly;
@@ -100,6 +101,7 @@ int hull_mount(struct hull *h, const char *name, const char *word, struct hull_e
 
 int hull_unmount(struct hull *h, const char *name, const char *word, unsigned flags, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	int r = life_load(h, name, &sb, err);
 	if (r < 0)

@@ -58,11 +58,13 @@ static int change(const struct hull *h, const char *name, const char *spec, bool
 
 int hull_publish(struct hull *h, const char *name, const char *port, struct hull_error *err)
 {
+	LIB_CALL(err);
 	return change(h, name, port, true, err);
 }
 
 int hull_unpublish(struct hull *h, const char *name, const char *port, struct hull_error *err)
 {
+	LIB_CALL(err);
 	return change(h, name, port, false, err);
 }
 
@@ -123,6 +125,7 @@ static struct hull_port_info *make_port(json_t *o)
 
 int hull_ports(struct hull *h, const char *name, struct hull_port_info ***list, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	json_t *answer = NULL, *ports = NULL;
 	*list = NULL;

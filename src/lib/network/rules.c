@@ -171,8 +171,6 @@ static int one(struct hull *h, const char *sandbox, const struct hull_rule_spec 
 {
 	struct hull_rule_spec rule;
 	const struct hull_rule_spec *const rules[] = {&rule, NULL};
-	struct hull_error ignored;
-	err = err ? err : &ignored;
 	int r = lib_spec(given, &rule, sizeof(rule), err);
 	if (r >= 0 && !rule.rule)
 		r = hull_fail(err, -EINVAL, "there is no rule");
@@ -183,31 +181,34 @@ static int one(struct hull *h, const char *sandbox, const struct hull_rule_spec 
 
 int hull_policy_set_rule(struct hull *h, const char *sandbox, const struct hull_rule_spec *rule, struct hull_error *err)
 {
+	LIB_CALL(err);
 	return one(h, sandbox, rule, true, err);
 }
 
 int hull_policy_unset_rule(struct hull *h, const char *sandbox, const struct hull_rule_spec *rule,
 			   struct hull_error *err)
 {
+	LIB_CALL(err);
 	return one(h, sandbox, rule, false, err);
 }
 
 int hull_policy_allow(struct hull *h, const char *sandbox, const char *rule, struct hull_error *err)
 {
+	LIB_CALL(err);
 	const struct hull_rule_spec spec = {.size = sizeof(spec), .rule = rule, .allow = true};
 	return one(h, sandbox, &spec, true, err);
 }
 
 int hull_policy_deny(struct hull *h, const char *sandbox, const char *rule, struct hull_error *err)
 {
+	LIB_CALL(err);
 	const struct hull_rule_spec spec = {.size = sizeof(spec), .rule = rule};
 	return one(h, sandbox, &spec, true, err);
 }
 
 int hull_policy_preset(struct hull *h, const char *sandbox, const char *preset, struct hull_error *err)
 {
-	struct hull_error ignored;
-	err = err ? err : &ignored;
+	LIB_CALL(err);
 	_cleanup_free_ char *path = policy_path(h, sandbox, err);
 	_cleanup_free_ char *text = NULL;
 	_cleanup_(hull_buf_free) struct hull_buf out = {0};
@@ -224,8 +225,7 @@ int hull_policy_preset(struct hull *h, const char *sandbox, const char *preset, 
 
 int hull_policy_reset(struct hull *h, const char *sandbox, struct hull_error *err)
 {
-	struct hull_error ignored;
-	err = err ? err : &ignored;
+	LIB_CALL(err);
 	_cleanup_free_ char *path = policy_path(h, sandbox, err);
 	if (!path)
 		return err->code;

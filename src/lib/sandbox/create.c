@@ -390,11 +390,10 @@ int create_given(const struct hull *h, const struct hull_create_spec *spec, char
 
 int hull_create(struct hull *h, const struct hull_create_spec *given, char **name, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(create_free) struct create c = {0};
 	_cleanup_close_ int turn = -1;
 	struct hull_create_spec spec;
-	struct hull_error ignored;
-	err = err ? err : &ignored;
 	*name = NULL;
 	int r = lib_spec(given, &spec, sizeof spec, err);
 	if (r >= 0)

@@ -206,6 +206,7 @@ static struct hull_info *make_info(json_t *o)
 
 int hull_names(struct hull *h, char ***names, struct hull_error *err)
 {
+	LIB_CALL(err);
 	return hull_sandbox_list(&h->paths, names, err);
 }
 
@@ -249,6 +250,7 @@ static int describe(const struct hull *h, char *const *names, struct hull_info *
 
 int hull_list(struct hull *h, struct hull_info ***list, struct hull_error *err)
 {
+	LIB_CALL(err);
 	char **names = NULL;
 	*list = NULL;
 	int r = hull_sandbox_list(&h->paths, &names, err);
@@ -260,6 +262,7 @@ int hull_list(struct hull *h, struct hull_info ***list, struct hull_error *err)
 
 int hull_inspect(struct hull *h, const char *name, struct hull_info **info, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	struct hull_error why = {0};
 	struct hull_info **list = NULL;

@@ -117,6 +117,7 @@ static int change_running(const struct hull *h, const char *name, const struct h
 
 int hull_set(struct hull *h, const char *name, const struct hull_set_spec *given, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	struct hull_set_spec spec;
 	int r = lib_spec(given, &spec, sizeof(spec), err);

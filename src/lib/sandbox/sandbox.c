@@ -11,6 +11,7 @@
 
 int hull_start(struct hull *h, const char *name, enum hull_until until, unsigned flags, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	bool docker = until == HULL_UNTIL_DOCKER;
 	int r = life_load(h, name, &sb, err);
@@ -52,6 +53,7 @@ static int until_stopped(struct hull *h, const char *name, int timeout_ms, struc
 
 int hull_wait(struct hull *h, const char *name, enum hull_until until, int timeout_ms, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	bool docker = until == HULL_UNTIL_DOCKER;
 	int r = life_load(h, name, &sb, err);
@@ -66,6 +68,7 @@ int hull_wait(struct hull *h, const char *name, enum hull_until until, int timeo
 
 int hull_stop(struct hull *h, const char *name, int grace_ms, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	struct hull_error why = {0};
 	int r = life_load(h, name, &sb, &why);
@@ -80,6 +83,7 @@ int hull_stop(struct hull *h, const char *name, int grace_ms, struct hull_error 
 
 int hull_remove(struct hull *h, const char *name, unsigned flags, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	struct hull_error why = {0};
 	bool force = (flags & HULL_REMOVE_FORCE) != 0;
@@ -104,6 +108,7 @@ static bool is_paused(const struct hull *h, const struct hull_sandbox *sb)
 
 int hull_pause(struct hull *h, const char *name, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	int r = life_load(h, name, &sb, err);
 	if (r < 0)
@@ -121,6 +126,7 @@ int hull_pause(struct hull *h, const char *name, struct hull_error *err)
 
 int hull_resume(struct hull *h, const char *name, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	int r = life_load(h, name, &sb, err);
 	if (r < 0)
@@ -135,6 +141,7 @@ int hull_resume(struct hull *h, const char *name, struct hull_error *err)
 
 int hull_docker_socket(struct hull *h, const char *name, char **path, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	*path = NULL;
 	int r = life_load(h, name, &sb, err);

@@ -127,6 +127,7 @@ static int copies(const struct hull *h, const struct hull_sandbox *of, const cha
 int hull_fork(struct hull *h, const char *name, const char *to, unsigned count,
 	      void (*made)(void *ctx, const char *name), void *ctx, double *paused_ms, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox of = {0};
 	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1};
 	if (!count || count > COUNT_MAX)

@@ -46,6 +46,7 @@ static int save_as(const struct hull *h, const char *sandbox, const char *parent
 int hull_snapshot_create(struct hull *h, const char *name, const char *tag, unsigned flags, double *paused_ms,
 			 struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	_cleanup_free_ char *parent = NULL;
 	struct stat st;
@@ -63,6 +64,7 @@ int hull_snapshot_create(struct hull *h, const char *name, const char *tag, unsi
 
 int hull_snapshot_remove(struct hull *h, const char *name, const char *tag, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	_cleanup_free_ char *parent = NULL;
 	tag = tag ? tag : DEFAULT_TAG;
@@ -78,6 +80,7 @@ int hull_snapshot_remove(struct hull *h, const char *name, const char *tag, stru
 int hull_template_save(struct hull *h, const char *name, const char *template_name, unsigned flags,
 		       struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	bool replace = (flags & HULL_SAVE_REPLACE) != 0;
 	int r = hull_template_name_check(template_name, err);
@@ -174,6 +177,7 @@ static int add_all(const struct hull *h, const char *name, struct hull_saved_inf
 
 int hull_snapshots(struct hull *h, const char *name, struct hull_saved_info ***out, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	struct hull_saved_info **list = calloc(1, sizeof(struct hull_saved_info *));
 	char **names = NULL;
@@ -279,6 +283,7 @@ static int go_back(const struct hull *h, const char *name, const char *tag, cons
 
 int hull_snapshot_restore(struct hull *h, const char *name, const char *tag, struct hull_error *err)
 {
+	LIB_CALL(err);
 	_cleanup_free_ char *parent = NULL;
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	_cleanup_(hull_snapshot_free) struct hull_snapshot snap = {0};
