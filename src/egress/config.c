@@ -50,9 +50,10 @@ static void take_proxy(const json_t *j, const char *key, const char *where, stru
 	if (!url || !url[0] || proxy_parse(url, out) == 0)
 		return;
 	out->set = true;
-	out->bad = hull_fmt("%s has to be http://[USER:PASSWORD@]HOST[:PORT] or socks5://...; mend it, and start the "
-			    "sandbox again",
-			    where);
+	out->bad = hull_fmt(
+		"%s has to be http://[USER:PASSWORD@]HOST[:PORT] or socks5://...; correct it, then start the "
+		"sandbox again",
+		where);
 }
 
 static void on_start(struct egress *g, const json_t *j)

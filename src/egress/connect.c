@@ -78,7 +78,7 @@ static void on_dialed(struct dial *d, int fd, const struct hull_addr *addr)
 	c->shake.port = c->target.port;
 	int r = proxy_step(&c->shake, &c->from_proxy, &c->out);
 	if (r < 0)
-		conn_reset(c, -r, "the upstream proxy cannot be spoken to");
+		conn_reset(c, -r, "the request to the upstream proxy cannot be made");
 	else
 		conn_flush(c);
 }
@@ -242,7 +242,7 @@ void connect_open(struct egress *g, uint32_t id, const uint8_t *args, size_t len
 	int e = set_target(c, r.address);
 	loop_stream_adopt(&c->stream, &g->link, id);
 	if (e < 0) {
-		c->refused = e == -EINVAL ? "not an address or name" : "this synthetic address stands for no name";
+		c->refused = e == -EINVAL ? "not an address or name" : "no name has this synthetic address";
 		if (!c->host)
 			c->host = hull_printable(r.address, strnlen(r.address, 100));
 		conn_reset(c, -e, c->refused);

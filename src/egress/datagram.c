@@ -133,7 +133,7 @@ static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, s
 		const uint8_t *b = hull_buf_bytes(&f->in);
 		size_t len = (size_t)b[0] | (size_t)b[1] << 8;
 		if (len > HULL_NET_DATAGRAM) {
-			end(f, EMSGSIZE, "a datagram longer than any");
+			end(f, EMSGSIZE, "a datagram that is too long");
 			return;
 		}
 		if (f->in.len < 2 + len)
@@ -163,7 +163,7 @@ static void on_sock(struct loop_socket *s, int events)
 	for (int i = 0; i < 32; i++) {
 		ssize_t n = recv(s->fd, g->scratch + 2, sizeof(g->scratch) - 2, MSG_DONTWAIT);
 		if (n < 0 && (errno == ECONNREFUSED || errno == EHOSTUNREACH)) {
-			end(f, ECONNREFUSED, "nobody listens there");
+			end(f, ECONNREFUSED, "nothing listens there");
 			return;
 		}
 		if (n < 0)
@@ -260,7 +260,7 @@ void datagram_open(struct egress *g, uint32_t id, const uint8_t *args, size_t le
 	bool literal = hull_addr_parse(r.address, &a);
 	struct name *known = literal ? name_of(g, &a, &synthetic) : NULL;
 	if (synthetic && !known) {
-		hull_wire_refuse(g->link.wire, id, EHOSTUNREACH, "this synthetic address stands for no name");
+		hull_wire_refuse(g->link.wire, id, EHOSTUNREACH, "no name has this synthetic address");
 		return;
 	}
 	if (!literal && !hull_host_name(r.address, strlen(r.address), name)) {

@@ -198,7 +198,7 @@ static bool request(struct conn *c)
 	if (!means_target(c, h->authority))
 		return no_request(c, NULL, "the target of the request is not the name that was connected to");
 	if (h->connect && (!any_name(c) || c->absolute))
-		return no_request(c, NULL, "CONNECT would reach what no rule can see");
+		return no_request(c, NULL, "CONNECT would open a tunnel that the rules cannot check");
 	if (any_name(c) && !named_to_any(c))
 		return false;
 	struct hull_answer a = hull_policy_request(&c->g->policy, &c->target, h->method, h->path);
@@ -390,7 +390,7 @@ static bool first(struct conn *c)
 		return requests(c);
 	}
 	if (look == HTTP_TWO && !c->literal && !c->host_service)
-		return deny(c, "HTTP/2 without TLS cannot be looked at");
+		return deny(c, "HTTP/2 without TLS cannot be inspected");
 	if (strict && c->verdict == HULL_ALLOW_HTTP)
 		return deny_unseen(c, "a rule looks at methods or paths, and this is not HTTP");
 	if (strict)

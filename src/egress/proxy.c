@@ -174,7 +174,10 @@ static int http_step(struct handshake *h, struct hull_buf *heard, struct hull_bu
 	const uint8_t *p = hull_buf_bytes(heard);
 	const uint8_t *end = heard->len ? memmem(p, heard->len, "\r\n\r\n", 4) : NULL;
 	if (!end)
-		return heard->len > ANSWER_MAX ? fail(h, -EPROTO, "the proxy does not answer as one (%d)", 0) : 0;
+		return heard->len > ANSWER_MAX
+			       ? fail(h, -EPROTO, "the upstream proxy sent an answer that is not of its protocol (%d)",
+				      0)
+			       : 0;
 	int status = 0;
 	if (heard->len >= 12 && memcmp(p, "HTTP/1.", 7) == 0)
 		for (int i = 9; i < 12; i++)
@@ -182,7 +185,7 @@ static int http_step(struct handshake *h, struct hull_buf *heard, struct hull_bu
 	hull_buf_drain(heard, (size_t)(end - p) + 4);
 	if (status >= 200 && status < 300)
 		return 1;
-	return fail(h, -ECONNREFUSED, "the upstream proxy said no (HTTP status %d)", status);
+	return fail(h, -ECONNREFUSED, "the upstream proxy refused the connection (HTTP status %d)", status);
 }
 
 static int socks_request(struct handshake *h, struct hull_buf *say)
@@ -215,7 +218,9 @@ static int socks_step(struct handshake *h, struct hull_buf *heard, struct hull_b
 		if (n < 2)
 			return 0;
 		if (p[0] != 5 || (p[1] != 0 && !(p[1] == 2 && h->proxy->user)))
-			return fail(h, -EACCES, "the upstream proxy wants another way to log in (%d)", p[1]);
+			return fail(h, -EACCES,
+				    "the upstream proxy requires an authentication method that is not supported (%d)",
+				    p[1]);
 		h->state = p[1] == 2 ? 2 : 3;
 		hull_buf_drain(heard, 2);
 		if (h->state == 3)
@@ -230,7 +235,7 @@ static int socks_step(struct handshake *h, struct hull_buf *heard, struct hull_b
 		if (n < 2)
 			return 0;
 		if (p[1] != 0)
-			return fail(h, -EACCES, "the upstream proxy does not take the password (%d)", p[1]);
+			return fail(h, -EACCES, "the upstream proxy rejected the user name or password (%d)", p[1]);
 		h->state = 3;
 		hull_buf_drain(heard, 2);
 		return socks_request(h, say);
@@ -238,7 +243,8 @@ static int socks_step(struct handshake *h, struct hull_buf *heard, struct hull_b
 		if (n < 5)
 			return 0;
 		if (p[0] != 5 || p[1] != 0)
-			return fail(h, -ECONNREFUSED, "the upstream proxy said no (SOCKS reply %d)", p[1]);
+			return fail(h, -ECONNREFUSED, "the upstream proxy refused the connection (SOCKS reply %d)",
+				    p[1]);
 		want = 6 + (p[3] == 1 ? 4u : p[3] == 4 ? 16u : 1u + p[4]);
 		if (n < want)
 			return 0;

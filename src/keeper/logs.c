@@ -126,7 +126,8 @@ void keeper_log_guest(struct keeper *k, const char *fmt, ...)
 	if (k->logs.guest.fd < 0) {
 		int r = open_guest_log(k);
 		if (r == 0)
-			line_to(&k->logs.keeper, "the guest has a lot to say: from here on its lines are in guest.log");
+			line_to(&k->logs.keeper, "the guest's lines have used up their share of this log: further ones "
+						 "are in guest.log");
 		if (r < 0)
 			return;
 	}

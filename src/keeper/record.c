@@ -170,8 +170,8 @@ int keeper_claim_saved(struct keeper *k, struct hull_error *err)
 	if (r < 0) {
 		k->sb.restore = was;
 		k->sb.disk_boot = boot;
-		return hull_fail(err, r, "cannot write down that %s runs (%s): it is not started", k->sb.name,
-				 strerror(-r));
+		return hull_fail(err, r, "cannot record in sandbox.json that %s runs (%s): it is not started",
+				 k->sb.name, strerror(-r));
 	}
 	free(was);
 	free(boot);

@@ -100,7 +100,7 @@ static void on_settled(uv_timer_t *timer)
 	for (size_t i = 0; i < 2; i++) {
 		if (!moved && there(k, all[i]))
 			continue;
-		hull_log("%s was taken away: listening again in %s", all[i]->file ? all[i]->file : "a socket",
+		hull_log("%s was removed: listening again in %s", all[i]->file ? all[i]->file : "a socket",
 			 k->runtime_dir);
 		listener_again(all[i]);
 	}

@@ -84,7 +84,7 @@ static void on_closed(struct loop_stream *s, int code, const char *message)
 		q->k->service->waiter_count--;
 	}
 	if (q->waits == FOR_LEASE && q->k->life.phase != PHASE_ENDED) {
-		hull_log("whoever started this has gone");
+		hull_log("the process that started this sandbox has ended: killing the machine");
 		q->k->events->kill(q->k);
 	}
 	hull_buf_free(&q->answer);

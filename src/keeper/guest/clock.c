@@ -116,7 +116,7 @@ void clock_open(struct keeper *k)
 	struct clock *c = k->clock;
 	c->fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (c->fd < 0 || uv_poll_init(&k->loop.uv, &c->poll, c->fd) < 0) {
-		hull_log("cannot hear when the host's clock is set");
+		hull_log("cannot watch for changes of the host's clock");
 		return;
 	}
 	c->poll.data = k;

@@ -364,7 +364,7 @@ int guest_open(struct keeper *k, int fd, struct hull_error *err)
 	if (getrandom(&epoch, sizeof(epoch), 0) != (ssize_t)sizeof(epoch))
 		return hull_fail(err, -EIO, "the host has no random numbers");
 	r = hull_wire_hello(g->link.wire, epoch);
-	return r < 0 ? hull_fail(err, r, "cannot greet the guest: %s", strerror(-r)) : 0;
+	return r < 0 ? hull_fail(err, r, "cannot start the wire protocol with the guest: %s", strerror(-r)) : 0;
 }
 
 void guest_close(struct keeper *k)

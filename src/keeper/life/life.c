@@ -216,7 +216,7 @@ static void on_machine_ended(struct keeper *k, int code, const char *reason)
 		if (k->sb.restore)
 			snprintf(k->life.end_reason, sizeof(k->life.end_reason),
 				 "what it was saved with cannot be loaded (%.400s%s%.200s); nothing of it is lost; "
-				 "`hull start --cold %s` gives its memory up and boots its disk",
+				 "`hull start --cold %s` discards its memory and boots its disk",
 				 why, sep, k->trouble, k->sb.name);
 		else
 			snprintf(k->life.end_reason, sizeof(k->life.end_reason), "%.400s%s%s", why, sep, k->trouble);

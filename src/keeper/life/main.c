@@ -128,7 +128,7 @@ static void drop_leftover(struct keeper *k)
 		hull_saved_sweep(home); /* a pause that was killed */
 	if (!frozen || !home || keeper_is_pause(k->sb.restore) || access(frozen, F_OK) < 0)
 		return;
-	hull_log("the memory saved by an earlier pause is of no use any more: removing it");
+	hull_log("removing the memory saved by an earlier pause: it is out of date");
 	_cleanup_close_ int dir = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir >= 0)
 		hull_remove_tree(dir, "frozen", NULL);
@@ -237,7 +237,7 @@ static void give_up(struct keeper *k, const struct hull_error *err)
 static void on_lease(uv_poll_t *poll, int status, int events)
 {
 	uv_poll_stop(poll);
-	hull_log("whoever started this has gone");
+	hull_log("the process that started this sandbox has ended: killing the machine");
 	struct keeper *k = poll->data;
 	k->events->kill(k);
 }
@@ -274,7 +274,7 @@ static void boot_instead(struct keeper *k, const char *why)
 	tell(json_pack("{s:s*}", "note", note));
 	hull_log("the template cannot be loaded: starting anew, and booting");
 	execv("/proc/self/exe", argv);
-	hull_log("cannot start anew: %s", strerror(errno));
+	hull_log("cannot restart the keeper: %s", strerror(errno));
 }
 
 static struct keeper keeper;

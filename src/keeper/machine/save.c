@@ -242,7 +242,7 @@ static int park(struct keeper *k, const char *restore, const char *id, struct hu
 		free(k->sb.restore);
 		k->sb.restore = NULL;
 		keeper_save(k, "running", NULL);
-		return hull_fail(err, r, "cannot write down that it is paused: %s", strerror(-r));
+		return hull_fail(err, r, "cannot record in sandbox.json that it is paused: %s", strerror(-r));
 	}
 	k->life.suspended = true;
 	return 0;
@@ -454,7 +454,7 @@ static void on_quiet_timeout(uv_timer_t *timer)
 	struct save *s = timer->data;
 	if (s->stage != QUIET)
 		return;
-	hull_fail(&s->err, -ETIMEDOUT, "the guest does not answer: it cannot be saved at a quiet moment");
+	hull_fail(&s->err, -ETIMEDOUT, "the guest does not answer: it cannot be saved in a consistent state");
 	fail(s);
 }
 

@@ -97,7 +97,7 @@ static void on_file(void *ctx, unsigned which)
 	int r = update(h, which);
 	h->watch.bad[which] = r < 0;
 	if (r < 0)
-		hull_log("%s cannot be read: %s; names are looked up with the one before", h->sources[which],
+		hull_log("%s cannot be read: %s; names are looked up with the previous one", h->sources[which],
 			 strerror(-r));
 	if (r > 0)
 		h->changed(h->ctx);

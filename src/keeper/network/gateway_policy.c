@@ -48,7 +48,7 @@ static void set_error(struct policy_state *p, char *error, size_t cap, const cha
 {
 	if (why[0] && strcmp(error, why) != 0)
 		hull_log("policy: %s; %s", why,
-			 p->loaded ? "the old one stays in force" : "everything is denied until it is mended");
+			 p->loaded ? "the old one stays in force" : "everything is denied until it is corrected");
 	snprintf(error, cap, "%s", why);
 }
 

@@ -125,7 +125,7 @@ int gateway_await_ports(struct keeper *k, struct hull_error *err)
 		if (json_object_get(entry, "pending"))
 			return hull_fail(err, -EIO,
 					 "the gateway does not run, so no port can be published; "
-					 "`hull logs %s` has its words",
+					 "see `hull logs %s`",
 					 k->sb.name);
 		if (error)
 			return hull_fail(err, -EADDRINUSE, "%s (`hull ports %s --unpublish %s` takes the port out)",

@@ -33,11 +33,13 @@ static char *read_config(const struct keeper *k, char **all, char **no)
 	_cleanup_(hull_config_free) struct fy_document *doc = NULL;
 	struct hull_error err = {0};
 	if (hull_config_read(k->paths.config, &doc, &err) < 0)
-		return hull_fmt("the upstream proxy is not known: %s; mend it, and start the sandbox again", err.msg);
+		return hull_fmt(
+			"the upstream proxy's setting cannot be read: %s; correct it, then start the sandbox again",
+			err.msg);
 	struct fy_node *root = doc ? fy_document_root(doc) : NULL;
 	if (config_word(root, "proxy", all) && config_word(root, "no_proxy", no))
 		return NULL;
-	return hull_fmt("proxy: and no_proxy: in %s/config.yaml have to be texts; mend it, and start the sandbox "
+	return hull_fmt("proxy: and no_proxy: in %s/config.yaml have to be strings; correct it, then start the sandbox "
 			"again",
 			k->paths.config);
 }

@@ -385,7 +385,7 @@ int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **stat
 		session = 0;
 	*reached = session > 0 && session <= UINT32_MAX;
 	int r = *reached ? guest_kill_session(k, (uint32_t)session, sig) : 0;
-	return r < 0 ? hull_fail(err, r, "the guest cannot be told: %s", strerror(-r)) : 0;
+	return r < 0 ? hull_fail(err, r, "the signal cannot be sent to the guest: %s", strerror(-r)) : 0;
 }
 
 void job_attach(struct keeper *k, struct loop_link *client, uint32_t stream, const uint8_t *args, size_t len)
@@ -517,7 +517,7 @@ void job_adopt(struct keeper *k, struct hull_cur *session)
 			hull_log("job %s: %s", id, err.msg[0] ? err.msg : strerror(-r));
 		j->stream.ops = &NOBODY;
 		if (j->stream.id)
-			loop_stream_reset(&j->stream, ECANCELED, "nobody listens");
+			loop_stream_reset(&j->stream, ECANCELED, "not adopted as a job");
 		logfile_close(&j->log);
 		json_decref(j->about);
 		free(j);

@@ -82,7 +82,7 @@ static void drop(struct clone *c)
 	close_pipe(c);
 	loop_child_kill(&c->process);
 	if (c->stream.id)
-		loop_stream_reset(&c->stream, ECANCELED, "the clone was called off"); /* on_closed() frees it */
+		loop_stream_reset(&c->stream, ECANCELED, "the clone was cancelled"); /* on_closed() frees it */
 	else
 		clone_free(c);
 }

@@ -283,7 +283,7 @@ void mount_server_ended(struct mount *m)
 	if (k->life.phase >= PHASE_STOPPING || m->state == LEAVING || m->state == GONE)
 		return;
 	if (loop_restarts_failed(&m->restarts, keeper_ms(k)) < 0) {
-		give_up(m, -EIO, "its server ends again and again");
+		give_up(m, -EIO, "its server died too often in a row: see `hull logs`");
 		return;
 	}
 	if (start_server(m, &err) < 0) {
@@ -379,7 +379,7 @@ int share_mount(struct keeper *k, const char *path, enum hull_path_mode mode, st
 {
 	struct mount *m = find(k, path);
 	if (record_awaited(k, path))
-		return hull_fail(err, -EAGAIN, "%s is just being mounted or unmounted", path);
+		return hull_fail(err, -EAGAIN, "%s is being mounted or unmounted: try again when that is done", path);
 	if (!k->workspace->spawn || !k->guest->configured || k->life.phase >= PHASE_STOPPING)
 		return hull_fail(err, -EAGAIN, "the sandbox is not up");
 	if (m && m->state == GONE) {
@@ -409,7 +409,7 @@ int share_unmount(struct keeper *k, const char *path, bool force, struct hull_er
 {
 	struct mount *m = find(k, path);
 	if (record_awaited(k, path))
-		return hull_fail(err, -EAGAIN, "%s is just being mounted or unmounted", path);
+		return hull_fail(err, -EAGAIN, "%s is being mounted or unmounted: try again when that is done", path);
 	if (!m)
 		return hull_fail(err, -ENOENT, "%s is not mounted in this sandbox", path);
 	if (m->state == GONE) {
@@ -418,7 +418,7 @@ int share_unmount(struct keeper *k, const char *path, bool force, struct hull_er
 		return 0;
 	}
 	if (m->state != MOUNTED)
-		return hull_fail(err, -EAGAIN, "%s is just being mounted or unmounted", path);
+		return hull_fail(err, -EAGAIN, "%s is being mounted or unmounted: try again when that is done", path);
 	m->state = LEAVING;
 	tell(m, HULL_MSG_UNMOUNT, force);
 	return 0;

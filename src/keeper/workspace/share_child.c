@@ -91,7 +91,7 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 	if (keep_free && keep_free[0]) {
 		uint64_t bytes = 0;
 		if (strcmp(keep_free, "0") != 0 && hull_parse_size(keep_free, &bytes, err) < 0)
-			return hull_fail(err, -EINVAL, "HULL_KEEP_FREE=%s is no size; say one like 2G, or 0",
+			return hull_fail(err, -EINVAL, "HULL_KEEP_FREE=%s is not a size; use one like 2G, or 0",
 					 keep_free);
 		snprintf(keep, sizeof(keep), "%" PRIu64, bytes);
 		argv[n++] = "--keep-free";

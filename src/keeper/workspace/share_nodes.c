@@ -74,7 +74,7 @@ int share_nodes_new(const struct mount *m)
 	uint32_t len;
 	_cleanup_close_ int fd = memfd_create("hull-share", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0 || ftruncate(fd, SHARED_MAX) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0) {
-		hull_log("%s: what the sandbox knows of it cannot be kept: %s", m->path, strerror(errno));
+		hull_log("%s: what the guest knows of this path cannot be saved: %s", m->path, strerror(errno));
 		return -1;
 	}
 	/* The length and the bytes, as they are. */
@@ -127,7 +127,7 @@ void share_nodes_late(struct keeper *k)
 		if (!sv || !sv->keeping || sv->keep_late)
 			continue;
 		sv->keep_late = true;
-		hull_log("%s: its server does not answer; what stands in it is lost to what is saved",
+		hull_log("%s: its server did not answer; what the guest knows of this path is not saved",
 			 container_of(n, struct mount, in_list)->path);
 	}
 }
