@@ -17,7 +17,7 @@ struct machine_ops {
 	const char *(*describe)(struct keeper *k);
 	const char *(*accel)(struct keeper *k);
 	pid_t (*pid)(struct keeper *k);
-	/* The guest has read all there was (guest_freeze). May be NULL, as the next. */
+	/* The guest has read all there was (guest_quiesce). May be NULL, as the next. */
 	void (*synced)(struct keeper *k);
 	/* Save it: into `dir` (NULL = as this sandbox's frozen memory, which ends it), with its disk or without; `end`
 	 * it then, or let it run on. service_saved() reports how it went. -EBUSY when a save is under way. */

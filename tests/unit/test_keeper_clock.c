@@ -37,14 +37,14 @@ static void test_told_after_a_save(void **state)
 	struct world *w = *state;
 	until(w, w->times > 0);
 	settle(w);
-	assert_int_equal(guest_freeze(w->k, false), 0);
+	assert_int_equal(guest_quiesce(w->k, false), 0);
 	settle(w);
 	unsigned before = w->times;
 	w->k->events->machine_runs(w->k);
 	settle(w);
 	assert_int_equal(w->times, before);
 	w->clock_error = SECOND;
-	guest_thaw(w->k);
+	guest_release(w->k);
 	until(w, right(w));
 }
 

@@ -23,7 +23,7 @@
 struct client {
 	struct loop_link link;
 	struct list_node in_list;
-	bool spare; /* came when there were CLIENTS_MAX */
+	bool reserved; /* came when there were CLIENTS_MAX */
 };
 
 /* --- listening --- */
@@ -133,7 +133,7 @@ static void client_close(struct client *c)
 {
 	list_del(&c->in_list);
 	keeper_of_link(&c->link)->clients->count--;
-	keeper_of_link(&c->link)->clients->reserved -= c->spare;
+	keeper_of_link(&c->link)->clients->reserved -= c->reserved;
 	loop_link_close(&c->link);
 }
 
@@ -147,13 +147,13 @@ static void client_gone(struct loop_link *l, int code, const char *why)
 static void client_opened(struct loop_link *l, uint32_t stream, uint8_t service, const uint8_t *args, size_t len)
 {
 	struct keeper *k = l->owner;
-	bool spare = container_of(l, struct client, link)->spare;
+	bool reserved = container_of(l, struct client, link)->reserved;
 	char text[160];
 	if (service == HULL_SVC_KEEPER) {
-		service_open(k, l, stream, args, len, spare);
+		service_open(k, l, stream, args, len, reserved);
 		return;
 	}
-	if (spare) {
+	if (reserved) {
 		snprintf(text, sizeof(text), "%d clients are connected to %s already: end some of them, or stop it",
 			 CLIENTS_MAX, k->sb.name);
 		hull_wire_refuse(l->wire, stream, EAGAIN, text);
@@ -183,7 +183,7 @@ static bool make_room(struct keeper *k)
 	list_each(n, &k->clients->list)
 	{
 		struct client *c = container_of(n, struct client, in_list);
-		if (c->spare && hull_wire_streams(c->link.wire) == 0) {
+		if (c->reserved && hull_wire_streams(c->link.wire) == 0) {
 			client_close(c);
 			return true;
 		}
@@ -199,8 +199,8 @@ void clients_init(struct keeper *k)
 
 void client_accepted(struct keeper *k, int fd)
 {
-	bool spare = k->clients->count - k->clients->reserved >= CLIENTS_MAX;
-	struct client *c = !spare || make_room(k) ? calloc(1, sizeof(*c)) : NULL;
+	bool reserved = k->clients->count - k->clients->reserved >= CLIENTS_MAX;
+	struct client *c = !reserved || make_room(k) ? calloc(1, sizeof(*c)) : NULL;
 	if (!c) {
 		hull_log("too many clients: a connection was refused");
 		close(fd);
@@ -219,10 +219,10 @@ void client_accepted(struct keeper *k, int fd)
 		free(c);
 		return;
 	}
-	c->spare = spare;
+	c->reserved = reserved;
 	list_add(&k->clients->list, &c->in_list);
 	k->clients->count++;
-	k->clients->reserved += spare;
+	k->clients->reserved += reserved;
 }
 
 bool clients_drained(struct keeper *k)

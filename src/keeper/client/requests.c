@@ -54,16 +54,16 @@ void service_stats(struct keeper *k)
 
 /* --- waiting --- */
 
-static void look_port(struct request *q);
-static void look_policy(struct request *q);
+static void check_port(struct request *q);
+static void check_policy(struct request *q);
 
 /* Answer q if what it waits for is so, or can not come to be. */
-static void look(struct request *q)
+static void check(struct request *q)
 {
 	struct keeper *k = q->k;
 	const struct guest *g = k->guest;
 	if (q->waits == FOR_PORT && k->life.phase >= PHASE_STOPPING) {
-		look_port(q);
+		check_port(q);
 		return;
 	}
 	if (q->waits == FOR_GROWN && k->life.phase >= PHASE_STOPPING) {
@@ -71,7 +71,7 @@ static void look(struct request *q)
 		return;
 	}
 	if (q->waits == FOR_POLICY) {
-		look_policy(q);
+		check_policy(q);
 		return;
 	}
 	if (q->waits == FOR_MOUNT && k->life.phase >= PHASE_STOPPING) {
@@ -107,7 +107,7 @@ static void look(struct request *q)
 
 void service_changed(struct keeper *k)
 {
-	list_each(n, &k->service->waiters) look(container_of(n, struct request, in_list));
+	list_each(n, &k->service->waiters) check(container_of(n, struct request, in_list));
 }
 
 /* --- requests --- */
@@ -120,7 +120,7 @@ static void do_wait(struct request *q, const json_t *j)
 		return;
 	}
 	if (request_wait(q, what[0] == 'e' ? FOR_EXEC : FOR_DOCKER))
-		look(q);
+		check(q);
 }
 
 static void answer_ended(struct request *q)
@@ -211,7 +211,7 @@ void service_saved(struct keeper *k, int code, const char *error, json_t *figure
 	}
 }
 
-static void look_port(struct request *q)
+static void check_port(struct request *q)
 {
 	struct keeper *k = q->k;
 	_cleanup_(json_decrefp) json_t *port = gateway_port(k, q->port);
@@ -235,7 +235,7 @@ void service_port(struct keeper *k, json_int_t id)
 		if (q->waits != FOR_PORT || q->port != id)
 			continue;
 		asked = true;
-		look_port(q);
+		check_port(q);
 	}
 	if (asked)
 		gateway_published(k, id);
@@ -260,7 +260,7 @@ static void publish(struct request *q, const json_t *j, bool publish_it)
 	}
 }
 
-static void look_policy(struct request *q)
+static void check_policy(struct request *q)
 {
 	if (q->k->life.phase >= PHASE_STOPPING)
 		request_fail(q, ESHUTDOWN, "the sandbox has stopped");
@@ -277,7 +277,7 @@ static void do_policy(struct request *q, const json_t *j)
 	if (!changed)
 		request_answer(q, json_incref(now));
 	else if (request_wait(q, FOR_POLICY))
-		look_policy(q);
+		check_policy(q);
 }
 
 void service_policy(struct keeper *k)
@@ -286,7 +286,7 @@ void service_policy(struct keeper *k)
 	{
 		struct request *q = container_of(n, struct request, in_list);
 		if (q->waits == FOR_POLICY)
-			look_policy(q);
+			check_policy(q);
 	}
 }
 

@@ -141,8 +141,8 @@ static void control_message(struct loop_stream *s, const uint8_t *p, size_t n)
 		on_log(k, &cur);
 		break;
 	case HULL_MSG_SYNCED:
-		if (g->freezing && k->machine_ops->synced) {
-			g->freezing = false;
+		if (g->quiescing && k->machine_ops->synced) {
+			g->quiescing = false;
 			k->machine_ops->synced(k);
 		}
 		break;
@@ -293,7 +293,7 @@ int guest_kill_session(struct keeper *k, uint32_t session, uint32_t sig)
 	return 0;
 }
 
-int guest_freeze(struct keeper *k, bool rest)
+int guest_quiesce(struct keeper *k, bool rest)
 {
 	struct guest *g = k->guest;
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
@@ -308,15 +308,15 @@ int guest_freeze(struct keeper *k, bool rest)
 		r = hull_args_put_u32(&b, HULL_TAG_REST, 1);
 	if (r < 0)
 		return r;
-	g->freezing = true;
+	g->quiescing = true;
 	loop_stream_message(&g->control, hull_buf_bytes(&b), b.len);
 	loop_link_hold(&g->link);
 	return 0;
 }
 
-void guest_thaw(struct keeper *k)
+void guest_release(struct keeper *k)
 {
-	k->guest->freezing = false;
+	k->guest->quiescing = false;
 	if (!k->guest->open)
 		return;
 	loop_link_release(&k->guest->link);

@@ -23,7 +23,7 @@ struct guest {
 	struct hull_buf ca;                /* the authorities it is to trust, as arguments of the control stream */
 	bool answered;                     /* it is up */
 	bool configured;                   /* and its workspace is there: it takes commands */
-	bool freezing;                     /* guest_freeze() waits for its answer */
+	bool quiescing;                    /* guest_quiesce() waits for its answer */
 	bool stopping;                     /* it said so */
 	const char *docker;                /* "off" "starting" "ready" "failed" "stopped" "absent" */
 	unsigned docker_failures;          /* since it was last ready */
@@ -46,8 +46,8 @@ int guest_kill_session(struct keeper *k, uint32_t session, uint32_t sig);
 /* Docker is not up and will not be: there is none, or it failed too often. */
 bool guest_docker_hopeless(const struct keeper *k);
 /* Have the guest write its disk, and make sure that it has read all that was sent: machine_ops.synced() is called then,
- * and nothing is sent to it until guest_thaw(). -ENOTCONN when it is not up. */
-int guest_freeze(struct keeper *k, bool rest);
-void guest_thaw(struct keeper *k);
+ * and nothing is sent to it until guest_release(). -ENOTCONN when it is not up. */
+int guest_quiesce(struct keeper *k, bool rest);
+void guest_release(struct keeper *k);
 
 #endif

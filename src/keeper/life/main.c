@@ -30,7 +30,7 @@
 static int status_fd = -1;
 static uint64_t begin_ns;
 
-static void tell(json_t *j)
+static void send_status(json_t *j)
 {
 	char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
 	if (text && status_fd >= 0) {
@@ -45,12 +45,12 @@ static void tell(json_t *j)
 static void stage(const char *text)
 {
 	hull_log("%s", text);
-	tell(json_pack("{s:s}", "stage", text));
+	send_status(json_pack("{s:s}", "stage", text));
 }
 
-static void tell_error(const struct hull_error *err)
+static void send_error(const struct hull_error *err)
 {
-	tell(json_pack("{s:s+,s:i}", "error", err->msg, "", "code", err->code < 0 ? -err->code : EIO));
+	send_status(json_pack("{s:s+,s:i}", "error", err->msg, "", "code", err->code < 0 ? -err->code : EIO));
 	if (status_fd < 0)
 		fprintf(stderr, "hull-keeper: %s\n", err->msg);
 }
@@ -58,7 +58,7 @@ static void tell_error(const struct hull_error *err)
 static int fail(const struct hull_error *err)
 {
 	hull_log("%s", err->msg);
-	tell_error(err);
+	send_error(err);
 	return 125;
 }
 
@@ -71,7 +71,7 @@ static int redirect(int to, int flags)
 }
 
 /* The descriptors inherited are 0 to 2 and perhaps the status pipe; all others are none of ours. */
-static void take_descriptors(void)
+static void close_inherited(void)
 {
 	struct stat st;
 	if (fstat(HULL_KEEPER_STATUS_FD, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) {
@@ -83,7 +83,7 @@ static void take_descriptors(void)
 	}
 }
 
-static int leave(struct hull_error *err)
+static int daemonize(struct hull_error *err)
 {
 	pid_t pid = fork();
 	if (pid < 0)
@@ -254,9 +254,9 @@ static bool watch_lease(struct keeper *k)
 static void on_report(struct keeper *k, const struct hull_error *err)
 {
 	if (err)
-		tell_error(err);
+		send_error(err);
 	else
-		tell(json_pack("{s:b, s:s*}", "ready", 1, "note", k->origin.note[0] ? k->origin.note : NULL));
+		send_status(json_pack("{s:b, s:s*}", "ready", 1, "note", k->origin.note[0] ? k->origin.note : NULL));
 	if (status_fd >= 0 && (err || !watch_lease(k)))
 		close(status_fd);
 	status_fd = -1;
@@ -271,7 +271,7 @@ static void boot_instead(struct keeper *k, const char *why)
 	if (status_fd >= 0 && hull_set_cloexec(status_fd, false) < 0)
 		return;
 	setenv(AGAIN, "1", 1);
-	tell(json_pack("{s:s*}", "note", note));
+	send_status(json_pack("{s:s*}", "note", note));
 	hull_log("the template cannot be loaded: starting anew, and booting");
 	execv("/proc/self/exe", argv);
 	hull_log("cannot restart the keeper: %s", strerror(errno));
@@ -291,8 +291,8 @@ int main(int argc, char **argv)
 	}
 	const char *name = argv[argc - 1];
 	begin_ns = uv_hrtime();
-	take_descriptors();
-	if (!foreground && leave(&err) < 0)
+	close_inherited();
+	if (!foreground && daemonize(&err) < 0)
 		return fail(&err);
 	harden();
 	keeper.life.report = on_report;

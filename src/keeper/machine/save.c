@@ -120,7 +120,7 @@ static void fail(struct save *s)
 {
 	struct hull_engine *e = s->k->life.ended ? NULL : s->k->machine->engine;
 	s->failed = true;
-	guest_thaw(s->k);
+	guest_release(s->k);
 	if (s->keep && e) {
 		s->keep = false;
 		s->stage = GIVE_UP;
@@ -323,7 +323,7 @@ static void copied(struct save *s)
 		}
 		s->resumed_ns = uv_hrtime();
 		s->stopped = false;
-		guest_thaw(s->k);
+		guest_release(s->k);
 	}
 	if (!s->with_disk || s->reflink) {
 		finish(s);
@@ -474,7 +474,7 @@ static void base_copied(uv_work_t *work, int status)
 {
 	struct save *s = work->data;
 	take_verdict(s);
-	int r = failed(s) ? s->err.code : guest_freeze(s->k, s->end && s->with_disk);
+	int r = failed(s) ? s->err.code : guest_quiesce(s->k, s->end && s->with_disk);
 	if (r < 0) {
 		if (!s->failed)
 			hull_fail(&s->err, r, "the guest is not up");

@@ -42,7 +42,7 @@ static void send_policy(void *ctx)
 		k->sb.has_policy = true;
 		k->sb.has_policy = keeper_save(k, k->sb.state, k->sb.last_error) >= 0;
 	}
-	gateway_send(g, policy_state_say(&g->policy));
+	gateway_send(g, policy_state_send(&g->policy));
 }
 
 /* --- from hull-egress --- */
@@ -76,7 +76,7 @@ void gateway_receive(struct gateway *g, const char *line, size_t n)
 	} else if ((v = json_object_get(j, "listens"))) {
 		gateway_port_listens(g, v);
 	} else if ((v = json_object_get(j, "policy"))) {
-		policy_state_heard(&g->policy, v);
+		policy_state_answered(&g->policy, v);
 		g->k->events->policy(g->k);
 	}
 }

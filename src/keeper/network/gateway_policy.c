@@ -52,7 +52,7 @@ static void set_error(struct policy_state *p, char *error, size_t cap, const cha
 	snprintf(error, cap, "%s", why);
 }
 
-/* What the files say, if that differs from what was said. */
+/* What the files say, if that differs from what was sent. */
 static void apply(struct policy_state *p)
 {
 	_cleanup_(hull_policy_free) struct hull_policy built = {0};
@@ -139,30 +139,30 @@ void policy_state_close(struct policy_state *p)
 	path_watch_stop(&p->watch);
 }
 
-json_t *policy_state_say(struct policy_state *p)
+json_t *policy_state_send(struct policy_state *p)
 {
-	p->said++;
+	p->sent++;
 	p->refused[0] = '\0';
 	if (p->loaded)
-		return json_pack("{s:{s:I,s:s?,s:s?}}", "policy", "number", p->said, "global", p->text[POLICY_GLOBAL],
+		return json_pack("{s:{s:I,s:s?,s:s?}}", "policy", "number", p->sent, "global", p->text[POLICY_GLOBAL],
 				 "sandbox", p->text[POLICY_SANDBOX]);
-	return json_pack("{s:{s:I,s:s}}", "policy", "number", p->said, "closed", p->error);
+	return json_pack("{s:{s:I,s:s}}", "policy", "number", p->sent, "closed", p->error);
 }
 
-void policy_state_heard(struct policy_state *p, const json_t *answer)
+void policy_state_answered(struct policy_state *p, const json_t *answer)
 {
 	const char *error = json_string_value(json_object_get(answer, "error"));
-	if (json_integer_value(json_object_get(answer, "number")) != p->said)
+	if (json_integer_value(json_object_get(answer, "number")) != p->sent)
 		return;
 	if (json_is_true(json_object_get(answer, "ok")))
-		p->taken = p->said;
+		p->accepted = p->sent;
 	else if (error)
 		set_error(p, p->refused, sizeof(p->refused), error);
 }
 
 bool policy_state_settled(const struct policy_state *p)
 {
-	return p->said && (p->taken == p->said || p->refused[0]);
+	return p->sent && (p->accepted == p->sent || p->refused[0]);
 }
 
 static json_t *file_json(const struct policy_state *p, unsigned which, bool text)
@@ -185,6 +185,6 @@ json_t *policy_state_json(const struct policy_state *p, bool texts)
 {
 	const char *error = p->error[0] ? p->error : p->refused[0] ? p->refused : NULL;
 	return json_pack("{s:b,s:b,s:b,s:s*,s:o,s:o}", "network", 1, "closed", !p->loaded, "taken",
-			 p->said && p->taken == p->said, "why", error, "global", file_json(p, POLICY_GLOBAL, texts),
+			 p->sent && p->accepted == p->sent, "why", error, "global", file_json(p, POLICY_GLOBAL, texts),
 			 "sandbox", file_json(p, POLICY_SANDBOX, texts));
 }

@@ -20,25 +20,25 @@ struct policy_file {
 struct policy_state {
 	struct policy_file files[POLICY_FILES];
 	struct path_watch watch;
-	char *text[POLICY_FILES]; /* in force, once hull-egress has taken them */
-	bool loaded;              /* there are some; else everything is denied */
-	char error[1024];         /* why `text` is not what the files say; empty = it is */
-	json_int_t said, taken;   /* numbers of the last ones given to hull-egress, and of those it took */
-	char refused[1024];       /* what it said to the last one; empty = nothing */
+	char *text[POLICY_FILES];  /* in force, once hull-egress has taken them */
+	bool loaded;               /* there are some; else everything is denied */
+	char error[1024];          /* why `text` is not what the files say; empty = it is */
+	json_int_t sent, accepted; /* numbers of the last ones given to hull-egress, and of those it took */
+	char refused[1024];        /* what it sent to the last one; empty = nothing */
 	void *ctx;
 	void (*changed)(void *ctx);
 };
 
-/* changed(ctx): there is a new text to be said. Paths are taken over. */
+/* changed(ctx): there is a new text to be sent. Paths are taken over. */
 int policy_state_open(struct policy_state *p, uv_loop_t *loop, char *const paths[POLICY_FILES], void *ctx,
 		      void (*changed)(void *ctx), struct hull_error *err);
 void policy_state_close(struct policy_state *p);
 /* Read one file again, now. */
 void policy_state_read(struct policy_state *p, unsigned which);
 /* {"policy": {...}} for hull-egress, with the next number. */
-json_t *policy_state_say(struct policy_state *p);
+json_t *policy_state_send(struct policy_state *p);
 /* What it answered. */
-void policy_state_heard(struct policy_state *p, const json_t *answer);
+void policy_state_answered(struct policy_state *p, const json_t *answer);
 /* Has hull-egress answered to the last one? */
 bool policy_state_settled(const struct policy_state *p);
 /* What api.h says of the request "policy". */

@@ -53,7 +53,7 @@ struct job {
 	struct audience audience; /* the clients attached to it */
 	struct sync_wait sync;
 	struct hull_buf args; /* of its stream, which is opened when that has passed */
-	bool running;         /* or has been: whoever asked for it has been told */
+	bool running;         /* or has been: whoever asked for it has been announced */
 	bool exited;          /* EXIT came */
 	int error;            /* it could not be executed: a positive errno, and why */
 	char why[1024];
@@ -75,7 +75,7 @@ static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, s
 }
 
 /* Its command runs, or ran. */
-static void begun(struct job *j)
+static void job_runs(struct job *j)
 {
 	if (j->running)
 		return;
@@ -95,7 +95,7 @@ static void on_accepted(struct loop_stream *s, const uint8_t *args, size_t len)
 			json_object_set_new(j->about, "session", json_integer(hull_arg_u32(&a)));
 	}
 	if (runs)
-		begun(j);
+		job_runs(j);
 }
 
 static void on_writable(struct loop_stream *s)
@@ -104,7 +104,7 @@ static void on_writable(struct loop_stream *s)
 }
 
 /* Did the shutdown end it? A command that takes TERM as a reason to finish, and does, has exited by itself. */
-static bool shut_down(const struct job *j, uint32_t status)
+static bool ended_by_shutdown(const struct job *j, uint32_t status)
 {
 	return j->k->life.phase >= PHASE_STOPPING &&
 	       (status == 128 + SIGTERM || status == 128 + SIGHUP || status == 128 + SIGKILL);
@@ -136,8 +136,8 @@ static void on_message(struct loop_stream *s, const uint8_t *p, size_t n)
 		json_object_set_new(j->about, "error", json_string(j->why));
 		return;
 	}
-	begun(j);
-	if (shut_down(j, status)) {
+	job_runs(j);
+	if (ended_by_shutdown(j, status)) {
 		set_end(j->about, "stopped");
 		return;
 	}
@@ -195,11 +195,11 @@ static const struct loop_stream_ops OPS = {
 	.closed = on_closed,
 };
 
-static void nobody_closed(struct loop_stream *s, int code, const char *message)
+static void unadopted_closed(struct loop_stream *s, int code, const char *message)
 {
 }
 
-static const struct loop_stream_ops NOBODY = {.closed = nobody_closed};
+static const struct loop_stream_ops UNADOPTED = {.closed = unadopted_closed};
 
 /* --- starting --- */
 
@@ -469,12 +469,12 @@ static bool adoptable(struct keeper *k, const char *id)
 }
 
 /* What is known of it, or what the guest says of one that is new here. */
-static json_t *adopted(const struct keeper *k, const char *id, const json_t *told)
+static json_t *adopted(const struct keeper *k, const char *id, const json_t *announced)
 {
 	json_t *about = job_record_read(k, id);
 	if (!about)
-		about = json_pack("{s:s,s:O,s:O,s:b,s:I}", "id", id, "argv", json_object_get(told, "argv"), "tty",
-				  json_object_get(told, "tty"), "stdin", 1, "started", (json_int_t)time(NULL));
+		about = json_pack("{s:s,s:O,s:O,s:b,s:I}", "id", id, "argv", json_object_get(announced, "argv"), "tty",
+				  json_object_get(announced, "tty"), "stdin", 1, "started", (json_int_t)time(NULL));
 	if (about) {
 		json_object_set_new(about, "state", json_string("running"));
 		json_object_set_new(about, "exit", json_null());
@@ -486,8 +486,9 @@ static json_t *adopted(const struct keeper *k, const char *id, const json_t *tol
 
 void job_adopt(struct keeper *k, struct hull_cur *session)
 {
-	_cleanup_(json_decrefp) json_t *told = k->origin.restore && !k->guest->answered ? read_session(session) : NULL;
-	const char *id = json_string_value(json_object_get(told, "id"));
+	_cleanup_(json_decrefp) json_t *announced = k->origin.restore && !k->guest->answered ? read_session(session)
+											     : NULL;
+	const char *id = json_string_value(json_object_get(announced, "id"));
 	if (!id || running(k, id) || ++k->jobs->announced > STREAMS_MAX)
 		return;
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
@@ -499,10 +500,10 @@ void job_adopt(struct keeper *k, struct hull_cur *session)
 		return;
 	j->k = k;
 	j->stream.ops = &OPS;
-	j->running = true; /* nobody waits to be told */
+	j->running = true; /* nobody waits to be announced */
 	j->log.fd = -1;
 	memcpy(j->id, id, JOB_ID);
-	j->about = adopted(k, id, told);
+	j->about = adopted(k, id, announced);
 	audience_init(&j->audience, &j->stream, json_is_true(json_object_get(j->about, "stdin")));
 	int r = dir && log && j->about ? hull_mkdir_all(dir, 0700, &err) : -ENOMEM;
 	bool keep = r == 0 && adoptable(k, id);
@@ -515,7 +516,7 @@ void job_adopt(struct keeper *k, struct hull_cur *session)
 	if (r < 0 || !keep) {
 		if (r < 0)
 			hull_log("job %s: %s", id, err.msg[0] ? err.msg : strerror(-r));
-		j->stream.ops = &NOBODY;
+		j->stream.ops = &UNADOPTED;
 		if (j->stream.id)
 			loop_stream_reset(&j->stream, ECANCELED, "not adopted as a job");
 		logfile_close(&j->log);

@@ -206,7 +206,7 @@ int shares_start(struct keeper *k, struct hull_error *err)
 	return 0;
 }
 
-static void tell(struct mount *m, uint8_t kind, bool force)
+static void send_mount(struct mount *m, uint8_t kind, bool force)
 {
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	if (hull_buf_add(&b, &kind, 1) == 0 && hull_args_put_str(&b, HULL_TAG_PATH, m->path) == 0 &&
@@ -243,7 +243,7 @@ static void advance(struct keeper *k)
 	}
 	if (next) {
 		next->state = ASKED;
-		tell(next, HULL_MSG_MOUNT, false);
+		send_mount(next, HULL_MSG_MOUNT, false);
 	} else if (!k->guest->configured && !k->workspace->clone) {
 		/* What a restored guest still has mounted and nobody serves any more. */
 		static const uint8_t rest[] = {HULL_MSG_UNMOUNT};
@@ -270,7 +270,7 @@ static void give_up(struct mount *m, int code, const char *why)
 	keeper_log_guest(k, "%s", text);
 	bool was_there = m->state == MOUNTED || m->restarts.failures > 0;
 	if (was_there)
-		tell(m, HULL_MSG_UNMOUNT, true);
+		send_mount(m, HULL_MSG_UNMOUNT, true);
 	k->events->mounted(k, m->path, code, text);
 	mount_free(m);
 	advance(k);
@@ -420,7 +420,7 @@ int share_unmount(struct keeper *k, const char *path, bool force, struct hull_er
 	if (m->state != MOUNTED)
 		return hull_fail(err, -EAGAIN, "%s is being mounted or unmounted: try again when that is done", path);
 	m->state = LEAVING;
-	tell(m, HULL_MSG_UNMOUNT, force);
+	send_mount(m, HULL_MSG_UNMOUNT, force);
 	return 0;
 }
 
