@@ -1,23 +1,22 @@
-/* Answers sent ahead of their requests, to a relay that keeps them (HULL_SHARE_PREFETCH in share.h): what a guest asks
- * next when it has asked this, so that it costs no round trip. Only of directories that are watched, because what is
- * not notified cannot be kept; and only when nothing changed on the host since the request that gives the occasion was
- * taken, as for every reply that may be cached (share_reply_cached).
+/* Prefetching: with the reply to one request, the server sends answers to those that usually follow (share/relay.h), so
+ * that they cost no round trip.
  *
- *     LOOKUP             the directory's other entries: a few at the first, more when it goes on asking; with the first
- *                        what READDIR gives, when those are all, as for READDIR below (prefetch_dir.c)
- *     LOOKUP, READDIR    of a guest that goes through a tree: the same of the directories beside it
- *     LOOKUP again       of a directory: that it is there. mkdir makes the kernel ask even when it knows
- *     READDIR            when that was the last part: that there is no more, and the attributes, which the guest's
- *                        kernel takes for old because reading changes the time of access
- *     a name changes     the attributes of its directory; that those of what had the name are old, and the new ones
- *     MKDIR              that the new directory is empty, so that no name is asked for in it; and that it is there
- *     WRITE              the attributes of the file; READ of a whole file too
- *     OPEN, CREATE       that the FLUSH before it is closed has nothing to report, where that is so
- *     OPEN for reading   that the handle may be used again; and the content, when that is little and not there yet
- *                        (what the guest has written itself counts as there, but for parts of pages)
+ *   | request           | what is sent before the reply                                                               |
+ *   |-------------------|---------------------------------------------------------------------------------------------|
+ *   | LOOKUP            | ENTRY of the directory's other entries; at the first LOOKUP also what READDIR would give    |
+ *   |                   | (prefetch_dir.c)                                                                            |
+ *   | LOOKUP, READDIR   | of a guest that walks a tree: the same for directories beside this one (prefetch_dir.c)     |
+ *   | LOOKUP, again     | KNOWN of a directory that the guest knows: mkdir makes the kernel look up even known names  |
+ *   | READDIR, the last | END, and ATTR of the directory: reading it changed its atime                                |
+ *   | a name changes    | CHANGED of the inode that had the name, ATTR of it and of the directory                     |
+ *   | MKDIR             | EMPTY and KNOWN of the new directory                                                        |
+ *   | WRITE, whole READ | ATTR of the file                                                                            |
+ *   | OPEN, CREATE      | FLUSH, where a FLUSH has nothing to report                                                  |
+ *   | OPEN for reading  | HANDLE; DATA of a small file, unless the guest's page cache has it                          |
  *
- * An entry counts as one lookup, which the relay passes on or gives back. Not sent: files with several names, of which
- * a change by another name would go unnoticed; what the guest knows already. */
+ * Records are sent only for directories that are watched, because an unwatched one would give no notification. They are
+ * sent only if nothing changed on the host since the request arrived, as for every reply that may be cached
+ * (share_reply_cached). Entries of files with several names, and of inodes that the guest knows, are not sent. */
 #include "share/prefetch.h"
 
 #include "base/cleanup.h"
@@ -30,7 +29,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-enum { CONTENT_MAX = 32 * 1024, LOOK = 1024 /* bytes of a directory that was just made */ };
+enum { CONTENT_MAX = 32 * 1024, LOOK = 1024 /* bytes of listing of a directory that was just made */ };
 
 bool share_prefetch_may(const struct share_req *r, const struct share_inode *dir)
 {
@@ -90,7 +89,7 @@ void share_prefetch_attr(struct share_req *r, struct share_inode *dir)
 		share_prefetch_send(r, &a, sizeof a);
 }
 
-/* Those of a file with several names, and of one that is gone, are left to be asked for. */
+/* The ATTR of an inode; false for a file with several names, or with none any more. */
 static bool inode_record(struct share_req *r, struct share_inode *ino, struct hull_share_prefetch *out)
 {
 	struct share_stat st;
@@ -115,12 +114,12 @@ void share_prefetch_names(struct share_req *r, struct share_inode *const dirs[2]
 		n += inodes[i] && inode_record(r, inodes[i], &a[n]);
 	for (int i = 0; i < 2; i++)
 		n += dirs[i] && share_prefetch_directory(r, dirs[i], &a[n]);
-	/* What is not known any more has to be said, whatever the host does meanwhile. */
+	/* CHANGED must arrive whatever the host changes meanwhile; the rest need not. */
 	if (n > 0 && !share_prefetch_send(r, a, n * sizeof *a) && changed > 0)
 		send_records(r, a, changed * sizeof *a);
 }
 
-/* False where changes are not notified, or it has several names. */
+/* The ATTR of a file that is open at fd; false where changes are not notified, or when it has several names. */
 static bool file_record(struct share_req *r, struct share_inode *file, int fd, struct share_stat *st,
 			struct hull_share_prefetch *out)
 {
@@ -134,7 +133,7 @@ void share_prefetch_written(struct share_req *r, struct share_inode *file, int f
 	struct share_stat st;
 	if (!file_record(r, file, fd, &st, &a))
 		return;
-	/* What it has written it has. (Not to be said where changes are not notified, see keep_pages.) */
+	/* The guest's page cache has what the guest wrote. (Only where changes are notified, see keep_pages.) */
 	share_content_known(r->sh, file, &st);
 	share_prefetch_send(r, &a, sizeof a);
 }
@@ -151,7 +150,7 @@ void share_prefetch_opened(struct share_req *r, struct share_inode *file, const 
 			   const struct share_stat *st, bool fresh)
 {
 	struct hull_share *sh = r->sh;
-	/* What is kept leaves a quarter of all handles to what is opened next. */
+	/* A quarter of all handles stays free for files that are opened next. */
 	struct hull_share_prefetch handle = {.type = HULL_SHARE_PREFETCH_HANDLE,
 					     .node = file->id,
 					     .offset = h->id,
@@ -161,7 +160,7 @@ void share_prefetch_opened(struct share_req *r, struct share_inode *file, const 
 	if (!atomic_load(&sh->prefetch) || r->replayer)
 		return;
 	memcpy(r->scratch, &handle, sizeof handle);
-	/* The guest's kernel takes it for what its idea of the size says, which must be this one. */
+	/* The guest's kernel cuts DATA at the size that it was told last, so that must be the size now. */
 	pthread_mutex_lock(&sh->lock);
 	bool whole = (fresh || file->partial) && st->x.stx_size > 0 && st->x.stx_size <= CONTENT_MAX &&
 		     file->advertised_size == st->x.stx_size;
@@ -184,7 +183,7 @@ void share_prefetch_flush(struct share_req *r, const struct share_inode *file)
 		send_records(r, &a, sizeof a);
 }
 
-/* That the guest knows it, in n bytes at `out`. */
+/* A KNOWN record at `out`: its length. */
 static size_t known_record(const struct share_inode *dir, const char *name, const struct fuse_entry_out *entry,
 			   uint8_t *out)
 {
@@ -214,7 +213,7 @@ void share_prefetch_known(struct share_req *r, struct share_inode *dir, const ch
 	share_prefetch_send(r, out, known_record(dir, name, &entry, out));
 }
 
-/* It is empty, and known by its name. */
+/* EMPTY, if it is, and KNOWN. */
 void share_prefetch_made(struct share_req *r, struct share_inode *dir, const char *name,
 			 const struct fuse_entry_out *entry)
 {
@@ -222,7 +221,7 @@ void share_prefetch_made(struct share_req *r, struct share_inode *dir, const cha
 	struct share_inode *made = share_inode_get(sh, entry->nodeid);
 	if (!made)
 		return;
-	/* It is watched by now: what the host puts into it after this look is notified. */
+	/* It is watched by now, so a name that the host makes after this look is notified. */
 	_cleanup_close_ int fd = share_prefetch_may(r, made) ? share_open_inode(sh, made, O_RDONLY | O_DIRECTORY, NULL)
 							     : -1;
 	long got = fd < 0 ? -1 : syscall(SYS_getdents64, fd, r->scratch, LOOK);

@@ -1,10 +1,11 @@
-/* Directories sent ahead (prefetch.c): the names in the one that the guest has begun to ask about, and what is in those
- * beside it.
+/* Prefetching of directories: the entries of the one in which the guest has begun to look up names, and of those beside
+ * it.
  *
- * Who looks into one directory after the other (find, git status, a compiler's search path) pays a round trip for each.
- * So when the guest looks into a second one below the same parent, the server looks into the next ones there as well,
- * in the order in which the parent gives them: two, and twice as many with each further one that was not among them. In
- * a parent beside one where that was so, it begins with WINDOW_FIRST. Each directory is sent ahead once. */
+ * A program that walks a tree (find, git status, a compiler with its search path) pays a round trip for each directory.
+ * When the guest looks into a second subdirectory of one parent, the server prefetches the entries of the next ones, in
+ * the order of the parent's listing. The window is 2 at first and doubles with each further subdirectory that had not
+ * been prefetched, up to WINDOW_MAX. In a parent whose sibling had a window, it begins with that, up to WINDOW_FIRST.
+ * Each directory is prefetched once. */
 #include "share/prefetch.h"
 
 #include "base/cleanup.h"
@@ -18,13 +19,13 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-/* How much of a directory is read: at the first LOOKUP in it, and when so many more have come. */
+/* Bytes of a directory's listing that are prefetched: with the first LOOKUP, and with number MANY_AT + 1. */
 enum { FIRST = 4 * 1024, MANY = 32 * 1024, MANY_AT = 4 };
-/* Directories at a time; bytes at a time, about, and how much of the parent is gone through for them. */
+/* Directories at a time; bytes of records at a time, about; reads of the parent's listing at a time. */
 enum { WINDOW_FIRST = 8, WINDOW_MAX = 32, WALK_SIZE = 64 * 1024, WALK_PARTS = 8 };
 #define WALKED_ALL UINT64_MAX
 
-/* The record of (dir, name) at `out`; its length, 0 when it is not to be sent. *linked: because it has other names. */
+/* The ENTRY of (dir, name) at `out`: its length, 0 when it is not to be sent. *linked: because it has other names. */
 static size_t entry_record(struct share_req *r, struct share_inode *dir, int fd, const char *name, uint8_t *out,
 			   bool *linked)
 {
@@ -58,8 +59,8 @@ static void forget_all(struct share_req *r, const uint8_t *p, size_t n)
 	}
 }
 
-/* What READDIR would give, when that is little: the records at `out`, their length; else 0. `entries` holds `got` bytes
- * of the directory open at fd, from its beginning, and has room behind them. */
+/* ATTR, LIST and END of a small directory at `out`: their length; 0 for a larger one. `entries` holds `got` bytes of
+ * the listing of fd, from its beginning, and has FIRST bytes of room behind them. */
 static size_t list_record(struct share_req *r, struct share_inode *dir, int fd, uint8_t *entries, long got,
 			  uint8_t *out)
 {
@@ -67,7 +68,7 @@ static size_t list_record(struct share_req *r, struct share_inode *dir, int fd, 
 	struct hull_share_prefetch end = {.type = HULL_SHARE_PREFETCH_END, .node = dir->id};
 	uint8_t *to = out + sizeof attr + sizeof list;
 	size_t n = 0;
-	/* All of it? */
+	/* Is that all of it? */
 	if (syscall(SYS_getdents64, fd, entries + got, FIRST) != 0 || !share_prefetch_directory(r, dir, &attr))
 		return 0;
 	for (long at = 0; at < got; at += share_reclen(entries + at)) {
@@ -77,7 +78,7 @@ static size_t list_record(struct share_req *r, struct share_inode *dir, int fd, 
 		memcpy(&end.offset, entries + at + SHARE_DIRENT_OFF, sizeof end.offset);
 		uint8_t type = entries[at + SHARE_DIRENT_TYPE];
 		if (type == 0 || (type == DT_REG && share_meta_nodes_seen()))
-			return 0; /* only looking at each would tell */
+			return 0; /* the type takes a look at each entry */
 		n += share_put_dirent(to + n, share_guest_ino(r->sh, dir->key.dev, ino), end.offset, type, name,
 				      strlen(name));
 		if (n > HULL_SHARE_PREFETCH_LIST_MAX)
@@ -90,7 +91,7 @@ static size_t list_record(struct share_req *r, struct share_inode *dir, int fd, 
 	return (size_t)(to - out) + n + sizeof end;
 }
 
-/* The records of all names in what getdents gave, but of `asked`, at `out`; their length. */
+/* The ENTRY of each name in the listing, but of `asked`, at `out`: their length. */
 static size_t entry_records(struct share_req *r, struct share_inode *dir, int fd, const uint8_t *entries, long got,
 			    const char *asked, uint8_t *out, bool *linked)
 {
@@ -111,13 +112,12 @@ void share_prefetch_siblings(struct share_req *r, struct share_inode *dir, const
 	if (before != 0 && before != MANY_AT)
 		return;
 	_cleanup_close_ int fd = share_open_inode(r->sh, dir, O_RDONLY, NULL);
-	/* The records first, the entries at the end of the room for replies. */
+	/* The records grow from the beginning of the room for replies, the listing stands at its end. */
 	uint8_t *entries = r->scratch + HULL_SHARE_MAX_WRITE - MANY;
 	long got = fd < 0 ? 0 : syscall(SYS_getdents64, fd, entries, before ? MANY : FIRST);
 	bool linked = false;
 	size_t n = entry_records(r, dir, fd, entries, got, asked, r->scratch, &linked);
-	/* READDIR itself gives the attributes of all, for one answer: not to be had without those that were left out.
-	 */
+	/* Without all attributes, a READDIRPLUS that goes to the server is worth more than a LIST. */
 	if (got > 0 && before == 0 && !linked)
 		n += list_record(r, dir, fd, entries, got, r->scratch + n);
 	if (n > 0 && !share_prefetch_send(r, r->scratch, n))
@@ -126,10 +126,10 @@ void share_prefetch_siblings(struct share_req *r, struct share_inode *dir, const
 		share_prefetch_walk(r, dir);
 }
 
-/* --- a guest that goes through a tree --- */
+/* --- a guest that walks a tree --- */
 
-/* The guest looks into `dir` for the first time: into how many of those beside it the server looks ahead, and from
- * where in their parent (ref'd) on. NULL when into none. */
+/* The guest looks into `dir` for the first time. Returns the parent (ref'd) of which to prefetch the next *window
+ * subdirectories, from offset *at of its listing on; NULL when none are to be prefetched. */
 static struct share_inode *walk_begin(struct hull_share *sh, struct share_inode *dir, uint32_t *window, uint64_t *at)
 {
 	pthread_mutex_lock(&sh->lock);
@@ -164,7 +164,7 @@ static void walk_end(struct hull_share *sh, struct share_inode *up, uint64_t at)
 	share_inode_put(sh, up);
 }
 
-/* All of (up, name), a directory, that the guest has not looked into: its own record, those in it, and its listing. */
+/* The records of (up, name), a directory that was not visited: its own ENTRY, those of its entries, and its LIST. */
 static size_t below_records(struct share_req *r, struct share_inode *up, int fd, const char *name, uint8_t *out)
 {
 	struct hull_share *sh = r->sh;

@@ -11,7 +11,7 @@
  * none. What is done by a name that nobody watches (a hard link from elsewhere, in use also after it was removed) is
  * seen by a mark on the file itself. Files that were seen with several names get one (`loose`, `marked`).
  *
- * The thread first counts `changes` up (see internal.h), then notifies: names expire, attributes and pages are dropped.
+ * The thread first counts `changes` up (see server.h), then notifies: names expire, attributes and pages are dropped.
  * When events were lost, everything the guest is known to hold is.
  *
  * Sending a notification can wait for the guest's kernel, which waits for replies: so only this thread sends them, and

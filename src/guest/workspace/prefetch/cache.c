@@ -1,5 +1,5 @@
-/* See cache.h. Bounded by ROOM, in which a long list takes more than one place. The oldest entry goes first: the
- * others are few. */
+/* See cache.h. ROOM bounds the records; a long list takes several places. The oldest ENTRY or KNOWN is dropped first:
+ * there are few others. */
 #include "guest/workspace/prefetch/cache.h"
 
 #include "guest/workspace/prefetch/hash.h"
@@ -17,7 +17,7 @@ struct hull_records {
 		struct hull_record *oldest, *newest;
 	} entries, others;
 	size_t room; /* taken */
-	/* To be told to the server. */
+	/* Owed to the server. */
 	uint64_t forgets[OWED_MAX];
 	struct hull_share_nlookup nlookup[OWED_MAX];
 	uint32_t forget_count, nlookup_count;
@@ -74,7 +74,7 @@ void hull_records_used(struct hull_records *r, struct hull_record *one)
 
 static void give_back(struct hull_records *r, uint64_t node)
 {
-	if (r->forget_count < OWED_MAX) /* else the server keeps it until it ends */
+	if (r->forget_count < OWED_MAX) /* else the server keeps the node until it ends */
 		r->forgets[r->forget_count++] = node;
 }
 
@@ -84,8 +84,8 @@ void hull_records_drop(struct hull_records *r, struct hull_record *one)
 		return;
 	if (one->type == HULL_SHARE_PREFETCH_ENTRY)
 		give_back(r, one->node);
-	if (one->given &&
-	    r->nlookup_count < OWED_MAX) /* else the server forgets it too early, and it is looked up again */
+	/* What does not fit: the server forgets the node too early, and the kernel looks it up again. */
+	if (one->given && r->nlookup_count < OWED_MAX)
 		r->nlookup[r->nlookup_count++] = (struct hull_share_nlookup){.node = one->node, .count = one->given};
 	hull_records_used(r, one);
 }
@@ -122,7 +122,7 @@ static struct hull_record *oldest(struct hull_records *r)
 	return r->entries.oldest ? r->entries.oldest : r->others.oldest;
 }
 
-/* What was known of the same. */
+/* Drop the record for the same request. */
 static void replace(struct hull_records *r, const struct hull_share_prefetch *from, const char *name)
 {
 	if (!has_name(from->type)) {
@@ -213,7 +213,7 @@ static size_t output_nlookup(struct hull_records *r, uint8_t *out)
 	return h.len;
 }
 
-size_t hull_records_tell(struct hull_records *r, uint8_t *out)
+size_t hull_records_output(struct hull_records *r, uint8_t *out)
 {
 	if (r->nlookup_count)
 		return output_nlookup(r, out);
@@ -233,7 +233,10 @@ size_t hull_records_tell(struct hull_records *r, uint8_t *out)
 	return n;
 }
 
-/* --- directories the guest has made --- */
+/* --- the negative-entry filter ---
+ *
+ * The filter has bits for COUNT_MAX names. When they are used up it is emptied, with all directories. A bit that
+ * another name has set costs a round trip, and nothing else. */
 
 enum { COUNT_MAX = HULL_NEGATIVE_BITS / 8 };
 

@@ -1,8 +1,6 @@
-/* See handles.h. A node is in the table while it is open or a handle of it is kept; of a node one handle is. Those
- * that nobody uses are idle, IDLE_MAX at most: each is an open file on the host, and with those that are in use they
- * are no more than the server lets the guest have. Which of them goes when there are too many is left to chance: who
- * goes through more files than are kept, again and again (git through its objects), would find none of them if the
- * oldest went. */
+/* See handles.h. A node is in the table while it is open or has a cached handle; of each node one handle is cached. At
+ * most IDLE_MAX cached handles are idle, that is not in use: each is an open file on the host. Eviction is random: a
+ * cyclic scan that is larger than the cache (git through its objects) defeats LRU. */
 #include "guest/workspace/prefetch/handles.h"
 
 #include "guest/workspace/prefetch/hash.h"
@@ -15,7 +13,7 @@ enum { BUCKETS = 16384, IDLE_MAX = 16384 };
 struct node {
 	uint64_t id;
 	uint32_t open;
-	bool kept; /* fh may be given out again; in use unless idle */
+	bool cached; /* fh may be used again; it is in use unless idle */
 	bool idle;
 	bool no_flush, locked; /* while it is open */
 	uint32_t at;           /* where in the idle ones */
@@ -32,9 +30,9 @@ struct hull_handles {
 	struct node *buckets[BUCKETS];
 	struct node *idle[IDLE_MAX];
 	uint32_t idle_count;
-	uint64_t open, most; /* files that are open; and at most with those that are kept */
-	uint64_t chance;
-	struct release releases[IDLE_MAX]; /* told to the server after every request and message, so there is room */
+	uint64_t open, most;               /* open files; the limit for them and the cached handles together */
+	uint64_t chance;                   /* state of xorshift */
+	struct release releases[IDLE_MAX]; /* owed to the server, which gets them after each request and message */
 	uint32_t release_count;
 };
 
@@ -69,7 +67,7 @@ static struct node *find_or_make(struct hull_handles *o, uint64_t id)
 
 static void settle(struct hull_handles *o, struct node *n)
 {
-	if (n->open || n->kept)
+	if (n->open || n->cached)
 		return;
 	*slot(o, n->id) = n->next;
 	free(n);
@@ -86,18 +84,18 @@ static void leave_idle(struct hull_handles *o, struct node *n)
 void hull_handles_drop(struct hull_handles *o, uint64_t id)
 {
 	struct node *n = find(o, id);
-	if (!n || !n->kept)
+	if (!n || !n->cached)
 		return;
 	if (n->idle) {
 		leave_idle(o, n);
-		if (o->release_count < IDLE_MAX) /* else the server has it open until it ends */
+		if (o->release_count < IDLE_MAX) /* else the server keeps it open until it ends */
 			o->releases[o->release_count++] = (struct release){.node = id, .fh = n->fh};
 	}
-	n->kept = false;
+	n->cached = false;
 	settle(o, n);
 }
 
-/* Room for one more. (xorshift: any of them is as good as another, and nobody gains by knowing which.) */
+/* Evict at random until there is room for one more. xorshift will do: nobody gains by a prediction. */
 static void make_room(struct hull_handles *o)
 {
 	while (o->idle_count && (o->idle_count == IDLE_MAX || o->idle_count + o->open >= o->most)) {
@@ -125,9 +123,9 @@ void hull_handles_offer(struct hull_handles *o, uint64_t id, uint64_t fh, uint64
 {
 	struct node *n = find_or_make(o, id);
 	o->most = most;
-	if (!n || n->kept)
+	if (!n || n->cached)
 		return;
-	n->kept = true;
+	n->cached = true;
 	n->fh = fh;
 	n->flags = 0;
 }
@@ -140,7 +138,7 @@ bool hull_handles_opened(struct hull_handles *o, uint64_t id, uint64_t fh, uint3
 		return false;
 	n->open++;
 	o->open++;
-	if (n->kept && !n->idle && n->fh == fh)
+	if (n->cached && !n->idle && n->fh == fh)
 		n->flags = flags;
 	return true;
 }
@@ -177,7 +175,7 @@ bool hull_handles_closed(struct hull_handles *o, uint64_t id, uint64_t fh)
 	}
 	if (!n->open)
 		n->no_flush = n->locked = false;
-	if (!n->kept || n->idle || n->fh != fh) {
+	if (!n->cached || n->idle || n->fh != fh) {
 		settle(o, n);
 		return false;
 	}

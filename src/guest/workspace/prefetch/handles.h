@@ -1,6 +1,5 @@
-/* Open files of a workspace, as its relay (prefetch.c) sees them go by: which ones the guest has open, and handles
- * of the server's that are kept after their last close, for the next who opens the same file to read it. No
- * descriptors, no clock. Nodes and handles (fh) are the server's numbers. */
+/* Open files of a workspace, and cached handles: handles of the server that stay open after the guest's last close, for
+ * the next OPEN of the same file for reading. No I/O, no clock. Nodes and handles (fh) are the server's numbers. */
 #ifndef HULL_GUEST_HANDLES_H
 #define HULL_GUEST_HANDLES_H
 
@@ -11,27 +10,27 @@ struct hull_handles;
 
 struct hull_handles *hull_handles_new(void); /* NULL when out of memory */
 void hull_handles_free(struct hull_handles *o);
-void hull_handles_reset(struct hull_handles *o); /* there is another server */
+void hull_handles_reset(struct hull_handles *o); /* another server takes over */
 
-/* It is opened for reading: true with a handle that is kept, and the flags of the reply that it came with. */
+/* OPEN for reading: true with a cached handle, and the flags of the reply that it came with. */
 bool hull_handles_take(struct hull_handles *o, uint64_t node, uint64_t *fh, uint32_t *flags);
-/* The server says that this handle may be kept, so long as no more than `most` are, with those that are open. */
+/* The server says that this handle may be cached. Open files and cached handles together are at most `most`. */
 void hull_handles_offer(struct hull_handles *o, uint64_t node, uint64_t fh, uint64_t most);
-/* The server has opened it. False when out of memory: then no more is known about the node. */
+/* The server has opened it. False when out of memory: the node is not followed then. */
 bool hull_handles_opened(struct hull_handles *o, uint64_t node, uint64_t fh, uint32_t flags);
-/* Nobody has to hear of its closing, but for locks that are dropped then. */
+/* The server says that a FLUSH of it reports nothing, but for locks that it drops. */
 void hull_handles_no_flush(struct hull_handles *o, uint64_t node);
-/* Somebody takes a lock on it: no handle of it is kept, and each closing is to be told. */
+/* Somebody takes a lock on it: cache no handle of it, and forward each FLUSH. */
 void hull_handles_locked(struct hull_handles *o, uint64_t node);
-/* One of its descriptors is closed, perhaps not the last one. True when the server is not to hear of it. */
+/* FLUSH: one of its descriptors is closed. True when it need not be forwarded. */
 bool hull_handles_flush(struct hull_handles *o, uint64_t node);
-/* It is closed. True when the handle is kept: the server is not to hear of it. */
+/* RELEASE. True when the handle is cached, so that it must not be forwarded. */
 bool hull_handles_closed(struct hull_handles *o, uint64_t node, uint64_t fh);
-/* Keep no handle of it: the guest forgets it, or it was changed. */
+/* Cache no handle of it: the guest forgets the node, or it was changed. */
 void hull_handles_drop(struct hull_handles *o, uint64_t node);
-/* Has anybody in the guest got it open? */
+/* Does anybody in the guest have it open? */
 bool hull_handles_open(struct hull_handles *o, uint64_t node);
-/* A handle that is kept no longer and is to be released. False when there is none. */
+/* The next handle to release at the server. False when there is none. */
 bool hull_handles_release(struct hull_handles *o, uint64_t *node, uint64_t *fh);
 
 #endif

@@ -1,33 +1,24 @@
-/* Answers of a workspace that are in the guest already.
+/* Requests and messages of a workspace, answered from what was prefetched. The invariants: prefetch.h.
  *
- * Known without asking: an extended attribute that is not `user.*` (the server keeps no other; the kernel asks for
- * security.capability at the first write to each file); that no file takes an ioctl (Python asks each whether it is a
- * terminal); and that a RELEASE is done (nobody waits; the server is told, and sends no reply to a request whose number
- * is 0).
+ * Answered without any record:
+ *   GETXATTR of what is not `user.*`   the server keeps no other; the kernel asks for security.capability at the first
+ *                                      write to each file
+ *   IOCTL                              no file takes one; Python asks each file whether it is a terminal
+ *   RELEASE, RELEASEDIR                nobody waits for it; it is forwarded with unique 0, which gets no reply
  *
- * Sent ahead by the server, each to be given out once:
- *   entry    (parent, name) -> what LOOKUP answers. The server has counted one lookup for it, which passes to the
- *            kernel with the answer, or is given back (FORGET) when the record is dropped.
- *   attr     node -> what GETATTR answers.
- *   list     node -> what READDIR at its beginning gives: all of it.
- *   end      (node, offset) -> READDIR there gives nothing.
- *   handle   what the reply to this OPEN has may be given out again once it is released (handles.h)
- *   data     the beginning of a file, for the kernel's page cache, when nobody else has the file open
- *   flush    FLUSH of the node has nothing to report, while it is open and nobody has locked it
- *   changed  nothing more is known of the node
- * And for as long as it holds:
- *   empty    node -> LOOKUP of a name finds nothing there, but for the names made in it since, which all pass here.
- *
- * When is that as good as asking? The server sends a record before the notification of any change on the host that it
- * does not show, and notifications drop what they concern as they pass. A change by the guest itself passes as a
- * request: what it concerns is dropped as it goes out; and since the server works on several requests at once, records
- * are only taken from a reply to a request beside which no change was on its way; attributes of a file only when no
- * READ was either, since that changes the time of access. Files that are sent have one name, so a change by another is
- * not overlooked; which node lost or got a name by a change the server says (changed). A directory that the guest has
- * made is known to nobody in the guest before that request's reply, so that it is empty holds beside any change. Data
- * are spoiled by a change of that very file alone.
- *
- * Memory: RECORDS_MAX records, the oldest dropped first. */
+ * Answered from records:
+ *   | record  | key            | request that it answers                                   | kept until            |
+ *   |---------|----------------|-----------------------------------------------------------|-----------------------|
+ *   | ENTRY   | (parent, name) | LOOKUP, or an entry of READDIRPLUS                        | used or dropped       |
+ *   | KNOWN   | (parent, name) | LOOKUP                                                    | dropped               |
+ *   | ATTR    | node           | GETATTR                                                   | used or dropped       |
+ *   | LIST    | node           | READDIR or READDIRPLUS from the beginning                 | used or dropped       |
+ *   | END     | (node, offset) | READDIR or READDIRPLUS at this offset: nothing            | used or dropped       |
+ *   | HANDLE  | node           | OPEN for reading, after the handle was released           | evicted or dropped    |
+ *   | FLUSH   | node           | FLUSH, while it is open and not locked                    | the node is closed    |
+ *   | EMPTY   | node           | LOOKUP of a name that was not made in it                  | dropped               |
+ *   | DATA    | node           | none: stored in the kernel's page cache                   | stored at once        |
+ *   | CHANGED | node           | none: drops what is kept of the node                      | -                     | */
 #include "guest/workspace/prefetch/prefetch.h"
 
 #include "guest/workspace/prefetch/hash.h"
@@ -43,37 +34,37 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { ABSENT_SEC = 1 }; /* a name of which no notification would come, were they lost */
+enum { ABSENT_SEC = 1 }; /* validity of a negative entry, in case that notifications are lost */
 
-/* --- in flight: requests on their way to the server, and what else was on its way beside each ---
+/* --- requests in flight (invariants 3 and 4) ---
  *
- * The server works on several at once, so what its reply says of a node may be from before a change of that node or
- * after. There are as many as the kernel has questions, a few dozen: they stand in an array, and each that begins is
- * compared with all others. Nodes and `unique` are the kernel's numbers. */
+ * The server works on several requests at once, so what its reply says of a node may be from before a concurrent change
+ * of that node or from after it. There are as many requests in flight as the kernel has questions, a few dozen: they
+ * stand in an array, and each new one is compared with all others. Nodes and `unique` are the kernel's numbers. */
 
-/* What a request may change: the names in these nodes, their attributes, their content; 0 = none. */
+/* What a request may change: names in these nodes, their attributes, their content; 0 = none. */
 struct change {
 	uint64_t nodes[2];
-	bool any;  /* of other nodes as well: whose name it is that goes can not be told from here */
-	bool read; /* the time of access of nodes[0], and nothing else */
+	bool any;  /* other nodes as well, unknown here: those that get or lose a name */
+	bool read; /* the atime of nodes[0], and nothing else */
 };
 
 struct in_flight {
 	uint64_t unique, node;
 	uint32_t opcode;
 	struct change change;
-	/* Beside it, since it went out: what others changed, and read. */
+	/* What concurrent requests changed, and read, since this one went out. */
 	struct concurrent {
 		uint64_t nodes[12];
 		uint8_t count;
-		bool all; /* more than that, or any */
+		bool all; /* more than fit, or unknown ones */
 	} changed, read;
 };
 
 struct in_flight_set {
 	struct in_flight *all;
 	size_t count, cap;
-	bool blind; /* one was lost: what was beside which is not known any more */
+	bool blind; /* out of memory once: what was concurrent is not known any more (invariant 12) */
 };
 
 static struct in_flight_set *in_flight_new(void)
@@ -108,7 +99,7 @@ static void note(struct concurrent *b, uint64_t node)
 		b->nodes[b->count++] = node;
 }
 
-/* `by` is, or was, on its way beside f. */
+/* `by` is, or was, in flight together with f. */
 static void note_concurrent(struct in_flight *f, const struct change *by)
 {
 	struct concurrent *b = by->read ? &f->read : &f->changed;
@@ -183,7 +174,7 @@ struct hull_prefetch {
 	struct hull_records *records;
 	struct in_flight_set *in_flight;
 	struct hull_handles *handles;
-	bool blind; /* out of memory once, in which an open file got lost: put nothing into the page cache any more */
+	bool blind; /* out of memory once, so an open file may be missing: store nothing in the page cache (invariant 9) */
 	struct hull_negative negative;
 };
 
@@ -227,7 +218,7 @@ static const void *args(const uint8_t *p, size_t n, size_t want)
 	return n >= sizeof(struct fuse_in_header) + want ? p + sizeof(struct fuse_in_header) : NULL;
 }
 
-/* The name at `at` behind the header, and the one behind it; 0 when there is none. */
+/* The name at offset `at` behind the header: its length, 0 when there is none. */
 static size_t name_at(const uint8_t *p, size_t n, size_t at, const char **name)
 {
 	at += sizeof(struct fuse_in_header);
@@ -237,7 +228,7 @@ static size_t name_at(const uint8_t *p, size_t n, size_t at, const char **name)
 	return strnlen(*name, n - at);
 }
 
-/* Does it change something, names or attributes? What is not known here does. */
+/* Does the request change names or attributes? An unknown opcode does. */
 static bool changes(const struct fuse_in_header *h, const uint8_t *p, size_t n)
 {
 	const struct fuse_open_in *open_in;
@@ -287,7 +278,7 @@ static void drop_known(struct hull_prefetch *a, uint64_t node)
 	hull_records_drop(a->records, hull_records_of(a->records, node, HULL_SHARE_PREFETCH_KNOWN));
 }
 
-/* What the change concerns is not as it was. */
+/* Drop what the change concerns, and note which nodes those are. */
 static void drop_changed(struct hull_prefetch *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
 			 struct change *c)
 {
@@ -366,7 +357,7 @@ static void answer(struct hull_prefetch_answer *out, const struct fuse_in_header
 	out->forward = false;
 }
 
-/* One that is not user.*, which no file has. */
+/* Is it an attribute that no file of a workspace has? */
 static bool foreign_xattr(const uint8_t *p, size_t n)
 {
 	const char *name;
@@ -374,7 +365,8 @@ static bool foreign_xattr(const uint8_t *p, size_t n)
 	return len > 0 && strncmp(name, "user.", 5) != 0;
 }
 
-/* As much of the directory as there is room for, with what else is known of its entries. False when that is none. */
+/* As many entries of a LIST as there is room for, joined with their ENTRY records. False when there is room for none.
+ *  */
 static bool answer_list(struct hull_prefetch *a, struct hull_prefetch_answer *out, const struct fuse_in_header *h,
 			struct hull_record *r, const struct fuse_read_in *in)
 {
@@ -463,7 +455,7 @@ static bool answer_held(struct hull_prefetch *a, const struct fuse_in_header *h,
 	return true;
 }
 
-/* The kernel forgets a node, which it was told of `*count` times: what the server has counted of that. */
+/* The kernel forgets `*count` lookups of a node. Reduce them to those that the server has counted (invariant 7). */
 static void forget(struct hull_prefetch *a, uint64_t node, uint64_t *count)
 {
 	struct hull_record *r = hull_records_of(a->records, node, HULL_SHARE_PREFETCH_KNOWN);
@@ -499,7 +491,7 @@ static void forgotten(struct hull_prefetch *a, const struct fuse_in_header *h, u
 	}
 }
 
-/* What is not a change and concerns open files. True when it is answered. */
+/* Requests about open files that change nothing. True when answered. */
 static bool opens_request(struct hull_prefetch *a, const struct fuse_in_header *h, const uint8_t *p, size_t n,
 			  struct hull_prefetch_answer *out)
 {
@@ -527,7 +519,7 @@ static bool opens_request(struct hull_prefetch *a, const struct fuse_in_header *
 	}
 }
 
-/* Nobody waits for what closing does. The server is not told either where the handle is kept. */
+/* Nobody waits for a RELEASE. The server does not get it when the handle stays cached. */
 static void release(struct hull_prefetch *a, struct fuse_in_header *h, uint8_t *p, size_t n,
 		    struct hull_prefetch_answer *out)
 {
@@ -535,7 +527,7 @@ static void release(struct hull_prefetch *a, struct fuse_in_header *h, uint8_t *
 	answer(out, h, 0, NULL, 0);
 	out->forward = true;
 	if (h->opcode == FUSE_RELEASE && in) {
-		if (in->release_flags) /* there was a lock */
+		if (in->release_flags) /* it had a lock */
 			hull_handles_drop(a->handles, h->nodeid);
 		out->forward = !hull_handles_closed(a->handles, h->nodeid, in->fh);
 	}
@@ -594,11 +586,11 @@ static void take_data(struct hull_prefetch *a, uint64_t node, const uint8_t *p, 
 	store->len = n;
 }
 
-/* Does what the record says hold, whatever else was on its way? */
+/* May the record be kept (invariants 3 and 4)? */
 static bool holds(const struct in_flight *f, const struct hull_share_prefetch *r)
 {
 	if (f && r->type == HULL_SHARE_PREFETCH_KNOWN)
-		return no_concurrent_change(f, 0); /* only what takes names away concerns it */
+		return no_concurrent_change(f, 0); /* only the loss of a name voids it */
 	if (!f || !no_concurrent_change(f, r->node))
 		return false;
 	if (r->type == HULL_SHARE_PREFETCH_ENTRY)
@@ -622,7 +614,7 @@ static void take_record(struct hull_prefetch *a, const struct in_flight *f, cons
 		else
 			hull_records_refuse(a->records, r);
 		if (f && r->type == HULL_SHARE_PREFETCH_KNOWN && !no_concurrent_change(f, r->entry.nodeid))
-			hull_records_changed(a->records, r->entry.nodeid); /* its attributes do not */
+			hull_records_changed(a->records, r->entry.nodeid); /* the name holds, its attributes do not */
 		break;
 	case HULL_SHARE_PREFETCH_EMPTY:
 		if (r->node != 0 && f)
@@ -689,7 +681,7 @@ static void drop_notified(struct hull_prefetch *a, int code, const uint8_t *p, s
 	}
 }
 
-/* A file was opened, perhaps. */
+/* The reply to a request that may have opened a file. */
 static void opened(struct hull_prefetch *a, const struct in_flight *f, int error, const uint8_t *p, size_t n)
 {
 	struct fuse_entry_out entry = {.nodeid = f->node};
@@ -737,6 +729,6 @@ static size_t tell_release(struct hull_prefetch *a, uint8_t *out)
 
 size_t hull_prefetch_output(struct hull_prefetch *a, uint8_t out[HULL_PREFETCH_REQUEST_MAX])
 {
-	size_t n = hull_records_tell(a->records, out);
+	size_t n = hull_records_output(a->records, out);
 	return n ? n : tell_release(a, out);
 }
