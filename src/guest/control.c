@@ -201,7 +201,7 @@ static void kill_session(struct hull_cur *cur)
 		hull_cgroup_signal(session, (int)sig);
 }
 
-static void on_message(void *user, const uint8_t *p, size_t n)
+static void control_on_message(void *user, const uint8_t *p, size_t n)
 {
 	struct hull_cur cur = hull_cur_make(p, n);
 	struct hull_arg a;
@@ -243,18 +243,19 @@ static void on_message(void *user, const uint8_t *p, size_t n)
 	}
 }
 
-static void on_eof(void *user)
+static void control_on_eof(void *user)
 {
 	hull_wire_eof(hull_wire, control.id);
 }
 
-static void on_closed(void *user, int code, const char *message)
+static void control_on_closed(void *user, int code, const char *message)
 {
 	control.id = 0;
 	hull_report_closed();
 }
 
-static const struct hull_stream_ops control_ops = {.message = on_message, .eof = on_eof, .closed = on_closed};
+static const struct hull_stream_ops control_ops = {
+	.message = control_on_message, .eof = control_on_eof, .closed = control_on_closed};
 
 void hull_control_open(uint32_t stream, const uint8_t *args, size_t len)
 {

@@ -66,7 +66,7 @@ static void start_processors(void)
 	}
 }
 
-static void power_off(void)
+static void main_power_off(void)
 {
 	hull_shutdown("asked for inside the sandbox", 10000);
 }
@@ -87,7 +87,7 @@ static int boot(struct hull_error *err)
 
 	r = hull_loop_init(err);
 	if (r == 0)
-		r = hull_children_init(power_off, err);
+		r = hull_children_init(main_power_off, err);
 	if (r == 0)
 		r = hull_modules_load("/modules.list", err);
 	if (r == 0)

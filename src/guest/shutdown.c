@@ -38,7 +38,7 @@ static struct hull_timer grace;
 static struct hull_watch events_watch;
 static int events_fd = -1;
 
-static _Noreturn void power_off(void)
+static _Noreturn void shutdown_power_off(void)
 {
 	sync();
 	reboot(RB_POWER_OFF);
@@ -51,7 +51,7 @@ _Noreturn void hull_give_up(const struct hull_error *err)
 {
 	hull_say("the sandbox cannot start: %s", err->msg);
 	hull_port_flush(FLUSH_MS);
-	power_off();
+	shutdown_power_off();
 }
 
 /* Kill what is left, whatever it is, and wait until it has gone. */
@@ -73,7 +73,7 @@ static void kill_all(void)
 }
 
 /* Comes here once, also when the loop turns on in hull_shares_stop(). */
-static void finish(void)
+static void shutdown_finish(void)
 {
 	static bool going;
 	if (going)
@@ -86,12 +86,12 @@ static void finish(void)
 	hull_swap_stop();
 	sync();
 	hull_leave_root();
-	power_off();
+	shutdown_power_off();
 }
 
-static void grace_over(struct hull_timer *t)
+static void shutdown_grace_over(struct hull_timer *t)
 {
-	finish();
+	shutdown_finish();
 }
 
 static bool settled(void)
@@ -99,17 +99,17 @@ static bool settled(void)
 	return docker_gone && sessions_gone && hull_exec_running() == 0;
 }
 
-/* The end comes from the loop: whoever calls this may be inside the wire, which finish() uses. */
-static void settle(void)
+/* The end comes from the loop: whoever calls this may be inside the wire, which shutdown_finish() uses. */
+static void shutdown_settle(void)
 {
 	if (settled())
-		hull_timer_start(&grace, 0, grace_over);
+		hull_timer_start(&grace, 0, shutdown_grace_over);
 }
 
 static void docker_stopped(void)
 {
 	docker_gone = true;
-	settle();
+	shutdown_settle();
 }
 
 /* Whether the cgroup of sessions is empty; reading it also arms the next event. */
@@ -123,7 +123,7 @@ static void look_at_sessions(void)
 static void sessions_changed(struct hull_watch *w, uint32_t events)
 {
 	look_at_sessions();
-	settle();
+	shutdown_settle();
 }
 
 void hull_shutdown(const char *why, uint32_t grace_ms)
@@ -131,13 +131,14 @@ void hull_shutdown(const char *why, uint32_t grace_ms)
 	if (settled())
 		return;
 	if (hull_shutting_down()) { /* asked again: with less patience, perhaps */
-		hull_timer_start(&grace, grace_ms < HULL_GRACE_MAX_MS ? grace_ms : HULL_GRACE_MAX_MS, grace_over);
+		hull_timer_start(&grace, grace_ms < HULL_GRACE_MAX_MS ? grace_ms : HULL_GRACE_MAX_MS,
+				 shutdown_grace_over);
 		return;
 	}
 	hull_say("stopping: %s", why);
 	hull_report_stopping();
-	hull_exec_on_end(settle);
-	hull_timer_start(&grace, grace_ms < HULL_GRACE_MAX_MS ? grace_ms : HULL_GRACE_MAX_MS, grace_over);
+	hull_exec_on_end(shutdown_settle);
+	hull_timer_start(&grace, grace_ms < HULL_GRACE_MAX_MS ? grace_ms : HULL_GRACE_MAX_MS, shutdown_grace_over);
 	events_fd = open(HULL_CG_ROOT "/work/sessions/cgroup.events", O_RDONLY | O_CLOEXEC);
 	if (events_fd >= 0)
 		hull_watch_add(&events_watch, events_fd, EPOLLPRI, sessions_changed);

@@ -18,7 +18,7 @@ static struct share_inode **bucket(struct share_inode **buckets, uint32_t count,
 	return &buckets[(h >> 24) & (count - 1)];
 }
 
-static void grow(struct hull_share *sh)
+static void byname_grow(struct hull_share *sh)
 {
 	uint32_t count = sh->name_buckets ? 2 * sh->name_bucket_count : FIRST_COUNT;
 	struct share_inode **grown = calloc(count, sizeof *grown);
@@ -39,7 +39,7 @@ static void grow(struct hull_share *sh)
 void share_byname_add(struct hull_share *sh, struct share_inode *ino)
 {
 	if (!sh->name_buckets || sh->named >= sh->name_bucket_count)
-		grow(sh);
+		byname_grow(sh);
 	if (!sh->name_buckets || !ino->parent)
 		return;
 	struct share_inode **head = bucket(sh->name_buckets, sh->name_bucket_count, ino->parent, ino->name);

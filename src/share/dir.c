@@ -82,7 +82,7 @@ static int peek(struct share_handle *h, struct entry *e)
 	return 1;
 }
 
-static void step(struct share_handle *h, const struct entry *e)
+static void dir_step(struct share_handle *h, const struct entry *e)
 {
 	h->pos += share_reclen(h->entries + h->pos);
 	h->offset = e->next;
@@ -108,7 +108,7 @@ size_t share_put_dirent(uint8_t *to, uint64_t ino, uint64_t next, uint8_t type, 
 }
 
 /* Fill r->scratch with at most `size` bytes of entries; the count, or -errno when not even one was got. Under h->dir.*/
-static ssize_t fill(struct share_req *r, struct share_handle *h, size_t size, bool plus, bool *end)
+static ssize_t dir_fill(struct share_req *r, struct share_handle *h, size_t size, bool plus, bool *end)
 {
 	size_t at = 0;
 	struct entry e = {.name = ""};
@@ -127,7 +127,7 @@ static ssize_t fill(struct share_req *r, struct share_handle *h, size_t size, bo
 			struct share_stat st;
 			int failed = share_identify(r->sh, h->fd, e.name, &st);
 			if (failed == -ENOENT) {
-				step(h, &e);
+				dir_step(h, &e);
 				continue;
 			}
 			/* When it cannot be entered the name alone is told, and the guest looks it up when it needs to.
@@ -143,7 +143,7 @@ static ssize_t fill(struct share_req *r, struct share_handle *h, size_t size, bo
 			memcpy(r->scratch + at, &entry, sizeof entry);
 		share_put_dirent(r->scratch + at + head, ino, e.next, e.type, e.name, e.len);
 		at += need;
-		step(h, &e);
+		dir_step(h, &e);
 	}
 }
 
@@ -189,7 +189,7 @@ static void read_entries(struct share_req *r, struct share_inode *ino, bool plus
 	pthread_mutex_lock(&h->dir);
 	int e = seek(h, in->offset);
 	bool end = false;
-	ssize_t n = e < 0 ? e : fill(r, h, size, plus, &end);
+	ssize_t n = e < 0 ? e : dir_fill(r, h, size, plus, &end);
 	uint64_t offset = h->offset;
 	pthread_mutex_unlock(&h->dir);
 	if (end && stream)

@@ -176,8 +176,8 @@ static int open_there(int at, const char *name, int flags, int error)
 }
 
 /* A descriptor or -errno. */
-static int create(struct share_req *r, const struct share_inode *dir, int at, const char *name, int flags,
-		  uint32_t mode)
+static int file_create(struct share_req *r, const struct share_inode *dir, int at, const char *name, int flags,
+		       uint32_t mode)
 {
 	struct share_meta want;
 	int full = share_room(r->sh, dir, at, SHARE_ROOM_NAME);
@@ -211,9 +211,9 @@ void share_op_create(struct share_req *r, struct share_inode *dir)
 		return share_reply(r, at, NULL, 0);
 	share_watch_dir(sh, dir, at);
 	int flags = access_flags(sh, in->flags) | (int)(in->flags & O_EXCL);
-	int fd = create(r, dir, at, name, flags, in->mode);
+	int fd = file_create(r, dir, at, name, flags, in->mode);
 	if (share_meta_ease(r, dir, at, fd))
-		fd = create(r, dir, at, name, flags, in->mode);
+		fd = file_create(r, dir, at, name, flags, in->mode);
 	e = fd < 0 ? fd : 0;
 	share_unpin(sh, dir);
 	if (e < 0)
@@ -233,9 +233,9 @@ void share_op_tmpfile(struct share_req *r, struct share_inode *dir)
 	if (at < 0)
 		return share_reply(r, at, NULL, 0);
 	int flags = access_flags(sh, in->flags) | (int)(in->flags & O_EXCL);
-	int fd = create(r, dir, at, ".", flags | O_TMPFILE, in->mode);
+	int fd = file_create(r, dir, at, ".", flags | O_TMPFILE, in->mode);
 	if (share_meta_ease(r, dir, at, fd))
-		fd = create(r, dir, at, ".", flags | O_TMPFILE, in->mode);
+		fd = file_create(r, dir, at, ".", flags | O_TMPFILE, in->mode);
 	int e = fd < 0 ? fd : 0;
 	share_unpin(sh, dir);
 	if (e < 0)

@@ -23,7 +23,7 @@
 
 enum { NO_PLACE = UINT32_MAX };
 
-static const struct share_guard *find(const struct hull_share *sh, uint64_t dev, uint64_t ino, const char *name)
+static const struct share_guard *guard_find(const struct hull_share *sh, uint64_t dev, uint64_t ino, const char *name)
 {
 	size_t n = atomic_load(&sh->guard_count);
 	for (size_t i = 0; i < n; i++) {
@@ -36,12 +36,12 @@ static const struct share_guard *find(const struct hull_share *sh, uint64_t dev,
 
 int share_guarded(const struct hull_share *sh, const struct share_inode *dir, const char *name)
 {
-	const struct share_guard *g = find(sh, dir->key.dev, dir->key.ino, name);
+	const struct share_guard *g = guard_find(sh, dir->key.dev, dir->key.ino, name);
 	return !g ? 0 : g->final ? -EROFS : -EBUSY;
 }
 
 /* Under the lock: known inodes at the guarded name or below it. */
-static void mark(struct hull_share *sh, const struct share_guard *g)
+static void guard_mark(struct hull_share *sh, const struct share_guard *g)
 {
 	for (uint32_t i = 0; i < sh->inodes.used; i++) {
 		struct share_inode *ino = sh->inodes.slots[i].p;
@@ -56,11 +56,11 @@ static void mark(struct hull_share *sh, const struct share_guard *g)
 }
 
 /* Under the lock. place = NO_PLACE: one of its own. */
-static int add(struct hull_share *sh, const struct share_key *dir, const char *name, bool final, uint32_t place,
-	       uint32_t up)
+static int guard_add(struct hull_share *sh, const struct share_key *dir, const char *name, bool final, uint32_t place,
+		     uint32_t up)
 {
 	size_t n = atomic_load(&sh->guard_count);
-	struct share_guard *g = (struct share_guard *)(uintptr_t)find(sh, dir->dev, dir->ino, name);
+	struct share_guard *g = (struct share_guard *)(uintptr_t)guard_find(sh, dir->dev, dir->ino, name);
 	if (g) {
 		g->final |= final; /* as it was, or stricter */
 	} else if (n == SHARE_GUARDS_MAX) {
@@ -78,14 +78,14 @@ static int add(struct hull_share *sh, const struct share_key *dir, const char *n
 		atomic_store(&sh->guard_count, n + 1);
 	}
 	if (final)
-		mark(sh, g);
+		guard_mark(sh, g);
 	return (int)g->place;
 }
 
 bool share_guard_enter(struct hull_share *sh, const struct share_inode *dir, const char *name,
 		       const struct share_key *key)
 {
-	const struct share_guard *g = find(sh, dir->key.dev, dir->key.ino, name);
+	const struct share_guard *g = guard_find(sh, dir->key.dev, dir->key.ino, name);
 	if (!g)
 		return false;
 	bool ro = g->final;
@@ -93,7 +93,7 @@ bool share_guard_enter(struct hull_share *sh, const struct share_inode *dir, con
 	for (size_t i = 0; i < n && !ro; i++) {
 		const struct share_guard *next = &sh->guards[i];
 		if (next->up == g->place && (next->ino != key->ino || next->dev != key->dev) &&
-		    add(sh, key, next->name, next->final, next->place, next->up) < 0)
+		    guard_add(sh, key, next->name, next->final, next->place, next->up) < 0)
 			ro = true; /* no room to be exact */
 	}
 	return ro;
@@ -146,7 +146,7 @@ int hull_share_guard(struct hull_share *sh, const char *path, struct hull_error 
 					 "case, so a sandbox could write there; mount what is around it read-only",
 					 path);
 		pthread_mutex_lock(&sh->lock);
-		e = add(sh, &key, part, !next && !only_names, NO_PLACE, up);
+		e = guard_add(sh, &key, part, !next && !only_names, NO_PLACE, up);
 		pthread_mutex_unlock(&sh->lock);
 		if (e < 0)
 			return hull_fail(err, e, "share: cannot guard '%s': %s", path,

@@ -97,7 +97,7 @@ static uint32_t bucket_of(const struct hull_share *sh, const struct share_key *k
 	return (uint32_t)(h >> 32) & (sh->bucket_count - 1);
 }
 
-static struct share_inode *find_key(struct hull_share *sh, const struct share_key *key)
+static struct share_inode *inode_find_key(struct hull_share *sh, const struct share_key *key)
 {
 	for (struct share_inode *i = sh->buckets[bucket_of(sh, key)]; i; i = i->next)
 		if (share_same(&i->key, key))
@@ -420,7 +420,7 @@ struct share_inode *share_inode_phantom(struct hull_share *sh, struct share_inod
 struct share_inode *share_inode_adopt(struct hull_share *sh, uint64_t id, struct share_inode *parent, const char *name,
 				      const struct share_key *key, uint32_t type)
 {
-	struct share_inode *ino = find_key(sh, key) ? NULL : add_locked(sh, parent, name, id);
+	struct share_inode *ino = inode_find_key(sh, key) ? NULL : add_locked(sh, parent, name, id);
 	if (!ino)
 		return NULL;
 	ino->key = *key;
@@ -438,7 +438,7 @@ struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode 
 	share_key_of(st, &key);
 	pthread_mutex_lock(&sh->lock);
 	bool ro = share_guard_enter(sh, parent, name, &key) || parent->ro;
-	struct share_inode *ino = find_key(sh, &key);
+	struct share_inode *ino = inode_find_key(sh, &key);
 	if (ino && ino->type != (st->x.stx_mode & S_IFMT)) {
 		hash_remove(sh, ino); /* the number was reused, on a file system that tells no generations */
 		ino = NULL;
@@ -478,7 +478,7 @@ struct share_inode *share_inode_find(struct hull_share *sh, const struct share_s
 	struct share_key key;
 	share_key_of(st, &key);
 	pthread_mutex_lock(&sh->lock);
-	struct share_inode *ino = find_key(sh, &key);
+	struct share_inode *ino = inode_find_key(sh, &key);
 	if (ino)
 		ino->refs++;
 	pthread_mutex_unlock(&sh->lock);

@@ -29,7 +29,7 @@ static const char MAGIC[8] = {'H', 'U', 'L', 'L', 'N', 'O', 'D', 'E'};
 
 /* --- writing --- */
 
-static bool watched(const struct share_inode *ino)
+static bool keep_watched(const struct share_inode *ino)
 {
 	return ino->watch || ino->marked || atomic_load(&ino->rewatch);
 }
@@ -45,7 +45,7 @@ static int put_key(struct hull_buf *out, const struct share_key *key)
 static int put_node(struct hull_buf *out, const struct share_inode *ino)
 {
 	size_t len = strlen(ino->name);
-	const uint8_t tail[2] = {watched(ino), (uint8_t)len};
+	const uint8_t tail[2] = {keep_watched(ino), (uint8_t)len};
 	int r = hull_buf_le64(out, ino->id);
 	if (r == 0)
 		r = hull_buf_le64(out, ino->parent->id);
@@ -104,7 +104,7 @@ int hull_share_keep(struct hull_share *sh, struct hull_buf *out)
 		if (ino && ino->lookups > 0)
 			r = put_chain(sh, &nodes, ino, done, &count);
 	}
-	uint8_t root_watched = watched(sh->root);
+	uint8_t root_watched = keep_watched(sh->root);
 	pthread_mutex_unlock(&sh->lock);
 	if (r == 0)
 		r = hull_buf_add(out, MAGIC, sizeof MAGIC);

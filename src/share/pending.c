@@ -51,15 +51,15 @@ void share_pendings_free(struct share_pendings *p)
 	free(p);
 }
 
-static int32_t *bucket(struct share_pendings *p, uint64_t dir, const char *name)
+static int32_t *pending_bucket(struct share_pendings *p, uint64_t dir, const char *name)
 {
 	uint64_t h = hull_hash(dir * 0x9e3779b97f4a7c15u, name, strlen(name));
 	return &p->buckets[(h >> 20) % RING];
 }
 
-static struct pending *find(struct share_pendings *p, uint64_t dir, const char *name, bool created)
+static struct pending *pending_find(struct share_pendings *p, uint64_t dir, const char *name, bool created)
 {
-	for (int32_t i = *bucket(p, dir, name); i != NONE; i = p->ring[i].next) {
+	for (int32_t i = *pending_bucket(p, dir, name); i != NONE; i = p->ring[i].next) {
 		struct pending *e = &p->ring[i];
 		if (e->dir == dir && !(e->flags & CREATED) == !created && !strcmp(e->name, name))
 			return e;
@@ -67,9 +67,9 @@ static struct pending *find(struct share_pendings *p, uint64_t dir, const char *
 	return NULL;
 }
 
-static void drop(struct share_pendings *p, struct pending *e)
+static void pending_drop(struct share_pendings *p, struct pending *e)
 {
-	int32_t *at = bucket(p, e->dir, e->name);
+	int32_t *at = pending_bucket(p, e->dir, e->name);
 	while (&p->ring[*at] != e)
 		at = &p->ring[*at].next;
 	*at = e->next;
@@ -77,9 +77,9 @@ static void drop(struct share_pendings *p, struct pending *e)
 	*e = (struct pending){0};
 }
 
-static void put(struct share_pendings *p, struct pending *e, uint64_t dir, char *name, int flags)
+static void pending_put(struct share_pendings *p, struct pending *e, uint64_t dir, char *name, int flags)
 {
-	int32_t *head = bucket(p, dir, name);
+	int32_t *head = pending_bucket(p, dir, name);
 	*e = (struct pending){.dir = dir, .name = name, .next = *head, .flags = (uint8_t)flags};
 	*head = (int32_t)(e - p->ring);
 }
@@ -89,11 +89,11 @@ enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const ch
 	struct share_pendings *p = sh->pendings;
 	enum share_pending found = SHARE_NOT_PENDING;
 	pthread_mutex_lock(&p->lock);
-	struct pending *e = find(p, dir, name, created);
+	struct pending *e = pending_find(p, dir, name, created);
 	if (e)
 		found = e->flags & DIRECTORY ? SHARE_PENDING_DIR : SHARE_PENDING_FILE;
 	if (e && take)
-		drop(p, e);
+		pending_drop(p, e);
 	pthread_mutex_unlock(&p->lock);
 	return found;
 }
@@ -102,7 +102,7 @@ uint64_t share_announced_node(struct hull_share *sh, uint64_t dir, const char *n
 {
 	struct share_pendings *p = sh->pendings;
 	pthread_mutex_lock(&p->lock);
-	const struct pending *e = find(p, dir, name, false);
+	const struct pending *e = pending_find(p, dir, name, false);
 	uint64_t node = e ? e->node : 0;
 	pthread_mutex_unlock(&p->lock);
 	return node;
@@ -112,7 +112,7 @@ void share_announced_show(struct hull_share *sh, uint64_t dir, const char *name)
 {
 	struct share_pendings *p = sh->pendings;
 	pthread_mutex_lock(&p->lock);
-	struct pending *e = find(p, dir, name, false);
+	struct pending *e = pending_find(p, dir, name, false);
 	if (e)
 		e->flags |= SHOWN;
 	pthread_mutex_unlock(&p->lock);
@@ -122,12 +122,12 @@ bool share_announced_again(struct hull_share *sh, uint64_t dir, const char *name
 {
 	struct share_pendings *p = sh->pendings;
 	pthread_mutex_lock(&p->lock);
-	struct pending *e = find(p, dir, name, false);
+	struct pending *e = pending_find(p, dir, name, false);
 	bool again = e && e->node && !e->tried;
 	if (again)
 		e->tried = true;
 	else if (e)
-		drop(p, e);
+		pending_drop(p, e);
 	pthread_mutex_unlock(&p->lock);
 	return again;
 }
@@ -136,7 +136,7 @@ bool share_announced_shown(struct hull_share *sh, uint64_t dir, const char *name
 {
 	struct share_pendings *p = sh->pendings;
 	pthread_mutex_lock(&p->lock);
-	const struct pending *e = find(p, dir, name, false);
+	const struct pending *e = pending_find(p, dir, name, false);
 	bool shown = e && e->flags & SHOWN;
 	pthread_mutex_unlock(&p->lock);
 	return shown;
@@ -149,7 +149,7 @@ bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool 
 	if (!atomic_load(&sh->replayer))
 		return true;
 	pthread_mutex_lock(&p->lock);
-	struct pending *e = find(p, dir, name, created);
+	struct pending *e = pending_find(p, dir, name, created);
 	if (e && node) {
 		e->node = node; /* it came and went again: what went last */
 		e->flags &= (uint8_t)~SHOWN;
@@ -159,9 +159,9 @@ bool share_announce(struct hull_share *sh, uint64_t dir, const char *name, bool 
 		char *copy = strdup(name);
 		kept = copy && !e->name;
 		if (e->name)
-			drop(p, e);
+			pending_drop(p, e);
 		if (copy)
-			put(p, e, dir, copy, (created ? CREATED : 0) | (directory ? DIRECTORY : 0));
+			pending_put(p, e, dir, copy, (created ? CREATED : 0) | (directory ? DIRECTORY : 0));
 		if (copy)
 			e->node = node;
 	}
@@ -175,7 +175,7 @@ void share_announced_clear(struct hull_share *sh)
 	pthread_mutex_lock(&p->lock);
 	for (size_t i = 0; i < RING; i++)
 		if (p->ring[i].name)
-			drop(p, &p->ring[i]);
+			pending_drop(p, &p->ring[i]);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -185,15 +185,15 @@ uint32_t share_absent(struct hull_share *sh, uint64_t dir, const char *name)
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	pthread_mutex_lock(&p->lock);
-	struct pending *e = find(p, dir, name, false);
+	struct pending *e = pending_find(p, dir, name, false);
 	if (!e) {
 		e = &p->ring[p->at++ % RING];
 		bool old = !e->name || now.tv_sec - e->when > ABSENT_SEC;
 		char *copy = old ? strdup(name) : NULL;
 		if (copy && e->name)
-			drop(p, e);
+			pending_drop(p, e);
 		if (copy)
-			put(p, e, dir, copy, 0);
+			pending_put(p, e, dir, copy, 0);
 		else
 			e = NULL;
 	}

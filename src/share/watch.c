@@ -125,7 +125,7 @@ static struct share_watch **bucket(struct share_notifier *n, const uint8_t *key,
 	return &n->buckets[(h >> 20) % BUCKETS];
 }
 
-static uint32_t make_key(uint8_t *key, const void *fsid, int type, const void *handle, uint32_t len)
+static uint32_t watch_make_key(uint8_t *key, const void *fsid, int type, const void *handle, uint32_t len)
 {
 	memcpy(key, fsid, 8);
 	memcpy(key + 8, &type, 4);
@@ -134,7 +134,7 @@ static uint32_t make_key(uint8_t *key, const void *fsid, int type, const void *h
 }
 
 /* The key fanotify will give for this directory; 0 when its file system has none. */
-static uint32_t key_of(int fd, uint8_t *key)
+static uint32_t watch_key_of(int fd, uint8_t *key)
 {
 	union {
 		struct file_handle handle;
@@ -150,7 +150,7 @@ static uint32_t key_of(int fd, uint8_t *key)
 	}
 	if (fstatfs(fd, &fs) < 0 || h.handle.handle_bytes > MAX_HANDLE_SZ)
 		return 0;
-	return make_key(key, &fs.f_fsid, h.handle.handle_type, h.handle.f_handle, h.handle.handle_bytes);
+	return watch_make_key(key, &fs.f_fsid, h.handle.handle_type, h.handle.f_handle, h.handle.handle_bytes);
 }
 
 void share_watch_dir(struct hull_share *sh, struct share_inode *dir, int fd)
@@ -159,7 +159,7 @@ void share_watch_dir(struct hull_share *sh, struct share_inode *dir, int fd)
 	uint8_t key[KEY_MAX];
 	if (n->fan < 0 || share_watched(sh, dir) || __atomic_load_n(&dir->watch_failed, __ATOMIC_RELAXED))
 		return;
-	uint32_t len = share_fs_reports(sh, fd) ? key_of(fd, key) : 0;
+	uint32_t len = share_fs_reports(sh, fd) ? watch_key_of(fd, key) : 0;
 	struct share_watch *w = len ? malloc(sizeof *w + len) : NULL;
 	bool added = false;
 	pthread_mutex_lock(&n->lock);
@@ -287,8 +287,8 @@ void share_notify_content(struct hull_share *sh, uint64_t id)
 		return; /* the counter is full: it is awake */
 }
 
-static void changed(struct hull_share *sh, enum hull_share_event event, struct share_inode *dir, const char *name,
-		    bool directory)
+static void watch_changed(struct hull_share *sh, enum hull_share_event event, struct share_inode *dir, const char *name,
+			  bool directory)
 {
 	char path[PATH_MAX];
 	struct hull_share_change c = {.event = event, .path = path, .directory = directory};
@@ -332,8 +332,8 @@ static uint64_t replaced(struct hull_share *sh, const struct share_inode *dir, c
 
 /* The node of what has the name, 0 = the guest knows none. `subject` (may be NULL) is what the event is about, as the
  * guest knows it: by what name is not sure, when names change faster than they are told. */
-static uint64_t on_name(struct hull_share *sh, struct share_inode *dir, const char *name, uint64_t mask,
-			const struct share_inode *subject)
+static uint64_t watch_on_name(struct hull_share *sh, struct share_inode *dir, const char *name, uint64_t mask,
+			      const struct share_inode *subject)
 {
 	struct share_stat st, again;
 	bool here = !strcmp(name, ".");
@@ -368,20 +368,20 @@ static uint64_t on_name(struct hull_share *sh, struct share_inode *dir, const ch
 	uint64_t node = ino ? ino->id : 0;
 	share_inode_put(sh, ino);
 	if (mask & (FAN_DELETE | FAN_MOVED_FROM) || over)
-		changed(sh, HULL_SHARE_DELETED, dir, name, directory && !over);
+		watch_changed(sh, HULL_SHARE_DELETED, dir, name, directory && !over);
 	if (mask & (FAN_CREATE | FAN_MOVED_TO) && e == 0)
-		changed(sh, HULL_SHARE_CREATED, dir, name, directory);
+		watch_changed(sh, HULL_SHARE_CREATED, dir, name, directory);
 	if (mask & CONTENT && e == 0)
-		changed(sh, HULL_SHARE_MODIFIED, dir, name, directory);
+		watch_changed(sh, HULL_SHARE_MODIFIED, dir, name, directory);
 	else if (mask & FAN_ATTRIB && e == 0)
-		changed(sh, HULL_SHARE_ATTRIB, dir, here ? "" : name, directory);
+		watch_changed(sh, HULL_SHARE_ATTRIB, dir, here ? "" : name, directory);
 	if (!kept)
-		changed(sh, HULL_SHARE_OVERFLOW, NULL, "", true);
+		watch_changed(sh, HULL_SHARE_OVERFLOW, NULL, "", true);
 	return node;
 }
 
 /* Something was done to a file by a name that does not mean it any more, or is in no directory that is watched. */
-static void on_file(struct hull_share *sh, const struct share_inode *ino, uint64_t mask)
+static void watch_on_file(struct hull_share *sh, const struct share_inode *ino, uint64_t mask)
 {
 	char name[NAME_MAX + 1] = "";
 	pthread_mutex_lock(&sh->lock);
@@ -393,7 +393,7 @@ static void on_file(struct hull_share *sh, const struct share_inode *ino, uint64
 	pthread_mutex_unlock(&sh->lock);
 	drop_attr(sh, ino->id, mask & CONTENT);
 	if (parent)
-		changed(sh, mask & CONTENT ? HULL_SHARE_MODIFIED : HULL_SHARE_ATTRIB, parent, name, false);
+		watch_changed(sh, mask & CONTENT ? HULL_SHARE_MODIFIED : HULL_SHARE_ATTRIB, parent, name, false);
 	share_inode_put(sh, parent);
 }
 
@@ -440,10 +440,10 @@ static void lost(struct hull_share *sh)
 	sh->notifier->all_at = 0;
 	sh->notifier->sync_due = sh->notifier->syncing;
 	tell_more(sh);
-	changed(sh, HULL_SHARE_OVERFLOW, NULL, "", true);
+	watch_changed(sh, HULL_SHARE_OVERFLOW, NULL, "", true);
 }
 
-static void wake(struct share_notifier *n)
+static void watch_wake(struct share_notifier *n)
 {
 	uint64_t one = 1;
 	if (write(n->wake, &one, sizeof one) < 0)
@@ -453,13 +453,13 @@ static void wake(struct share_notifier *n)
 void share_notify_all(struct hull_share *sh)
 {
 	atomic_store(&sh->notifier->all, true);
-	wake(sh->notifier);
+	watch_wake(sh->notifier);
 }
 
 void share_notify_more(struct hull_share *sh)
 {
 	atomic_store(&sh->notifier->more, true);
-	wake(sh->notifier);
+	watch_wake(sh->notifier);
 }
 
 /* A record of an event. False when it is none that can be read. */
@@ -493,7 +493,7 @@ static struct share_inode *watched_dir(struct hull_share *sh, const struct recor
 {
 	struct share_notifier *n = sh->notifier;
 	uint8_t key[KEY_MAX];
-	uint32_t key_len = make_key(key, r->fsid, r->handle_type, r->handle, r->len);
+	uint32_t key_len = watch_make_key(key, r->fsid, r->handle_type, r->handle, r->len);
 	uint64_t id = 0;
 	pthread_mutex_lock(&n->lock);
 	for (struct share_watch *w = *bucket(n, key, key_len); w && !id; w = w->next)
@@ -503,7 +503,7 @@ static struct share_inode *watched_dir(struct hull_share *sh, const struct recor
 	return id ? share_inode_get(sh, id) : NULL;
 }
 
-static void on_event(struct hull_share *sh, const struct fanotify_event_metadata *m, const uint8_t *event)
+static void watch_on_event(struct hull_share *sh, const struct fanotify_event_metadata *m, const uint8_t *event)
 {
 	struct hull_cur c = hull_cur_make(event + m->metadata_len, m->event_len - m->metadata_len);
 	struct record r, file = {0};
@@ -521,11 +521,11 @@ static void on_event(struct hull_share *sh, const struct fanotify_event_metadata
 	size_t n = of_file ? share_inode_of_handle(sh, file.handle_type, file.handle, file.len, known,
 						   sizeof known / sizeof *known)
 			   : 0;
-	uint64_t told = dir ? on_name(sh, dir, name, m->mask, n ? known[0] : NULL) : 0;
+	uint64_t told = dir ? watch_on_name(sh, dir, name, m->mask, n ? known[0] : NULL) : 0;
 	share_inode_put(sh, dir);
 	while (n-- > 0) {
 		if (m->mask & MARKED && known[n]->id != told)
-			on_file(sh, known[n], m->mask);
+			watch_on_file(sh, known[n], m->mask);
 		share_inode_put(sh, known[n]);
 	}
 }
@@ -554,7 +554,7 @@ static void read_events(struct hull_share *sh)
 			if (!counted)
 				count_change(sh);
 			counted = true;
-			on_event(sh, &m, buf + at);
+			watch_on_event(sh, &m, buf + at);
 		}
 		if (overflow)
 			lost(sh);
@@ -589,7 +589,7 @@ static void send_queued(struct hull_share *sh)
 
 /* --- what the host has changed so far is to be seen --- */
 
-static int64_t now_ms(void)
+static int64_t watch_now_ms(void)
 {
 	struct timespec ts;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -598,19 +598,19 @@ static int64_t now_ms(void)
 
 void share_advertised_unwatched(struct hull_share *sh, uint32_t ms)
 {
-	atomic_store(&sh->unwatched_until, now_ms() + ms + 1);
+	atomic_store(&sh->unwatched_until, watch_now_ms() + ms + 1);
 }
 
 void hull_share_sync(struct hull_share *sh)
 {
 	atomic_store(&sh->notifier->sync_asked, true);
-	wake(sh->notifier);
+	watch_wake(sh->notifier);
 }
 
 void share_sync_heard(struct hull_share *sh, uint32_t number)
 {
 	atomic_store(&sh->notifier->sync_heard, number);
-	wake(sh->notifier);
+	watch_wake(sh->notifier);
 }
 
 /* An event is in the queue before the system call that made it returns, so what was done before the sync was asked for
@@ -639,7 +639,7 @@ static int sync_step(struct hull_share *sh)
 	}
 	if (!n->syncing || n->sync_due || !n->sync_told)
 		return -1;
-	int64_t left = n->sync_until - now_ms();
+	int64_t left = n->sync_until - watch_now_ms();
 	if (left > 0)
 		return (int)left;
 	n->syncing = false;

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-static bool may_have(const struct share_inode *ino)
+static bool xattr_may_have(const struct share_inode *ino)
 {
 	return ino->type == S_IFREG || ino->type == S_IFDIR;
 }
@@ -57,7 +57,7 @@ void share_op_getxattr(struct share_req *r, struct share_inode *ino)
 	const char *name = in ? xattr_name(r) : NULL;
 	if (!name)
 		return share_reply(r, -EINVAL, NULL, 0);
-	if (!is_user(name) || is_ours(name) || !may_have(ino))
+	if (!is_user(name) || is_ours(name) || !xattr_may_have(ino))
 		return share_reply(r, is_user(name) ? -ENODATA : -EOPNOTSUPP, NULL, 0);
 	_cleanup_close_ int fd = share_open_for(r, ino, O_RDONLY, NULL);
 	ssize_t n = fd < 0 ? fd : fgetxattr(fd, name, r->scratch, XATTR_SIZE_MAX);
@@ -69,7 +69,7 @@ void share_op_listxattr(struct share_req *r, struct share_inode *ino)
 	const struct fuse_getxattr_in *in = share_args(r, sizeof *in);
 	if (!in)
 		return share_reply(r, -EINVAL, NULL, 0);
-	if (!may_have(ino))
+	if (!xattr_may_have(ino))
 		return reply_value(r, 0, in->size);
 	_cleanup_close_ int fd = share_open_for(r, ino, O_RDONLY, NULL);
 	char *list = (char *)r->scratch + XATTR_LIST_MAX;
@@ -98,7 +98,7 @@ void share_op_setxattr(struct share_req *r, struct share_inode *ino)
 		return share_reply(r, in && in->size > XATTR_SIZE_MAX ? -E2BIG : -EINVAL, NULL, 0);
 	if (!is_user(name))
 		return share_reply(r, -EOPNOTSUPP, NULL, 0);
-	if (is_ours(name) || !may_have(ino))
+	if (is_ours(name) || !xattr_may_have(ino))
 		return share_reply(r, -EPERM, NULL, 0);
 	if (share_is_ro(r->sh, ino))
 		return share_reply(r, -EROFS, NULL, 0);
@@ -118,7 +118,7 @@ void share_op_removexattr(struct share_req *r, struct share_inode *ino)
 		return share_reply(r, -EINVAL, NULL, 0);
 	if (is_ours(name))
 		return share_reply(r, -ENODATA, NULL, 0);
-	if (!is_user(name) || !may_have(ino))
+	if (!is_user(name) || !xattr_may_have(ino))
 		return share_reply(r, is_user(name) ? -EPERM : -EOPNOTSUPP, NULL, 0);
 	if (share_is_ro(r->sh, ino))
 		return share_reply(r, -EROFS, NULL, 0);

@@ -12,7 +12,7 @@
 
 enum { LIST_MAX = 64 * 1024 };
 
-static int load(const char *path, struct hull_error *err)
+static int modules_load(const char *path, struct hull_error *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -36,7 +36,7 @@ int hull_modules_load(const char *list, struct hull_error *err)
 	char *save = NULL;
 	for (char *line = strtok_r((char *)hull_buf_bytes(&text), "\n", &save); line;
 	     line = strtok_r(NULL, "\n", &save)) {
-		r = load(line, err);
+		r = modules_load(line, err);
 		if (r < 0)
 			return r;
 	}

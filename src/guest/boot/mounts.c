@@ -33,7 +33,7 @@ struct mount_spec {
 	mode_t mode;
 };
 
-static int mount_one(const struct mount_spec *m, struct hull_error *err)
+static int boot_mount_one(const struct mount_spec *m, struct hull_error *err)
 {
 	mkdir(m->where, m->mode);
 	if (mount(m->type, m->where, m->type, m->flags, m->data) == 0 || errno == EBUSY)
@@ -54,7 +54,7 @@ int hull_early_mounts(struct hull_error *err)
 		{"cgroup2", HULL_CG_ROOT, "nsdelegate,memory_recursiveprot", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0555},
 	};
 	for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
-		int r = mount_one(&specs[i], err);
+		int r = boot_mount_one(&specs[i], err);
 		if (r < 0)
 			return r;
 	}

@@ -57,7 +57,7 @@ void hull_child_move(struct hull_child *from, struct hull_child *to, void (*ende
 	add_child(to, pid, ended);
 }
 
-static void reap(void)
+static void child_reap(void)
 {
 	int status;
 	pid_t pid;
@@ -78,7 +78,7 @@ static void signal_ready(struct hull_watch *w, uint32_t events)
 	struct signalfd_siginfo si;
 	while (read(w->fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
 		if (si.ssi_signo == SIGCHLD)
-			reap();
+			child_reap();
 		else if (si.ssi_signo != SIGHUP)
 			power_off();
 	}

@@ -46,14 +46,14 @@ static void on_open(void *ctx, uint32_t stream, uint8_t service, const uint8_t *
 	port_ops->open(stream, service, args, len);
 }
 
-static void on_accepted(void *ctx, uint32_t stream, void *user, const uint8_t *args, size_t len)
+static void port_on_accepted(void *ctx, uint32_t stream, void *user, const uint8_t *args, size_t len)
 {
 	struct hull_stream *s = user;
 	if (s && s->ops->accepted)
 		s->ops->accepted(s, args, len);
 }
 
-static void on_data(void *ctx, uint32_t stream, void *user, unsigned channel, const uint8_t *p, size_t n)
+static void port_on_data(void *ctx, uint32_t stream, void *user, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct hull_stream *s = user;
 	if (s && s->ops->data)
@@ -62,28 +62,28 @@ static void on_data(void *ctx, uint32_t stream, void *user, unsigned channel, co
 		hull_wire_grant(hull_wire, stream, n);
 }
 
-static void on_message(void *ctx, uint32_t stream, void *user, const uint8_t *p, size_t n)
+static void port_on_message(void *ctx, uint32_t stream, void *user, const uint8_t *p, size_t n)
 {
 	struct hull_stream *s = user;
 	if (s && s->ops->message)
 		s->ops->message(s, p, n);
 }
 
-static void on_writable(void *ctx, uint32_t stream, void *user)
+static void port_on_writable(void *ctx, uint32_t stream, void *user)
 {
 	struct hull_stream *s = user;
 	if (s && s->ops->writable)
 		s->ops->writable(s);
 }
 
-static void on_eof(void *ctx, uint32_t stream, void *user)
+static void port_on_eof(void *ctx, uint32_t stream, void *user)
 {
 	struct hull_stream *s = user;
 	if (s && s->ops->eof)
 		s->ops->eof(s);
 }
 
-static void on_closed(void *ctx, uint32_t stream, void *user, int code, const char *message)
+static void port_on_closed(void *ctx, uint32_t stream, void *user, int code, const char *message)
 {
 	struct hull_stream *s = user;
 	if (s)
@@ -105,12 +105,12 @@ static int new_wire(struct hull_error *err)
 	static const struct hull_wire_ops ops = {
 		.hello = on_hello,
 		.open = on_open,
-		.accepted = on_accepted,
-		.data = on_data,
-		.message = on_message,
-		.writable = on_writable,
-		.eof = on_eof,
-		.closed = on_closed,
+		.accepted = port_on_accepted,
+		.data = port_on_data,
+		.message = port_on_message,
+		.writable = port_on_writable,
+		.eof = port_on_eof,
+		.closed = port_on_closed,
 	};
 	hull_wire = hull_wire_new(&config, &ops, NULL);
 	return hull_wire ? 0 : hull_fail(err, -ENOMEM, "out of memory for the wire");
@@ -158,7 +158,7 @@ static bool starts_with_hello(const uint8_t *p, size_t n)
 	return n >= sizeof(hello) && memcmp(p, hello, sizeof(hello)) == 0;
 }
 
-static void take(const uint8_t *p, size_t n)
+static void port_take(const uint8_t *p, size_t n)
 {
 	struct hull_error err = {0};
 	if ((was_away || lost) && starts_with_hello(p, n)) {
@@ -189,7 +189,7 @@ static void port_ready(struct hull_watch *w, uint32_t events)
 		ssize_t n = read(port_fd, chunk + have, READ_MOST);
 		if (n > 0) {
 			if (have > 0 && starts_with_hello(chunk + have, (size_t)n)) {
-				take(chunk, have); /* perhaps of another connection */
+				port_take(chunk, have); /* perhaps of another connection */
 				memmove(chunk, chunk + have, (size_t)n);
 				have = 0;
 			}
@@ -204,7 +204,7 @@ static void port_ready(struct hull_watch *w, uint32_t events)
 		break;
 	}
 	if (have > 0)
-		take(chunk, have);
+		port_take(chunk, have);
 	if (events & (EPOLLHUP | EPOLLERR))
 		host_left();
 	else

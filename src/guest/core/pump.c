@@ -103,7 +103,7 @@ void hull_out_close(struct hull_out *o)
 	o->open = false;
 }
 
-static void grant(struct hull_in *in, size_t n)
+static void pump_grant(struct hull_in *in, size_t n)
 {
 	if (in->stream && n > 0)
 		hull_wire_grant(hull_wire, in->stream, n);
@@ -111,7 +111,7 @@ static void grant(struct hull_in *in, size_t n)
 
 static void in_fail(struct hull_in *in)
 {
-	grant(in, in->pending.len);
+	pump_grant(in, in->pending.len);
 	hull_buf_free(&in->pending);
 	in->failed = true;
 	hull_watch_del(&in->watch);
@@ -147,7 +147,7 @@ static void in_ready(struct hull_watch *w, uint32_t events)
 	struct hull_in *in = hull_container_of(w, struct hull_in, watch);
 	size_t n = in_write(in, hull_buf_bytes(&in->pending), in->pending.len);
 	hull_buf_drain(&in->pending, n);
-	grant(in, n);
+	pump_grant(in, n);
 	if (in->failed) {
 		in_fail(in);
 	} else if (in->pending.len == 0) {
@@ -167,21 +167,21 @@ void hull_in_data(struct hull_in *in, const uint8_t *p, size_t n)
 {
 	size_t done = 0;
 	if (!in->open || in->failed) {
-		grant(in, n);
+		pump_grant(in, n);
 		return;
 	}
 	if (in->pending.len == 0)
 		done = in_write(in, p, n);
-	grant(in, done);
+	pump_grant(in, done);
 	if (in->failed) {
-		grant(in, n - done);
+		pump_grant(in, n - done);
 		return;
 	}
 	if (done == n)
 		return;
 	if (hull_buf_add(&in->pending, p + done, n - done) < 0) {
 		in_fail(in);
-		grant(in, n - done);
+		pump_grant(in, n - done);
 		return;
 	}
 	if (in->watch.fd < 0 && hull_watch_add(&in->watch, in->fd, EPOLLOUT, in_ready) < 0)
@@ -200,7 +200,7 @@ void hull_in_close(struct hull_in *in)
 	if (!in->open)
 		return;
 	hull_watch_del(&in->watch);
-	grant(in, in->pending.len);
+	pump_grant(in, in->pending.len);
 	hull_buf_free(&in->pending);
 	close(in->fd);
 	in->fd = -1;

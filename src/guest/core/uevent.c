@@ -34,7 +34,8 @@ bool hull_wait_device(bool (*found)(void *ctx), void *ctx, int ms)
 }
 
 /* The entry of `dir` starting with `prefix` whose file `attribute` reads `value`. */
-static bool find(const char *dir, const char *prefix, const char *attribute, const char *value, char *dev, int cap)
+static bool uevent_find(const char *dir, const char *prefix, const char *attribute, const char *value, char *dev,
+			int cap)
 {
 	_cleanup_closedir_ DIR *d = opendir(dir);
 	struct dirent *e;
@@ -57,10 +58,10 @@ static bool find(const char *dir, const char *prefix, const char *attribute, con
 
 bool hull_find_disk(const char *serial, char *dev, int cap)
 {
-	return find("/sys/block", "vd", "serial", serial, dev, cap);
+	return uevent_find("/sys/block", "vd", "serial", serial, dev, cap);
 }
 
 bool hull_find_port(const char *name, char *dev, int cap)
 {
-	return find("/sys/class/virtio-ports", "vport", "name", name, dev, cap);
+	return uevent_find("/sys/class/virtio-ports", "vport", "name", name, dev, cap);
 }

@@ -95,7 +95,7 @@ void hull_docker_announce(void)
 	hull_report_service("docker", resting ? "resting" : names[state], state == FAILED ? reason : NULL);
 }
 
-static void enter(enum state s)
+static void docker_enter(enum state s)
 {
 	state = s;
 	hull_docker_announce();
@@ -112,7 +112,7 @@ static void make_log_dir(void)
 	(void)r; /* for people only */
 }
 
-static void open_log(void)
+static void docker_open_log(void)
 {
 	struct stat st;
 	log_fd = open(HULL_GUEST_DOCKER_LOG, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640);
@@ -125,7 +125,7 @@ static void write_log(const char *p, size_t n)
 		if (log_fd >= 0)
 			close(log_fd);
 		rename(HULL_GUEST_DOCKER_LOG, HULL_GUEST_DOCKER_LOG ".1");
-		open_log();
+		docker_open_log();
 	}
 	/* A full disk loses lines of the log, nothing else. */
 	ssize_t w = log_fd >= 0 ? write(log_fd, p, n) : -1;
@@ -206,7 +206,7 @@ static void close_socket(void)
 }
 
 /* For root and the group docker, as dockerd itself would have it. */
-static int open_socket(void)
+static int docker_open_socket(void)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = HULL_GUEST_DOCKER_SOCKET};
 	_cleanup_(hull_user_free) struct hull_user u = {0};
@@ -240,7 +240,7 @@ static int open_socket(void)
 
 /* --- rest --- */
 
-static void wake(void)
+static void docker_wake(void)
 {
 	if (!resting)
 		return;
@@ -251,12 +251,12 @@ static void wake(void)
 
 static void called(struct hull_watch *w, uint32_t events)
 {
-	wake();
+	docker_wake();
 	hull_docker_announce();
 }
 
 /* As it is now, which need not be what dockerd was started with. */
-static struct hull_docker_config read_config(bool *there)
+static struct hull_docker_config docker_read_config(bool *there)
 {
 	_cleanup_close_ int fd = hull_own_open("/etc/docker/daemon.json", O_RDONLY | O_NONBLOCK, 0);
 	*there = fd != -ENOENT;
@@ -271,7 +271,7 @@ static bool may_rest(void)
 	snprintf(path, sizeof(path), "/proc/%d", (int)child.pid);
 	_cleanup_close_ int proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_close_ int others = open(HULL_CG_ROOT "/containerd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return socket_is_there() && !config.more && !read_config(&there).more && proc >= 0 &&
+	return socket_is_there() && !config.more && !docker_read_config(&there).more && proc >= 0 &&
 	       !hull_listens_on_tcp(proc) && others >= 0 && !hull_cgroup_has_more(others, 0) &&
 	       !hull_cgroup_has_more(hull_cg_dockerd, child.pid);
 }
@@ -285,7 +285,7 @@ void hull_docker_rest(void)
 		return;
 	resting = true;
 	if (hull_put(HULL_CG_ROOT "/dockerd/cgroup.freeze", "1") < 0)
-		wake();
+		docker_wake();
 }
 
 /* --- its life --- */
@@ -306,7 +306,7 @@ static void notify_ready(struct hull_watch *w, uint32_t events)
 	text[n] = '\0';
 	if (strncmp(text, "READY=1", 7) == 0 || strstr(text, "\nREADY=1")) {
 		ready_since = hull_uptime_ms();
-		enter(READY);
+		docker_enter(READY);
 	}
 }
 
@@ -326,7 +326,7 @@ static int open_notify(void)
 	return 0;
 }
 
-static void run(void *ctx, int status_fd)
+static void docker_run(void *ctx, int status_fd)
 {
 	static char pid[32];
 	static char *env[] = {"PATH=" CONTAINERD_DIR ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -362,7 +362,7 @@ static void again_fired(struct hull_timer *t)
 		launch();
 }
 
-static void fail(const char *what)
+static void docker_fail(const char *what)
 {
 	if (ready_since && hull_uptime_ms() - ready_since > STABLE_MS)
 		backoff_ms = BACKOFF_FIRST_MS;
@@ -370,29 +370,29 @@ static void fail(const char *what)
 	snprintf(reason, sizeof(reason), "%s%s%s; starting it again in %u s", what, last_line[0] ? ": " : "", last_line,
 		 backoff_ms / 1000);
 	hull_say("docker: %s", reason);
-	enter(FAILED);
+	docker_enter(FAILED);
 	hull_timer_start(&again, backoff_ms, again_fired);
 	backoff_ms = backoff_ms * 2 < BACKOFF_MAX_MS ? backoff_ms * 2 : BACKOFF_MAX_MS;
 }
 
-static void ended(struct hull_child *c, int status)
+static void docker_ended(struct hull_child *c, int status)
 {
 	int sig, code = hull_exit_code(status, &sig);
 	char what[64];
 	while (log_pipe >= 0 && read_log())
 		;
 	close_log();
-	wake(); /* killed while it was frozen: the next one must not be */
+	docker_wake(); /* killed while it was frozen: the next one must not be */
 	if (state == STOPPING) {
 		close_socket(); /* nobody will answer those who wait */
-		enter(STOPPED);
+		docker_enter(STOPPED);
 		if (when_stopped)
 			when_stopped();
 		return;
 	}
 	snprintf(what, sizeof(what), sig ? "dockerd was killed by signal %d" : "dockerd ended with status %d",
 		 sig ? sig : code);
-	fail(what);
+	docker_fail(what);
 }
 
 static void launch(void)
@@ -404,47 +404,47 @@ static void launch(void)
 	/* A containerd that outlived a killed dockerd is found by its pid file and used again; a stale pid file of
 	 * dockerd itself would only be in the way. */
 	unlink("/run/docker.pid");
-	config = read_config(&own_config);
+	config = docker_read_config(&own_config);
 	char what[128];
 	int made = notify_fd < 0 ? open_notify() : 0;
 	if (made < 0) {
 		snprintf(what, sizeof(what), "cannot hear when it is ready: %s", strerror(-made));
-		fail(what);
+		docker_fail(what);
 		return;
 	}
-	made = open_socket();
+	made = docker_open_socket();
 	if (made < 0) {
 		snprintf(what, sizeof(what), "cannot listen on " HULL_GUEST_DOCKER_SOCKET ": %s", strerror(-made));
-		fail(what);
+		docker_fail(what);
 		return;
 	}
 	if (pipe2(fds, O_CLOEXEC) < 0) {
-		fail("no pipe for its log");
+		docker_fail("no pipe for its log");
 		return;
 	}
 	log_pipe = fds[0];
 	fcntl(log_pipe, F_SETFL, O_NONBLOCK);
-	int r = hull_spawn(&child, hull_cg_dockerd, run, &fds[1], NULL, ended, &err);
+	int r = hull_spawn(&child, hull_cg_dockerd, docker_run, &fds[1], NULL, docker_ended, &err);
 	close(fds[1]);
 	if (r < 0) {
 		close_log();
-		fail(err.msg);
+		docker_fail(err.msg);
 		return;
 	}
 	hull_watch_add(&log_watch, log_pipe, EPOLLIN, log_ready);
-	enter(STARTING);
+	docker_enter(STARTING);
 }
 
 void hull_docker_start(void)
 {
 	if (access("/usr/sbin/dockerd", X_OK) < 0) {
 		hull_say("docker: the image has no /usr/sbin/dockerd");
-		enter(ABSENT); /* there is nothing that anybody could wait for */
+		docker_enter(ABSENT); /* there is nothing that anybody could wait for */
 		return;
 	}
 	make_containerd_script();
 	make_log_dir();
-	open_log();
+	docker_open_log();
 	launch();
 }
 
@@ -455,11 +455,11 @@ void hull_docker_stop(void (*stopped)(void))
 	if (child.pid > 0) {
 		state = STOPPING;
 		kill(child.pid, SIGTERM);
-		wake();
+		docker_wake();
 		return;
 	}
 	close_socket();
 	if (state != OFF && state != ABSENT)
-		enter(STOPPED);
+		docker_enter(STOPPED);
 	stopped();
 }

@@ -56,7 +56,7 @@ struct blocks {
 	size_t count;
 };
 
-static bool holds(const struct blocks *b, const char *p, size_t n)
+static bool authority_holds(const struct blocks *b, const char *p, size_t n)
 {
 	for (size_t i = 0; i < b->count; i++)
 		if (b->all[i].n == n && memcmp(b->all[i].p, p, n) == 0)
@@ -73,9 +73,9 @@ static size_t block_at(const char *p, size_t n)
 	return end ? (size_t)(end - p) + sizeof(END) - 1 : 0;
 }
 
-static void add(struct blocks *b, const char *p, size_t n, uint32_t hash)
+static void authority_add(struct blocks *b, const char *p, size_t n, uint32_t hash)
 {
-	if (b->count < COUNT_MAX && !holds(b, p, n))
+	if (b->count < COUNT_MAX && !authority_holds(b, p, n))
 		b->all[b->count++] = (struct block){.p = p, .n = n, .hash = hash};
 }
 
@@ -92,7 +92,7 @@ static void find_blocks(const struct hull_buf *text, struct blocks *b)
 	for (size_t at = 0, n; at < text->len; at += n) {
 		n = block_at(p + at, text->len - at);
 		if (n)
-			add(b, p + at, n, 0);
+			authority_add(b, p + at, n, 0);
 		else
 			n = line_at(p + at, text->len - at);
 	}
@@ -107,7 +107,7 @@ static void read_fields(const uint8_t *args, size_t len, struct blocks *b)
 		if (a.tag == HULL_TAG_CA_HASH)
 			hash = hull_arg_u32(&a);
 		else if (a.tag == HULL_TAG_CA && block_at((const char *)a.p, a.n) == a.n && a.n > 0)
-			add(b, (const char *)a.p, a.n, hash);
+			authority_add(b, (const char *)a.p, a.n, hash);
 	}
 }
 
@@ -132,7 +132,7 @@ static int open_dir(int root, const char *path)
 }
 
 /* What is not there is empty. */
-static int read_file(int dir, const char *name, struct hull_buf *out)
+static int authority_read_file(int dir, const char *name, struct hull_buf *out)
 {
 	struct stat st;
 	_cleanup_close_ int fd = hull_own_openat(dir, name, O_RDONLY | O_NONBLOCK, 0);
@@ -188,11 +188,11 @@ static int put_blocks(int dir, const char *name, const struct blocks *a, const s
 	for (size_t i = 0; r == 0 && i < a->count; i++)
 		r = hull_buf_add(&text, a->all[i].p, a->all[i].n);
 	for (size_t i = 0; r == 0 && b && i < b->count; i++)
-		r = holds(a, b->all[i].p, b->all[i].n) ? 0 : hull_buf_add(&text, b->all[i].p, b->all[i].n);
+		r = authority_holds(a, b->all[i].p, b->all[i].n) ? 0 : hull_buf_add(&text, b->all[i].p, b->all[i].n);
 	if (r == 0 && text.len == 0)
 		return unlinkat(dir, name, 0) < 0 && errno != ENOENT ? -errno : 0;
 	if (r == 0)
-		r = read_file(dir, name, &had);
+		r = authority_read_file(dir, name, &had);
 	return r < 0 || same_text(&had, &text) ? r : write_file(dir, name, &text);
 }
 
@@ -246,7 +246,7 @@ static int make_bundle(const struct hull_buf *had, const struct blocks *old, con
 	for (size_t at = 0, n; r == 0 && at < had->len; at += n) {
 		size_t block = block_at(p + at, had->len - at);
 		n = block ? block : line_at(p + at, had->len - at);
-		if (!block || !holds(old, p + at, n))
+		if (!block || !authority_holds(old, p + at, n))
 			r = hull_buf_add(out, p + at, n);
 	}
 	if (r == 0 && out->len && hull_buf_bytes(out)[out->len - 1] != '\n')
@@ -271,27 +271,27 @@ static void free_work(struct work **w)
 	free(*w);
 }
 
-static int change(struct work *w, int root, int ssl)
+static int authority_change(struct work *w, int root, int ssl)
 {
 	_cleanup_close_ int certs = open_dir(root, CERTS);
 	if (certs < 0)
 		return certs;
-	int r = read_file(certs, BUNDLE, &w->bundle);
+	int r = authority_read_file(certs, BUNDLE, &w->bundle);
 	if (r < 0)
 		return r;
 	struct blocks *all = &w->own;
 	find_blocks(&w->bundle, all);
 	for (size_t i = 0; i < w->given.count; i++) {
 		const struct block *b = &w->given.all[i];
-		if (!holds(all, b->p, b->n) || holds(&w->old, b->p, b->n))
-			add(&w->now, b->p, b->n, b->hash);
+		if (!authority_holds(all, b->p, b->n) || authority_holds(&w->old, b->p, b->n))
+			authority_add(&w->now, b->p, b->n, b->hash);
 	}
 	r = make_bundle(&w->bundle, &w->old, &w->now, &w->next);
 	if (r < 0)
 		return r;
 	bool same = w->now.count == w->old.count;
 	for (size_t i = 0; same && i < w->now.count; i++)
-		same = holds(&w->old, w->now.all[i].p, w->now.all[i].n);
+		same = authority_holds(&w->old, w->now.all[i].p, w->now.all[i].n);
 	if (same && same_text(&w->bundle, &w->next))
 		return put_blocks(ssl, GIVEN, &w->given, NULL);
 	_cleanup_close_ int local = open_dir(root, LOCAL);
@@ -328,10 +328,10 @@ int hull_authority_install(int root, const uint8_t *args, size_t len, bool *ther
 	if (w->given.count == 0 && had == -ENOENT)
 		return 0;
 	_cleanup_close_ int ssl = open_dir(root, SSL);
-	int r = ssl < 0 ? ssl : read_file(ssl, ADDED, &w->record);
+	int r = ssl < 0 ? ssl : authority_read_file(ssl, ADDED, &w->record);
 	if (r == 0) {
 		find_blocks(&w->record, &w->old);
-		r = change(w, root, ssl);
+		r = authority_change(w, root, ssl);
 	}
 	if (r < 0)
 		return hull_fail(err, r, "the certificate authorities of the host's user cannot be put in place: %s",

@@ -34,7 +34,7 @@ void hull_person_git(const char *name, const char *email)
 }
 
 /* One step from a directory to one in it, made if it is not there. */
-static int step(int dir, const char *name)
+static int person_step(int dir, const char *name)
 {
 	int fd = hull_own_openat(dir, name, O_PATH | O_DIRECTORY, 0);
 	if (fd != -ENOENT)
@@ -52,7 +52,7 @@ void hull_person_link(const char *link, const char *target)
 	int dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	char *save = NULL;
 	for (char *part = strtok_r(path, "/", &save); dir >= 0 && part; part = strtok_r(NULL, "/", &save)) {
-		int next = strcmp(part, "..") == 0 ? -EINVAL : step(dir, part);
+		int next = strcmp(part, "..") == 0 ? -EINVAL : person_step(dir, part);
 		close(dir);
 		dir = next;
 	}

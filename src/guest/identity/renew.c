@@ -75,7 +75,7 @@ static void unlink_own(const char *dir, const char *name)
 		unlinkat(fd, name, 0);
 }
 
-static void run(void *ctx, int status_fd)
+static void renew_run(void *ctx, int status_fd)
 {
 	static char *env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
 			      "LANG=C.UTF-8", NULL};
@@ -91,7 +91,7 @@ static void run(void *ctx, int status_fd)
 	hull_spawn_fail(status_fd, HULL_STAGE_EXEC);
 }
 
-static void done(void)
+static void renew_done(void)
 {
 	void (*then)(void) = when_done;
 	hull_timer_stop(&patience);
@@ -100,9 +100,9 @@ static void done(void)
 		then();
 }
 
-static void ended(struct hull_child *c, int status)
+static void renew_ended(struct hull_child *c, int status)
 {
-	done();
+	renew_done();
 }
 
 static void gave_up(struct hull_timer *t)
@@ -110,7 +110,7 @@ static void gave_up(struct hull_timer *t)
 	hull_say("renewing this copy's identity takes too long (see /var/log/hull-restore.log): going on without");
 	kill(-child.pid, SIGKILL);
 	hull_child_forget(&child);
-	done();
+	renew_done();
 }
 
 void hull_renew(void (*then)(void))
@@ -126,12 +126,12 @@ void hull_renew(void (*then)(void))
 	}
 	when_done = then;
 	if (!has_entry("/etc/ssh", "ssh_host_") && !has_entry("/etc/hull/on-restore.d", "")) {
-		done();
+		renew_done();
 		return;
 	}
-	if (hull_spawn(&child, -1, run, NULL, NULL, ended, &err) < 0) {
+	if (hull_spawn(&child, -1, renew_run, NULL, NULL, renew_ended, &err) < 0) {
 		hull_say("renewing this copy's identity: %s", err.msg);
-		done();
+		renew_done();
 		return;
 	}
 	hull_timer_start(&patience, PATIENCE_MS, gave_up);

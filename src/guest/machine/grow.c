@@ -71,7 +71,7 @@ static bool has_size(void *ctx)
 	return device_bytes() >= *(uint64_t *)ctx;
 }
 
-static void run(void *ctx, int status_fd)
+static void grow_run(void *ctx, int status_fd)
 {
 	struct hull_error err = {0};
 	hull_child_keep(said, status_fd);
@@ -84,7 +84,7 @@ static void run(void *ctx, int status_fd)
 	_exit(err.code ? -err.code & 0x7f : 0);
 }
 
-static void ended(struct hull_child *c, int status)
+static void grow_ended(struct hull_child *c, int status)
 {
 	char text[TEXT_MAX + 1];
 	ssize_t n = read(words, text, TEXT_MAX);
@@ -112,7 +112,7 @@ void hull_disk_grow_to(uint64_t bytes)
 	words = ends[0];
 	said = ends[1];
 	wanted = bytes;
-	int r = hull_spawn(&child, -1, run, NULL, NULL, ended, &err);
+	int r = hull_spawn(&child, -1, grow_run, NULL, NULL, grow_ended, &err);
 	close(said);
 	said = -1;
 	if (r < 0) {

@@ -62,14 +62,14 @@ static uint64_t cached(void)
 	return figure(WORK "/memory.stat", "inactive_file") + figure(WORK "/memory.stat", "active_file");
 }
 
-static uint64_t now_ms(void)
+static uint64_t reclaim_now_ms(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static void run(void *ctx, int status_fd)
+static void reclaim_run(void *ctx, int status_fd)
 {
 	hull_child_keep(-1, status_fd);
 	/* What is read meanwhile is not given up again. */
@@ -91,7 +91,7 @@ static void run(void *ctx, int status_fd)
 	_exit(0);
 }
 
-static void ended(struct hull_child *c, int status)
+static void reclaim_ended(struct hull_child *c, int status)
 {
 }
 
@@ -99,13 +99,13 @@ static void rest(void)
 {
 	struct hull_error err;
 	if (child.pid == 0 && cached() > KEEP + (uint64_t)WORTH &&
-	    hull_spawn(&child, -1, run, NULL, NULL, ended, &err) < 0)
+	    hull_spawn(&child, -1, reclaim_run, NULL, NULL, reclaim_ended, &err) < 0)
 		hull_say("the page cache is not given back: %s", err.msg);
 }
 
 static void fired(struct hull_timer *t)
 {
-	uint64_t used = figure(WORK "/cpu.stat", "usage_usec"), now = now_ms();
+	uint64_t used = figure(WORK "/cpu.stat", "usage_usec"), now = reclaim_now_ms();
 	if (!looking) {
 		looking = true;
 		used_us = used;

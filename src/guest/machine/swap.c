@@ -37,7 +37,7 @@ static void header(uint8_t page[PAGE], uint64_t bytes)
 	memcpy(page + PAGE - 10, "SWAPSPACE2", 10);
 }
 
-static void run(void *ctx, int status_fd)
+static void swap_run(void *ctx, int status_fd)
 {
 	uint8_t page[PAGE];
 	hull_child_keep(-1, status_fd);
@@ -54,7 +54,7 @@ static void run(void *ctx, int status_fd)
 	_exit(made ? 0 : code & 0x7f);
 }
 
-static void ended(struct hull_child *c, int status)
+static void swap_ended(struct hull_child *c, int status)
 {
 	if (status != 0)
 		hull_say("there is no swap: %s",
@@ -71,7 +71,7 @@ void hull_swap_start(uint64_t bytes)
 	size = bytes / PAGE * PAGE;
 	if (size / PAGE > UINT32_MAX)
 		size = (uint64_t)UINT32_MAX * PAGE;
-	if (hull_spawn(&child, -1, run, NULL, NULL, ended, &err) < 0)
+	if (hull_spawn(&child, -1, swap_run, NULL, NULL, swap_ended, &err) < 0)
 		hull_say("there is no swap: %s", err.msg);
 }
 

@@ -65,7 +65,7 @@ static void dial_free(struct dial *d)
 	free(d);
 }
 
-static void out_ended(struct hull_out *o, int error)
+static void dial_out_ended(struct hull_out *o, int error)
 {
 	struct dial *d = hull_container_of(o, struct dial, out);
 	if (!d->stream.id)
@@ -98,7 +98,7 @@ static void connected(struct dial *d)
 		hull_in_start(&d->in, copy, d->stream.id);
 		d->in.finish = in_finished;
 		hull_wire_accept(hull_wire, d->stream.id, NULL, 0);
-		r = hull_out_start(&d->out, fd, d->stream.id, HULL_CHANNEL_MAIN, out_ended);
+		r = hull_out_start(&d->out, fd, d->stream.id, HULL_CHANNEL_MAIN, dial_out_ended);
 		if (early.len)
 			hull_in_data(&d->in, hull_buf_bytes(&early), early.len);
 		hull_buf_free(&early);
@@ -111,7 +111,7 @@ static void connected(struct dial *d)
 		hull_wire_reset(hull_wire, d->stream.id, -r, strerror(-r));
 }
 
-static void failed(struct dial *d, int error)
+static void dial_failed(struct dial *d, int error)
 {
 	if (d->try_v6 && error == ECONNREFUSED) {
 		struct sockaddr_in6 six = {
@@ -134,7 +134,7 @@ static void connect_ready(struct hull_watch *w, uint32_t events)
 	if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
 		error = errno;
 	if (error)
-		failed(d, error);
+		dial_failed(d, error);
 	else
 		connected(d);
 }
@@ -157,7 +157,7 @@ static int start_connect(struct dial *d, const struct sockaddr *addr, socklen_t 
 
 /* --- by a path --- */
 
-static void child_ended(struct hull_child *c, int status)
+static void dial_child_ended(struct hull_child *c, int status)
 {
 	/* The pipe has said it all, or is about to. */
 }
@@ -167,7 +167,7 @@ struct launch {
 	struct sockaddr_un addr;
 };
 
-static void run(void *ctx, int status_fd)
+static void dial_run(void *ctx, int status_fd)
 {
 	const struct launch *l = ctx;
 	hull_child_keep(l->fd, status_fd);
@@ -191,9 +191,9 @@ static void child_told(struct hull_watch *w, uint32_t events)
 	if (n != (ssize_t)sizeof(f))
 		f.error = getpeername(d->fd, (struct sockaddr *)&peer, &len) < 0 ? ECONNREFUSED : 0;
 	if (f.error)
-		failed(d, f.error);
+		dial_failed(d, f.error);
 	else if (fcntl(d->fd, F_SETFL, O_NONBLOCK) < 0)
-		failed(d, errno);
+		dial_failed(d, errno);
 	else
 		connected(d);
 }
@@ -207,7 +207,7 @@ static int start_path(struct dial *d, const char *path)
 		return -errno;
 	l.fd = fd;
 	strcpy(l.addr.sun_path, path);
-	int r = hull_spawn(&d->child, -1, run, &l, &d->told_fd, child_ended, &err);
+	int r = hull_spawn(&d->child, -1, dial_run, &l, &d->told_fd, dial_child_ended, &err);
 	if (r < 0)
 		return r;
 	fcntl(d->told_fd, F_SETFL, O_NONBLOCK);
@@ -219,7 +219,7 @@ static int start_path(struct dial *d, const char *path)
 
 /* --- the stream's events --- */
 
-static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
+static void dial_on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct dial *d = user;
 	if (d->fd >= 0) { /* not connected yet; bounded by the window */
@@ -230,13 +230,13 @@ static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 	hull_in_data(&d->in, p, n);
 }
 
-static void on_writable(void *user)
+static void dial_on_writable(void *user)
 {
 	struct dial *d = user;
 	hull_out_resume(&d->out);
 }
 
-static void on_eof(void *user)
+static void dial_on_eof(void *user)
 {
 	struct dial *d = user;
 	if (d->fd >= 0)
@@ -245,7 +245,7 @@ static void on_eof(void *user)
 		hull_in_eof(&d->in);
 }
 
-static void on_closed(void *user, int code, const char *message)
+static void dial_on_closed(void *user, int code, const char *message)
 {
 	struct dial *d = user;
 	d->stream.id = 0;
@@ -255,10 +255,10 @@ static void on_closed(void *user, int code, const char *message)
 }
 
 static const struct hull_stream_ops dial_ops = {
-	.data = on_data,
-	.writable = on_writable,
-	.eof = on_eof,
-	.closed = on_closed,
+	.data = dial_on_data,
+	.writable = dial_on_writable,
+	.eof = dial_on_eof,
+	.closed = dial_on_closed,
 };
 
 /* What is asked for. */

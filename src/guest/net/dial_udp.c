@@ -32,9 +32,9 @@ struct call {
 	struct hull_buf last; /* while try_v6: what was sent last */
 };
 
-static void ready(struct hull_watch *w, uint32_t events);
+static void dial_udp_ready(struct hull_watch *w, uint32_t events);
 
-static void call_free(struct call *c)
+static void dial_udp_call_free(struct call *c)
 {
 	hull_watch_del(&c->watch);
 	hull_timer_stop(&c->idle);
@@ -45,19 +45,19 @@ static void call_free(struct call *c)
 	free(c);
 }
 
-static int attach(struct call *c, const union hull_sockaddr *to)
+static int dial_udp_attach(struct call *c, const union hull_sockaddr *to)
 {
 	_cleanup_close_ int fd = socket(to->any.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, &to->any, hull_sockaddr_len(to)) < 0)
 		return -errno;
-	int r = hull_watch_add(&c->watch, fd, EPOLLIN, ready);
+	int r = hull_watch_add(&c->watch, fd, EPOLLIN, dial_udp_ready);
 	if (r == 0)
 		c->fd = hull_steal_fd(&fd);
 	return r;
 }
 
 /* Nobody listens there. False when that was the last place, and c is gone. */
-static bool refused(struct call *c)
+static bool dial_udp_refused(struct call *c)
 {
 	if (c->try_v6) {
 		union hull_sockaddr six = {.six = {.sin6_family = AF_INET6,
@@ -66,7 +66,7 @@ static bool refused(struct call *c)
 		c->try_v6 = false;
 		hull_watch_del(&c->watch);
 		close(hull_steal_fd(&c->fd));
-		if (attach(c, &six) == 0) {
+		if (dial_udp_attach(c, &six) == 0) {
 			ssize_t sent = send(c->fd, hull_buf_bytes(&c->last), c->last.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 			(void)sent; /* the next call on the socket tells */
 			hull_buf_free(&c->last);
@@ -78,11 +78,11 @@ static bool refused(struct call *c)
 }
 
 /* False when c is gone. */
-static bool put(struct call *c, const uint8_t *p, size_t n)
+static bool dial_udp_put(struct call *c, const uint8_t *p, size_t n)
 {
 	/* An error is that of an earlier datagram, and this one has not been sent. */
 	while (send(c->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == ECONNREFUSED)
-		if (!refused(c))
+		if (!dial_udp_refused(c))
 			return false;
 	if (!c->try_v6)
 		return true;
@@ -92,14 +92,14 @@ static bool put(struct call *c, const uint8_t *p, size_t n)
 	return true;
 }
 
-static void ready(struct hull_watch *w, uint32_t events)
+static void dial_udp_ready(struct hull_watch *w, uint32_t events)
 {
 	static uint8_t p[2 + 65536];
 	struct call *c = hull_container_of(w, struct call, watch);
 	for (int i = 0; i < PACKETS_MAX; i++) {
 		ssize_t n = recv(c->fd, p + 2, sizeof(p) - 2, MSG_DONTWAIT);
 		if (n < 0 && errno == ECONNREFUSED) {
-			if (!refused(c))
+			if (!dial_udp_refused(c))
 				return;
 			continue;
 		}
@@ -118,7 +118,7 @@ static void ready(struct hull_watch *w, uint32_t events)
 
 /* --- the stream's events --- */
 
-static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
+static void dial_udp_on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct call *c = user;
 	c->used_ms = hull_uptime_ms();
@@ -137,24 +137,25 @@ static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 		const uint8_t *datagram = hull_cur_take(&cur, len);
 		if (!datagram)
 			return;
-		if (!put(c, datagram, len))
+		if (!dial_udp_put(c, datagram, len))
 			return;
 		hull_buf_drain(&c->in, len + 2U);
 	}
 }
 
-static void on_eof(void *user)
+static void dial_udp_on_eof(void *user)
 {
 	struct call *c = user;
 	hull_wire_eof(hull_wire, c->stream.id);
 }
 
-static void on_closed(void *user, int code, const char *message)
+static void dial_udp_on_closed(void *user, int code, const char *message)
 {
-	call_free(user);
+	dial_udp_call_free(user);
 }
 
-static const struct hull_stream_ops call_ops = {.data = on_data, .eof = on_eof, .closed = on_closed};
+static const struct hull_stream_ops call_ops = {
+	.data = dial_udp_on_data, .eof = dial_udp_on_eof, .closed = dial_udp_on_closed};
 
 static void idle_fired(struct hull_timer *t)
 {
@@ -178,10 +179,10 @@ void hull_dial_udp_open(uint32_t stream, const union hull_sockaddr *to, bool try
 	c->try_v6 = try_v6;
 	c->port = hull_sockaddr_port(to);
 	c->used_ms = hull_uptime_ms();
-	int r = attach(c, to);
+	int r = dial_udp_attach(c, to);
 	if (r < 0) {
 		hull_wire_refuse(hull_wire, stream, -r, strerror(-r));
-		call_free(c);
+		dial_udp_call_free(c);
 		return;
 	}
 	hull_timer_start(&c->idle, IDLE_MS, idle_fired);

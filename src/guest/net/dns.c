@@ -59,7 +59,7 @@ static size_t client_count;
 
 static void client_step(struct client *c);
 
-static void list_add(struct list *l, struct question *q)
+static void dns_list_add(struct list *l, struct question *q)
 {
 	q->next = NULL;
 	q->prev = l->last;
@@ -71,7 +71,7 @@ static void list_add(struct list *l, struct question *q)
 	l->count++;
 }
 
-static void list_del(struct list *l, struct question *q)
+static void dns_list_del(struct list *l, struct question *q)
 {
 	if (q->prev)
 		q->prev->next = q->next;
@@ -106,7 +106,7 @@ static void send_tcp(struct client *c, const struct hull_dns_query *query, enum 
 	hull_buf_add(&c->out, out, n + 2); /* without memory: the client asks again */
 }
 
-static void answer(struct question *q, enum hull_dns_rcode rcode, const struct hull_dns_addresses *addresses)
+static void dns_answer(struct question *q, enum hull_dns_rcode rcode, const struct hull_dns_addresses *addresses)
 {
 	if (q->answered)
 		return;
@@ -132,7 +132,7 @@ static void question_free(struct question *q)
 
 /* --- the stream's events --- */
 
-static void on_accepted(void *user, const uint8_t *args, size_t len)
+static void dns_on_accepted(void *user, const uint8_t *args, size_t len)
 {
 	struct question *q = user;
 	struct hull_dns_addresses a = {0};
@@ -148,7 +148,7 @@ static void on_accepted(void *user, const uint8_t *args, size_t len)
 				a.count++;
 		}
 	}
-	answer(q, HULL_DNS_NOERROR, &a);
+	dns_answer(q, HULL_DNS_NOERROR, &a);
 }
 
 static enum hull_dns_rcode rcode_of(int code)
@@ -166,18 +166,18 @@ static enum hull_dns_rcode rcode_of(int code)
 	}
 }
 
-static void on_closed(void *user, int code, const char *message)
+static void dns_on_closed(void *user, int code, const char *message)
 {
 	struct question *q = user;
-	answer(q, rcode_of(code), NULL);
-	list_del(&asked, q);
+	dns_answer(q, rcode_of(code), NULL);
+	dns_list_del(&asked, q);
 	question_free(q);
 	ask_more();
 }
 
-static const struct hull_stream_ops question_ops = {.accepted = on_accepted, .closed = on_closed};
+static const struct hull_stream_ops question_ops = {.accepted = dns_on_accepted, .closed = dns_on_closed};
 
-static int ask_host(struct question *q)
+static int dns_ask_host(struct question *q)
 {
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	int r = hull_args_put_str(&args, HULL_TAG_NAME, q->query.name);
@@ -203,21 +203,21 @@ static void ask_more(void)
 	busy = true;
 	while (waiting.first && asked.count < ASKED_MAX) {
 		struct question *q = waiting.first;
-		list_del(&waiting, q);
-		list_add(&asked, q);
-		if (ask_host(q) == 0) {
+		dns_list_del(&waiting, q);
+		dns_list_add(&asked, q);
+		if (dns_ask_host(q) == 0) {
 			hull_wire_eof(hull_wire, q->stream.id);
 			continue;
 		}
-		list_del(&asked, q);
-		answer(q, HULL_DNS_SERVFAIL, NULL);
+		dns_list_del(&asked, q);
+		dns_answer(q, HULL_DNS_SERVFAIL, NULL);
 		question_free(q);
 	}
 	busy = false;
 }
 
 /* Take a message; false when its sender is not to be listened to any more. */
-static bool take(const uint8_t *p, size_t n, struct client *c, int fd, const union hull_sockaddr *from)
+static bool dns_take(const uint8_t *p, size_t n, struct client *c, int fd, const union hull_sockaddr *from)
 {
 	struct hull_dns_query query;
 	enum hull_dns_rcode rcode;
@@ -242,7 +242,7 @@ static bool take(const uint8_t *p, size_t n, struct client *c, int fd, const uni
 		q->from = *from;
 	if (c)
 		c->question = q;
-	list_add(&waiting, q);
+	dns_list_add(&waiting, q);
 	return true;
 }
 
@@ -257,7 +257,7 @@ static void datagram_ready(struct hull_watch *w, uint32_t events)
 		ssize_t n = recvfrom(w->fd, p, sizeof(p), MSG_DONTWAIT, &from.any, &len);
 		if (n < 0)
 			break;
-		take(p, (size_t)n, NULL, w->fd, &from);
+		dns_take(p, (size_t)n, NULL, w->fd, &from);
 	}
 	ask_more();
 }
@@ -300,13 +300,13 @@ static bool client_read(struct client *c)
 }
 
 /* The next message in c->in: 1 = taken, 0 = not there as a whole yet, -1 = c is of no more use. */
-static int client_message(struct client *c)
+static int dns_client_message(struct client *c)
 {
 	const uint8_t *p = hull_buf_bytes(&c->in);
 	size_t n = c->in.len < 2 ? 0 : 2 + ((size_t)p[0] << 8 | p[1]);
 	if (n == 0 || c->in.len < n)
 		return 0;
-	bool ok = take(p + 2, n - 2, c, -1, NULL);
+	bool ok = dns_take(p + 2, n - 2, c, -1, NULL);
 	hull_buf_drain(&c->in, n);
 	return ok ? 1 : -1;
 }
@@ -326,7 +326,7 @@ static void client_step(struct client *c)
 		}
 		if (c->question)
 			return;
-		int r = client_message(c);
+		int r = dns_client_message(c);
 		if (r > 0)
 			continue;
 		if (r < 0 || c->read_done)
@@ -351,7 +351,7 @@ static void client_ready(struct hull_watch *w, uint32_t events)
 	ask_more();
 }
 
-static void accept_ready(struct hull_watch *w, uint32_t events)
+static void dns_accept_ready(struct hull_watch *w, uint32_t events)
 {
 	int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	struct client *c = fd < 0 ? NULL : calloc(1, sizeof(*c));
@@ -379,7 +379,7 @@ void hull_dns_start(void)
 		if (fd < 0 || hull_watch_add(&datagrams[i], fd, EPOLLIN, datagram_ready) < 0)
 			hull_say("network: %s", err.msg);
 		fd = hull_link_socket(families[i], SOCK_STREAM, HULL_PORT_DNS, &err);
-		if (fd < 0 || hull_watch_add(&listeners[i], fd, EPOLLIN, accept_ready) < 0)
+		if (fd < 0 || hull_watch_add(&listeners[i], fd, EPOLLIN, dns_accept_ready) < 0)
 			hull_say("network: %s", err.msg);
 	}
 }

@@ -98,7 +98,7 @@ static void read_opt(struct hull_cur *c, unsigned records, struct hull_dns_query
 	}
 }
 
-static int answer(enum hull_dns_rcode code, enum hull_dns_rcode *rcode)
+static int message_answer(enum hull_dns_rcode code, enum hull_dns_rcode *rcode)
 {
 	*rcode = code;
 	return HULL_DNS_ANSWER;
@@ -121,9 +121,9 @@ int hull_dns_parse(const void *p, size_t n, struct hull_dns_query *q, enum hull_
 	q->rd = flags & RD;
 	q->cd = flags & CD;
 	if (q->opcode != 0)
-		return answer(HULL_DNS_NOTIMP, rcode);
+		return message_answer(HULL_DNS_NOTIMP, rcode);
 	if (questions != 1)
-		return answer(HULL_DNS_FORMERR, rcode);
+		return message_answer(HULL_DNS_FORMERR, rcode);
 
 	const uint8_t *start = c.p;
 	bool ok = read_name(&c, q->name, &plain);
@@ -131,7 +131,7 @@ int hull_dns_parse(const void *p, size_t n, struct hull_dns_query *q, enum hull_
 	uint16_t class = be16(&c);
 	if (!ok || c.bad) {
 		q->name[0] = '\0';
-		return answer(HULL_DNS_FORMERR, rcode);
+		return message_answer(HULL_DNS_FORMERR, rcode);
 	}
 	q->question_len = (size_t)(c.p - start);
 	memcpy(q->question, start, q->question_len);
@@ -139,16 +139,16 @@ int hull_dns_parse(const void *p, size_t n, struct hull_dns_query *q, enum hull_
 	uint8_t version = 0;
 	read_opt(&c, others, q, &version);
 	if (version != 0)
-		return answer(HULL_DNS_BADVERS, rcode);
+		return message_answer(HULL_DNS_BADVERS, rcode);
 	if ((class != CLASS_IN && class != CLASS_ANY) || q->qtype == HULL_DNS_AXFR || q->qtype == HULL_DNS_IXFR)
-		return answer(HULL_DNS_REFUSED, rcode);
+		return message_answer(HULL_DNS_REFUSED, rcode);
 	/* Only addresses are ever known. Anything else about a name: there is none (NODATA), which every program
 	 * takes for "go on without". */
 	if (q->qtype != HULL_DNS_A && q->qtype != HULL_DNS_AAAA)
-		return answer(HULL_DNS_NOERROR, rcode);
+		return message_answer(HULL_DNS_NOERROR, rcode);
 	if (!plain)
-		return answer(HULL_DNS_NXDOMAIN, rcode);
-	return q->name[0] ? HULL_DNS_ASK : answer(HULL_DNS_NOERROR, rcode);
+		return message_answer(HULL_DNS_NXDOMAIN, rcode);
+	return q->name[0] ? HULL_DNS_ASK : message_answer(HULL_DNS_NOERROR, rcode);
 }
 
 /* A writer that stops at the end. */
@@ -157,7 +157,7 @@ struct out {
 	size_t n, cap;
 };
 
-static void put(struct out *o, const void *p, size_t n)
+static void message_put(struct out *o, const void *p, size_t n)
 {
 	if (n > o->cap - o->n)
 		return;
@@ -168,7 +168,7 @@ static void put(struct out *o, const void *p, size_t n)
 static void put16(struct out *o, unsigned v)
 {
 	uint8_t b[2] = {(uint8_t)(v >> 8), (uint8_t)v};
-	put(o, b, 2);
+	message_put(o, b, 2);
 }
 
 size_t hull_dns_build(const struct hull_dns_query *q, enum hull_dns_rcode rcode,
@@ -192,7 +192,7 @@ size_t hull_dns_build(const struct hull_dns_query *q, enum hull_dns_rcode rcode,
 	put16(&o, (unsigned)count);
 	put16(&o, 0);
 	put16(&o, q->edns ? 1 : 0);
-	put(&o, q->question, q->question_len);
+	message_put(&o, q->question, q->question_len);
 	for (size_t i = 0; i < count; i++) {
 		put16(&o, 0xc000 | HULL_DNS_HEADER); /* the question's name */
 		put16(&o, q->qtype);
@@ -200,11 +200,11 @@ size_t hull_dns_build(const struct hull_dns_query *q, enum hull_dns_rcode rcode,
 		put16(&o, addresses->ttl >> 16);
 		put16(&o, addresses->ttl & 0xffff);
 		put16(&o, (unsigned)width);
-		put(&o, addresses->bytes[i], width);
+		message_put(&o, addresses->bytes[i], width);
 	}
 	if (q->edns) {
 		const uint8_t root = 0;
-		put(&o, &root, 1);
+		message_put(&o, &root, 1);
 		put16(&o, HULL_DNS_OPT);
 		put16(&o, HULL_DNS_UDP_MAX);
 		put16(&o, (rcode >> 4) << 8); /* the extended rcode, version 0 */

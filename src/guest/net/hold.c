@@ -34,7 +34,7 @@ struct message {
 	uint8_t rest[MESSAGE];
 };
 
-static struct message start(uint16_t type, bool ack)
+static struct message hold_start(uint16_t type, bool ack)
 {
 	return (struct message){.h = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct nfgenmsg)),
 				      .nlmsg_type = (uint16_t)(NFNL_SUBSYS_QUEUE << 8 | type),
@@ -42,7 +42,7 @@ static struct message start(uint16_t type, bool ack)
 				.g = {.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = htons(HULL_QUEUE)}};
 }
 
-static void add(struct message *m, uint16_t type, const void *p, size_t n)
+static void hold_add(struct message *m, uint16_t type, const void *p, size_t n)
 {
 	struct nlattr a = {.nla_len = (uint16_t)(NLA_HDRLEN + n), .nla_type = type};
 	uint8_t *at = (uint8_t *)m + m->h.nlmsg_len;
@@ -58,11 +58,11 @@ void hull_hold_answer(uint32_t id, enum hull_hold what)
 	static const uint32_t marks[] = {[HULL_HOLD_REFUSED] = HULL_MARK_REFUSED,
 					 [HULL_HOLD_PROHIBITED] = HULL_MARK_PROHIBITED,
 					 [HULL_HOLD_NO_WAY] = HULL_MARK_NO_WAY};
-	struct message m = start(NFQNL_MSG_VERDICT, false);
-	add(&m, NFQA_VERDICT_HDR, &verdict, sizeof(verdict));
+	struct message m = hold_start(NFQNL_MSG_VERDICT, false);
+	hold_add(&m, NFQA_VERDICT_HDR, &verdict, sizeof(verdict));
 	if (what == HULL_HOLD_REFUSED || what == HULL_HOLD_PROHIBITED || what == HULL_HOLD_NO_WAY) {
 		uint32_t mark = htonl(marks[what]);
-		add(&m, NFQA_MARK, &mark, sizeof(mark));
+		hold_add(&m, NFQA_MARK, &mark, sizeof(mark));
 	}
 	/* The kernel carries it out before this returns; what it does not know any more was dropped. */
 	if (send(queue.fd, &m, m.h.nlmsg_len, MSG_DONTWAIT) < 0 && errno != ENOENT)
@@ -102,7 +102,7 @@ static void packet(const uint8_t *p, size_t n)
 		hull_hold_answer(id, HULL_HOLD_GO);
 }
 
-static void ready(struct hull_watch *w, uint32_t events)
+static void hold_ready(struct hull_watch *w, uint32_t events)
 {
 	static uint8_t b[4096] __attribute__((aligned(8)));
 	for (int i = 0; i < READS_MAX; i++) {
@@ -124,7 +124,7 @@ static void ready(struct hull_watch *w, uint32_t events)
 }
 
 /* Send, and wait for the kernel's word on it, which is there when send() returns. */
-static int ask(int fd, const struct message *m)
+static int hold_ask(int fd, const struct message *m)
 {
 	struct {
 		struct nlmsghdr h;
@@ -146,17 +146,17 @@ static int bind_queue(int fd)
 	struct nfqnl_msg_config_cmd bind = {.command = NFQNL_CFG_CMD_BIND};
 	struct nfqnl_msg_config_params params = {.copy_range = htonl(COPIED), .copy_mode = NFQNL_COPY_PACKET};
 	uint32_t length = htonl(WAITING_MAX), open = htonl(NFQA_CFG_F_FAIL_OPEN);
-	struct message m = start(NFQNL_MSG_CONFIG, true);
-	add(&m, NFQA_CFG_CMD, &bind, sizeof(bind));
-	int r = ask(fd, &m);
+	struct message m = hold_start(NFQNL_MSG_CONFIG, true);
+	hold_add(&m, NFQA_CFG_CMD, &bind, sizeof(bind));
+	int r = hold_ask(fd, &m);
 	if (r < 0)
 		return r;
-	m = start(NFQNL_MSG_CONFIG, true);
-	add(&m, NFQA_CFG_PARAMS, &params, sizeof(params));
-	add(&m, NFQA_CFG_QUEUE_MAXLEN, &length, sizeof(length));
-	add(&m, NFQA_CFG_FLAGS, &open, sizeof(open));
-	add(&m, NFQA_CFG_MASK, &open, sizeof(open));
-	return ask(fd, &m);
+	m = hold_start(NFQNL_MSG_CONFIG, true);
+	hold_add(&m, NFQA_CFG_PARAMS, &params, sizeof(params));
+	hold_add(&m, NFQA_CFG_QUEUE_MAXLEN, &length, sizeof(length));
+	hold_add(&m, NFQA_CFG_FLAGS, &open, sizeof(open));
+	hold_add(&m, NFQA_CFG_MASK, &open, sizeof(open));
+	return hold_ask(fd, &m);
 }
 
 void hull_hold_start(void (*held)(uint32_t id, const union hull_sockaddr *from, const union hull_sockaddr *to))
@@ -167,7 +167,7 @@ void hull_hold_start(void (*held)(uint32_t id, const union hull_sockaddr *from, 
 	if (r == 0) {
 		on_held = held;
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-		r = hull_watch_add(&queue, fd, EPOLLIN, ready);
+		r = hull_watch_add(&queue, fd, EPOLLIN, hold_ready);
 	}
 	if (r < 0) {
 		hull_say("network: connections are taken before the host has made them (nfnetlink_queue): %s",

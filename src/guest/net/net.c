@@ -96,7 +96,7 @@ struct message {
 	uint8_t body[MESSAGE];
 };
 
-static void *add(struct message *m, const void *p, size_t n)
+static void *net_add(struct message *m, const void *p, size_t n)
 {
 	void *at = (uint8_t *)m + NLMSG_ALIGN(m->h.nlmsg_len);
 	memset(at, 0, NLMSG_ALIGN(n));
@@ -109,9 +109,9 @@ static void *add(struct message *m, const void *p, size_t n)
 static struct rtattr *add_attr(struct message *m, unsigned short type, const void *p, size_t n)
 {
 	struct rtattr a = {.rta_type = type, .rta_len = (unsigned short)RTA_LENGTH(n)};
-	struct rtattr *at = add(m, &a, sizeof(a));
+	struct rtattr *at = net_add(m, &a, sizeof(a));
 	if (n)
-		add(m, p, n);
+		net_add(m, p, n);
 	return at;
 }
 
@@ -120,17 +120,17 @@ static void end_nested(struct message *m, struct rtattr *a)
 	a->rta_len = (unsigned short)((uint8_t *)m + m->h.nlmsg_len - (uint8_t *)a);
 }
 
-static struct message start(uint16_t type, const void *p, size_t n)
+static struct message net_start(uint16_t type, const void *p, size_t n)
 {
 	struct message m = {.h = {.nlmsg_len = NLMSG_HDRLEN,
 				  .nlmsg_type = type,
 				  .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE}};
-	add(&m, p, n);
+	net_add(&m, p, n);
 	return m;
 }
 
 /* Send, and wait for the kernel's word on it: 0 or -errno. */
-static int ask(int fd, const struct message *m)
+static int net_ask(int fd, const struct message *m)
 {
 	struct {
 		struct nlmsghdr h;
@@ -147,10 +147,10 @@ static int ask(int fd, const struct message *m)
 	return answer.e.error;
 }
 
-static int make_link(int fd)
+static int net_make_link(int fd)
 {
 	struct ifinfomsg info = {.ifi_flags = IFF_UP_FLAG, .ifi_change = IFF_UP_FLAG};
-	struct message m = start(RTM_NEWLINK, &info, sizeof(info));
+	struct message m = net_start(RTM_NEWLINK, &info, sizeof(info));
 	uint32_t mtu = MTU; /* no packet of it ever travels; large segments cost less */
 	add_attr(&m, IFLA_IFNAME, HULL_LINK, sizeof(HULL_LINK));
 	add_attr(&m, IFLA_MTU, &mtu, sizeof(mtu));
@@ -158,13 +158,13 @@ static int make_link(int fd)
 	add_attr(&m, IFLA_INFO_KIND, "dummy", sizeof("dummy"));
 	end_nested(&m, kind);
 	m.h.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-	return ask(fd, &m);
+	return net_ask(fd, &m);
 }
 
 static int link_index(int fd)
 {
 	struct ifinfomsg info = {0};
-	struct message m = start(RTM_GETLINK, &info, sizeof(info));
+	struct message m = net_start(RTM_GETLINK, &info, sizeof(info));
 	union {
 		struct message m;
 		uint8_t space[16384];
@@ -191,10 +191,10 @@ static int make_address(int fd, int family, unsigned char prefix, int index)
 				 .ifa_prefixlen = prefix,
 				 .ifa_flags = six ? IFA_F_NODAD : 0,
 				 .ifa_index = (uint32_t)index};
-	struct message m = start(RTM_NEWADDR, &info, sizeof(info));
+	struct message m = net_start(RTM_NEWADDR, &info, sizeof(info));
 	add_attr(&m, IFA_LOCAL, p, n);
 	add_attr(&m, IFA_ADDRESS, p, n);
-	return ask(fd, &m);
+	return net_ask(fd, &m);
 }
 
 static int make_route(int fd, int family, int index)
@@ -204,9 +204,9 @@ static int make_route(int fd, int family, int index)
 			     .rtm_protocol = RTPROT_BOOT,
 			     .rtm_scope = family == AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
 			     .rtm_type = RTN_UNICAST};
-	struct message m = start(RTM_NEWROUTE, &info, sizeof(info));
+	struct message m = net_start(RTM_NEWROUTE, &info, sizeof(info));
 	add_attr(&m, RTA_OIF, &index, sizeof(index));
-	return ask(fd, &m);
+	return net_ask(fd, &m);
 }
 
 static void complain(const char *what, int error)
@@ -219,7 +219,7 @@ static int make_network(void)
 {
 	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	int index = -ENODEV;
-	int r = fd < 0 ? -errno : make_link(fd);
+	int r = fd < 0 ? -errno : net_make_link(fd);
 	if (r == 0 || r == -EEXIST)
 		index = link_index(fd);
 	if (index < 0) {
@@ -253,7 +253,7 @@ static void load_modules(char *const *argv)
 }
 
 /* In the child. */
-static void run(void *ctx, int status_fd)
+static void net_run(void *ctx, int status_fd)
 {
 	static char *const local[] = {"modprobe", "-aq",       "dummy",           "nft_chain_nat",
 				      "nft_nat",  "nft_queue", "nfnetlink_queue", "nft_reject_inet",
@@ -293,7 +293,7 @@ static void write_resolv_conf(void)
 		hull_say("%s", err.msg);
 }
 
-static void begin(enum step s);
+static void net_begin(enum step s);
 
 /* The sandbox's own programs have their network, or never will. */
 static void up_or_failed(void)
@@ -305,7 +305,7 @@ static void up_or_failed(void)
 		ready();
 }
 
-static void ended(struct hull_child *c, int status)
+static void net_ended(struct hull_child *c, int status)
 {
 	char text[512];
 	ssize_t n = read(complaints, text, sizeof(text) - 1);
@@ -324,11 +324,11 @@ static void ended(struct hull_child *c, int status)
 			hull_relay_hold();
 		up_or_failed();
 		if (status == 0)
-			begin(FORWARDED);
+			net_begin(FORWARDED);
 	}
 }
 
-static void begin(enum step s)
+static void net_begin(enum step s)
 {
 	struct hull_error err = {0};
 	int fds[2];
@@ -338,7 +338,7 @@ static void begin(enum step s)
 	}
 	step = s;
 	complaints = fds[0];
-	int r = hull_spawn(&child, -1, run, &fds[1], NULL, ended, &err);
+	int r = hull_spawn(&child, -1, net_run, &fds[1], NULL, net_ended, &err);
 	close(fds[1]);
 	if (r < 0) {
 		close(hull_steal_fd(&complaints));
@@ -353,7 +353,7 @@ void hull_net_start(void)
 	hull_relay_start();
 	hull_dns_start();
 	hull_udp_start();
-	begin(LOCAL);
+	net_begin(LOCAL);
 }
 
 void hull_net_when_ready(void (*ready)(void))

@@ -71,7 +71,7 @@ static struct hull_timer coming;
 static unsigned coming_round;
 static bool coming_watched;
 
-static void list_del(struct relay *r)
+static void relay_list_del(struct relay *r)
 {
 	if (r->state == TAKEN)
 		return;
@@ -84,7 +84,7 @@ static void list_del(struct relay *r)
 static void relay_free(struct relay *r, bool reset)
 {
 	static const struct linger now = {.l_onoff = 1, .l_linger = 0};
-	list_del(r);
+	relay_list_del(r);
 	hull_watch_del(&r->watch);
 	if (reset && r->fd >= 0)
 		setsockopt(r->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
@@ -104,7 +104,7 @@ static void broke(struct relay *r, int error)
 		relay_free(r, true);
 }
 
-static void grant(struct relay *r, size_t n)
+static void relay_grant(struct relay *r, size_t n)
 {
 	if (r->stream.id && n > 0)
 		hull_wire_grant(hull_wire, r->stream.id, n);
@@ -117,7 +117,7 @@ static bool pump_up(struct relay *r)
 	while (r->can_read && !r->read_done && r->stream.id) {
 		size_t room = hull_wire_writable(hull_wire, r->stream.id);
 		if (room == 0)
-			return true; /* on_writable() goes on */
+			return true; /* relay_on_writable() goes on */
 		size_t want = room < sizeof(chunk) ? room : sizeof(chunk);
 		ssize_t n = read(r->fd, chunk, want);
 		if (n < 0 && errno == EINTR)
@@ -145,7 +145,7 @@ static bool pump_up(struct relay *r)
 }
 
 /* From the host to the program. Bytes taken, or -1: r is gone. */
-static ssize_t put(struct relay *r, const uint8_t *p, size_t n)
+static ssize_t relay_put(struct relay *r, const uint8_t *p, size_t n)
 {
 	size_t done = 0;
 	while (r->can_write && done < n) {
@@ -161,12 +161,12 @@ static ssize_t put(struct relay *r, const uint8_t *p, size_t n)
 			done += (size_t)w;
 		}
 	}
-	grant(r, done);
+	relay_grant(r, done);
 	return (ssize_t)done;
 }
 
 /* All the host sent is written: pass its end on. False: r is gone. */
-static bool finish(struct relay *r)
+static bool relay_finish(struct relay *r)
 {
 	if (!r->host_done || r->pending.len > 0)
 		return true;
@@ -180,7 +180,7 @@ static bool finish(struct relay *r)
 	return true;
 }
 
-static void ready(struct hull_watch *w, uint32_t events)
+static void relay_ready(struct hull_watch *w, uint32_t events)
 {
 	struct relay *r = hull_container_of(w, struct relay, watch);
 	if (events & EPOLLERR) {
@@ -198,11 +198,11 @@ static void ready(struct hull_watch *w, uint32_t events)
 	if (events & EPOLLOUT)
 		r->can_write = true;
 	if (r->pending.len > 0) {
-		ssize_t n = put(r, hull_buf_bytes(&r->pending), r->pending.len);
+		ssize_t n = relay_put(r, hull_buf_bytes(&r->pending), r->pending.len);
 		if (n < 0)
 			return;
 		hull_buf_drain(&r->pending, (size_t)n);
-		if (!finish(r))
+		if (!relay_finish(r))
 			return;
 	}
 	pump_up(r);
@@ -210,27 +210,27 @@ static void ready(struct hull_watch *w, uint32_t events)
 
 /* --- the stream's events --- */
 
-static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
+static void relay_on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct relay *r = user;
-	ssize_t done = r->pending.len == 0 ? put(r, p, n) : 0;
+	ssize_t done = r->pending.len == 0 ? relay_put(r, p, n) : 0;
 	if (done >= 0 && (size_t)done < n && hull_buf_add(&r->pending, p + done, n - (size_t)done) < 0)
 		broke(r, ENOMEM);
 }
 
-static void on_writable(void *user)
+static void relay_on_writable(void *user)
 {
 	pump_up(user);
 }
 
-static void on_eof(void *user)
+static void relay_on_eof(void *user)
 {
 	struct relay *r = user;
 	r->host_done = true;
-	finish(r); /* the stream is still there: `closed` comes after this when it was the last EOF */
+	relay_finish(r); /* the stream is still there: `closed` comes after this when it was the last EOF */
 }
 
-static void give_up(struct hull_timer *t)
+static void relay_give_up(struct hull_timer *t)
 {
 	struct relay *r = without_socket;
 	bool more = false;
@@ -246,10 +246,10 @@ static void give_up(struct hull_timer *t)
 		}
 		r = next;
 	}
-	coming_watched = more && hull_timer_start(t, COMING_MS, give_up) == 0;
+	coming_watched = more && hull_timer_start(t, COMING_MS, relay_give_up) == 0;
 }
 
-static void on_accepted(void *user, const uint8_t *args, size_t len)
+static void relay_on_accepted(void *user, const uint8_t *args, size_t len)
 {
 	struct relay *r = user;
 	if (r->state != HELD)
@@ -257,37 +257,37 @@ static void on_accepted(void *user, const uint8_t *args, size_t len)
 	r->state = COMING;
 	r->round = coming_round;
 	if (!coming_watched)
-		coming_watched = hull_timer_start(&coming, COMING_MS, give_up) == 0;
+		coming_watched = hull_timer_start(&coming, COMING_MS, relay_give_up) == 0;
 	hull_hold_answer(r->held, HULL_HOLD_GO);
 }
 
-static void on_closed(void *user, int code, const char *message)
+static void relay_on_closed(void *user, int code, const char *message)
 {
 	struct relay *r = user;
 	r->stream.id = 0;
 	if (r->state == COMING) {
 		r->broken = code != 0;
-		return; /* take() tells the program, give_up() ends it */
+		return; /* relay_take() tells the program, relay_give_up() ends it */
 	}
 	if (r->state == HELD)
 		hull_hold_answer(r->held, hull_hold_of(code));
 	if (code == 0 && r->pending.len > 0)
-		return; /* ready() writes the rest */
+		return; /* relay_ready() writes the rest */
 	relay_free(r, code != 0);
 }
 
 static const struct hull_stream_ops relay_ops = {
-	.accepted = on_accepted,
-	.data = on_data,
-	.writable = on_writable,
-	.eof = on_eof,
-	.closed = on_closed,
+	.accepted = relay_on_accepted,
+	.data = relay_on_data,
+	.writable = relay_on_writable,
+	.eof = relay_on_eof,
+	.closed = relay_on_closed,
 };
 
 /* --- new connections --- */
 
 /* Where the program wanted to go. */
-static int original(int fd, int family, union hull_sockaddr *to)
+static int relay_original(int fd, int family, union hull_sockaddr *to)
 {
 	union hull_sockaddr self;
 	socklen_t n = sizeof(*to);
@@ -298,7 +298,7 @@ static int original(int fd, int family, union hull_sockaddr *to)
 	return to->any.sa_family != family || hull_sockaddr_same(to, &self) ? -ECONNREFUSED : 0;
 }
 
-static int ask_host(struct relay *r, const union hull_sockaddr *to)
+static int relay_ask_host(struct relay *r, const union hull_sockaddr *to)
 {
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	char text[INET6_ADDRSTRLEN];
@@ -326,7 +326,7 @@ static struct relay *relay_new(int fd)
 	return r;
 }
 
-static bool same_place(const union hull_sockaddr *a, const union hull_sockaddr *b)
+static bool relay_same_place(const union hull_sockaddr *a, const union hull_sockaddr *b)
 {
 	return hull_sockaddr_same(a, b) && hull_sockaddr_port(a) == hull_sockaddr_port(b);
 }
@@ -336,7 +336,7 @@ static struct relay *expected(const union hull_sockaddr *from, const union hull_
 {
 	struct relay *alike = NULL;
 	for (struct relay *r = without_socket; r; r = r->next) {
-		if (r->state != COMING || !same_place(&r->to, to) || !hull_sockaddr_same(&r->from, from))
+		if (r->state != COMING || !relay_same_place(&r->to, to) || !hull_sockaddr_same(&r->from, from))
 			continue;
 		if (hull_sockaddr_port(&r->from) == hull_sockaddr_port(from))
 			return r;
@@ -345,10 +345,10 @@ static struct relay *expected(const union hull_sockaddr *from, const union hull_
 	return alike;
 }
 
-static void held(uint32_t id, const union hull_sockaddr *from, const union hull_sockaddr *to)
+static void relay_held(uint32_t id, const union hull_sockaddr *from, const union hull_sockaddr *to)
 {
 	for (struct relay *r = without_socket; r; r = r->next)
-		if (same_place(&r->from, from) && same_place(&r->to, to)) {
+		if (relay_same_place(&r->from, from) && relay_same_place(&r->to, to)) {
 			/* The program's kernel has sent it again. */
 			hull_hold_answer(id, r->state == HELD ? HULL_HOLD_FORGET : HULL_HOLD_GO);
 			return;
@@ -361,7 +361,7 @@ static void held(uint32_t id, const union hull_sockaddr *from, const union hull_
 	r->held = id;
 	r->from = *from;
 	r->to = *to;
-	int e = ask_host(r, to);
+	int e = relay_ask_host(r, to);
 	if (e < 0) {
 		relay_free(r, false);
 		hull_hold_answer(id, hull_hold_of(e));
@@ -375,15 +375,15 @@ static void held(uint32_t id, const union hull_sockaddr *from, const union hull_
 }
 
 /* The socket of a relay is there. */
-static void attach(struct relay *r)
+static void relay_attach(struct relay *r)
 {
 	if (!r->stream.id && (r->broken || r->pending.len == 0)) {
 		relay_free(r, r->broken);
 		return;
 	}
-	if (hull_watch_add(&r->watch, r->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, ready) == 0) {
+	if (hull_watch_add(&r->watch, r->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, relay_ready) == 0) {
 		if (r->host_done)
-			finish(r);
+			relay_finish(r);
 	} else if (r->stream.id) {
 		hull_wire_reset(hull_wire, r->stream.id, ENOMEM, "out of memory in the sandbox"); /* frees r */
 	} else {
@@ -391,27 +391,27 @@ static void attach(struct relay *r)
 	}
 }
 
-static void take(int fd, const union hull_sockaddr *from)
+static void relay_take(int fd, const union hull_sockaddr *from)
 {
 	union hull_sockaddr to;
-	int e = original(fd, from->any.sa_family, &to);
+	int e = relay_original(fd, from->any.sa_family, &to);
 	struct relay *r = e == 0 ? expected(from, &to) : NULL;
 	if (r) {
-		list_del(r);
+		relay_list_del(r);
 		r->fd = fd;
-		attach(r);
+		relay_attach(r);
 		return;
 	}
 	r = relay_new(fd);
 	if (!r)
 		close(fd);
-	else if (relays > RELAYS_MAX || e < 0 || ask_host(r, &to) < 0)
+	else if (relays > RELAYS_MAX || e < 0 || relay_ask_host(r, &to) < 0)
 		relay_free(r, true);
 	else
-		attach(r);
+		relay_attach(r);
 }
 
-static void accept_ready(struct hull_watch *w, uint32_t events)
+static void relay_accept_ready(struct hull_watch *w, uint32_t events)
 {
 	for (int i = 0; i < ACCEPTS_MAX; i++) {
 		union hull_sockaddr from = {0};
@@ -419,7 +419,7 @@ static void accept_ready(struct hull_watch *w, uint32_t events)
 		int fd = accept4(w->fd, &from.any, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0)
 			return;
-		take(fd, &from);
+		relay_take(fd, &from);
 	}
 }
 
@@ -436,7 +436,7 @@ static void set_options(int fd)
 
 void hull_relay_hold(void)
 {
-	hull_hold_start(held);
+	hull_hold_start(relay_held);
 }
 
 void hull_relay_start(void)
@@ -445,7 +445,7 @@ void hull_relay_start(void)
 	for (int i = 0; i < 2; i++) {
 		struct hull_error err = {0};
 		int fd = hull_link_socket(families[i], SOCK_STREAM, HULL_PORT_RELAY, &err);
-		if (fd < 0 || hull_watch_add(&listeners[i], fd, EPOLLIN, accept_ready) < 0)
+		if (fd < 0 || hull_watch_add(&listeners[i], fd, EPOLLIN, relay_accept_ready) < 0)
 			hull_say("network: %s", err.msg);
 		else
 			set_options(fd);

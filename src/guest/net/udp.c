@@ -65,7 +65,7 @@ static struct flow **slot(const union hull_sockaddr *a)
 	return &table[h % BUCKETS];
 }
 
-static struct flow *find(const union hull_sockaddr *a)
+static struct flow *udp_find(const union hull_sockaddr *a)
 {
 	struct flow *f = *slot(a);
 	while (f && !(hull_sockaddr_same(&f->from, a) && hull_sockaddr_port(&f->from) == hull_sockaddr_port(a)))
@@ -114,7 +114,7 @@ static void put_address(uint8_t *m, bool src, const union hull_sockaddr *a)
 }
 
 /* The attribute of a type at the cursor's level; an empty cursor when there is none. */
-static struct hull_cur inside(struct hull_cur c, uint16_t type)
+static struct hull_cur udp_inside(struct hull_cur c, uint16_t type)
 {
 	while (hull_cur_left(&c) >= NLA_HDRLEN) {
 		uint16_t len = hull_cur_le16(&c);
@@ -131,7 +131,7 @@ static struct hull_cur inside(struct hull_cur c, uint16_t type)
 }
 
 /* Ask conntrack about the answers to `from`, and read which destination they are for. */
-static int original(const union hull_sockaddr *from, union hull_sockaddr *to)
+static int udp_original(const union hull_sockaddr *from, union hull_sockaddr *to)
 {
 	union {
 		struct nlmsghdr h;
@@ -176,9 +176,9 @@ static int original(const union hull_sockaddr *from, union hull_sockaddr *to)
 
 	size_t skip = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(general));
 	struct hull_cur all = hull_cur_make(answer.bytes + skip, (size_t)n - skip);
-	struct hull_cur first = inside(all, CTA_TUPLE_ORIG);
-	struct hull_cur address = inside(inside(first, CTA_TUPLE_IP), six ? CTA_IP_V6_DST : CTA_IP_V4_DST);
-	struct hull_cur to_port = inside(inside(first, CTA_TUPLE_PROTO), CTA_PROTO_DST_PORT);
+	struct hull_cur first = udp_inside(all, CTA_TUPLE_ORIG);
+	struct hull_cur address = udp_inside(udp_inside(first, CTA_TUPLE_IP), six ? CTA_IP_V6_DST : CTA_IP_V4_DST);
+	struct hull_cur to_port = udp_inside(udp_inside(first, CTA_TUPLE_PROTO), CTA_PROTO_DST_PORT);
 	const uint8_t *a = hull_cur_take(&address, six ? 16 : 4);
 	const uint8_t *p = hull_cur_take(&to_port, 2);
 	if (!a || !p)
@@ -254,7 +254,7 @@ static void unreachable(const struct flow *f, bool prohibited)
 
 /* --- the stream's events --- */
 
-static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
+static void udp_on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct flow *f = user;
 	f->used_ms = hull_uptime_ms();
@@ -276,13 +276,13 @@ static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 	}
 }
 
-static void on_eof(void *user)
+static void udp_on_eof(void *user)
 {
 	struct flow *f = user;
 	hull_wire_eof(hull_wire, f->stream.id);
 }
 
-static void on_closed(void *user, int code, const char *message)
+static void udp_on_closed(void *user, int code, const char *message)
 {
 	struct flow *f = user;
 	if (code == -ECONNREFUSED)
@@ -292,7 +292,7 @@ static void on_closed(void *user, int code, const char *message)
 	flow_free(f);
 }
 
-static const struct hull_stream_ops flow_ops = {.data = on_data, .eof = on_eof, .closed = on_closed};
+static const struct hull_stream_ops flow_ops = {.data = udp_on_data, .eof = udp_on_eof, .closed = udp_on_closed};
 
 /* --- from the sandbox --- */
 
@@ -310,7 +310,7 @@ static void sweep_fired(struct hull_timer *t)
 		hull_timer_start(t, SWEEP_MS, sweep_fired);
 }
 
-static int ask_host(struct flow *f, const union hull_sockaddr *to)
+static int udp_ask_host(struct flow *f, const union hull_sockaddr *to)
 {
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	char text[INET6_ADDRSTRLEN];
@@ -327,10 +327,10 @@ static int ask_host(struct flow *f, const union hull_sockaddr *to)
 	return r;
 }
 
-static struct flow *begin(int fd, const union hull_sockaddr *from)
+static struct flow *udp_begin(int fd, const union hull_sockaddr *from)
 {
 	union hull_sockaddr to;
-	struct flow *f = flows < FLOWS_MAX && original(from, &to) == 0 ? calloc(1, sizeof(*f)) : NULL;
+	struct flow *f = flows < FLOWS_MAX && udp_original(from, &to) == 0 ? calloc(1, sizeof(*f)) : NULL;
 	if (!f)
 		return NULL;
 	f->stream.ops = &flow_ops;
@@ -340,14 +340,14 @@ static struct flow *begin(int fd, const union hull_sockaddr *from)
 	*slot(from) = f;
 	if (flows++ == 0)
 		hull_timer_start(&sweep, SWEEP_MS, sweep_fired);
-	if (ask_host(f, &to) == 0)
+	if (udp_ask_host(f, &to) == 0)
 		return f;
 	unreachable(f, true);
 	flow_free(f);
 	return NULL;
 }
 
-static void ready(struct hull_watch *w, uint32_t events)
+static void udp_ready(struct hull_watch *w, uint32_t events)
 {
 	static uint8_t p[2 + 65536];
 	for (int i = 0; i < PACKETS_MAX; i++) {
@@ -356,9 +356,9 @@ static void ready(struct hull_watch *w, uint32_t events)
 		ssize_t n = recvfrom(w->fd, p + 2, sizeof(p) - 2, MSG_DONTWAIT, &from.any, &len);
 		if (n < 0 && errno != ECONNREFUSED && errno != EHOSTUNREACH)
 			return;
-		struct flow *f = n < 0 || n > HULL_NET_DATAGRAM ? NULL : find(&from);
+		struct flow *f = n < 0 || n > HULL_NET_DATAGRAM ? NULL : udp_find(&from);
 		if (!f && n >= 0 && n <= HULL_NET_DATAGRAM)
-			f = begin(w->fd, &from);
+			f = udp_begin(w->fd, &from);
 		if (!f)
 			continue;
 		f->used_ms = hull_uptime_ms();
@@ -376,7 +376,7 @@ void hull_udp_start(void)
 	for (int i = 0; i < 2; i++) {
 		struct hull_error err = {0};
 		int fd = hull_link_socket(families[i], SOCK_DGRAM, HULL_PORT_UDP, &err);
-		if (fd < 0 || hull_watch_add(&sockets[i], fd, EPOLLIN, ready) < 0)
+		if (fd < 0 || hull_watch_add(&sockets[i], fd, EPOLLIN, udp_ready) < 0)
 			hull_say("network: %s", err.msg);
 	}
 }

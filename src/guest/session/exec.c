@@ -64,7 +64,7 @@ struct session {
 	bool tty, keep;
 	bool started;  /* accepted or refused */
 	bool ended;    /* the process has */
-	bool draining; /* inside child_ended(): an output that ends now is no event */
+	bool draining; /* inside exec_child_ended(): an output that ends now is no event */
 	bool late;     /* GRACE_MS are over: report once these many bytes have been passed on */
 	size_t target[2];
 	bool reported; /* EXIT has been sent, or nobody is there to hear it */
@@ -200,7 +200,7 @@ static void session_finish(struct session *s)
 		session_settle(s);
 }
 
-static void grace_over(struct hull_timer *t)
+static void exec_grace_over(struct hull_timer *t)
 {
 	struct session *s = hull_container_of(t, struct session, grace);
 	/* What is there now is passed on; what is still being written is not waited for. */
@@ -214,7 +214,7 @@ static void grace_over(struct hull_timer *t)
 	session_finish(s);
 }
 
-static void out_ended(struct session *s)
+static void exec_out_ended(struct session *s)
 {
 	if (!s->ended || s->draining)
 		return;
@@ -226,12 +226,12 @@ static void out_ended(struct session *s)
 
 static void out0_ended(struct hull_out *o, int error)
 {
-	out_ended(hull_container_of(o, struct session, out[0]));
+	exec_out_ended(hull_container_of(o, struct session, out[0]));
 }
 
 static void out1_ended(struct hull_out *o, int error)
 {
-	out_ended(hull_container_of(o, struct session, out[1]));
+	exec_out_ended(hull_container_of(o, struct session, out[1]));
 }
 
 static void take_status(struct session *s);
@@ -253,7 +253,7 @@ static void report_end(struct session *s)
 			hull_out_drain(&s->out[i], DRAIN_MAX);
 	s->draining = false;
 	if (s->out[0].open || s->out[1].open)
-		hull_timer_start(&s->grace, GRACE_MS, grace_over);
+		hull_timer_start(&s->grace, GRACE_MS, exec_grace_over);
 	session_finish(s);
 }
 
@@ -283,7 +283,7 @@ static void tell_end(void)
 		on_end();
 }
 
-static void child_ended(struct hull_child *c, int status)
+static void exec_child_ended(struct hull_child *c, int status)
 {
 	struct session *s = hull_container_of(c, struct session, child);
 	running--;
@@ -314,7 +314,7 @@ static void signal_session(struct session *s, int sig)
 
 /* --- the beginning --- */
 
-static void refuse(struct session *s)
+static void exec_refuse(struct session *s)
 {
 	char text[512];
 	/* ENOENT is for a missing program alone: clients make 127 of it. */
@@ -324,7 +324,7 @@ static void refuse(struct session *s)
 			 failure_text(s, text, sizeof(text)));
 }
 
-static void answer(struct session *s);
+static void exec_answer(struct session *s);
 
 /* The status pipe has spoken, or ended: the program runs, or does not. */
 static void take_status(struct session *s)
@@ -342,14 +342,14 @@ static void take_status(struct session *s)
 	s->status_fd = -1;
 	if (s->stream.id == 0)
 		return;
-	answer(s);
+	exec_answer(s);
 }
 
 /* Say whether it runs: `closed` may follow. */
-static void answer(struct session *s)
+static void exec_answer(struct session *s)
 {
 	if (s->failure.stage && s->failure.stage != HULL_STAGE_EXEC) {
-		refuse(s); /* `closed` follows */
+		exec_refuse(s); /* `closed` follows */
 		return;
 	}
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
@@ -385,7 +385,7 @@ static void enter_link(const char *link)
 		return; /* we stay where we are */
 }
 
-static void run(void *ctx, int status_fd)
+static void exec_run(void *ctx, int status_fd)
 {
 	const struct launch *l = ctx;
 	const struct hull_request *r = l->request;
@@ -454,7 +454,7 @@ static int session_start(struct session *s, const struct hull_request *r, const 
 		return e;
 	struct launch l = {.request = r, .user = u, .fd = {c0, c1, c2}};
 	_cleanup_close_ int cgroup = hull_cgroup_make(&s->cgroup);
-	e = hull_spawn(&s->child, cgroup, run, &l, &s->status_fd, child_ended, err);
+	e = hull_spawn(&s->child, cgroup, exec_run, &l, &s->status_fd, exec_child_ended, err);
 	if (e < 0)
 		return e;
 	running++;
@@ -479,7 +479,7 @@ static int session_start(struct session *s, const struct hull_request *r, const 
 
 /* --- the stream's events --- */
 
-static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
+static void exec_on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct session *s = user;
 	hull_in_data(&s->in, p, n);
@@ -495,7 +495,7 @@ static void stdin_eof(struct session *s)
 		hull_in_eof(&s->in);
 }
 
-static void on_message(void *user, const uint8_t *p, size_t n)
+static void exec_on_message(void *user, const uint8_t *p, size_t n)
 {
 	struct session *s = user;
 	struct hull_cur cur = hull_cur_make(p, n);
@@ -518,7 +518,7 @@ static void on_message(void *user, const uint8_t *p, size_t n)
 		stdin_eof(s);
 }
 
-static void on_writable(void *user)
+static void exec_on_writable(void *user)
 {
 	struct session *s = user;
 	if (!s->started)
@@ -528,7 +528,7 @@ static void on_writable(void *user)
 	session_finish(s);
 }
 
-static void on_eof(void *user)
+static void exec_on_eof(void *user)
 {
 	stdin_eof(user);
 }
@@ -543,7 +543,7 @@ static void suspend(struct session *s)
 	hull_out_attach(&s->out[1], 0);
 }
 
-static void on_closed(void *user, int code, const char *message)
+static void exec_on_closed(void *user, int code, const char *message)
 {
 	struct session *s = user;
 	s->stream.id = 0;
@@ -569,11 +569,11 @@ static void on_closed(void *user, int code, const char *message)
 }
 
 static const struct hull_stream_ops exec_ops = {
-	.data = on_data,
-	.message = on_message,
-	.writable = on_writable,
-	.eof = on_eof,
-	.closed = on_closed,
+	.data = exec_on_data,
+	.message = exec_on_message,
+	.writable = exec_on_writable,
+	.eof = exec_on_eof,
+	.closed = exec_on_closed,
 };
 
 /* Who is it to be? By the root's own files: PID 1 must not ask a workspace for them. */
@@ -616,7 +616,7 @@ void hull_exec_announce(void)
 }
 
 /* Go on with a suspended session on this stream. */
-static void attach(uint32_t stream, const char *id)
+static void exec_attach(uint32_t stream, const char *id)
 {
 	struct session *s = named;
 	while (s && (!s->suspended || strcmp(s->id, id) != 0))
@@ -631,13 +631,13 @@ static void attach(uint32_t stream, const char *id)
 	hull_out_attach(&s->out[1], stream);
 	hull_wire_set_user(hull_wire, stream, s);
 	if (s->started)
-		answer(s);
+		exec_answer(s);
 	if (s->stream.id && s->ended)
 		report_end(s);
 }
 
 /* What tells a person which session it is, whole words of it. */
-static void remember(struct session *s, const struct hull_request *r)
+static void exec_remember(struct session *s, const struct hull_request *r)
 {
 	memcpy(s->id, r->id, sizeof(s->id));
 	for (size_t i = 0; i < r->argc && s->argv.len + strlen(r->argv[i]) < ARGV_MAX; i++)
@@ -655,7 +655,7 @@ void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 	_cleanup_(hull_user_free) struct hull_user u = {0};
 	int e = hull_request_read(args, len, &r, &err);
 	if (e == 0 && r.attach) {
-		attach(stream, r.id);
+		exec_attach(stream, r.id);
 		return;
 	}
 	if (e == 0)
@@ -681,7 +681,7 @@ void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 	s->tty = r.tty;
 	s->keep = r.keep;
 	if (r.id[0])
-		remember(s, &r);
+		exec_remember(s, &r);
 	s->program = strdup(r.program);
 	s->cwd = r.cwd ? strdup(r.cwd) : NULL;
 	e = s->program ? session_start(s, &r, &u, &err) : hull_fail(&err, -ENOMEM, "out of memory");
@@ -704,7 +704,7 @@ static void warmup_run(void *ctx, int status_fd)
 {
 	const struct warmup *r = ctx;
 	r->wait();
-	run((void *)(uintptr_t)&r->launch, status_fd);
+	exec_run((void *)(uintptr_t)&r->launch, status_fd);
 }
 
 int hull_exec_warmup(void (*wait)(void), struct hull_error *err)

@@ -47,7 +47,7 @@ static unsigned session_of(pid_t pid)
 	return (unsigned)strtoul(text + sizeof(start) - 1, NULL, 10);
 }
 
-static void tell(const struct hull_oom *o)
+static void oom_tell(const struct hull_oom *o)
 {
 	char text[256], size[32];
 	if (strncmp(o->group, "/work/", 6) == 0) {
@@ -76,11 +76,11 @@ void hull_oom_look(void)
 		if (n <= 0)
 			return;
 		if (hull_oom_record(record, (size_t)n, &o))
-			tell(&o);
+			oom_tell(&o);
 	}
 }
 
-static void ready(struct hull_watch *w, uint32_t events)
+static void oom_ready(struct hull_watch *w, uint32_t events)
 {
 	hull_oom_look();
 }
@@ -88,6 +88,6 @@ static void ready(struct hull_watch *w, uint32_t events)
 void hull_oom_start(void)
 {
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	if (kmsg < 0 || lseek(kmsg, 0, SEEK_END) < 0 || hull_watch_add(&watch, kmsg, EPOLLIN, ready) < 0)
+	if (kmsg < 0 || lseek(kmsg, 0, SEEK_END) < 0 || hull_watch_add(&watch, kmsg, EPOLLIN, oom_ready) < 0)
 		hull_say("what the kernel kills for want of memory will not be told: %s", strerror(errno));
 }

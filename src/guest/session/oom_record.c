@@ -19,7 +19,7 @@ static const char *last(const char *text, const char *what)
 	return found;
 }
 
-static void copy(char *to, size_t cap, const char *from, size_t n)
+static void oom_copy(char *to, size_t cap, const char *from, size_t n)
 {
 	size_t k = n < cap - 1 ? n : cap - 1;
 	memcpy(to, from, k);
@@ -50,8 +50,8 @@ bool hull_oom_record(const char *record, size_t n, struct hull_oom *out)
 	if (number < 2 || number > PID_LIMIT)
 		return false;
 	*out = (struct hull_oom){.pid = (pid_t)number};
-	copy(out->task, sizeof(out->task), task + 6, (size_t)(pid - task - 6));
+	oom_copy(out->task, sizeof(out->task), task + 6, (size_t)(pid - task - 6));
 	if (group && group < task)
-		copy(out->group, sizeof(out->group), group + 11, strcspn(group + 11, ","));
+		oom_copy(out->group, sizeof(out->group), group + 11, strcspn(group + 11, ","));
 	return true;
 }

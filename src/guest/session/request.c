@@ -19,7 +19,7 @@ enum { STRINGS_MAX = 65536 };
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 /* Append an owned string to a NULL-terminated list that grows by doubling. */
-static int list_add(char ***list, size_t *count, char *s)
+static int request_list_add(char ***list, size_t *count, char *s)
 {
 	if (!s)
 		return -ENOMEM;
@@ -110,7 +110,8 @@ static int read_field(struct hull_request *r, const struct hull_arg *a, struct h
 		free(s);
 		return hull_fail(err, -E2BIG, "more than %d arguments and variables", STRINGS_MAX);
 	}
-	int e = a->tag == HULL_TAG_ARGV ? list_add(&r->argv, &r->argc, s) : list_add(&r->env, &r->envc, s);
+	int e = a->tag == HULL_TAG_ARGV ? request_list_add(&r->argv, &r->argc, s)
+					: request_list_add(&r->env, &r->envc, s);
 	return e < 0 ? hull_fail(err, e, "out of memory") : 0;
 }
 
@@ -144,10 +145,10 @@ static const char *env_value(const struct hull_request *r, const char *name)
 
 static int env_default(struct hull_request *r, const char *name, const char *value)
 {
-	return env_value(r, name) ? 0 : list_add(&r->env, &r->envc, hull_fmt("%s=%s", name, value));
+	return env_value(r, name) ? 0 : request_list_add(&r->env, &r->envc, hull_fmt("%s=%s", name, value));
 }
 
-static int by_name(const void *a, const void *b)
+static int request_by_name(const void *a, const void *b)
 {
 	const char *x = **(char *const *const *)a, *y = **(char *const *const *)b;
 	size_t nx = strcspn(x, "="), ny = strcspn(y, "=");
@@ -169,7 +170,7 @@ static int env_unique(struct hull_request *r)
 		return -ENOMEM;
 	for (size_t i = 0; i < r->envc; i++)
 		sorted[i] = &r->env[i];
-	qsort(sorted, r->envc, sizeof(*sorted), by_name);
+	qsort(sorted, r->envc, sizeof(*sorted), request_by_name);
 	for (size_t i = 0; i + 1 < r->envc; i++) {
 		size_t n = strcspn(*sorted[i], "=") + 1;
 		if (strncmp(*sorted[i], *sorted[i + 1], n) == 0) {
@@ -223,7 +224,7 @@ int hull_request_complete(struct hull_request *r, const struct hull_user *u, str
 			e = env_default(r, defaults[i].name, defaults[i].value);
 	if (e == 0 && r->argc == 0) {
 		const char *slash = strrchr(u->shell, '/');
-		e = list_add(&r->argv, &r->argc, hull_fmt("-%s", slash ? slash + 1 : u->shell));
+		e = request_list_add(&r->argv, &r->argc, hull_fmt("-%s", slash ? slash + 1 : u->shell));
 		r->program = strdup(u->shell);
 	} else if (e == 0) {
 		r->program = strdup(r->argv[0]);

@@ -51,7 +51,7 @@ static void job_free(struct job *j)
 	free(j);
 }
 
-static void finish(struct job *j)
+static void tar_finish(struct job *j)
 {
 	if (!j->ended || j->reported || j->out.open || j->err_fd >= 0)
 		return;
@@ -83,7 +83,7 @@ static void err_ready(struct hull_watch *w, uint32_t events)
 	if (n <= 0) {
 		hull_watch_del(w);
 		close(hull_steal_fd(&j->err_fd));
-		finish(j);
+		tar_finish(j);
 		return;
 	}
 	size_t keep = WORDS_MAX - (size_t)n;
@@ -95,17 +95,17 @@ static void err_ready(struct hull_watch *w, uint32_t events)
 	j->words_len += (size_t)n;
 }
 
-static void out_ended(struct hull_out *o, int error)
+static void tar_out_ended(struct hull_out *o, int error)
 {
-	finish(hull_container_of(o, struct job, out));
+	tar_finish(hull_container_of(o, struct job, out));
 }
 
-static void child_ended(struct hull_child *c, int status)
+static void tar_child_ended(struct hull_child *c, int status)
 {
 	struct job *j = hull_container_of(c, struct job, child);
 	j->ended = true;
 	j->status = status;
-	finish(j);
+	tar_finish(j);
 }
 
 struct launch {
@@ -113,7 +113,7 @@ struct launch {
 	int fd[3];
 };
 
-static void run(void *ctx, int status_fd)
+static void tar_run(void *ctx, int status_fd)
 {
 	static char *env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
 			      "HOME=/root", NULL};
@@ -131,25 +131,25 @@ static void run(void *ctx, int status_fd)
 	_exit(127);
 }
 
-static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
+static void tar_on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct job *j = user;
 	hull_in_data(&j->in, p, n);
 }
 
-static void on_writable(void *user)
+static void tar_on_writable(void *user)
 {
 	struct job *j = user;
 	hull_out_resume(&j->out);
 }
 
-static void on_eof(void *user)
+static void tar_on_eof(void *user)
 {
 	struct job *j = user;
 	hull_in_eof(&j->in);
 }
 
-static void on_closed(void *user, int code, const char *message)
+static void tar_on_closed(void *user, int code, const char *message)
 {
 	struct job *j = user;
 	j->stream.id = 0;
@@ -160,10 +160,10 @@ static void on_closed(void *user, int code, const char *message)
 }
 
 static const struct hull_stream_ops tar_ops = {
-	.data = on_data,
-	.writable = on_writable,
-	.eof = on_eof,
-	.closed = on_closed,
+	.data = tar_on_data,
+	.writable = tar_on_writable,
+	.eof = tar_on_eof,
+	.closed = tar_on_closed,
 };
 
 /* tar's sed expression that replaces the first component; characters that mean something to it are escaped. */
@@ -226,7 +226,7 @@ static int arguments_out(struct launch *l, const char *path, char **owned, struc
 	return owned[0] && owned[1] ? 0 : hull_fail(err, -ENOMEM, "out of memory in the sandbox");
 }
 
-static int start(struct job *j, bool in, struct launch *l, struct hull_error *err)
+static int tar_start(struct job *j, bool in, struct launch *l, struct hull_error *err)
 {
 	int ends[2] = {-1, -1}, errs[2] = {-1, -1};
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -244,13 +244,13 @@ static int start(struct job *j, bool in, struct launch *l, struct hull_error *er
 	l->fd[1] = in ? null : theirs;
 	l->fd[2] = err_theirs;
 	_cleanup_close_ int cgroup = hull_cgroup_make(&j->cgroup);
-	int r = hull_spawn(&j->child, cgroup, run, l, NULL, child_ended, err);
+	int r = hull_spawn(&j->child, cgroup, tar_run, l, NULL, tar_child_ended, err);
 	if (r < 0)
 		return r;
 	r = hull_watch_add(&j->err_watch, j->err_fd, EPOLLIN, err_ready);
 	if (r == 0)
 		r = in ? hull_in_start(&j->in, hull_steal_fd(&ours), j->stream.id)
-		       : hull_out_start(&j->out, hull_steal_fd(&ours), j->stream.id, HULL_CHANNEL_MAIN, out_ended);
+		       : hull_out_start(&j->out, hull_steal_fd(&ours), j->stream.id, HULL_CHANNEL_MAIN, tar_out_ended);
 	if (r < 0) {
 		kill(j->child.pid, SIGKILL);
 		return hull_fail(err, r, "cannot watch tar: %s", strerror(-r));
@@ -288,7 +288,7 @@ void hull_tar_open(uint32_t stream, bool in, const uint8_t *args, size_t len)
 	if (r == 0) {
 		j->stream = (struct hull_stream){.ops = &tar_ops, .id = stream};
 		j->err_fd = -1;
-		r = start(j, in, &l, &err);
+		r = tar_start(j, in, &l, &err);
 	}
 	if (r < 0) {
 		hull_wire_refuse(hull_wire, stream, -r, err.msg);

@@ -11,7 +11,7 @@
 enum { FILE_MAX_BYTES = 4 * 1024 * 1024, FIELDS_MAX = 7 };
 
 /* Split at colons in place; the number of fields. The last takes the rest. */
-static int split(char *line, char *fields[FIELDS_MAX])
+static int users_split(char *line, char *fields[FIELDS_MAX])
 {
 	int n = 0;
 	for (;;) {
@@ -47,7 +47,7 @@ static int each_line(const char *path, int (*line)(void *ctx, char **fields, int
 	char *l = text.len ? strtok_r((char *)hull_buf_bytes(&text), "\n", &save) : NULL;
 	for (; l; l = strtok_r(NULL, "\n", &save)) {
 		char *fields[FIELDS_MAX];
-		int n = split(l, fields);
+		int n = users_split(l, fields);
 		if (line(ctx, fields, n))
 			break;
 	}

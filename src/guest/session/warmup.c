@@ -37,7 +37,7 @@ static void wait_for_bell(void)
 		_exit(1);
 }
 
-static _Noreturn void stage(void)
+static _Noreturn void warmup_stage(void)
 {
 	struct hull_error err;
 	prctl(PR_SET_NAME, "hull-warmup");
@@ -54,7 +54,7 @@ void hull_warmup_start(void)
 	bell = eventfd(0, EFD_CLOEXEC);
 	pid_t pid = bell < 0 ? -1 : fork();
 	if (pid == 0)
-		stage();
+		warmup_stage();
 	if (pid < 0)
 		hull_say("the first command of a copy is not warmed up: %s", strerror(errno));
 }

@@ -121,7 +121,7 @@ static void announce_content(int dir, const char *path)
 		close(fd);
 }
 
-static void announce(enum hull_share_event event, bool directory, int dir, const char *path)
+static void helper_announce(enum hull_share_event event, bool directory, int dir, const char *path)
 {
 	struct stat st;
 	int r = 0;
@@ -210,7 +210,7 @@ static void replayer_run(void *ctx, int status_fd)
 		*name++ = '\0';
 		_cleanup_close_ int dir = open_here(AT_FDCWD, path);
 		if (dir >= 0)
-			announce((enum hull_share_event)message[0], message[1] != 0, dir, *name ? name : ".");
+			helper_announce((enum hull_share_event)message[0], message[1] != 0, dir, *name ? name : ".");
 	}
 }
 
@@ -246,7 +246,7 @@ bool hull_replayer_is(uint32_t pid)
 	return a;
 }
 
-static void ended(struct hull_child *c, int status)
+static void helper_ended(struct hull_child *c, int status)
 {
 	struct hull_helper *h = hull_container_of(c, struct hull_helper, child);
 	replayer_gone(hull_steal_ptr(h->replayer));
@@ -255,7 +255,7 @@ static void ended(struct hull_child *c, int status)
 		h->drained(h, true);
 }
 
-static int start(struct hull_helper *h, void (*run)(void *, int), struct start *s, size_t limit)
+static int helper_start(struct hull_helper *h, void (*run)(void *, int), struct start *s, size_t limit)
 {
 	struct hull_error err;
 	int ends[2];
@@ -263,7 +263,7 @@ static int start(struct hull_helper *h, void (*run)(void *, int), struct start *
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return -errno;
 	s->in = ends[1];
-	int r = hull_spawn(&h->child, -1, run, s, NULL, ended, &err);
+	int r = hull_spawn(&h->child, -1, run, s, NULL, helper_ended, &err);
 	close(ends[1]);
 	if (r < 0)
 		close(ends[0]);
@@ -275,14 +275,14 @@ static int start(struct hull_helper *h, void (*run)(void *, int), struct start *
 int hull_notifier_start(struct hull_helper *h, int device)
 {
 	struct start s = {.device = device};
-	return start(h, notifier_run, &s, NOTES_MAX);
+	return helper_start(h, notifier_run, &s, NOTES_MAX);
 }
 
 int hull_replayer_start(struct hull_helper *h, const char *path)
 {
 	struct start s = {.device = -1, .path = path};
 	struct hull_replayer *a = calloc(1, sizeof(*a));
-	int r = a ? start(h, replayer_run, &s, CHANGES_MAX) : -ENOMEM;
+	int r = a ? helper_start(h, replayer_run, &s, CHANGES_MAX) : -ENOMEM;
 	if (r < 0) {
 		free(a);
 		return r;
@@ -293,11 +293,11 @@ int hull_replayer_start(struct hull_helper *h, const char *path)
 	return 0;
 }
 
-static void ready(struct hull_watch *w, uint32_t events);
+static void helper_ready(struct hull_watch *w, uint32_t events);
 static void writable(struct hull_helper *h);
 
 /* True when it was taken, or never can be. */
-static bool pass(struct hull_helper *h, const void *p, size_t n)
+static bool helper_pass(struct hull_helper *h, const void *p, size_t n)
 {
 	return send(h->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != EAGAIN;
 }
@@ -309,7 +309,7 @@ static void watch_for(struct hull_helper *h, uint32_t events)
 	if (!events)
 		hull_watch_del(&h->watch);
 	else if (h->watch.fd < 0)
-		hull_watch_add(&h->watch, h->fd, events, ready);
+		hull_watch_add(&h->watch, h->fd, events, helper_ready);
 	else
 		hull_watch_mod(&h->watch, events);
 }
@@ -320,14 +320,14 @@ void hull_helper_hear(struct hull_helper *h, void (*heard)(struct hull_helper *h
 	watch_for(h, 0);
 }
 
-static void ready(struct hull_watch *w, uint32_t events)
+static void helper_ready(struct hull_watch *w, uint32_t events)
 {
 	struct hull_helper *h = hull_container_of(w, struct hull_helper, watch);
 	uint8_t message[64];
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
 		ssize_t n = recv(h->fd, message, sizeof(message), MSG_DONTWAIT);
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-			hull_watch_del(w); /* it ends: ended() follows */
+			hull_watch_del(w); /* it ends: helper_ended() follows */
 		else if (n > 0 && h->heard)
 			h->heard(h, message, (size_t)n);
 		return; /* what else there is comes again */
@@ -341,14 +341,14 @@ static void writable(struct hull_helper *h)
 	while (h->waiting.len > sizeof(n)) {
 		const uint8_t *p = hull_buf_bytes(&h->waiting);
 		memcpy(&n, p, sizeof(n));
-		if (!pass(h, p + sizeof(n), n))
+		if (!helper_pass(h, p + sizeof(n), n))
 			return;
 		hull_buf_drain(&h->waiting, sizeof(n) + n);
 	}
 	watch_for(h, 0);
 	if (h->lost && h->limit == CHANGES_MAX) {
 		static const uint8_t overflow[2] = {HULL_SHARE_OVERFLOW, 1};
-		pass(h, overflow, sizeof(overflow));
+		helper_pass(h, overflow, sizeof(overflow));
 	}
 	bool lost = h->lost;
 	h->lost = false;
@@ -361,7 +361,7 @@ bool hull_helper_send(struct hull_helper *h, const void *p, size_t n)
 	uint32_t length = (uint32_t)n;
 	if (h->fd < 0 || n > MESSAGE_MAX)
 		return false;
-	if (h->waiting.len == 0 && pass(h, p, n))
+	if (h->waiting.len == 0 && helper_pass(h, p, n))
 		return true;
 	if (h->waiting.len + n > h->limit || hull_buf_add(&h->waiting, &length, sizeof(length)) < 0 ||
 	    hull_buf_add(&h->waiting, p, n) < 0) {

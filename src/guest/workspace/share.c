@@ -101,7 +101,7 @@ static uint8_t own[HULL_PREFETCH_REQUEST_MAX] __attribute__((aligned(8))); /* a 
 
 static void run_next(void);
 
-static struct share *find(const char *path)
+static struct share *mount_find(const char *path)
 {
 	struct share *s = shares;
 	while (s && strcmp(s->path, path) != 0)
@@ -166,7 +166,7 @@ static void detach(struct share *s)
 }
 
 /* The kernel's side is gone, or cannot be served: the mount point is to be freed. */
-static void lose(struct share *s)
+static void mount_lose(struct share *s)
 {
 	struct op *op = calloc(1, sizeof(*op));
 	detach(s);
@@ -181,7 +181,7 @@ static void lose(struct share *s)
 /* --- requests: /dev/fuse to the stream --- */
 
 /* Keep in mind what has to be answered. False when out of memory. */
-static bool remember(struct share *s, const uint8_t *p, size_t n)
+static bool mount_remember(struct share *s, const uint8_t *p, size_t n)
 {
 	struct fuse_in_header h;
 	if (n < sizeof(h))
@@ -213,7 +213,7 @@ static bool is_init(const struct share *s, uint64_t unique)
 }
 
 /* The latest are answered first, mostly. */
-static void forget(struct share *s, uint64_t unique)
+static void mount_forget(struct share *s, uint64_t unique)
 {
 	for (size_t i = s->outstanding_count; i-- > 0;)
 		if (s->outstanding[i] == unique) {
@@ -223,7 +223,7 @@ static void forget(struct share *s, uint64_t unique)
 }
 
 /* False when s is gone: with half a request sent there is no going on. */
-static bool take(struct share *s, const uint8_t *p, size_t n)
+static bool mount_take(struct share *s, const uint8_t *p, size_t n)
 {
 	ssize_t w = s->request.len ? 0 : hull_wire_write(hull_wire, s->stream.id, HULL_CHANNEL_MAIN, p, n);
 	size_t done = w > 0 ? (size_t)w : 0;
@@ -231,7 +231,7 @@ static bool take(struct share *s, const uint8_t *p, size_t n)
 		return true;
 	if (hull_buf_add(&s->request, p + done, n - done) < 0) {
 		hull_say("%s: out of memory", s->path);
-		lose(s);
+		mount_lose(s);
 		return false;
 	}
 	hull_watch_mod(&s->watch, 0);
@@ -239,13 +239,13 @@ static bool take(struct share *s, const uint8_t *p, size_t n)
 }
 
 /* Something of our own for the server. */
-static bool tell(struct share *s, uint32_t opcode, uint32_t value)
+static bool mount_tell(struct share *s, uint32_t opcode, uint32_t value)
 {
 	struct {
 		struct fuse_in_header h;
 		uint32_t value;
 	} message = {.h = {.len = sizeof(message.h) + 4, .opcode = opcode}, .value = htole32(value)};
-	return !s->stream.id || take(s, (const uint8_t *)&message, message.h.len);
+	return !s->stream.id || mount_take(s, (const uint8_t *)&message, message.h.len);
 }
 
 /* The notifier has passed on what came before this. */
@@ -258,7 +258,7 @@ static void notifier_heard(struct hull_helper *h, const uint8_t *p, size_t n)
 	if (number == s->sync)
 		s->sync = 0;
 	if (!cur.bad)
-		tell(s, HULL_SHARE_RELAY_SYNCED, number);
+		mount_tell(s, HULL_SHARE_RELAY_SYNCED, number);
 }
 
 /* False when s is gone. */
@@ -270,7 +270,7 @@ static bool sync_notifier(struct share *s, uint32_t number)
 	} message = {.h = {.len = sizeof(message.h) + 4, .error = HULL_SHARE_SYNC}, .number = htole32(number)};
 	s->sync = s->notifier.fd < 0 ? 0 : number;
 	if (!s->sync)
-		return tell(s, HULL_SHARE_RELAY_SYNCED, number);
+		return mount_tell(s, HULL_SHARE_RELAY_SYNCED, number);
 	hull_helper_send(&s->notifier, &message, message.h.len);
 	return true;
 }
@@ -281,7 +281,7 @@ static void notifier_drained(struct hull_helper *h, bool lost)
 	struct share *s = hull_container_of(h, struct share, notifier);
 	bool more = s->more;
 	s->more = false;
-	if (lost ? !tell(s, HULL_SHARE_RELAY_LOST, 0) : more && !tell(s, HULL_SHARE_RELAY_GO, 0))
+	if (lost ? !mount_tell(s, HULL_SHARE_RELAY_LOST, 0) : more && !mount_tell(s, HULL_SHARE_RELAY_GO, 0))
 		return;
 	if (lost && s->sync)
 		sync_notifier(s, s->sync);
@@ -291,7 +291,7 @@ static void replayer_drained(struct hull_helper *h, bool lost)
 {
 	struct share *s = hull_container_of(h, struct share, replayer);
 	if (h->fd < 0)
-		tell(s, HULL_SHARE_RELAY_REPLAYER, 0);
+		mount_tell(s, HULL_SHARE_RELAY_REPLAYER, 0);
 }
 
 static uint32_t replayer_start(struct share *s)
@@ -310,7 +310,7 @@ static bool replayer_again(struct share *s)
 	uint32_t pid = replayer_start(s);
 	if (!pid)
 		return true;
-	if (!tell(s, HULL_SHARE_RELAY_REPLAYER, pid))
+	if (!mount_tell(s, HULL_SHARE_RELAY_REPLAYER, pid))
 		return false;
 	hull_helper_send(&s->replayer, &go, sizeof(go));
 	hull_helper_send(&s->replayer, overflow, sizeof(overflow));
@@ -321,13 +321,13 @@ static bool replayer_again(struct share *s)
 static bool tell_ahead(struct share *s)
 {
 	for (size_t len; (len = hull_prefetch_output(s->prefetch, own)) > 0;)
-		if (!take(s, own, len))
+		if (!mount_take(s, own, len))
 			return false;
 	return true;
 }
 
 /* One request of the kernel's, in `scratch`. False when s is gone. */
-static bool pass_on(struct share *s, size_t n)
+static bool mount_pass_on(struct share *s, size_t n)
 {
 	struct hull_prefetch_answer a; /* pages long: not to be cleared for every request */
 	struct fuse_in_header h = {0};
@@ -346,14 +346,14 @@ static bool pass_on(struct share *s, size_t n)
 		return false;
 	if (!a.forward)
 		return true;
-	if (!remember(s, scratch, n)) {
+	if (!mount_remember(s, scratch, n)) {
 		hull_say("%s: out of memory", s->path);
-		lose(s);
+		mount_lose(s);
 		return false;
 	}
-	if (h.opcode == FUSE_INIT && !tell(s, HULL_SHARE_RELAY_PREFETCH, 0))
+	if (h.opcode == FUSE_INIT && !mount_tell(s, HULL_SHARE_RELAY_PREFETCH, 0))
 		return false;
-	return take(s, scratch, n);
+	return mount_take(s, scratch, n);
 }
 
 static void device_ready(struct hull_watch *w, uint32_t events)
@@ -362,7 +362,7 @@ static void device_ready(struct hull_watch *w, uint32_t events)
 	for (int i = 0; i < READS_MAX && s->request.len == 0 && s->stream.id; i++) {
 		ssize_t n = read(s->device, scratch, sizeof(scratch));
 		if (n > 0) {
-			if (!pass_on(s, (size_t)n))
+			if (!mount_pass_on(s, (size_t)n))
 				return;
 			continue;
 		}
@@ -374,10 +374,10 @@ static void device_ready(struct hull_watch *w, uint32_t events)
 		break;
 	}
 	if (events & (EPOLLERR | EPOLLHUP))
-		lose(s);
+		mount_lose(s);
 }
 
-static void on_writable(void *user)
+static void mount_on_writable(void *user)
 {
 	struct share *s = user;
 	if (s->request.len > 0) {
@@ -403,7 +403,7 @@ static bool unasked(struct share *s, int code, const uint8_t *p, size_t n)
 	}
 	if (code == HULL_SHARE_MORE) {
 		s->more = s->notifier.waiting.len > 0;
-		return s->more || tell(s, HULL_SHARE_RELAY_GO, 0);
+		return s->more || mount_tell(s, HULL_SHARE_RELAY_GO, 0);
 	}
 	if (code == HULL_SHARE_SYNC) {
 		struct hull_cur cur = hull_cur_make(p + head, n - head);
@@ -413,7 +413,7 @@ static bool unasked(struct share *s, int code, const uint8_t *p, size_t n)
 	if (s->notifier.fd < 0 && hull_notifier_start(&s->notifier, s->device) == 0) {
 		s->notifier.drained = notifier_drained;
 		hull_helper_hear(&s->notifier, notifier_heard);
-		if (had_lost && !tell(s, HULL_SHARE_RELAY_LOST, 0))
+		if (had_lost && !mount_tell(s, HULL_SHARE_RELAY_LOST, 0))
 			return false;
 		had_lost = false;
 	}
@@ -444,7 +444,7 @@ static bool deliver(struct share *s, const uint8_t *p, size_t n)
 		   h.error, n);
 	if (h.unique == 0)
 		return unasked(s, h.error, p, n);
-	forget(s, h.unique);
+	mount_forget(s, h.unique);
 	if (s->init_again && is_init(s, h.unique)) {
 		s->init_again = false;
 		return true;
@@ -453,7 +453,7 @@ static bool deliver(struct share *s, const uint8_t *p, size_t n)
 		if (errno == EINTR)
 			continue;
 		if (errno == ENODEV) {
-			lose(s);
+			mount_lose(s);
 			return false;
 		}
 		break; /* ENOENT: whoever asked was killed. Others: the kernel has answered with EIO. */
@@ -463,7 +463,7 @@ static bool deliver(struct share *s, const uint8_t *p, size_t n)
 	return true;
 }
 
-static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
+static void mount_on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 {
 	struct share *s = user;
 	struct fuse_out_header h;
@@ -479,7 +479,7 @@ static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 			want = h.len;
 			if (want < sizeof(h) || want > MESSAGE_MAX) {
 				hull_say("%s: the host's answer is malformed", s->path);
-				lose(s);
+				mount_lose(s);
 				return;
 			}
 		}
@@ -492,7 +492,7 @@ static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 		}
 		size_t part = want - have < n ? want - have : n;
 		if (hull_buf_add(&s->reply, p, part) < 0) {
-			lose(s);
+			mount_lose(s);
 			return;
 		}
 		p += part;
@@ -509,7 +509,7 @@ static void on_data(void *user, unsigned channel, const uint8_t *p, size_t n)
 }
 
 /* There is no server any more. */
-static void cut(struct share *s)
+static void mount_cut(struct share *s)
 {
 	struct fuse_out_header h = {.len = sizeof(h), .error = -EIO};
 	size_t left = 0;
@@ -531,24 +531,24 @@ static void cut(struct share *s)
 	hull_watch_mod(&s->watch, 0);
 }
 
-static void on_eof(void *user)
+static void mount_on_eof(void *user)
 {
 	struct share *s = user;
 	hull_wire_reset(hull_wire, s->stream.id, ECONNRESET, "the server has ended"); /* on_closed follows */
 }
 
-static void on_closed(void *user, int code, const char *message)
+static void mount_on_closed(void *user, int code, const char *message)
 {
 	struct share *s = user;
 	s->stream.id = 0;
-	cut(s);
+	mount_cut(s);
 }
 
 static const struct hull_stream_ops share_ops = {
-	.data = on_data,
-	.writable = on_writable,
-	.eof = on_eof,
-	.closed = on_closed,
+	.data = mount_on_data,
+	.writable = mount_on_writable,
+	.eof = mount_on_eof,
+	.closed = mount_on_closed,
 };
 
 /* --- mounting --- */
@@ -593,7 +593,7 @@ static int share_make(const char *path, struct share **out)
 }
 
 /* The file system is mounted and has a server: it may be used. */
-static void ready(struct share *s)
+static void mount_ready(struct share *s)
 {
 	static const uint8_t go = 0;
 	if (!s->stream.id)
@@ -607,26 +607,26 @@ static int reconnect(struct share *s)
 	int r = connect_server(s);
 	if (r < 0)
 		return r;
-	if (s->init_len && (!tell(s, HULL_SHARE_RELAY_PREFETCH, 0) || !take(s, s->init, s->init_len)))
+	if (s->init_len && (!mount_tell(s, HULL_SHARE_RELAY_PREFETCH, 0) || !mount_take(s, s->init, s->init_len)))
 		return -ENOMEM;
 	if (s->request.len == 0)
-		ready(s);
+		mount_ready(s);
 	hull_share_drop_caches();
 	return 0;
 }
 
-static void answer(const struct op *op, int error, const char *text)
+static void mount_answer(const struct op *op, int error, const char *text)
 {
 	if (op->kind != OP_CLEAN)
 		hull_report_mounted(op->kind == OP_MOUNT, op->path, error, text);
 }
 
 /* The first of ops is done, or has failed. */
-static void finish(int error)
+static void mount_finish(int error)
 {
 	struct op *op = ops;
 	const char *text = error ? strerror(error) : NULL;
-	struct share *s = op->share ? op->share : find(op->path);
+	struct share *s = op->share ? op->share : mount_find(op->path);
 	ops = op->next;
 	if (!ops)
 		ops_end = &ops;
@@ -642,7 +642,7 @@ static void finish(int error)
 		else if (!error && !op->again)
 			error = ECONNABORTED;
 		if (!error && s)
-			ready(s);
+			mount_ready(s);
 		text = error ? strerror(error) : NULL;
 		if (error && s) {
 			detach(s);
@@ -656,7 +656,7 @@ static void finish(int error)
 		if (s->stream.id && s->replayer.fd < 0)
 			replayer_again(s);
 	}
-	answer(op, error, text);
+	mount_answer(op, error, text);
 	op_free(op);
 	run_next();
 }
@@ -665,10 +665,10 @@ static void op_ended(struct hull_child *c, int status)
 {
 	int sig;
 	int code = hull_exit_code(status, &sig);
-	finish(sig ? EIO : code);
+	mount_finish(sig ? EIO : code);
 }
 
-static int begin(struct op *op)
+static int mount_begin(struct op *op)
 {
 	struct hull_error err;
 	_cleanup_close_ int replayer = -1;
@@ -680,7 +680,7 @@ static int begin(struct op *op)
 				  .device = -1,
 				  .replayer = -1};
 	if (op->kind == OP_UNMOUNT) {
-		s = find(op->path);
+		s = mount_find(op->path);
 		if (!s)
 			return -ENOENT;
 		s->leaving = true;
@@ -688,14 +688,14 @@ static int begin(struct op *op)
 		hull_helper_stop(&s->replayer);
 	}
 	if (op->kind == OP_MOUNT) {
-		s = find(op->path);
+		s = mount_find(op->path);
 		if (s && s->stream.id)
 			return -EBUSY;
 		if (s) {
 			int r = reconnect(s);
 			op->again = r == 0;
 			if (r == 0)
-				finish(0);
+				mount_finish(0);
 			return r;
 		}
 		int r = share_make(op->path, &s);
@@ -713,9 +713,9 @@ static void run_next(void)
 	if (busy || !ops)
 		return;
 	busy = true;
-	int r = begin(ops);
+	int r = mount_begin(ops);
 	if (r < 0)
-		finish(-r);
+		mount_finish(-r);
 }
 
 static void request_op(enum op_kind kind, const char *path, bool force, uint32_t mode)
@@ -750,7 +750,7 @@ void hull_share_message(bool mount_it, const uint8_t *args, size_t len)
 		for (struct share *s = shares, *next; s; s = next) {
 			next = s->next;
 			if (!s->stream.id)
-				lose(s);
+				mount_lose(s);
 		}
 		return;
 	}
@@ -779,7 +779,7 @@ void hull_shares_stop(void)
 		hull_loop_once(100);
 	for (struct share *s = shares, *next; s; s = next) {
 		next = s->next;
-		lose(s);
+		mount_lose(s);
 	}
 	deadline = hull_uptime_ms() + STOP_MS;
 	while (busy && hull_uptime_ms() < deadline)

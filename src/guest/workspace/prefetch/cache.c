@@ -123,7 +123,7 @@ static struct hull_record *oldest(struct hull_records *r)
 }
 
 /* Drop the record for the same request. */
-static void replace(struct hull_records *r, const struct hull_share_prefetch *from, const char *name)
+static void records_replace(struct hull_records *r, const struct hull_share_prefetch *from, const char *name)
 {
 	if (!has_name(from->type)) {
 		hull_records_drop(r, hull_records_of(r, from->node, from->type));
@@ -134,7 +134,7 @@ static void replace(struct hull_records *r, const struct hull_share_prefetch *fr
 		hull_records_drop(r, hull_records_of(r, from->entry.nodeid, from->type));
 }
 
-static void fill(struct hull_record *one, const struct hull_share_prefetch *from)
+static void records_fill(struct hull_record *one, const struct hull_share_prefetch *from)
 {
 	one->type = from->type;
 	one->node = from->node;
@@ -165,12 +165,12 @@ void hull_records_add(struct hull_records *r, const struct hull_share_prefetch *
 		known->entry.attr_valid = from->attr.attr_valid;
 		known->entry.attr_valid_nsec = from->attr.attr_valid_nsec;
 	}
-	replace(r, from, more);
+	records_replace(r, from, more);
 	if (!one) {
 		hull_records_refuse(r, from);
 		return;
 	}
-	fill(one, from);
+	records_fill(one, from);
 	one->len = (uint32_t)len;
 	if (len)
 		memcpy(one->more, more, len);

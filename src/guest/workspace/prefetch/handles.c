@@ -52,7 +52,7 @@ static struct node **slot(struct hull_handles *o, uint64_t id)
 	return at;
 }
 
-static struct node *find(struct hull_handles *o, uint64_t id)
+static struct node *handle_find(struct hull_handles *o, uint64_t id)
 {
 	return *slot(o, id);
 }
@@ -65,7 +65,7 @@ static struct node *find_or_make(struct hull_handles *o, uint64_t id)
 	return *at;
 }
 
-static void settle(struct hull_handles *o, struct node *n)
+static void handle_settle(struct hull_handles *o, struct node *n)
 {
 	if (n->open || n->cached)
 		return;
@@ -83,7 +83,7 @@ static void leave_idle(struct hull_handles *o, struct node *n)
 
 void hull_handles_drop(struct hull_handles *o, uint64_t id)
 {
-	struct node *n = find(o, id);
+	struct node *n = handle_find(o, id);
 	if (!n || !n->cached)
 		return;
 	if (n->idle) {
@@ -92,11 +92,11 @@ void hull_handles_drop(struct hull_handles *o, uint64_t id)
 			o->releases[o->release_count++] = (struct release){.node = id, .fh = n->fh};
 	}
 	n->cached = false;
-	settle(o, n);
+	handle_settle(o, n);
 }
 
 /* Evict at random until there is room for one more. xorshift will do: nobody gains by a prediction. */
-static void make_room(struct hull_handles *o)
+static void handle_make_room(struct hull_handles *o)
 {
 	while (o->idle_count && (o->idle_count == IDLE_MAX || o->idle_count + o->open >= o->most)) {
 		o->chance ^= o->chance << 13;
@@ -108,7 +108,7 @@ static void make_room(struct hull_handles *o)
 
 bool hull_handles_take(struct hull_handles *o, uint64_t id, uint64_t *fh, uint32_t *flags)
 {
-	struct node *n = find(o, id);
+	struct node *n = handle_find(o, id);
 	if (!n || !n->idle)
 		return false;
 	leave_idle(o, n);
@@ -132,7 +132,7 @@ void hull_handles_offer(struct hull_handles *o, uint64_t id, uint64_t fh, uint64
 
 bool hull_handles_opened(struct hull_handles *o, uint64_t id, uint64_t fh, uint32_t flags)
 {
-	make_room(o);
+	handle_make_room(o);
 	struct node *n = find_or_make(o, id);
 	if (!n)
 		return false;
@@ -152,7 +152,7 @@ void hull_handles_no_flush(struct hull_handles *o, uint64_t id)
 
 void hull_handles_locked(struct hull_handles *o, uint64_t id)
 {
-	struct node *n = find(o, id);
+	struct node *n = handle_find(o, id);
 	if (n && n->open)
 		n->locked = true;
 	hull_handles_drop(o, id);
@@ -160,13 +160,13 @@ void hull_handles_locked(struct hull_handles *o, uint64_t id)
 
 bool hull_handles_flush(struct hull_handles *o, uint64_t id)
 {
-	const struct node *n = find(o, id);
+	const struct node *n = handle_find(o, id);
 	return n && n->open && n->no_flush && !n->locked;
 }
 
 bool hull_handles_closed(struct hull_handles *o, uint64_t id, uint64_t fh)
 {
-	struct node *n = find(o, id);
+	struct node *n = handle_find(o, id);
 	if (!n)
 		return false;
 	if (n->open) {
@@ -176,10 +176,10 @@ bool hull_handles_closed(struct hull_handles *o, uint64_t id, uint64_t fh)
 	if (!n->open)
 		n->no_flush = n->locked = false;
 	if (!n->cached || n->idle || n->fh != fh) {
-		settle(o, n);
+		handle_settle(o, n);
 		return false;
 	}
-	make_room(o);
+	handle_make_room(o);
 	n->idle = true;
 	n->at = o->idle_count;
 	o->idle[o->idle_count++] = n;
@@ -188,7 +188,7 @@ bool hull_handles_closed(struct hull_handles *o, uint64_t id, uint64_t fh)
 
 bool hull_handles_open(struct hull_handles *o, uint64_t id)
 {
-	const struct node *n = find(o, id);
+	const struct node *n = handle_find(o, id);
 	return n && n->open;
 }
 

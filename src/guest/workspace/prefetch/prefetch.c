@@ -347,7 +347,8 @@ static void drop_changed(struct hull_prefetch *a, const struct fuse_in_header *h
 	}
 }
 
-static void answer(struct hull_prefetch_answer *out, const struct fuse_in_header *h, int error, const void *p, size_t n)
+static void prefetch_answer(struct hull_prefetch_answer *out, const struct fuse_in_header *h, int error, const void *p,
+			    size_t n)
 {
 	struct fuse_out_header o = {.len = (uint32_t)(sizeof(o) + n), .error = error, .unique = h->unique};
 	memcpy(out->bytes, &o, sizeof(o));
@@ -396,7 +397,7 @@ static bool answer_list(struct hull_prefetch *a, struct hull_prefetch_answer *ou
 	if (r->at == r->len)
 		hull_records_used(a->records, r);
 	if (n)
-		answer(out, h, 0, all, n);
+		prefetch_answer(out, h, 0, all, n);
 	return n > 0;
 }
 
@@ -405,13 +406,13 @@ static bool answer_lookup(struct hull_prefetch *a, const struct fuse_in_header *
 {
 	const struct fuse_entry_out none = {.entry_valid = ABSENT_SEC};
 	if (n && hull_negative_has(&a->negative, h->nodeid, name, n)) {
-		answer(out, h, 0, &none, sizeof(none));
+		prefetch_answer(out, h, 0, &none, sizeof(none));
 		return true;
 	}
 	struct hull_record *r = n ? hull_records_named(a->records, h->nodeid, name, n) : NULL;
 	if (!r)
 		return false;
-	answer(out, h, 0, &r->entry, sizeof(r->entry));
+	prefetch_answer(out, h, 0, &r->entry, sizeof(r->entry));
 	if (r->type == HULL_SHARE_PREFETCH_KNOWN)
 		r->given++;
 	else
@@ -432,7 +433,7 @@ static bool answer_held(struct hull_prefetch *a, const struct fuse_in_header *h,
 	case FUSE_GETATTR:
 		r = hull_records_of(a->records, h->nodeid, HULL_SHARE_PREFETCH_ATTR);
 		if (r)
-			answer(out, h, 0, &r->attr, sizeof(r->attr));
+			prefetch_answer(out, h, 0, &r->attr, sizeof(r->attr));
 		break;
 	case FUSE_READDIR:
 	case FUSE_READDIRPLUS:
@@ -444,7 +445,7 @@ static bool answer_held(struct hull_prefetch *a, const struct fuse_in_header *h,
 		if (r && in->offset != r->offset)
 			r = NULL;
 		if (r)
-			answer(out, h, 0, NULL, 0);
+			prefetch_answer(out, h, 0, NULL, 0);
 		break;
 	default:
 		return false;
@@ -456,7 +457,7 @@ static bool answer_held(struct hull_prefetch *a, const struct fuse_in_header *h,
 }
 
 /* The kernel forgets `*count` lookups of a node. Reduce them to those that the server has counted (invariant 7). */
-static void forget(struct hull_prefetch *a, uint64_t node, uint64_t *count)
+static void prefetch_forget(struct hull_prefetch *a, uint64_t node, uint64_t *count)
 {
 	struct hull_record *r = hull_records_of(a->records, node, HULL_SHARE_PREFETCH_KNOWN);
 	if (r) {
@@ -477,7 +478,7 @@ static void forgotten(struct hull_prefetch *a, const struct fuse_in_header *h, u
 	size_t at = sizeof(*h);
 	if (h->opcode == FUSE_FORGET && n - at >= sizeof(all)) {
 		memcpy(&all, p + at, sizeof(all));
-		forget(a, h->nodeid, &all.nlookup);
+		prefetch_forget(a, h->nodeid, &all.nlookup);
 		memcpy(p + at, &all, sizeof(all));
 	}
 	if (h->opcode == FUSE_FORGET || n - at < sizeof(batch))
@@ -486,7 +487,7 @@ static void forgotten(struct hull_prefetch *a, const struct fuse_in_header *h, u
 	at += sizeof(batch);
 	for (uint32_t i = 0; i < batch.count && n - at >= sizeof(one); i++, at += sizeof(one)) {
 		memcpy(&one, p + at, sizeof(one));
-		forget(a, one.nodeid, &one.nlookup);
+		prefetch_forget(a, one.nodeid, &one.nlookup);
 		memcpy(p + at, &one, sizeof(one));
 	}
 }
@@ -503,12 +504,12 @@ static bool opens_request(struct hull_prefetch *a, const struct fuse_in_header *
 		if (open_in->flags & (O_ACCMODE | O_DIRECT) ||
 		    !hull_handles_take(a->handles, h->nodeid, &opened.fh, &opened.open_flags))
 			return false;
-		answer(out, h, 0, &opened, sizeof(opened));
+		prefetch_answer(out, h, 0, &opened, sizeof(opened));
 		return true;
 	case FUSE_FLUSH:
 		if (!hull_handles_flush(a->handles, h->nodeid))
 			return false;
-		answer(out, h, 0, NULL, 0);
+		prefetch_answer(out, h, 0, NULL, 0);
 		return true;
 	case FUSE_SETLK:
 	case FUSE_SETLKW:
@@ -520,11 +521,11 @@ static bool opens_request(struct hull_prefetch *a, const struct fuse_in_header *
 }
 
 /* Nobody waits for a RELEASE. The server does not get it when the handle stays cached. */
-static void release(struct hull_prefetch *a, struct fuse_in_header *h, uint8_t *p, size_t n,
-		    struct hull_prefetch_answer *out)
+static void prefetch_release(struct hull_prefetch *a, struct fuse_in_header *h, uint8_t *p, size_t n,
+			     struct hull_prefetch_answer *out)
 {
 	const struct fuse_release_in *in = args(p, n, sizeof(*in));
-	answer(out, h, 0, NULL, 0);
+	prefetch_answer(out, h, 0, NULL, 0);
 	out->forward = true;
 	if (h->opcode == FUSE_RELEASE && in) {
 		if (in->release_flags) /* it had a lock */
@@ -542,15 +543,15 @@ void hull_prefetch_request(struct hull_prefetch *a, uint8_t *p, size_t n, struct
 	out->len = 0;
 	out->forward = true;
 	if (h.opcode == FUSE_RELEASE || h.opcode == FUSE_RELEASEDIR) {
-		release(a, &h, p, n, out);
+		prefetch_release(a, &h, p, n, out);
 		return;
 	}
 	if (h.opcode == FUSE_GETXATTR && foreign_xattr(p, n)) {
-		answer(out, &h, -EOPNOTSUPP, NULL, 0);
+		prefetch_answer(out, &h, -EOPNOTSUPP, NULL, 0);
 		return;
 	}
 	if (h.opcode == FUSE_IOCTL) {
-		answer(out, &h, -ENOTTY, NULL, 0);
+		prefetch_answer(out, &h, -ENOTTY, NULL, 0);
 		return;
 	}
 	struct change what = {0};
@@ -587,7 +588,7 @@ static void take_data(struct hull_prefetch *a, uint64_t node, const uint8_t *p, 
 }
 
 /* May the record be kept (invariants 3 and 4)? */
-static bool holds(const struct in_flight *f, const struct hull_share_prefetch *r)
+static bool prefetch_holds(const struct in_flight *f, const struct hull_share_prefetch *r)
 {
 	if (f && r->type == HULL_SHARE_PREFETCH_KNOWN)
 		return no_concurrent_change(f, 0); /* only the loss of a name voids it */
@@ -609,7 +610,7 @@ static void take_record(struct hull_prefetch *a, const struct in_flight *f, cons
 	case HULL_SHARE_PREFETCH_ATTR:
 	case HULL_SHARE_PREFETCH_LIST:
 	case HULL_SHARE_PREFETCH_END:
-		if (holds(f, r))
+		if (prefetch_holds(f, r))
 			hull_records_add(a->records, r, more);
 		else
 			hull_records_refuse(a->records, r);
@@ -682,7 +683,7 @@ static void drop_notified(struct hull_prefetch *a, int code, const uint8_t *p, s
 }
 
 /* The reply to a request that may have opened a file. */
-static void opened(struct hull_prefetch *a, const struct in_flight *f, int error, const uint8_t *p, size_t n)
+static void prefetch_opened(struct hull_prefetch *a, const struct in_flight *f, int error, const uint8_t *p, size_t n)
 {
 	struct fuse_entry_out entry = {.nodeid = f->node};
 	struct fuse_open_out out;
@@ -704,7 +705,7 @@ bool hull_prefetch_message(struct hull_prefetch *a, const uint8_t *p, size_t n, 
 	if (h.unique != 0) {
 		const struct in_flight *f = in_flight_find(a->in_flight, h.unique);
 		if (f)
-			opened(a, f, h.error, p + sizeof(h), n - sizeof(h));
+			prefetch_opened(a, f, h.error, p + sizeof(h), n - sizeof(h));
 		in_flight_end(a->in_flight, h.unique);
 		return false;
 	}
