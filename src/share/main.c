@@ -44,7 +44,7 @@ struct arguments {
 	struct hull_share_config config;
 };
 
-static int number(const char *text, uint32_t *out, struct hull_error *err)
+static int main_number(const char *text, uint32_t *out, struct hull_error *err)
 {
 	uint64_t v;
 	if (hull_parse_u64(text, UINT32_MAX - 1, &v) < 0)
@@ -62,7 +62,7 @@ static int keep_free(const char *text, struct hull_share_config *config, struct 
 	return 0;
 }
 
-static int parse(char **argv, struct arguments *a, struct hull_error *err)
+static int main_parse(char **argv, struct arguments *a, struct hull_error *err)
 {
 	for (char **p = argv + 1; *p; p++) {
 		int r = 0;
@@ -78,17 +78,17 @@ static int parse(char **argv, struct arguments *a, struct hull_error *err)
 		else if (!strcmp(*p, "--guard") && a->config.guarded_count < GUARDS_MAX)
 			a->guards[a->config.guarded_count++] = value;
 		else if (!strcmp(*p, "--uid"))
-			r = number(value, &a->config.guest_uid, err);
+			r = main_number(value, &a->config.guest_uid, err);
 		else if (!strcmp(*p, "--control"))
-			r = number(value, &a->control, err);
+			r = main_number(value, &a->control, err);
 		else if (!strcmp(*p, "--nodes"))
-			r = number(value, &a->nodes, err);
+			r = main_number(value, &a->nodes, err);
 		else if (!strcmp(*p, "--log"))
 			r = hull_debug_set(value, err);
 		else if (!strcmp(*p, "--keep-free"))
 			r = keep_free(value, &a->config, err);
 		else if (!strcmp(*p, "--gid"))
-			r = number(value, &a->config.guest_gid, err);
+			r = main_number(value, &a->config.guest_gid, err);
 		else
 			r = hull_fail(err, -EINVAL, "unknown argument %s", *p);
 		if (r < 0)
@@ -103,7 +103,7 @@ struct serving {
 	int control;
 };
 
-static void synced(void *ctx)
+static void main_synced(void *ctx)
 {
 	static const uint8_t answer = 0;
 	const struct serving *s = ctx;
@@ -258,7 +258,7 @@ static void control_stop(struct control *c)
 static int serve(char **argv, struct hull_error *err)
 {
 	static struct arguments a;
-	int r = parse(argv, &a, err);
+	int r = main_parse(argv, &a, err);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int root = open(a.root, O_PATH | O_CLOEXEC | O_NOFOLLOW);
@@ -269,7 +269,7 @@ static int serve(char **argv, struct hull_error *err)
 	static struct serving serving;
 	serving.control = (int)a.control;
 	a.config.changed = changed;
-	a.config.synced = a.control ? synced : NULL;
+	a.config.synced = a.control ? main_synced : NULL;
 	a.config.ctx = &serving;
 	struct hull_share *share = NULL;
 	r = hull_share_new(&a.config, &share, err);

@@ -117,7 +117,7 @@ static bool same_view(const struct share_meta *a, const struct share_meta *b)
 	return a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->rdev == b->rdev;
 }
 
-static int record(int fd, const struct share_meta *m)
+static int meta_record(int fd, const struct share_meta *m)
 {
 	char path[PATH_SIZE];
 	uint8_t value[SHARE_META_SIZE];
@@ -159,7 +159,7 @@ int share_meta_change(struct hull_share *sh, int fd, const struct share_stat *st
 	if (e < 0)
 		return e;
 	kept.host = eased & SHARE_META_HOST_BITS;
-	e = record(fd, &kept);
+	e = meta_record(fd, &kept);
 	if (e == -EOPNOTSUPP && (S_ISREG(want->mode) || S_ISDIR(want->mode)))
 		return own ? set_host_mode(sh, fd, host) : 0;
 	if (e < 0 && (st->host_mode & 07777) != eased)
@@ -312,7 +312,7 @@ static bool ease_file(struct hull_share *sh, int fd)
 		m.mode = (m.mode & S_IFMT) | (shown & 07777);
 		m.host = st.host_mode & SHARE_META_HOST_BITS;
 	}
-	if (record(fd, &m) == 0)
+	if (meta_record(fd, &m) == 0)
 		return true;
 	set_host_mode(sh, fd, st.host_mode & ~more);
 	return false;

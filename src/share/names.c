@@ -209,7 +209,7 @@ static int make_it(struct share_req *r, const struct share_inode *dir, int fd, c
 	return mknodat(fd, name, m->mode & (S_IFMT | 0777), 0) < 0 ? -errno : 0;
 }
 
-static void make(struct share_req *r, struct share_inode *dir, const char *name, const struct making *m)
+static void names_make(struct share_req *r, struct share_inode *dir, const char *name, const struct making *m)
 {
 	struct share_stat st = {0};
 	int e;
@@ -245,7 +245,7 @@ void share_op_mknod(struct share_req *r, struct share_inode *dir)
 	bool device = S_ISCHR(in->mode) || S_ISBLK(in->mode);
 	if (!device && !S_ISREG(in->mode) && !S_ISFIFO(in->mode) && !S_ISSOCK(in->mode))
 		return share_reply(r, -EPERM, NULL, 0);
-	make(r, dir, name, &(struct making){.mode = in->mode & (S_IFMT | 07777), .rdev = device ? in->rdev : 0});
+	names_make(r, dir, name, &(struct making){.mode = in->mode & (S_IFMT | 07777), .rdev = device ? in->rdev : 0});
 }
 
 void share_op_mkdir(struct share_req *r, struct share_inode *dir)
@@ -255,7 +255,7 @@ void share_op_mkdir(struct share_req *r, struct share_inode *dir)
 	const char *name = in ? share_name(r, &e) : NULL;
 	if (!name)
 		return share_reply(r, e, NULL, 0);
-	make(r, dir, name, &(struct making){.mode = S_IFDIR | (in->mode & 07777)});
+	names_make(r, dir, name, &(struct making){.mode = S_IFDIR | (in->mode & 07777)});
 }
 
 void share_op_symlink(struct share_req *r, struct share_inode *dir)
@@ -268,7 +268,7 @@ void share_op_symlink(struct share_req *r, struct share_inode *dir)
 		return share_reply(r, e, NULL, 0);
 	if (left < 2 || !memchr(target, '\0', left))
 		return share_reply(r, left ? -ENOENT : -EINVAL, NULL, 0);
-	make(r, dir, name, &(struct making){.mode = S_IFLNK | 0777, .target = target});
+	names_make(r, dir, name, &(struct making){.mode = S_IFLNK | 0777, .target = target});
 }
 
 void share_op_link(struct share_req *r, struct share_inode *dir)
@@ -286,7 +286,7 @@ void share_op_link(struct share_req *r, struct share_inode *dir)
 	else if (share_is_ro(r->sh, from))
 		share_reply(r, -EROFS, NULL, 0);
 	else
-		make(r, dir, name, &(struct making){.from = from});
+		names_make(r, dir, name, &(struct making){.from = from});
 	share_inode_put(r->sh, from);
 }
 
@@ -387,8 +387,8 @@ static struct share_inode *moved(struct hull_share *sh, int fd, struct share_ino
 }
 
 /* Both directories must let the name go and come; and a directory that is moved holds `..`, so it must let us write. */
-static int move(struct share_req *r, struct share_inode *const dirs[2], const int fds[2], const char *const names[2],
-		uint32_t flags)
+static int names_move(struct share_req *r, struct share_inode *const dirs[2], const int fds[2],
+		      const char *const names[2], uint32_t flags)
 {
 	int e = 0;
 	for (int tries = 0; tries < 5; tries++) {
@@ -421,8 +421,8 @@ static void do_rename(struct share_req *r, struct share_inode *from, uint64_t to
 	} else {
 		bool exchange = flags & RENAME_EXCHANGE;
 		struct loss loss = exchange ? (struct loss){0} : prepare_loss(sh, b, to_name);
-		e = move(r, (struct share_inode *[2]){from, to}, (int[2]){a, b}, (const char *[2]){name, to_name},
-			 flags);
+		e = names_move(r, (struct share_inode *[2]){from, to}, (int[2]){a, b}, (const char *[2]){name, to_name},
+			       flags);
 		if (e == 0) {
 			lose(sh, &loss);
 			struct share_inode *there = moved(sh, b, to, to_name);

@@ -187,7 +187,7 @@ int hull_enter_root(const struct hull_options *o, bool *have_disk, struct hull_e
 	return 0;
 }
 
-static int longest_first(const void *a, const void *b)
+static int mounts_longest_first(const void *a, const void *b)
 {
 	size_t x = strlen(*(char *const *)a), y = strlen(*(char *const *)b);
 	return x < y ? 1 : x > y ? -1 : 0;
@@ -210,7 +210,7 @@ static void unmount_below(const char *prefix)
 			count++;
 	}
 	free(line);
-	qsort(where, count, sizeof(where[0]), longest_first);
+	qsort(where, count, sizeof(where[0]), mounts_longest_first);
 	for (size_t i = 0; i < count; i++) {
 		char *w = where[i];
 		if (umount2(w, UMOUNT_NOFOLLOW) < 0) {
