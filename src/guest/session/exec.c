@@ -12,9 +12,10 @@
  *         started with `&` does not die of a closed pipe; a terminal is hung up.
  * Gone.   A stream that the host ends first hangs the session up: SIGHUP and SIGCONT to its process group, its
  *         descriptors closed. With KEEP it runs on, its output thrown away.
-XWhen all streams end because the epoch changed (this machine was paused, or is a copy), a session with an ID
- *         goes on without one: its stdin stays open, its output waits in the pipe, and so does its end. SESSION tells
- *         the new host of each; an OPEN with ATTACH and its ID is its new stream, from where the old one was. */
+ * Suspended. When all streams end because the epoch changed (this machine was paused, or is a copy), a session with an
+ *         ID goes on without a stream: its stdin stays open, its output and its exit code wait. hull-init reports each
+ *         such session to the new host (SESSION). An OPEN with ATTACH and the ID gives it a new stream, which goes on
+ *         where the old one ended. */
 #include "guest/session/session.h"
 
 #include "base/cleanup.h"
@@ -51,7 +52,7 @@ enum {
 };
 
 struct session {
-	struct hull_stream stream; /* first: what the port finds */
+	struct hull_stream stream; /* must be first */
 	struct hull_child child;
 	struct hull_watch status; /* the pipe that tells whether exec worked */
 	int status_fd;
@@ -67,11 +68,11 @@ struct session {
 	bool draining; /* inside exec_child_ended(): an output that ends now is no event */
 	bool late;     /* GRACE_MS are over: report once these many bytes have been passed on */
 	size_t target[2];
-	bool reported; /* EXIT has been sent, or nobody is there to hear it */
+	bool reported; /* EXIT has been sent, or there is no stream to send it on */
 	int wait_status;
 	struct hull_spawn_failure failure;
 	char id[HULL_SESSION_ID + 1]; /* "": it ends with its stream */
-	bool suspended;               /* it lost that and waits for another */
+	bool suspended;               /* its stream ended with the epoch; it waits for an ATTACH */
 	struct session *prev, *next;  /* of those with an ID */
 	struct hull_buf argv;         /* for SESSION: ARGV fields, ARGV_MAX bytes at most */
 	char *program;                /* for messages */
@@ -195,7 +196,7 @@ static void session_finish(struct session *s)
 			hull_out_discard(&s->out[i]);
 	}
 	if (s->stream.id)
-		send_exit(s); /* the last touch: when the host has sent its EOF, `closed` comes from in here */
+		send_exit(s); /* may free s: if the host has sent its EOF, this calls `closed` */
 	else
 		session_settle(s);
 }

@@ -1,17 +1,20 @@
-/* The processes that stand beside a mounted workspace, and the one that mounts it. The two that stay read messages from
- * a socket, one per packet, and keep nothing of hull-init's but that.
+/* Processes beside a mounted workspace, and the child that mounts and unmounts. The two that stay read messages from a
+ * socket, one per packet, and hold no other descriptor of hull-init's.
  *
- * The notifier writes the server's notifications ("drop what you have cached of this") to /dev/fuse. The kernel may
- * hold such a write until a lock is free whose holder waits for a reply; the replies go through hull-init, which must
- * therefore not be the one that waits.
+ * The notifier writes the server's notifications (FUSE_NOTIFY_*) to /dev/fuse. The kernel may block such a write until
+ * a lock is free whose holder waits for a reply. Replies pass through hull-init, so hull-init must not be the one that
+ * blocks.
  *
- * The replayer makes file watchers in the guest fire for what was changed on the host: it repeats each change as an
- * operation in the mount. hull-init marks its requests, and the server changes nothing on the host for what is marked
- * (docs/workspace.md, "Watchers"). One that was told to end may still have a request on its way, so its id stays known
- * until the process has been reaped; before that no other process can have it. It works by relative paths from the
- * mount's own root, and enters no other mount, so whatever is at the path later is out of its reach. A program on the
- * host that writes a large file piece by piece raises an event for each; what is announced takes round trips. So all
- * that waits is looked through first, and a change that is to be announced already is left out. */
+ * The replayer makes inotify fire in the guest for changes on the host: it repeats each change as an operation in the
+ * mount.
+ *   - hull-init marks its requests, and the server changes nothing on the host for a marked one (docs/workspace.md,
+ *     "Watchers").
+ *   - A replayer that was told to end may still have a request in flight. Its process id stays known until the process
+ *     is reaped; before that no other process can have the id.
+ *   - It works with paths relative to the mount's own root, and enters no other mount. Whatever is mounted at the path
+ *     later is out of its reach.
+ *   - A program on the host that writes a large file in small pieces raises an event for each, and a replay takes round
+ *     trips. So the replayer reads its whole queue first, and leaves out a change that is in the queue already. */
 #include "guest/workspace/helper.h"
 
 #include "base/cleanup.h"
@@ -49,7 +52,7 @@ struct start {
 	const char *path;
 };
 
-/* Of hull-init's descriptors keep these: any other would hold somebody's pipe or connection open. */
+/* Close all descriptors but these: any other would hold a pipe or a connection of hull-init's open. */
 static void keep_only(int in, int device, const char *name)
 {
 	if (dup2(in, 0) < 0 || (device >= 0 && dup2(device, 1) < 0))
@@ -58,7 +61,7 @@ static void keep_only(int in, int device, const char *name)
 	prctl(PR_SET_NAME, name);
 }
 
-/* The next one's length; 0 = with MSG_DONTWAIT, there is none. */
+/* Receive the next message: its length; 0 = with MSG_DONTWAIT, there is none. */
 static size_t next_message(uint8_t *p, int flags)
 {
 	for (;;) {
@@ -93,7 +96,7 @@ static void notifier_run(void *ctx, int status_fd)
 	}
 }
 
-/* A path of this mount, not of one that stands in it: there our operations would be anybody's, and real. */
+/* Open a path in this mount and in no mount below it: there our operations would not be marked, and would be real. */
 static int open_here(int dir, const char *path)
 {
 	return hull_own_openat(dir, path, O_PATH | O_NOFOLLOW, 0);
@@ -148,14 +151,14 @@ static void helper_announce(enum hull_share_event event, bool directory, int dir
 	}
 }
 
-/* Changes to be announced, {u8 event, u8 directory, path}, the oldest first. */
+/* Changes to replay, {u8 event, u8 directory, path}, the oldest first. */
 static struct {
 	uint8_t message[QUEUE_MAX][MESSAGE_MAX + 1];
 	size_t len[QUEUE_MAX];
 	unsigned first, count;
 } queue;
 
-/* Will the same be announced anyway, with nothing else about this path after it? */
+/* Is the same change in the queue, as the last one of this path? */
 static bool known(const uint8_t *p, size_t n)
 {
 	if (n < 2 || (p[0] != HULL_SHARE_MODIFIED && p[0] != HULL_SHARE_ATTRIB && p[0] != HULL_SHARE_OVERFLOW))
@@ -168,7 +171,7 @@ static bool known(const uint8_t *p, size_t n)
 	return false;
 }
 
-/* The oldest change that waits. What waits behind it is taken in meanwhile, as far as there is room. */
+/* The oldest change. Fill the queue first, as far as there is room. */
 static uint8_t *next_change(size_t *n)
 {
 	int flags = queue.count ? MSG_DONTWAIT : 0;
@@ -214,7 +217,7 @@ static void replayer_run(void *ctx, int status_fd)
 	}
 }
 
-/* A replayer that may have a request on its way. */
+/* A replayer that may have a request in flight. */
 struct hull_replayer {
 	struct hull_child leaving; /* once it was told to end */
 	pid_t pid;
@@ -296,7 +299,7 @@ int hull_replayer_start(struct hull_helper *h, const char *path)
 static void helper_ready(struct hull_watch *w, uint32_t events);
 static void writable(struct hull_helper *h);
 
-/* True when it was taken, or never can be. */
+/* True when the message was sent, or never can be. */
 static bool helper_pass(struct hull_helper *h, const void *p, size_t n)
 {
 	return send(h->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != EAGAIN;

@@ -1,27 +1,27 @@
-/* The workspace: directories and files of the host, mounted at their own paths. The service share, and the messages
- * MOUNT and UNMOUNT of control.
+/* Mounts of the workspace, and the relay of their FUSE requests. The service share; MOUNT and UNMOUNT of control.
  *
- * A mount is a FUSE file system whose requests hull-init does not answer itself: it passes them, as they come from
- * /dev/fuse, to a SHARE stream of the wire, and what comes back to /dev/fuse (docs/workspace.md).
+ * hull-init does not serve the file systems itself. It relays requests from /dev/fuse to a SHARE stream of the wire,
+ * and replies back (docs/workspace.md):
  *
- *     /dev/fuse --read: one whole request--> SHARE stream, as far as there is credit; the rest waits in `request`,
- *                                            and nothing more is read meanwhile
- *     SHARE stream --reply--> collected by the length in its header, then one write to /dev/fuse
- *                  --notification-->  the notifier, a process of its own (helper.c)
- *                  --change on the host-->  the replayer, another one
+ *     /dev/fuse --request--> SHARE stream      one whole request, as far as there is credit; the rest waits in
+ *                                              `request`, and no other request is read meanwhile
+ *     SHARE stream --reply--> /dev/fuse        collected by the length in its header, then one write
+ *     SHARE stream --notification--> notifier  a process, which writes it to /dev/fuse (helper.c)
+ *     SHARE stream --change--> replayer        a process, which replays it for inotify (helper.c)
  *
- * hull-init serves these file systems and so must never wait for one. Every path that may lead into a workspace is
- * resolved in a child: mounting and unmounting (here, one at a time, in the order asked for), programs' working
- * directories (exec.c), sync(2) (control.c). At the end the sessions are killed and the mounts taken away before
- * anything is synced or unmounted (hull_shares_stop).
+ * hull-init must never wait for these file systems, since it would wait for itself. A path that may lead into a
+ * workspace is resolved in a child: to mount and unmount (here, one at a time, in order), to enter a working directory
+ * (exec.c), to sync (control.c). At the end the sessions are killed and the mounts removed before anything is synced or
+ * unmounted (hull_shares_stop).
  *
- * When the stream ends (the server was killed), every outstanding request is answered with EIO and the mount stays;
- * who asks now waits. The host starts another server and asks for the same mount again: it gets a new stream, the
- * INIT of the first one again, and what the kernel has cached is dropped. Ids of the old server are ESTALE to the new
- * one, upon which the kernel looks paths up again; files that were open stay broken. A host that gives up unmounts by
- * force: then all who wait get ECONNABORTED.
+ * When the stream ends because the server was killed:
+ *   - each outstanding request is answered with EIO, and the mount stays; later requests wait,
+ *   - the host starts another server and asks for the same mount: it gets a new stream and the INIT of the first one,
+ *   - the kernel's cache is dropped. Ids of the old server are ESTALE to the new one, so the kernel looks paths up
+ *     again. Files that were open stay broken.
+ *   - A host that gives up unmounts by force: all who wait get ECONNABORTED.
  *
- * Memory, per mount: one request (1 MiB), one reply (1 MiB), the ids of outstanding requests, what the helpers keep. */
+ * Memory for each mount: one request (1 MiB), one reply (1 MiB), ids of outstanding requests, queues of the helpers. */
 #include "guest/workspace/workspace.h"
 
 #include "base/cleanup.h"
@@ -58,27 +58,27 @@ enum {
 };
 
 struct share {
-	struct hull_stream stream; /* first: what the port finds; id 0 = there is no server at the moment */
+	struct hull_stream stream; /* must be first; id 0 = there is no server at the moment */
 	struct share *next;
 	char *path;
 	int device; /* -1 once the connection is given up */
 	struct hull_watch watch;
-	struct hull_buf request;        /* of a request, what the stream has not taken yet */
-	struct hull_buf reply;          /* the part of a reply that is there */
-	struct hull_prefetch *prefetch; /* owned: what is answered here */
+	struct hull_buf request;        /* the rest of a request that the stream has not taken */
+	struct hull_buf reply;          /* the part of a reply that has arrived */
+	struct hull_prefetch *prefetch; /* owned: answers without a round trip */
 	uint64_t *outstanding;          /* ids of requests without a reply */
 	size_t outstanding_count, outstanding_cap;
 	uint8_t init[INIT_MAX]; /* the kernel's first request */
 	uint32_t init_len;
-	bool init_again; /* its reply has been given before: swallow it */
+	bool init_again; /* the kernel has the reply to INIT already: drop the next one */
 	struct hull_helper notifier, replayer;
 	uint64_t replayer_since; /* when it was started */
-	bool leaving;            /* it is being unmounted: no replayer now, that would stand in it */
-	uint32_t sync;           /* what the notifier has yet to send back; 0 = nothing */
-	bool more;               /* the server waits for the notifier to have passed on what it has */
+	bool leaving;            /* it is being unmounted: a new replayer would keep it busy */
+	uint32_t sync;           /* the number that the notifier is to send back; 0 = none */
+	bool more;               /* the server waits until the notifier has written what it has */
 };
 
-/* What is to be done, one after the other. */
+/* The queue of mounts and unmounts. */
 enum op_kind { OP_MOUNT, OP_UNMOUNT, OP_CLEAN };
 struct op {
 	enum op_kind kind;
@@ -125,7 +125,7 @@ static void enqueue(struct op *op)
 
 /* --- giving a mount up --- */
 
-/* The connection ends: nobody waits for it any more. The mount point is not free yet. */
+/* Close /dev/fuse: whoever waits for the file system gets an error. The mount point is not free yet. */
 static void disconnect(struct share *s)
 {
 	hull_watch_del(&s->watch);
@@ -147,7 +147,7 @@ static void share_free(struct share *s)
 	free(s);
 }
 
-/* Take it out of the list, end its stream and its connection. The caller owns s then. */
+/* Remove s from the list, end its stream and its connection. The caller owns s then. */
 static void detach(struct share *s)
 {
 	for (struct share **p = &shares; *p; p = &(*p)->next)
@@ -165,7 +165,7 @@ static void detach(struct share *s)
 	}
 }
 
-/* The kernel's side is gone, or cannot be served: the mount point is to be freed. */
+/* The kernel's side is gone or cannot be served: free the mount point. */
 static void mount_lose(struct share *s)
 {
 	struct op *op = calloc(1, sizeof(*op));
@@ -180,7 +180,7 @@ static void mount_lose(struct share *s)
 
 /* --- requests: /dev/fuse to the stream --- */
 
-/* Keep in mind what has to be answered. False when out of memory. */
+/* Note that the request awaits a reply. False when out of memory. */
 static bool mount_remember(struct share *s, const uint8_t *p, size_t n)
 {
 	struct fuse_in_header h;
@@ -212,7 +212,7 @@ static bool is_init(const struct share *s, uint64_t unique)
 	return s->init_len && memcmp(s->init + offsetof(struct fuse_in_header, unique), &unique, sizeof(unique)) == 0;
 }
 
-/* The latest are answered first, mostly. */
+/* Search from the end: the latest requests are answered first, mostly. */
 static void mount_forget(struct share *s, uint64_t unique)
 {
 	for (size_t i = s->outstanding_count; i-- > 0;)
@@ -222,7 +222,7 @@ static void mount_forget(struct share *s, uint64_t unique)
 		}
 }
 
-/* False when s is gone: with half a request sent there is no going on. */
+/* False when s is gone: after half a request the stream is of no use. */
 static bool mount_take(struct share *s, const uint8_t *p, size_t n)
 {
 	ssize_t w = s->request.len ? 0 : hull_wire_write(hull_wire, s->stream.id, HULL_CHANNEL_MAIN, p, n);
@@ -238,7 +238,7 @@ static bool mount_take(struct share *s, const uint8_t *p, size_t n)
 	return true;
 }
 
-/* Something of our own for the server. */
+/* Send a request of the relay's own. */
 static bool mount_tell(struct share *s, uint32_t opcode, uint32_t value)
 {
 	struct {
@@ -248,7 +248,7 @@ static bool mount_tell(struct share *s, uint32_t opcode, uint32_t value)
 	return !s->stream.id || mount_take(s, (const uint8_t *)&message, message.h.len);
 }
 
-/* The notifier has passed on what came before this. */
+/* The notifier has written all that came before this. */
 static void notifier_heard(struct hull_helper *h, const uint8_t *p, size_t n)
 {
 	struct hull_cur cur = hull_cur_make(p, n);
@@ -275,7 +275,7 @@ static bool sync_notifier(struct share *s, uint32_t number)
 	return true;
 }
 
-/* The kernel's side of what the server knows is not what it should be: have it told again. */
+/* The kernel missed notifications: have the server send all of them again. */
 static void notifier_drained(struct hull_helper *h, bool lost)
 {
 	struct share *s = hull_container_of(h, struct share, notifier);
@@ -303,7 +303,7 @@ static uint32_t replayer_start(struct share *s)
 	return (uint32_t)s->replayer.child.pid;
 }
 
-/* Another replayer for the one that has ended. What changed meanwhile has not been announced. False when s is gone. */
+/* Replace a replayer that has ended. Changes since then are not replayed. False when s is gone. */
 static bool replayer_again(struct share *s)
 {
 	static const uint8_t go = 0, overflow[2] = {HULL_SHARE_OVERFLOW, 1};
@@ -317,7 +317,7 @@ static bool replayer_again(struct share *s)
 	return true;
 }
 
-/* What the server is to forget and to release. False when s is gone. */
+/* Send what the prefetched answers owe the server. False when s is gone. */
 static bool tell_ahead(struct share *s)
 {
 	for (size_t len; (len = hull_prefetch_output(s->prefetch, own)) > 0;)
@@ -326,7 +326,7 @@ static bool tell_ahead(struct share *s)
 	return true;
 }
 
-/* One request of the kernel's, in `scratch`. False when s is gone. */
+/* Relay one request of the kernel, in `scratch`. False when s is gone. */
 static bool mount_pass_on(struct share *s, size_t n)
 {
 	struct hull_prefetch_answer a; /* pages long: not to be cleared for every request */
@@ -390,8 +390,7 @@ static void mount_on_writable(void *user)
 		hull_watch_mod(&s->watch, EPOLLIN);
 }
 
-/* What comes unasked: 0 in the header's id, and a code instead of an error. */
-/* False when s is gone. */
+/* A FUSE notification (unique == 0), or a message of relay.h. False when s is gone. */
 static bool unasked(struct share *s, int code, const uint8_t *p, size_t n)
 {
 	const size_t head = sizeof(struct fuse_out_header);
@@ -508,7 +507,7 @@ static void mount_on_data(void *user, unsigned channel, const uint8_t *p, size_t
 	}
 }
 
-/* There is no server any more. */
+/* The server is gone. */
 static void mount_cut(struct share *s)
 {
 	struct fuse_out_header h = {.len = sizeof(h), .error = -EIO};
@@ -553,7 +552,7 @@ static const struct hull_stream_ops share_ops = {
 
 /* --- mounting --- */
 
-/* A server, by a stream of its own. With it comes a replayer, which the server has to know. */
+/* Open the stream to a server, and start a replayer, which the server has to know. */
 static int connect_server(struct share *s)
 {
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
@@ -566,7 +565,7 @@ static int connect_server(struct share *s)
 	return r;
 }
 
-/* Everything but the mount itself. */
+/* Prepare all but the mount itself. */
 static int share_make(const char *path, struct share **out)
 {
 	if (share_count >= SHARES_MAX)
@@ -621,7 +620,7 @@ static void mount_answer(const struct op *op, int error, const char *text)
 		hull_report_mounted(op->kind == OP_MOUNT, op->path, error, text);
 }
 
-/* The first of ops is done, or has failed. */
+/* The first operation of the queue is done or has failed. */
 static void mount_finish(int error)
 {
 	struct op *op = ops;
