@@ -1,4 +1,4 @@
-/* DATAGRAM streams: a UDP flow of the guest's; see docs/wire.md.
+/* DATAGRAM streams: a UDP flow of the guest's; see docs/internals/wire.md.
  *
  * One connected socket for each flow, so that only its peer can answer. Datagrams that do not fit are dropped whole, in
  * both directions, as networks do; the first ones wait while the name is looked up. A flow that is idle for five

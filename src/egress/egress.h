@@ -2,7 +2,7 @@
  *
  * It is started with the number of its end of a socketpair as argument, and speaks the wire on it as the guest side.
  * The keeper opens the service EGRESS, once, before all else, and relays what the guest opens (CONNECT, RESOLVE,
- * DATAGRAM; docs/wire.md). For published ports hull-egress opens DIAL, which the keeper relays to the guest.
+ * DATAGRAM; docs/internals/wire.md). For published ports hull-egress opens DIAL, which the keeper relays to the guest.
  *
  * On the EGRESS stream both sides send JSON objects as DATA on channel 0, a line each, at most EGRESS_LINE_MAX long.
  * The keeper sends:

@@ -1,4 +1,4 @@
-/* RESOLVE streams: DNS questions of the guest (docs/wire.md). The answer is a synthetic address, or an error:
+/* RESOLVE streams: DNS questions of the guest (docs/internals/wire.md). The answer is a synthetic address, or an error:
  *
  *   | name                                            | the real resolver is asked | answer                         |
  *   |-------------------------------------------------|----------------------------|--------------------------------|

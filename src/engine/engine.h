@@ -71,7 +71,7 @@ struct hull_engine_config {
 	const char *initrd;             /* path, world-readable */
 	const char *cmdline; /* kernel command line; the engine adds its console, panic=-1, and under emulation
 			      * mitigations=off tsc=reliable maxcpus=1 noreplace-smp hull.emulated=1
-			      * (see docs/engine.md) */
+			      * (see docs/internals/engine.md) */
 	struct hull_disk disks[HULL_ENGINE_DISKS_MAX];
 	size_t disk_count;
 	int serial_log_fd;    /* the guest's serial console is written here, raw; -1 = nowhere. Both logs are kept

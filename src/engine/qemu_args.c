@@ -1,4 +1,4 @@
-/* QEMU's command line. docs/engine.md says why each option is there; the short of it: no device that is not needed,
+/* QEMU's command line. docs/internals/engine.md says why each option is there; the short of it: no device that is not needed,
  * every file and socket by descriptor, QEMU's own seccomp filter on. Nothing here depends on the emulation but
  * accel_args(). */
 #include "engine/qemu_internal.h"

@@ -2,7 +2,7 @@
  *
  * Boot runs straight through and ends in the event loop; what fails on the way is said on the console, and the machine
  * powers off, since there is nobody to repair it from inside. Under any other name (poweroff, halt, reboot, shutdown)
- * the program asks PID 1 to end the sandbox. docs/guest.md tells the whole story. */
+ * the program asks PID 1 to end the sandbox. docs/internals/guest.md tells the whole story. */
 #include "guest/guest.h"
 
 #include "base/cleanup.h"
@@ -53,7 +53,7 @@ static void standard_descriptors(void)
 		close(fd);
 }
 
-/* Those that the kernel was told to leave (maxcpus=1, under emulation; docs/engine.md). */
+/* Those that the kernel was told to leave (maxcpus=1, under emulation; docs/internals/engine.md). */
 static void start_processors(void)
 {
 	char path[64];

@@ -306,7 +306,7 @@ int main(int argc, char **argv)
 	if (hull_debug_init(&argc, argv, &err) < 0)
 		;
 	else if (argc < 2)
-		hull_fail(&err, -EINVAL, "hull-share is started by hull-keeper; see docs/architecture.md");
+		hull_fail(&err, -EINVAL, "hull-share is started by hull-keeper; see docs/internals/architecture.md");
 	else if (serve(argv, &err) == 0)
 		return 0;
 	fprintf(stderr, "hull-share: %s\n", err.msg);

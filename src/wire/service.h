@@ -1,4 +1,4 @@
-/* The services on the wire and what their arguments and messages mean. Shared by both ends; docs/wire.md has the
+/* The services on the wire and what their arguments and messages mean. Shared by both ends; docs/internals/wire.md has the
  * same in prose. Every message is a u8 kind (enum below) followed by args fields. */
 #ifndef HULL_WIRE_SERVICE_H
 #define HULL_WIRE_SERVICE_H
@@ -133,7 +133,7 @@ enum { HULL_GUEST_UID = 1000, HULL_GUEST_GID = 1000 };
 
 enum { HULL_CHANNEL_MAIN = 0, HULL_CHANNEL_STDERR = 1 };
 
-/* Addresses of the sandbox's make-believe network (docs/wire.md, services 16, 17 and 19). A name is given a number and
+/* Addresses of the sandbox's make-believe network (docs/internals/wire.md, services 16, 17 and 19). A name is given a number and
  * has these two addresses; everything else goes to connect as it is. The guest's own link uses the second half. */
 #define HULL_NET_NAMES4   "198.18.0.0/16"       /* synthetic: 198.18.0.0 + the name's number */
 #define HULL_NET_NAMES6   "fd68:756c:6c00::/64" /* synthetic: fd68:756c:6c00:: + the name's number */
@@ -141,7 +141,7 @@ enum { HULL_CHANNEL_MAIN = 0, HULL_CHANNEL_STDERR = 1 };
 #define HULL_NET_GUEST6   "fd68:756c:6c00:1::1/64"
 #define HULL_NET_DATAGRAM 65507 /* the longest datagram: u16 length, then the bytes, in DATA cut anywhere */
 
-/* Where things are inside the guest (docs/guest.md). */
+/* Where things are inside the guest (docs/internals/guest.md). */
 #define HULL_GUEST_DOCKER_SOCKET "/run/docker.sock"
 #define HULL_GUEST_LOG_DIR       "/run/hull/disk/log"
 #define HULL_GUEST_DOCKER_LOG    HULL_GUEST_LOG_DIR "/dockerd.log"

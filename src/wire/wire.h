@@ -3,7 +3,7 @@
  * This is a state machine without I/O: the owner feeds it the bytes it read (hull_wire_feed), sends what it wants
  * to send (hull_wire_output / hull_wire_sent), and gets events through `struct hull_wire_ops`. So the same code runs
  * in hull-keeper under libuv, in hull-init under epoll, in the CLI, and in tests and fuzzers under nothing at all.
- * docs/wire.md is the specification of the bytes; this header is how to use it.
+ * docs/internals/wire.md is the specification of the bytes; this header is how to use it.
  *
  * It is spoken in two places, with the same frames:
  *   - host to guest, on the virtio-console port org.hull.wire (keeper = host side, hull-init = guest side);

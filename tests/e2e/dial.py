@@ -1,4 +1,4 @@
-"""What comes from a unix socket inside a sandbox: dial.py CONTROL-SOCKET PATH. Speaks the wire (docs/wire.md) by hand."""
+"""What comes from a unix socket inside a sandbox: dial.py CONTROL-SOCKET PATH. Speaks the wire (docs/internals/wire.md) by hand."""
 
 import socket
 import struct

@@ -258,7 +258,7 @@ teardown() { remove_own; }
 }
 footprint='echo $(ls /proc/1/fd | wc -l) $(awk "/^VmRSS:/ {print \$2}" /proc/1/status) $(find /sys/fs/cgroup/work/sessions -mindepth 1 -type d | wc -l)'
 
-# The processes of the warm-up, oldest first (docs/guest.md).
+# The processes of the warm-up, oldest first (docs/internals/guest.md).
 warming_up() { hull exec "$1" sh -c 'grep -lx hull-warmup /proc/[0-9]*/comm | cut -d/ -f3 | sort -n | tr "\n" " "'; }
 
 @test "exec: a copy is warmed up where the processor is emulated, and nobody depends on it" {

@@ -1,5 +1,5 @@
 """Runs `true` COUNT times in a sandbox, AT-ONCE at a time, on one connection: many.py CONTROL-SOCKET COUNT AT-ONCE.
-Speaks the wire (docs/wire.md) by hand. Prints how many succeeded; what else came, on stderr."""
+Speaks the wire (docs/internals/wire.md) by hand. Prints how many succeeded; what else came, on stderr."""
 
 import socket
 import struct

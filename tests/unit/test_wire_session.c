@@ -417,7 +417,7 @@ static void test_every_cut(void **state)
 	hull_buf_free(&b);
 }
 
-/* --- docs/wire.md, section 9 --- */
+/* --- docs/internals/wire.md, section 9 --- */
 
 static const uint8_t example_host[] = {
 	0,    0,    0,    0,    1,    0,    0,    0,    0x14, 0, 0, 0,                                  /* HELLO */

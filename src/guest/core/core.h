@@ -9,7 +9,7 @@
  *     pump.h     bytes between a descriptor and a stream
  *     uevent.h   waiting for a device
  *
- * docs/guest.md has the map of the rooms. */
+ * docs/internals/guest.md has the map of the rooms. */
 #ifndef HULL_GUEST_CORE_H
 #define HULL_GUEST_CORE_H
 

@@ -1,4 +1,4 @@
-/* The guest's side of the network that is not there: numbers that its parts share. docs/guest.md tells the whole.
+/* The guest's side of the network that is not there: numbers that its parts share. docs/internals/guest.md tells the whole.
  *
  * net.c makes the link hull0 and its routes, nft.c has the rules that send what would leave by it to us, hold.c holds
  * TCP connections until the host has made them, relay.c takes them, dns.c the questions, udp.c the other datagrams. All

@@ -286,7 +286,9 @@ int main(int argc, char **argv)
 		return fail(&err);
 	bool foreground = argc == 3 && strcmp(argv[1], "--foreground") == 0;
 	if (argc != 2 + foreground || argv[argc - 1][0] == '-') {
-		fputs("usage: hull-keeper [--foreground] NAME   (started by hull; see docs/architecture.md)\n", stderr);
+		fputs("usage: hull-keeper [--foreground] NAME   (started by hull; see "
+		      "docs/internals/architecture.md)\n",
+		      stderr);
 		return 125;
 	}
 	const char *name = argv[argc - 1];
