@@ -3,10 +3,10 @@
 # of the sandbox's own disk, each as root and as agent, inside one sandbox. Needs a built hull in PATH, cc, and a checkout:
 #     tests/share/pjdfstest.sh CHECKOUT [FILE...]        (FILE: tests to run, as rename/09; default: all)
 #
-# The sandbox gets a copy of the tests, in which two functions do without the processes that they start for every assertion:
-# where processors are emulated that is most of the time. Prints a line for each of the four runs, then each file whose failures
-# are not the same in the workspace and on the disk, and each that fails on both; after those, one line for each kind of
-# assertion that fails in the workspace only. The whole output of each file stays in a directory that the last line names.
+# The sandbox gets a copy of the tests, in which the functions that compare a result and make up names start no processes:
+# where processors are emulated that is most of the time. Prints a line for each of the four runs and each file that fails,
+# then a line for each kind of assertion that fails in the workspace only. What each file said stays in a directory that the
+# last line names.
 # docs/workspace.md ("pjdfstest") has the reasons.
 #
 # On a host where this runs as root, the workspace belongs to a user without further rights, as a person's files do.
@@ -63,6 +63,29 @@ namegen()
 	read -r uuid </proc/sys/kernel/random/uuid
 	echo "pjdfstest_${uuid}"
 }
+namegen_len()
+{
+	name=
+	while [ ${#name} -lt "${1}" ]; do
+		read -r uuid </proc/sys/kernel/random/uuid
+		name="${name}${uuid}"
+	done
+	printf "%.${1}s" "${name}"
+}
+dirgen_max()
+{
+	complen=$(( `${fstest} pathconf . _PC_NAME_MAX` / 2 ))
+	path_max=$(( `${fstest} pathconf . _PC_PATH_MAX` - 1 ))
+	path=
+	while [ ${#path} -lt ${path_max} ]; do
+		path="${path}`namegen_len ${complen}`/"
+	done
+	path=`printf "%.${path_max}s" "${path}"`
+	case "${path}" in
+	*/) path="${path%/}x" ;;
+	esac
+	printf "%s" "${path}"
+}
 END
 
 # One file in one place as one user: `one PLACE WHO FILE`. The long ones come first.
@@ -93,9 +116,9 @@ hull exec -u root "$name" sh -ec '
 		chmod 755 /run/pjdfstest/$place && chown agent:agent /run/pjdfstest/$place/agent
 	done
 	umask 022
-	while read -r file; do
-		for who in root agent; do for place in workspace disk; do echo "$place $who $file"; done; done
-	done </opt/suite/files | xargs -P 3 -L 1 /opt/suite/one' x "$top/work"
+	for who in root agent; do
+		while read -r file; do echo "workspace $who $file"; echo "disk $who $file"; done </opt/suite/files
+	done | xargs -P 3 -L 1 /opt/suite/one' x "$top/work"
 hull cp "$name:/opt/out/." "$out"
 
 python3 - "$out" <<'END'
