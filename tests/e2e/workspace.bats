@@ -428,7 +428,7 @@ sys.exit(1)' "$@"
 		[ "$status" != 0 ]
 	done
 	for p in "mv $g/.git/hooks $g/.git/x" "rm -rf $g/.git/hooks" "rm -f $g/.git/config" "mv $g/.git/worktrees $g/.git/x" \
-		"mkdir $g/.git/rebase-merge" "ln -s / $g/.git/config.worktree"; do
+		"mkdir $g/.git/rebase-merge" "touch $g/.git/MERGE_AUTOSTASH" "touch $g/.git/config.lock" "ln -s / $g/.git/config.worktree"; do
 		run as_root work sh -c "$p"
 		[ "$status" != 0 ]
 	done

@@ -384,8 +384,10 @@ static void test_git_guards(void **state)
 	struct keeper *k = fresh(paths);
 	assert_int_equal(shares_start(k, &err), 0);
 	PLAN("/ab:\n"
-	     "/a: HEAD branches commondir config config.worktree gitdir hooks index modules rebase-apply rebase-merge "
-	     "remotes sequencer worktrees b/e/\n"
+	     "/a: AUTO_MERGE BISECT_LOG BISECT_NAMES BISECT_START BISECT_TERMS CHERRY_PICK_HEAD HEAD "
+	     "HEAD.lock MERGE_AUTOSTASH MERGE_HEAD MERGE_MODE MERGE_MSG MERGE_RR REBASE_HEAD REVERT_HEAD "
+	     "SQUASH_MSG branches commondir config config.lock config.worktree config.worktree.lock "
+	     "gitdir hooks index index.lock modules rebase-apply rebase-merge remotes sequencer worktrees b/e/\n"
 	     "/a/b/e:\n");
 	_cleanup_free_ char *path = hull_fmt("%s/a", base);
 	assert_true(share_known(k, path));

@@ -10,10 +10,41 @@
 #include <string.h>
 
 /* What git on the host runs, or is led elsewhere by, when it works in the main work tree or in another worktree; and
- * what these have under way. Names that are not there yet count as well. */
-static const char *const git_guards[] = {"HEAD",         "branches", "commondir", "config",    "config.worktree",
-					 "gitdir",       "hooks",    "index",     "modules",   "rebase-apply",
-					 "rebase-merge", "remotes",  "sequencer", "worktrees", NULL};
+ * what these have under way: a MERGE_AUTOSTASH is applied to the work tree by the next commit. A linked worktree has files of its
+ * own for all of it. The locks are new content of what they are named after. Names that are not there yet count as well. */
+static const char *const git_guards[] = {"AUTO_MERGE",
+					 "BISECT_LOG",
+					 "BISECT_NAMES",
+					 "BISECT_START",
+					 "BISECT_TERMS",
+					 "CHERRY_PICK_HEAD",
+					 "HEAD",
+					 "HEAD.lock",
+					 "MERGE_AUTOSTASH",
+					 "MERGE_HEAD",
+					 "MERGE_MODE",
+					 "MERGE_MSG",
+					 "MERGE_RR",
+					 "REBASE_HEAD",
+					 "REVERT_HEAD",
+					 "SQUASH_MSG",
+					 "branches",
+					 "commondir",
+					 "config",
+					 "config.lock",
+					 "config.worktree",
+					 "config.worktree.lock",
+					 "gitdir",
+					 "hooks",
+					 "index",
+					 "index.lock",
+					 "modules",
+					 "rebase-apply",
+					 "rebase-merge",
+					 "remotes",
+					 "sequencer",
+					 "worktrees",
+					 NULL};
 
 const char *const *share_git_guards(void)
 {
