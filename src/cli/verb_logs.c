@@ -211,45 +211,37 @@ static int follow_on(struct cli *cli, const char *name, struct reader *r, int wa
 
 static int list_jobs(struct cli *cli, const char *name, struct hull_error *err)
 {
-	json_t *answer = NULL;
-	int r = client_ask(cli->hull, name, json_pack("{s:s}", "do", "jobs"), 10000, &answer, err);
-	if (r == -ENOTCONN) {
-		json_t *left = jobs_read(cli->paths, name, err);
-		if (!left)
-			return err->code;
-		answer = json_pack("{s:o}", "jobs", left);
-	} else if (r < 0) {
+	struct hull_job_info **list = NULL;
+	int r = hull_jobs(cli->hull, name, &list, err);
+	if (r < 0)
 		return r;
-	}
-	json_t *jobs = json_object_get(answer, "jobs"), *j;
-	size_t i, k;
 	if (as_json) {
-		cli_json(jobs ? jobs : answer);
-		json_decref(answer);
+		json_t *out = json_array();
+		for (struct hull_job_info **j = list; *j; j++)
+			json_array_append_new(out, json_loads((*j)->json, JSON_DECODE_ANY, NULL));
+		cli_json(out);
+		json_decref(out);
+		hull_jobs_free(list);
 		return 0;
 	}
 	_cleanup_(cli_table_free) struct cli_table t = {.columns = 4};
 	static const char *const heads[] = {"ID", "STATE", "EXIT", "COMMAND"};
-	for (i = 0; i < 4; i++)
+	for (size_t i = 0; i < 4; i++)
 		cli_cell(&t, CLI_PLAIN, heads[i]);
-	json_array_foreach(jobs, i, j)
-	{
+	for (struct hull_job_info **j = list; *j; j++) {
 		_cleanup_(hull_buf_free) struct hull_buf line = {0};
-		json_t *word;
-		json_array_foreach(json_object_get(j, "argv"), k, word)
-			hull_buf_addf(&line, "%s%s", k ? " " : "", json_string_value(word));
-		const char *id = json_string_value(json_object_get(j, "id")),
-			   *state = json_string_value(json_object_get(j, "state"));
-		cli_cell(&t, CLI_PLAIN, id ? id : "-");
-		cli_cell(&t, CLI_PLAIN, state ? state : "-");
-		if (json_is_integer(json_object_get(j, "exit")))
-			cli_cellf(&t, CLI_PLAIN, "%lld", (long long)json_integer_value(json_object_get(j, "exit")));
+		for (const char *const *word = (*j)->argv; *word; word++)
+			hull_buf_addf(&line, "%s%s", line.len ? " " : "", *word);
+		cli_cell(&t, CLI_PLAIN, *(*j)->id ? (*j)->id : "-");
+		cli_cell(&t, CLI_PLAIN, *(*j)->state ? (*j)->state : "-");
+		if ((*j)->exit >= 0)
+			cli_cellf(&t, CLI_PLAIN, "%lld", (long long)(*j)->exit);
 		else
 			cli_cell(&t, CLI_PLAIN, "-");
 		cli_cellf(&t, CLI_PLAIN, "%.*s", (int)line.len, (const char *)hull_buf_bytes(&line));
 	}
 	cli_table_print(&t);
-	json_decref(answer);
+	hull_jobs_free(list);
 	return 0;
 }
 

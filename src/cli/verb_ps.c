@@ -1,19 +1,12 @@
-/* hull ps and hull top: the processes of a sandbox. ps(1) of the guest is asked; what it says is the guest's word and
- * is read as such (ps.c). */
+/* hull ps and hull top: the processes of a sandbox. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cli/out.h"
-#include "lib/command/capture.h"
-#include "lib/client.h"
-#include "lib/sandbox/life.h"
-#include "lib/command/ps.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { PS_MAX = 8 << 20 };
 
 static bool as_json;
 
@@ -21,31 +14,6 @@ static const struct cli_opt options[] = {
 	{0, "json", NULL, "as JSON", .flag = &as_json},
 	{0},
 };
-
-static int load(struct cli *cli, const char *name, json_t **out, struct hull_error *err)
-{
-	static const char *const argv[] = {"ps", "-eww", "-o", PS_FORMAT, NULL};
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	_cleanup_(hull_buf_free) struct hull_buf text = {0};
-	json_t *answer = NULL;
-	uint32_t pid = 0;
-	int r = cli_open(cli, true, err);
-	if (r >= 0)
-		r = life_load(cli->hull, name, &sb, err);
-	if (r >= 0)
-		r = client_ask(cli->hull, name, json_pack("{s:s}", "do", "jobs"), 10000, &answer, err);
-	if (r == -ENOTCONN)
-		return hull_fail(err, r, "%s does not run, and so does nothing in it", name);
-	if (r >= 0)
-		r = capture(cli->paths, name, argv, PS_MAX, &text, &pid, err);
-	if (r >= 0) {
-		*out = ps_read(hull_buf_bytes(&text), text.len, pid, json_object_get(answer, "jobs"));
-		if (!*out)
-			r = hull_fail(err, -ENOMEM, "out of memory");
-	}
-	json_decref(answer);
-	return r;
-}
 
 static const char *text_of(const json_t *j, const char *key)
 {
@@ -105,10 +73,13 @@ static void row(struct cli_table *t, const json_t *j, bool top)
 
 static int show(struct cli *cli, bool top, struct hull_error *err)
 {
-	json_t *list = NULL;
-	int r = load(cli, cli->words[0], &list, err);
+	_cleanup_free_ char *text = NULL;
+	int r = cli_open(cli, true, err);
+	if (r >= 0)
+		r = hull_processes(cli->hull, cli->words[0], &text, err);
 	if (r < 0)
 		return r;
+	json_t *list = json_loads(text, 0, NULL);
 	_cleanup_free_ json_t **all = sorted(list, top);
 	static const char *const heads[] = {"PID",    "USER",  "JOB",  "CONTAINER", "CPU%",
 					    "MEMORY", "STATE", "TIME", "COMMAND"};

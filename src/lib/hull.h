@@ -281,6 +281,20 @@ int hull_job_find(struct hull *h, const char *name, const char *id, unsigned *fl
  * *state (may be NULL) is what became of the job: "running" "paused" "exited" "failed" "stopped". */
 int hull_job_signal(struct hull *h, const char *name, const char *id, int signal, char **state, struct hull_error *err);
 
+struct hull_job_info {
+	const char *id;
+	const char *state; /* "running" "paused" "exited" "failed" "stopped" */
+	const char *const *argv;
+	int64_t exit;            /* its exit code; -1 = it has none (yet) */
+	uint64_t started, ended; /* 0 = it has not */
+	const char *json;        /* all of it, as `hull logs --jobs --json` has it */
+};
+/* Those that run and those that are kept, oldest first; of a sandbox that does not run as they were left. */
+int hull_jobs(struct hull *h, const char *name, struct hull_job_info ***list, struct hull_error *err);
+void hull_jobs_free(struct hull_job_info **list);
+/* What runs in it, as `hull ps --json` has it: the guest's word. *json is the caller's. -ENOTCONN, -EFBIG. */
+int hull_processes(struct hull *h, const char *name, char **json, struct hull_error *err);
+
 /* Start it if it does not run, and wait for its Docker: the path of the socket where a docker client of this host finds
  * that, in *path. */
 int hull_docker_socket(struct hull *h, const char *name, char **path, struct hull_error *err);

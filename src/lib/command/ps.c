@@ -5,12 +5,16 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "lib/client.h"
+#include "lib/command/capture.h"
+#include "lib/sandbox/life.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { ANSWER_MS = 10000, PS_MAX = 8 << 20 };
 enum { WORDS = 8, WORD_MAX = 256, COMMAND_MAX = 4096, CONTAINER_SHOWN = 12 };
 
 /* The next word of [*p, end). */
@@ -120,4 +124,31 @@ json_t *ps_read(const void *text, size_t n, uint32_t self, const json_t *jobs)
 		p = nl ? nl + 1 : all;
 	}
 	return list;
+}
+
+int hull_processes(struct hull *h, const char *name, char **json, struct hull_error *err)
+{
+	LIB_CALL(err);
+	static const char *const argv[] = {"ps", "-eww", "-o", PS_FORMAT, NULL};
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	json_t *answer = NULL, *list = NULL;
+	uint32_t pid = 0;
+	*json = NULL;
+	int r = life_load(h, name, &sb, err);
+	if (r >= 0)
+		r = client_ask(h, name, json_pack("{s:s}", "do", "jobs"), ANSWER_MS, &answer, err);
+	if (r == -ENOTCONN)
+		return hull_fail(err, r, "%s does not run, and so does nothing in it", name);
+	if (r >= 0)
+		r = capture(&h->paths, name, argv, PS_MAX, &text, &pid, err);
+	if (r >= 0) {
+		list = ps_read(hull_buf_bytes(&text), text.len, pid, json_object_get(answer, "jobs"));
+		*json = list ? json_dumps(list, JSON_COMPACT) : NULL;
+		if (!*json)
+			r = hull_fail(err, -ENOMEM, "out of memory");
+	}
+	json_decref(list);
+	json_decref(answer);
+	return r;
 }
