@@ -1,14 +1,13 @@
 /* hull exec: a command in a sandbox, with docker exec's flags. */
 #include "cli/create.h"
 
-#include "base/cleanup.h"
 #include "cli/out.h"
 #include "cli/refused.h"
 #include "cli/session.h"
 #include "cli/signals.h"
-#include "lib/sandbox/life.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static bool interactive, tty, detach, quiet;
@@ -68,15 +67,23 @@ static int session(struct cli *cli, const char *name, char ***env, struct hull_e
 
 static int environment(struct cli *cli, const char *name, char ***env, struct hull_error *err)
 {
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
+	struct hull_info *info = NULL;
 	if (!env_files)
 		return create_env(cli->paths, NULL, NULL, env_pairs, env, err);
-	int r = life_load(cli->hull, name, &sb, err);
+	int r = hull_inspect(cli->hull, name, &info, err);
 	if (r < 0)
 		return r;
-	if (sb.clone && hull_strv_add(&sb.paths, sb.clone) < 0)
-		return hull_fail(err, -ENOMEM, "out of memory");
-	return create_env(cli->paths, sb.paths, env_files, env_pairs, env, err);
+	/* A damaged file may have had any path. */
+	if (!strcmp(info->state, "damaged"))
+		r = hull_fail(err, -EBADMSG, "%s", info->error ? info->error : info->state);
+	char **given = r < 0 ? NULL : hull_strv_copy((char *const *)(uintptr_t)info->paths);
+	if (r >= 0 && (!given || (info->clone && hull_strv_add(&given, info->clone) < 0)))
+		r = hull_fail(err, -ENOMEM, "out of memory");
+	if (r >= 0)
+		r = create_env(cli->paths, given, env_files, env_pairs, env, err);
+	hull_strv_free(given);
+	hull_info_free(info);
+	return r;
 }
 
 static int run(struct cli *cli, struct hull_error *err)
