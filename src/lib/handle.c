@@ -39,6 +39,13 @@ int lib_spec(const void *given, void *out, size_t known, struct hull_error *err)
 	return 0;
 }
 
+int lib_flags(unsigned flags, unsigned known, struct hull_error *err)
+{
+	if (!(flags & ~known))
+		return 0;
+	return hull_fail(err, -EINVAL, "flags that libhull %s does not know: %#x", HULL_VERSION, flags & ~known);
+}
+
 int hull_open(struct hull **out, const struct hull_callbacks *callbacks, struct hull_error *err)
 {
 	LIB_CALL(err);

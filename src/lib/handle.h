@@ -34,6 +34,9 @@ enum { LIB_POLL_MAX = 8 };
 int lib_poll(const struct hull *h, struct pollfd *fds, unsigned n, int timeout_ms, struct hull_error *err);
 uint64_t lib_now_ms(void); /* CLOCK_MONOTONIC */
 
+/* -EINVAL when there are flags that this library does not know. */
+int lib_flags(unsigned flags, unsigned known, struct hull_error *err);
+
 /* At the beginning of a call of hull.h, whose err may be NULL. */
 #define LIB_CALL(err)                 \
 	struct hull_error lib_no_err; \

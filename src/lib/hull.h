@@ -34,7 +34,7 @@
  *
  * STRUCTS. Those that are passed in begin with their size, which the caller sets to sizeof; all other members that are not set
  * must be zero, and zero is always the default. So a program built for an older libhull works with a newer one, and one
- * built for a newer one gets -EINVAL where it uses what is not there. Structs that the library returns may grow at
+ * built for a newer one gets -EINVAL where it uses what is not there. So do flags that are not known. Structs that the library returns may grow at
  * their end: never copy or array them. Enumerations may get more members.
  *
  * UNITS. Sizes are bytes, times of the day seconds since 1970, durations milliseconds. Lists of strings end with NULL.

@@ -102,6 +102,9 @@ static void test_names(void **state)
 	assert_int_equal(hull_archive_out(h, "none", "/tmp", 1, NULL), -ENOENT);
 	assert_int_equal(hull_policy_allow(h, "none", "example.com", NULL), -ENOENT);
 	assert_int_equal(hull_snapshot_restore(h, "none", NULL, NULL), -ENOENT);
+	assert_int_equal(hull_start(h, "none", HULL_UNTIL_EXEC, 1 << 30, NULL), -EINVAL);
+	const struct hull_exec_spec flags = {.size = sizeof(flags), .flags = 1 << 30};
+	assert_int_equal(hull_exec(h, "none", &flags, &err), -EINVAL);
 	assert_int_equal(hull_create(h, NULL, &name, NULL), -ENOENT); /* there is no image */
 	assert_null(name);
 }

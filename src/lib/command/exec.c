@@ -11,13 +11,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum { FLAGS = HULL_EXEC_TTY | HULL_EXEC_DETACH_KEYS | HULL_EXEC_KEEP_INPUT | HULL_EXEC_INPUT };
 enum { CONNECT_MS = 10000, JOB_ID_MAX = 32 };
+
+static int read_spec(const struct hull_exec_spec *given, struct hull_exec_spec *spec, struct hull_error *err)
+{
+	int r = lib_spec(given, spec, sizeof(*spec), err);
+	return r < 0 ? r : lib_flags(spec->flags, FLAGS, err);
+}
 
 int hull_exec(struct hull *h, const char *name, const struct hull_exec_spec *given, struct hull_error *err)
 {
 	LIB_CALL(err);
 	struct hull_exec_spec spec;
-	int r = lib_spec(given, &spec, sizeof(spec), err);
+	int r = read_spec(given, &spec, err);
 	int fd = r < 0 ? r : life_connect(h, name, err);
 	return fd < 0 ? fd : session_run(h, fd, name, NULL, &spec, NULL, err);
 }
@@ -60,7 +67,7 @@ int hull_capture(struct hull *h, const char *name, const struct hull_exec_spec *
 	struct session_keep keep[2] = {{.max = max}, {.max = max}};
 	struct hull_exec_spec spec;
 	*output = (struct hull_output){0};
-	int r = lib_spec(given, &spec, sizeof(spec), err);
+	int r = read_spec(given, &spec, err);
 	_cleanup_close_ int in = r >= 0 && input ? input_file(input, input_len, err) : -1;
 	if (r < 0 || (input && in < 0))
 		return r < 0 ? r : in;
@@ -103,7 +110,7 @@ int hull_job_start(struct hull *h, const char *name, const struct hull_exec_spec
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	struct hull_exec_spec spec;
 	*id = NULL;
-	int r = lib_spec(given, &spec, sizeof(spec), err);
+	int r = read_spec(given, &spec, err);
 	if (r >= 0)
 		r = life_load(h, name, &sb, err);
 	if (r >= 0)
@@ -158,7 +165,7 @@ int hull_job_attach(struct hull *h, const char *name, const char *id, const stru
 	LIB_CALL(err);
 	struct hull_exec_spec spec;
 	unsigned has = 0;
-	int r = lib_spec(given, &spec, sizeof(spec), err);
+	int r = read_spec(given, &spec, err);
 	if (r >= 0)
 		r = hull_job_find(h, name, id, &has, err);
 	int fd = r < 0 ? r : client_connect(&h->paths, name, CONNECT_MS, err);

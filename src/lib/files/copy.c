@@ -262,7 +262,9 @@ int hull_copy_out(struct hull *h, const char *name, const char *from, const char
 	_cleanup_free_ char *path = NULL;
 	if (!*from || !*to)
 		return hull_fail(err, -EINVAL, "an empty path");
-	int fd = begin(h, name, from, &path, err);
+	int fd = lib_flags(flags, HULL_COPY_FOLLOW, err);
+	if (fd >= 0)
+		fd = begin(h, name, from, &path, err);
 	if (fd < 0)
 		return fd;
 	close(fd);

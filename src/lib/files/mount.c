@@ -103,7 +103,9 @@ int hull_unmount(struct hull *h, const char *name, const char *word, unsigned fl
 {
 	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	int r = life_load(h, name, &sb, err);
+	int r = lib_flags(flags, HULL_UNMOUNT_FORCE, err);
+	if (r >= 0)
+		r = life_load(h, name, &sb, err);
 	if (r < 0)
 		return r;
 	/* It may be gone from the host: then it has to be written as it was. */

@@ -397,6 +397,8 @@ int hull_create(struct hull *h, const struct hull_create_spec *given, char **nam
 	*name = NULL;
 	int r = lib_spec(given, &spec, sizeof spec, err);
 	if (r >= 0)
+		r = lib_flags(spec.flags, HULL_CREATE_REUSE * 2 - 1, err);
+	if (r >= 0)
 		r = make_real(h, &spec, &c, err);
 	/* Two who want the same are to share one sandbox. */
 	if (r >= 0 && (spec.flags & HULL_CREATE_REUSE)) {

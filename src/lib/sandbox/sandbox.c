@@ -14,7 +14,10 @@ int hull_start(struct hull *h, const char *name, enum hull_until until, unsigned
 	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	bool docker = until == HULL_UNTIL_DOCKER;
-	int r = life_load(h, name, &sb, err);
+	int r = until == HULL_UNTIL_STOPPED ? hull_fail(err, -EINVAL, "a start does not end with a stop")
+					    : lib_flags(flags, HULL_START_COLD, err);
+	if (r >= 0)
+		r = life_load(h, name, &sb, err);
 	if (r >= 0 && (flags & HULL_START_COLD) && sb.restore)
 		r = saved_forget(h, name, err);
 	if (r >= 0)
@@ -87,7 +90,9 @@ int hull_remove(struct hull *h, const char *name, unsigned flags, struct hull_er
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	struct hull_error why = {0};
 	bool force = (flags & HULL_REMOVE_FORCE) != 0;
-	int r = life_load(h, name, &sb, &why);
+	int r = lib_flags(flags, HULL_REMOVE_FORCE, &why);
+	if (r >= 0)
+		r = life_load(h, name, &sb, &why);
 	if (r == -ENOENT && force && hull_name_check(name, NULL) >= 0) {
 		hull_sandbox_sweep(&h->paths, name);
 		return 0;

@@ -52,7 +52,9 @@ int hull_snapshot_create(struct hull *h, const char *name, const char *tag, unsi
 	struct stat st;
 	bool replace = (flags & HULL_SAVE_REPLACE) != 0;
 	tag = tag ? tag : DEFAULT_TAG;
-	int r = open_place(h, name, tag, &sb, &parent, err);
+	int r = lib_flags(flags, HULL_SAVE_REPLACE, err);
+	if (r >= 0)
+		r = open_place(h, name, tag, &sb, &parent, err);
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *path = hull_fmt("%s/%s", parent, tag);
@@ -83,7 +85,9 @@ int hull_template_save(struct hull *h, const char *name, const char *template_na
 	LIB_CALL(err);
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	bool replace = (flags & HULL_SAVE_REPLACE) != 0;
-	int r = hull_template_name_check(template_name, err);
+	int r = lib_flags(flags, HULL_SAVE_REPLACE, err);
+	if (r >= 0)
+		r = hull_template_name_check(template_name, err);
 	_cleanup_free_ char *parent = r < 0 ? NULL : hull_template_path(&h->paths, NULL);
 	_cleanup_free_ char *path = r < 0 ? NULL : hull_template_path(&h->paths, template_name);
 	if (r >= 0 && (!parent || !path))
