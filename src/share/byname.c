@@ -1,7 +1,9 @@
-/* Which inodes the guest knows by a name in a directory: what the host's changes are told by. Several can have been
- * known by the same one, when the host replaced what was there and the guest still has the old file open. A hash of
- * chains, under sh->lock. Renaming a directory changes nothing here: what is in it is found by the directory, not by a
- * path. */
+/* Index of inodes by the name under which the guest knows them: events of the host name a directory and an entry.
+ *
+ * Several inodes may have the same name here: the host replaced a file, and the guest still has the old one open. The
+ * index is a hash table under sh->lock. Its key is the directory's inode, not a path, so renaming a directory changes
+ * nothing.
+ */
 #include "share/inode.h"
 
 #include "base/hash.h"

@@ -49,25 +49,33 @@ bool share_content_known(struct hull_share *sh, struct share_inode *ino, const s
 	return same;
 }
 
-/* May the guest keep the pages it has? Yes where changes are notified (`told`); else if the file did not change since
- * it was last opened (`same`). */
+/* May the guest's kernel keep the pages that it has cached? */
 struct keeping {
-	bool told, same;
+	bool notified; /* yes: a change on the host gives a notification */
+	bool same;     /* yes: the file did not change since it was last opened */
 };
 static struct keeping keep_pages(struct hull_share *sh, struct share_inode *ino, const struct share_stat *st)
 {
 	pthread_mutex_lock(&sh->lock);
-	bool told = ino->parent && ino->parent->watch &&
-		    (__atomic_load_n(&ino->marked, __ATOMIC_ACQUIRE) || (st->x.stx_nlink == 1 && !ino->loose));
+	bool notified = ino->parent && ino->parent->watch &&
+			(__atomic_load_n(&ino->marked, __ATOMIC_ACQUIRE) || (st->x.stx_nlink == 1 && !ino->loose));
 	pthread_mutex_unlock(&sh->lock);
 	bool same = share_content_known(sh, ino, st);
-	return (struct keeping){.told = told, .same = same};
+	return (struct keeping){.notified = notified, .same = same};
 }
 
-/* Need the guest not tell of closing it? Not of what was only read, nor of what was only written where closing has
- * nothing to report; that saves a round trip a file, and the fcntl locks taken by such a handle are dropped when it is
- * released. What can be mapped to be written is flushed: pages may be dirty. A relay may answer that, where there is
- * nothing to report. */
+/* May the handle be opened with FOPEN_NOFLUSH, which saves a round trip at each close? Its fcntl locks are then dropped
+ * at RELEASE.
+ *
+ *   | opened for          | its file system reports a failed write | no-flush                                      |
+ *   |---------------------|----------------------------------------|-----------------------------------------------|
+ *   | reading             | -                                      | yes                                           |
+ *   | writing             | at once                                | yes                                           |
+ *   | reading and writing | at once                                | no: a mapping may have dirty pages. The relay |
+ *   |                     |                                        | answers the FLUSH (HULL_SHARE_PREFETCH_FLUSH) |
+ *   | writing             | at close                               | no                                            |
+ *
+ * With `writeback` always no. */
 static bool no_flush_handle(struct share_req *r, struct share_handle *h)
 {
 	if (r->sh->config.writeback)
@@ -111,11 +119,11 @@ void share_op_open(struct share_req *r, struct share_inode *ino)
 		return share_reply(r, -ENFILE, NULL, 0);
 	struct fuse_open_out out = {.fh = h->id};
 	struct keeping keep = keep_pages(sh, ino, &st);
-	if (keep.told || keep.same)
+	if (keep.notified || keep.same)
 		out.open_flags |= FOPEN_KEEP_CACHE;
 	if (no_flush_handle(r, h))
 		out.open_flags |= FOPEN_NOFLUSH;
-	if (keep.told && h->no_flush && !h->writable)
+	if (keep.notified && h->no_flush && !h->writable)
 		share_prefetch_opened(r, ino, h, &st, !keep.same);
 	share_reply(r, 0, &out, sizeof out);
 }

@@ -1,7 +1,9 @@
-/* Two sets of names. Those about to be made to appear or to disappear: what the guest's replayer has yet to repeat
- * (docs/workspace.md, "Watchers"); each lookup of the replayer's asks. And those of which the guest was told that they
- * do not exist, for an hour, so that it can be told otherwise when events were lost. Each is a ring that is also
- * hashed. Of the first the oldest is overwritten; of the second only what is older than an hour. */
+/* Two sets of names, each a ring that is hashed as well:
+ *
+ *   pending   names that the inotify replayer has yet to make or remove in the guest (docs/workspace.md, "Watchers").
+ *             Each LOOKUP of the replayer asks for them. The oldest is overwritten when the ring is full.
+ *   absent    negative entries: names that the guest may believe absent for an hour. When events are lost, the server
+ *             sends an invalidation for each. Only an entry that is older than an hour is overwritten. */
 #include "share/watch.h"
 
 #include "base/hash.h"

@@ -47,7 +47,7 @@ struct hull_share {
 	gid_t *groups;
 	int group_count;
 	uint64_t root_dev;
-	atomic_bool adopted;        /* the guest is to be told that all may have changed */
+	atomic_bool adopted;        /* it took over from another server: notify the guest that all may have changed */
 	atomic_bool no_generations; /* seen a file system that has none */
 
 	struct share_table inodes, handles;

@@ -60,12 +60,13 @@ struct hull_share_config {
 	bool writeback;
 	bool no_floor; /* the guest may fill the host's file system, see keep_free */
 	/* Limits; 0 = the default in brackets. */
-	uint64_t keep_free;    /* bytes of the host's file system that stay free [5 %, at most 1 GiB] */
-	uint32_t max_inodes;   /* inodes the guest may know at once [2 Mi] */
-	uint32_t max_handles;  /* files and directories it may have open at once [half of RLIMIT_NOFILE] */
-	uint32_t max_dirs;     /* descriptors kept for directories, least recently used dropped [a quarter of it] */
-	uint32_t max_waits;    /* locks waiting at once [256] */
-	uint32_t max_notified; /* inodes told of at once, when all are, over a transport that is paced [24576] */
+	uint64_t keep_free;   /* bytes of the host's file system that stay free [5 %, at most 1 GiB] */
+	uint32_t max_inodes;  /* inodes the guest may know at once [2 Mi] */
+	uint32_t max_handles; /* files and directories it may have open at once [half of RLIMIT_NOFILE] */
+	uint32_t max_dirs;    /* descriptors kept for directories, least recently used dropped [a quarter of it] */
+	uint32_t max_waits;   /* locks waiting at once [256] */
+	uint32_t
+		max_notified; /* notifications in one batch, when all inodes are notified over a paced transport [24576] */
 	/* A change on the host, from the watching thread. It must not wait for the guest. */
 	void (*changed)(void *ctx, const struct hull_share_change *change);
 	void (*synced)(void *ctx); /* hull_share_sync() is through; from the watching thread too */

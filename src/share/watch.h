@@ -31,7 +31,7 @@ void share_notify_all(struct hull_share *sh);
 /* The relay has passed on what was sent before HULL_SHARE_MORE. */
 void share_notify_more(struct hull_share *sh);
 void share_sync_heard(struct hull_share *sh, uint32_t number); /* from the relay */
-/* What may be kept for a time without being notified was told. */
+/* The guest was given something that it may cache for `ms` without a notification. */
 void share_advertised_unwatched(struct hull_share *sh, uint32_t ms);
 
 /* --- fstype.c --- */
@@ -54,7 +54,7 @@ bool share_announced_shown(struct hull_share *sh, uint64_t dir, const char *name
 /* It was asked for too early: true the first time, when it is to be asked for again; else it is forgotten. */
 bool share_announced_again(struct hull_share *sh, uint64_t dir, const char *name);
 void share_announced_clear(struct hull_share *sh);
-/* The guest is told that dir, which is watched, has no such name: for how many seconds it may believe that. */
+/* A negative entry of dir, which is watched: for how many seconds the guest may cache it. */
 uint32_t share_absent(struct hull_share *sh, uint64_t dir, const char *name);
 void share_each_absent(struct hull_share *sh, void (*fn)(struct hull_share *sh, uint64_t dir, const char *name));
 enum share_pending share_announced(struct hull_share *sh, uint64_t dir, const char *name, bool created, bool take);

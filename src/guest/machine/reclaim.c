@@ -1,21 +1,20 @@
-/* Page cache that nobody uses goes back to the host.
+/* Returns page cache that nobody uses to the host.
  *
- * The balloon reports free pages, and the host takes them back; but a page of cache is not free. The kernel keeps what
- * was once read or written until it needs the room, which in a machine with memory to spare is never. So when the
- * sandbox has come to rest, the coldest of it is given up.
+ * The balloon reports free pages to the host. A page of cache is not free: the kernel keeps it until it needs the room,
+ * which in a machine with memory to spare is never. So hull-init reclaims the coldest pages when the sandbox is idle.
  *
- * When. A command, job or connection that starts or ends sets a timer: QUIET_MS without another one, and the processor
- * time of /work is looked at twice, LOOK_MS apart. Less than BUSY_PERCENT of one processor in between is rest; else it
- * is looked at again after QUIET_MS. After rest there is no timer until something starts or ends again: an idle sandbox
- * has none, and a build is not disturbed.
+ * When. A command, job or connection that starts or ends sets a timer of QUIET_MS. When it fires, the processor time of
+ * /work is read twice, LOOK_MS apart. Less than BUSY_PERCENT of one processor means idle; otherwise the timer is set
+ * again. After a reclaim no timer runs until something starts or ends: an idle sandbox has none, and a build is not
+ * disturbed.
  *
  * What. All file pages of /work but KEEP, by cgroup v2's memory.reclaim with swappiness 0: the kernel takes the least
- * recently used first, and no anonymous memory. KEEP holds the programs in use. Pages of the workspace are among them;
- * the host has them in its own cache.
+ * recently used first, and no anonymous memory. KEEP holds the programs in use. Pages of the workspace are reclaimed,
+ * too; the host has them in its own cache.
  *
- * How. By a child: reclaim may have to wait for the disk, and for a workspace's pages, which PID 1 serves itself. The
- * child is killed when the sandbox is used again, and the kernel stops then. What became free is in pieces: compaction,
- * which is off otherwise (setup.c), makes of it blocks that are large enough to be reported. */
+ * How. In a child: reclaim may wait for the disk, and for a workspace, which PID 1 itself relays. The child is killed
+ * when the sandbox is used again, which stops the reclaim. Freed memory is fragmented; compaction, which is off
+ * otherwise (boot/setup.c), makes blocks of it that are large enough to be reported. */
 #include "guest/machine/machine.h"
 
 #include "base/cleanup.h"
