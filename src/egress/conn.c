@@ -2,8 +2,8 @@
  *
  * What the guest sends is judged (inspect.c) before it goes out; what the peer sends passes. Memory: what the guest has
  * sent and the peer has not taken is at most a window, because credit is granted only for what has gone out; from the
- * peer nothing is read that the wire does not take at once. An end in one direction is passed on alone, and a connection
- * that broke is an RST on the other side. */
+ * peer nothing is read that the wire does not take at once. An end in one direction is passed on alone, and a
+ * connection that broke is an RST on the other side. */
 #include "egress/conn.h"
 
 #include "egress/http.h"

@@ -1,4 +1,5 @@
-/* Inside hull-egress: what all its files share; names.h, dial.h, proxy.h and conn.h have the rest. The contract to the outside is egress/egress.h.
+/* Inside hull-egress: what all its files share; names.h, dial.h, proxy.h and conn.h have the rest. The contract to the
+ * outside is egress/egress.h.
  *
  *   serve.c    the loop, the wire to the keeper, and the table of services
  *   request.c  arguments of an OPEN

@@ -282,6 +282,7 @@ static void on_exit_of_process(struct hull_engine *e)
 		;
 	for (int i = 0; i < DRAIN_MAX && read_one(e, &e->stderr_fd, WATCH_STDERR); i++)
 		;
+	/* Does not block: the pidfd has reported that it exited. */
 	while (waitpid(e->pid, &e->wait_status, 0) < 0) {
 		if (errno != EINTR) {
 			e->wait_status = -1; /* somebody else took it; the outcome says so */
@@ -512,6 +513,8 @@ void hull_engine_free(struct hull_engine *e)
 {
 	if (!e)
 		return;
+	/* Only when a start has failed: the process that holds this engine ends after it, and nothing else waits. It has to
+	 * wait however long the kernel takes, because the disk is in use until QEMU has exited. */
 	if (e->pid && !e->reaped) {
 		send_kill(e);
 		while (waitpid(e->pid, NULL, 0) < 0 && errno == EINTR)

@@ -78,8 +78,8 @@ void logfile_close(struct logfile *f)
 
 /* --- the keeper's own ---
  *
- * Lines that the guest brings about, as many as it likes, get a share of keeper.log in each run, and a log of their own
- * after that: it cannot push out what the keeper has to say. */
+ * Lines that the guest can cause get a share of keeper.log in each run, and guest.log after that: so a guest cannot
+ * push the keeper's own lines out of keeper.log. */
 
 enum { LINE_HEAD = 40 /* time and name in front of a line, about */ };
 

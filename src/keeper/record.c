@@ -1,9 +1,8 @@
 /* sandbox.json, as the keeper writes it; see record.h.
  *
  * A write waits for the disk (fsync of the file and of its directory), so while the sandbox runs it is done by a thread
- * of libuv's pool, and the loop goes on. What is written is the text as it was when the save was asked for. One write
- * is in flight at most; of those that wait for it only the last is done, since it says all that the others would have
- * said.
+ * of libuv's pool, and the loop goes on. What is written is the text as it was when the save was requested. At most one
+ * write is in flight; of those that wait for it only the last is written, since it includes the others.
  *
  * A save that something depends on (the machine may run only once it is written; a pause; the end) is done at once, on
  * the loop. Saves are numbered in the order they were asked for. Under `lock`, which is held during a write, `written`

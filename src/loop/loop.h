@@ -114,8 +114,8 @@ void loop_stream_eof(struct loop_stream *s); /* s may be freed after */
 void loop_stream_message(struct loop_stream *s, const void *p, size_t n);
 void loop_stream_reset(struct loop_stream *s, int code, const char *message); /* s may be freed after */
 
-/* Pass on what is to be read from fd, as much as the stream takes: the number of bytes, 0 at the end of fd, -EAGAIN when
- * there is nothing or no room, or -errno. */
+/* Pass on what is to be read from fd, as much as the stream takes: the number of bytes, 0 at the end of fd, -EAGAIN
+ * when there is nothing or no room, or -errno. */
 ssize_t loop_stream_fill(struct loop *loop, struct loop_stream *s, int fd);
 /* Write what the stream brought and `out` holds to the socket fd, as much as that takes, and grant it. 0 or -errno. */
 int loop_stream_drain(struct loop_stream *s, struct hull_buf *out, int fd);

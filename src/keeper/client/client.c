@@ -174,8 +174,8 @@ static void client_opened(struct loop_link *l, uint32_t stream, uint8_t service,
 	}
 }
 
-/* Room for one more who may want to stop the sandbox, or look at it: the oldest that came as late and asks nothing has
- * to go. What they can ask is answered soon. */
+/* Make room for one more client that may want to stop the sandbox or ask for its state: disconnect the oldest reserved
+ * one that has no request open. Their requests are short. */
 static bool make_room(struct keeper *k)
 {
 	if (k->clients->reserved < CLIENTS_RESERVED)

@@ -1,9 +1,11 @@
 /* docker.sock on the host: every connection is a DIAL of the guest's Docker socket; see docker_socket.h.
  *
- * Not a wire but plain bytes on the host's side. From the client: read only as much as the stream takes, otherwise not
- * watched for reading. To the client: what the socket does not take at once is kept (at most the window, because
- * credit is granted only for what was written) and the socket watched for writing. Half-closes pass both ways.
- * Connections made before dockerd is ready wait, unread; they fail when it fails for good. */
+ * The host's side is plain bytes, not a wire.
+ * - From the client: only as much is read as the stream takes; without room the socket is not watched for reading.
+ * - To the client: what the socket does not take is buffered, at most a window, because credit is granted only for what
+ *   was written.
+ * - A half-close is passed on in both directions.
+ * - A connection made before dockerd is ready waits, unread. It fails when dockerd has failed for good. */
 #include "keeper/keeper.h"
 #include "keeper/client/docker_socket.h"
 #include "keeper/guest/guest.h"

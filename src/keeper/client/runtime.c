@@ -1,10 +1,9 @@
-/* The runtime directory, and that the sockets stay in it; see runtime.h and store/runtime.c.
+/* Recreates the runtime directory and its sockets when they are removed; see runtime.h and store/runtime.c.
  *
- * A logout empties $XDG_RUNTIME_DIR or takes it away, and what cleans /tmp takes what is old: a sandbox whose sockets
- * are gone could be reached by nothing but a signal. So the directory is watched (inotify), and SETTLE_MS after the
- * last thing was taken out of it, when whoever does that is through, what is missing is made again: the directory,
- * locked as before, the sockets, and the files of the gateway. Where it cannot be made, because the one above it is
- * gone, that is done in hull_runtime_short() instead. The record in NAME/lock says where it is. */
+ * A logout may empty or remove $XDG_RUNTIME_DIR, and a tmp cleaner removes old files from /tmp. A sandbox without its
+ * sockets could only be reached by a signal. So inotify watches the directory. SETTLE_MS after the last removal, what
+ * is missing is created again: the directory (locked as before), the sockets, and the gateway's files. When the parent
+ * directory is gone as well, hull_runtime_short() is used instead. The record in NAME/lock says where it is. */
 #include "keeper/keeper.h"
 #include "keeper/client/runtime.h"
 #include "keeper/client/client.h"

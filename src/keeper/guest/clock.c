@@ -1,4 +1,4 @@
-/* Keeping the guest's clock right; see clock.h and guest/machine/clock.c.
+/* Corrects the guest's clock; see clock.h and guest/machine/clock.c.
  *
  * A round is TIME to the guest and CLOCK back with what its clock says, as NTP does it: the guest's time is compared
  * with the middle between sending and receiving, so the error is at most half of the round trip. A round that took
@@ -12,8 +12,8 @@
  * - when something is opened by a client or by the guest, or the guest sends anything, and the last round is STALE_MS
  *   ago. So a guest that is at work is corrected once a minute, and one that sleeps is not woken.
  *
- * The guest's answer is its own affair: a wrong one makes its own clock wrong and nothing else. One that is not asked
- * for is ignored. */
+ * The guest's answer is not trusted: a wrong one affects only the guest's own clock. One that was not asked for is
+ * ignored. */
 #include "keeper/keeper.h"
 #include "keeper/guest/clock.h"
 #include "keeper/guest/guest.h"

@@ -4,8 +4,8 @@
  * has answered, the control stream is opened and CONFIGURE sent: the time in it is then as fresh as can be. The guest
  * answers CONFIGURED, and from then on takes commands.
  *
- * Everything that comes in here was written by the guest: it is read through the checked accessors, its texts are
- * made printable and cut, its figures are passed on as figures only. A protocol error ends the machine. */
+ * The guest is hostile: its messages are read through checked accessors, its texts are made printable and truncated,
+ * its numbers are only passed on. A protocol error ends the machine. */
 #include "keeper/keeper.h"
 #include "keeper/guest/guest.h"
 #include "keeper/guest/clock.h"
@@ -29,7 +29,7 @@ static uint64_t realtime_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* --- what the guest says --- */
+/* --- messages from the guest --- */
 
 static void on_service(struct keeper *k, struct hull_cur *cur)
 {
@@ -162,13 +162,13 @@ static void control_message(struct loop_stream *s, const uint8_t *p, size_t n)
 		k->events->guest_stopping(k);
 		break;
 	default:
-		break; /* a newer guest may say more */
+		break; /* of a newer guest */
 	}
 }
 
 static void control_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
-	loop_stream_grant(s, n); /* none is expected; not worth a quarrel */
+	loop_stream_grant(s, n); /* none is expected; discarded */
 }
 
 static void control_closed(struct loop_stream *s, int code, const char *message)
@@ -194,7 +194,7 @@ void guest_ready(struct keeper *k)
 	clock_send(k);
 }
 
-/* --- what we say --- */
+/* --- messages to the guest --- */
 
 /* What makes the sandbox the person's own. Links that a message has no room for are left out: they are a comfort. */
 static int put_person(const struct hull_sandbox *s, struct hull_buf *b)

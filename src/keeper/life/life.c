@@ -1,12 +1,15 @@
 /* The life of a sandbox: starting, running, stopping, ended; see life.h.
  *
- * STARTING until the guest is configured, RUNNING until it is told (or says) that it goes down, STOPPING until the
- * engine has exited, ENDED while the clients take their last answers. Whatever happens in an event only records what
- * is to be done; on_idle(), run when the loop is about to sleep, does what must not happen inside an event of a wire.
+ * The stages are in keeper.h. An event only records what is to be done; on_idle(), which runs when the loop is about to
+ * sleep, does what must not happen inside an event of a wire.
  *
- * The order of the end: sockets first (nobody new comes), then the wire (every stream ends with the reason), the
- * engine, state, runtime directory, lock. Then those who asked for the end are answered; their connection is closed
- * by the exit of this process, so when it closes, nothing of the sandbox is left. */
+ * The end, in this order (finish()):
+ * 1. the listening sockets: no new client
+ * 2. the wire to the guest: every stream ends, with the reason
+ * 3. servers, gateway, engine
+ * 4. sandbox.json, the runtime directory, the lock
+ * 5. the answer to clients that asked for the end. Their connection is closed by the exit of this process: when it
+ *    closes, nothing of the sandbox is left. */
 #include "keeper/life/life.h"
 #include "keeper/api.h"
 

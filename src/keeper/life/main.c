@@ -1,8 +1,8 @@
 /* hull-keeper: keeps one sandbox. Started by the hull command; see keeper/api.h for how they speak.
  *
- * First of all it leaves the caller's session and terminal (fork, setsid): the engine dies with the thread that
- * started it, so the process that starts it must be the one that stays. The first process ends at once. Until the
- * sandbox is up, what happens is told on the status pipe; afterwards in keeper.log. */
+ * It daemonizes first (fork, setsid): the engine dies with the thread that started it, so the process that starts it
+ * must be the one that stays. Until the sandbox is up, it reports on the status pipe; everything is in keeper.log, too.
+ * */
 #include "keeper/life/life.h"
 #include "keeper/api.h"
 #include "keeper/network/gateway_child.h"
@@ -62,7 +62,7 @@ static int fail(const struct hull_error *err)
 	return 125;
 }
 
-/* --- a quiet corner --- */
+/* --- daemonize --- */
 
 static int redirect(int to, int flags)
 {
@@ -70,7 +70,7 @@ static int redirect(int to, int flags)
 	return fd < 0 || dup2(fd, to) < 0 ? -errno : 0;
 }
 
-/* The descriptors inherited are 0 to 2 and perhaps the status pipe; all others are none of ours. */
+/* Inherited are descriptors 0 to 2 and perhaps the status pipe; close all others. */
 static void close_inherited(void)
 {
 	struct stat st;
@@ -119,7 +119,7 @@ static void harden(void)
 
 /* --- start --- */
 
-/* What a pause left that is not what is restored now: used up, or left behind for something else. */
+/* Remove the memory of an earlier pause, unless it is what is restored now. */
 static void drop_leftover(struct keeper *k)
 {
 	_cleanup_free_ char *frozen = hull_sandbox_path(&k->paths, k->sb.name, "frozen");
@@ -230,10 +230,8 @@ static void give_up(struct keeper *k, const struct hull_error *err)
 	runtime_close(k, true);
 }
 
-/* Ready means that the engine has answered, not only that its process was started: what is wrong with an engine shows
- * in its first moments, and whoever waits is to have its last words. */
-/* With HULL_KEEPER_LEASE whoever started this holds the other end of the status pipe, and the machine must not outlive
- * them, however they end. */
+/* With HULL_KEEPER_LEASE the process that started this one holds the other end of the status pipe open, and the machine
+ * must not outlive it, however it ends. */
 static void on_lease(uv_poll_t *poll, int status, int events)
 {
 	uv_poll_stop(poll);
@@ -251,6 +249,8 @@ static bool watch_lease(struct keeper *k)
 	return uv_poll_start(&lease, UV_DISCONNECT, on_lease) == 0;
 }
 
+/* Ready means that the engine has answered, not only that its process was started: an engine that cannot run fails in
+ * its first moments, and the caller is to get the reason. */
 static void on_report(struct keeper *k, const struct hull_error *err)
 {
 	if (err)

@@ -47,8 +47,8 @@ struct restore {
 int restore_open(struct keeper *k, const char *identity, const char *accel, void (*stage)(const char *text),
 		 struct restore *out, struct hull_error *err);
 void restore_close(struct restore *r);
-/* Before the servers of the workspace start: what the guest knew of it (k->workspace->nodes.fd), if there is anything. What else
- * is wrong with what is restored is told later. */
+/* Before the servers of the workspace start: what the guest knew of it (k->workspace->nodes.fd), if there is anything.
+ * What else is wrong with what is restored is told later. */
 void restore_nodes(struct keeper *k);
 /* disk.c. Has the sandbox no disk yet? */
 bool disk_missing(const struct keeper *k);

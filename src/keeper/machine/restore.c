@@ -1,9 +1,9 @@
-/* What a sandbox is restored from: found, checked, opened; see machine.h.
+/* Finds, checks and opens what a sandbox is restored from; see machine.h.
  *
- * It must be undamaged, made by this engine, and made for a machine like this one. A template that is not all of that
- * is passed over: the disk is a copy of the template's own, taken between two writes like after a power failure, and
- * boots. What a person saved (a snapshot, a pause) is not passed over silently: the start fails and says why, and
- * `hull start --cold` boots. */
+ * It must be undamaged, and made by this engine for a machine like this one. If it is not:
+ * - a template is not used: the disk, a copy of the template's as after a power failure, is booted instead
+ * - what a person saved (a snapshot, a pause) makes the start fail with the reason; `hull start --cold` boots the disk
+ * */
 #include "keeper/machine/machine.h"
 #include "keeper/workspace/share.h"
 

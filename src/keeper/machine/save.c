@@ -4,12 +4,12 @@
  *              guest runs. Nothing to do for one that was booted
  *     QUIET    the guest writes its disk (sync) and confirms that it has read all that was sent to it; nothing more is
  *              sent. Whoever restores it says HELLO between two frames
- *     PAUSE    the machine is told to stand still
+ *     PAUSE    the engine stops the machine's CPUs
  *     COPY     the engine writes its devices' state while a worker copies the pages that are the machine's own. The
  *              disk: by reflink; without those the worker only looks where there is data, and the engine begins to
  *              keep what the machine overwrites (hull_engine_keep_begin)
  *     DISK     the machine runs on (or stands still for good). Without reflinks a worker copies the disk
- *     KEPT     the engine is told to keep no more
+ *     KEPT     the engine ends copy-before-write
  *     FINISH   a worker puts what was kept over the copy of the disk, makes the files durable and hashes them
  *     GIVE_UP  it failed, and the engine has still to let go of the file for what it kept
  *

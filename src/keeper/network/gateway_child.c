@@ -1,6 +1,6 @@
-/* Starting hull-egress in its jail: the host's network, the resolver's files and the libraries, read-only, and nothing
- * else. Paths are the same inside and outside, so that it starts where namespaces are not to be had, too; but for the
- * files that are followed (gateway_files.c), of which it has copies where there are namespaces. */
+/* Starts hull-egress in its jail: the host's network, the resolver's files and the libraries, read-only, and nothing
+ * else. Paths are the same inside and outside, so that it also starts where namespaces are not available. The exception
+ * are the files that gateway_files.c follows: where there are namespaces, the jail has copies of them. */
 #include "keeper/network/gateway_child.h"
 #include "keeper/network/gateway.h"
 #include "keeper/network/gateway_files.h"

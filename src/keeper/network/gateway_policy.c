@@ -1,10 +1,11 @@
 /* The policy's files as the gateway has them; see gateway_policy.h.
  *
- * A text that was good stays in force until another good one replaces it. A file that is missing, empty, cut short,
- * unreadable, replaced by a link or writable by others after that is an error of this file: its last good text goes on
- * to count, and changes of the other file are taken all the same. A file that has never been good denies everything,
- * and so does one of a sandbox that is missing at its start and was there before (sandbox.json knows). A file that has
- * never been there is none, which is what a new user has: the preset counts then. */
+ * 1. A valid text stays in force until another valid one replaces it.
+ * 2. A file that becomes missing, empty, truncated, unreadable, a symlink or writable by others is an error of this
+ *    file: its last valid text stays in force. Changes of the other file are still accepted.
+ * 3. A file that has never been valid denies everything. So does a sandbox's file that is missing at the start although
+ *    it existed before (sandbox.json records that).
+ * 4. A file that has never existed counts as none, which is what a new user has: the preset is in force then. */
 #include "keeper/network/gateway_policy.h"
 
 #include "base/cleanup.h"

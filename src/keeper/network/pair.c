@@ -1,10 +1,10 @@
 /* Streams between the guest and hull-egress; see gateway.h.
  *
  * A pair is two streams: `a`, which its opener opened on its wire (the guest's CONNECT, RESOLVE and DATAGRAM, the
- * gateway's DIAL), and `b`, which we open on the other. As in relay.c, data and credit are passed on at once and never
- * made here, so that at most a window is on the way in each direction. Neither side waits for anything: when the other
- * one is not there, the stream is refused. Published ports do not wait for the shares either (share_sync.c): a server
- * has many short connections, and a round for each would cost more than it shows. */
+ * gateway's DIAL), and `b`, which we open on the other. As in relay.c, data and credit are passed on at once and credit
+ * is never added here, so that at most a window is in flight in each direction. When the other side is not there, the
+ * stream is refused; nothing waits. Connections to published ports do not wait for a sync of the shares (share_sync.c)
+ * either: a server has many short connections, and a round for each would cost more than it is worth. */
 #include "keeper/keeper.h"
 #include "keeper/network/gateway.h"
 #include "keeper/guest/guest.h"

@@ -1,12 +1,12 @@
 /* Clients attached to a job: what it prints goes to each of them as well as to its log, what they send is its stdin.
  * See attach.h; the job's own side is jobs.c.
  *
- * Out: a piece of output is queued for every client and granted to the job when all of them have taken it, so a client
- * that does not read makes the job wait, as docker attach does, and holds at most one window here. A client that goes
- * away is no longer waited for.
- * In: what a client sends waits in its own buffer (at most the window it was granted) until the job's stream takes it,
- * and is granted then. Its STDIN_EOF is passed on behind it. A job without stdin takes and forgets.
- * End: EXIT is passed on behind the output, then the stream ends. */
+ * - Output is queued for every client, and granted to the job when all of them have taken it. So a client that does not
+ *   read makes the job wait, as docker attach does, and holds at most one window here. One that disconnects is no
+ *   longer waited for.
+ * - Input waits in the client's own buffer (at most the window it was granted) until the job's stream takes it, and is
+ *   granted then. Its STDIN_EOF follows. A job without stdin discards it.
+ * - At the end, EXIT follows the output, then the stream ends. */
 #include "keeper/keeper.h"
 #include "keeper/session/attach.h"
 #include "keeper/session/jobs.h"

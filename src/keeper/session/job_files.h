@@ -9,8 +9,8 @@
 
 /* jobs/ID + suffix; owned. NULL when out of memory. */
 char *job_file_path(const struct keeper *k, const char *id, const char *suffix);
-/* jobs/ID.json, replaced atomically: {id, argv, tty, stdin, session, state, exit, started, ended, error}. Without fsync:
- * the loop would wait for the disk, and a job that a power failure takes away has ended anyway. */
+/* jobs/ID.json, replaced atomically: {id, argv, tty, stdin, session, state, exit, started, ended, error}. Without
+ * fsync: the loop would wait for the disk, and a job that a power failure takes away has ended anyway. */
 void job_record_write(struct keeper *k, const char *id, const json_t *about);
 /* A new reference; NULL when it cannot be read: a damaged record counts as none. */
 json_t *job_record_read(const struct keeper *k, const char *id);

@@ -14,11 +14,12 @@
  * The files are all there is of a job that has ended, so `jobs` and `logs --job` work on a stopped sandbox as well.
  * Finished jobs are kept up to JOBS_MAX, the oldest go first.
  *
- * Adopted: a machine that was paused or copied has the sessions in it that ran then, jobs and what clients waited for.
- * Before the guest says CONFIGURED it tells of each (SESSION), and each is a job of this keeper from then on, with the
- * id it had: its log goes on. In a copy that is all there is of it. The guest is not believed more than that: an id is
- * taken when a record here says that the job ran, or when the keeper that saved the machine wrote it down beside the
- * memory (the ids are the keeper's own). No finished job has to go for one. What is not adopted runs on unheard. */
+ * Adoption: in a machine that was paused or copied, sessions still run: jobs, and commands that clients waited for. The
+ * guest announces each of them (SESSION) before it sends CONFIGURED. From then on each is a job of this keeper, under
+ * the id it had, and its log goes on; in a copy the log begins there. The guest is not trusted with more: an id is
+ * accepted only when a record here says that the job ran, or when the keeper that saved the machine recorded it beside
+ * the memory (ids are the keeper's own). No finished job is removed for an adopted one. A session that is not adopted
+ * runs on, and its output is discarded. */
 #include "keeper/keeper.h"
 #include "keeper/session/jobs.h"
 #include "keeper/session/job_files.h"

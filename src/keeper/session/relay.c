@@ -1,8 +1,8 @@
 /* Relaying a client's stream to the guest and back; see relay.h.
  *
- * A relay is two streams: `client` on the client's wire, `guest` on the guest's. Data that came in on one is queued on
- * the other at once; credit that came in on one is granted on the other, and never by us, so that what is between the
- * two ends never exceeds the window each of them granted. A reader that stalls stalls its own stream only.
+ * A relay is two streams: `client` on the client's wire, `guest` on the guest's. Data received on one is queued on the
+ * other at once. Credit received on one is granted on the other, and none is added here: so what is in flight between
+ * the two ends never exceeds the window that each of them granted. A reader that stalls, stalls only its own stream.
  *
  * Before the guest is configured a relay waits on the pending list; what its client sends meanwhile is kept in `early`
  * as {u8 kind, u8 channel, u32 length, bytes} and replayed when the guest's stream is opened. That is at most a window

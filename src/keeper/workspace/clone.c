@@ -1,13 +1,14 @@
 /* The private clone of a sandbox made with --clone; see share.h and git/git.h.
  *
  * Made once, at the first start, after the mounts and before any command: the guest counts as configured when it is
- * there. hull-clone, a process of the user's, writes the repository as a stream; a shell in the guest (clone.sh, as root,
- * git in it as agent) makes a repository of it. Bytes go one way, from the pipe only as much as the stream takes.
+ * there. hull-clone, a process of the user's, writes the repository as a stream; a shell in the guest (clone.sh, as
+ * root, git in it as agent) makes a repository of it. Bytes go one way, from the pipe only as much as the stream takes.
  *
- * In the guest everything happens in a directory beside the place and is moved there when it is complete and on disk.
- * `cloned` is written to sandbox.json, also for good, before the first command is let in. So whatever is found at the
- * next start without `cloned`, nobody has worked in, and the script begins again from scratch. What was at the place
- * before and is not a clone of ours (its marker) is not touched, and the start fails. */
+ * What makes an interrupted clone safe to repeat:
+ * 1. The script works in a scratch directory beside the target and renames it when it is complete and on disk.
+ * 2. `cloned` is in sandbox.json, with fsync, before the first command is let in. So a clone that is found at a start
+ *    without `cloned` has never been worked in, and the script begins again.
+ * 3. What is at the target and does not have the marker of our clones is not touched; the start fails. */
 #include "keeper/keeper.h"
 #include "keeper/workspace/share.h"
 #include "keeper/guest/guest.h"

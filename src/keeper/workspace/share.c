@@ -8,11 +8,11 @@
  * RESTARTS_MAX deaths in a row, each within CALM_MS of its start, the path is given up: a guest that makes its server
  * crash cannot keep the keeper busy.
  *
- * What a path is, is settled once, when it comes to the list: it is opened without following a symlink anywhere on the
- * way, and every server of it gets that very thing or does not start, until another directory of the same owner is
- * there, found in the same way (share_place.c). Whoever can write to a path around this one (the
- * guest, by another mount; another sandbox) could otherwise put a link to anything in its place. For the same reason
- * the server of a path keeps the names of all that is mounted below it. */
+ * A path is opened once, when it is added, without following a symlink anywhere on the way. Every server of it gets
+ * that descriptor, until another directory of the same owner is at the path, opened in the same way (share_place.c).
+ * Otherwise whoever can write to a directory above (the guest, by another mount; another sandbox) could put a symlink
+ * to anything in its place. For the same reason the server of a path protects the names of all that is mounted below
+ * it: it `guards` them. */
 #include "keeper/workspace/share_internal.h"
 #include "keeper/guest/guest.h"
 
@@ -44,8 +44,8 @@ static bool lies_in(const struct mount *m, const struct mount *other)
 	return below && *below;
 }
 
-/* What the server of `outer` is told of m, which lies in it: it must not be possible to write to m by way of outer when
- * it is read-only, and whatever it is, to put something else in its place. Owned by the caller. */
+/* The guard for m in the server of `outer`, the path above it. Through outer it must not be possible to replace m, nor
+ * to write to it when it is read-only. Owned by the caller. */
 static char *guard_for(const struct mount *m, const struct mount *outer)
 {
 	return hull_fmt("%s%s", hull_path_below(m->path, outer->path), m->readonly ? "" : "/");
@@ -196,7 +196,7 @@ int shares_start(struct keeper *k, struct hull_error *err)
 		if (r < 0)
 			return r;
 	}
-	/* When all are known: each has to know what lies below it. */
+	/* When all are known: the guards of each are the paths below it. */
 	list_each(it, &k->workspace->mounts)
 	{
 		int r = start_server(container_of(it, struct mount, in_list), err);
@@ -257,7 +257,7 @@ void shares_configured(struct keeper *k)
 	advance(k);
 }
 
-/* Not to be had, now or any more. */
+/* It cannot be mounted, or not any longer. */
 static void give_up(struct mount *m, int code, const char *why)
 {
 	struct keeper *k = m->k;

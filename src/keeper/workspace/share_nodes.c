@@ -6,8 +6,7 @@
  * it knows, and answers.
  *
  * Beside the memory of the machine, a file: for each path u32 length, path, u32 length, bytes; little-endian. It is
- * there only when there is a path. It is opened as the memory is, undamaged; what the bytes say is for the server to
- * judge. */
+ * there only when there is a path. It is opened and verified with the memory; only the server interprets the bytes. */
 #include "keeper/workspace/share_internal.h"
 
 #include "base/cleanup.h"

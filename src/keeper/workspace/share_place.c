@@ -5,9 +5,9 @@
  * name of a step of some path, all paths are looked at once more. The watches belong to directories, not to
  * names, so they are set again each time; what has happened meanwhile is seen by the look that follows.
  *
- * A path may lie on a network file system whose server is gone, where every system call waits for it. So setting watches
- * and looking are done by a thread, one at a time, and what it saw is judged in the loop. It is no work of libuv's pool,
- * which the process would wait for at its end: this one is left behind. */
+ * A path may lie on a network file system whose server is gone, where every system call waits for it. So setting
+ * watches and looking are done by a thread, one at a time, and what it saw is judged in the loop. It is no work of
+ * libuv's pool, which the process would wait for at its end: this one is left behind. */
 #include "keeper/workspace/share_internal.h"
 
 #include "base/cleanup.h"

@@ -1,15 +1,15 @@
-/* What was done on the host before a command is seen by it: whatever enters the sandbox (a command, a job, a copy, a
- * connection to Docker; not one to a published port) waits until every share of it has told the guest of the host's
+/* Sync: a command sees what was changed on the host before it. Whatever enters the sandbox (a command, a job, a copy, a
+ * connection to Docker; not one to a published port) waits until every share has notified the guest of the host's
  * changes so far; see share.h.
  *
- * A round: every server is asked over its control socket (hull-share's main.c), and answers when its events are read
- * and the guest's kernel has taken the notifications. Who comes while a round is under way waits for the next one,
- * since this one may have read too early. With nothing changed on the host a round is one small packet each way.
+ * A round asks every server over its control socket (hull-share's main.c). A server answers when it has read its events
+ * and the guest's kernel has taken the notifications. A request that comes while a round is in flight waits for the
+ * next one, since this one may have read too early. When nothing has changed on the host, a round is one small packet
+ * each way.
  *
- * A server that has not answered after SYNC_MS (its disk hangs, somebody stopped it, the guest does not take its
- * notifications) is not waited for any longer, nor asked again before it has answered: the log says so, and who waited
- * goes on and may see old content. That is chosen over a failure, because a sandbox whose workspace hangs would have no
- * way in to look after it. */
+ * A server that has not answered after SYNC_MS (its disk hangs, it was stopped, the guest does not take notifications)
+ * is no longer waited for, and not asked again until it has answered. The log says so; what waited goes on and may see
+ * old content. The alternative, a failure, would leave no way into a sandbox whose workspace hangs. */
 #include "keeper/workspace/share_internal.h"
 
 #include <sys/socket.h>
