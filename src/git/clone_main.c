@@ -14,7 +14,7 @@ int main(int argc, char **argv)
 		return 125;
 	}
 	if (argc != 2 || argv[1][0] != '/') {
-		fputs("usage: hull-clone PATH   (started by hull-keeper; see docs/workspace.md)\n", stderr);
+		fputs("usage: hull-clone PATH   (started by hull-keeper; see docs/internals/workspace.md)\n", stderr);
 		return 125;
 	}
 	if (hull_git_send(argv[1], 1, &err) == 0)

@@ -3,7 +3,7 @@
  * What the guest may make: all there is. What the host cannot or must not have is kept beside a file (meta.h): owners
  * other than the guest's user, fifos, sockets, device nodes.
  *
- * The replayer (docs/workspace.md, "Watchers") is the one process in the guest whose operations here change nothing:
+ * The replayer (docs/internals/workspace.md, "Watchers") is the one process in the guest whose operations here change nothing:
  * it makes names that exist already and removes names that are gone already, so that the guest's kernel tells its
  * watchers about them. */
 #include "share/server.h"

@@ -1,6 +1,6 @@
 /* Two sets of names, each a ring that is hashed as well:
  *
- *   pending   names that the inotify replayer has yet to make or remove in the guest (docs/workspace.md, "Watchers").
+ *   pending   names that the inotify replayer has yet to make or remove in the guest (docs/internals/workspace.md, "Watchers").
  *             Each LOOKUP of the replayer asks for them. The oldest is overwritten when the ring is full.
  *   absent    negative entries: names that the guest may believe absent for an hour. When events are lost, the server
  *             sends an invalidation for each. Only an entry that is older than an hour is overwritten. */

@@ -1,6 +1,6 @@
 /* The protocol between the share server and the relay in the guest, beside the kernel's own FUSE messages.
  *
- * It shares the stream with the FUSE messages (docs/workspace.md). The server sends messages with `unique` 0 and one of
+ * It shares the stream with the FUSE messages (docs/internals/workspace.md). The server sends messages with `unique` 0 and one of
  * the values below as `error`. The relay sends requests with opcodes of its own, which get no reply. hull-init includes
  * this and no other header of src/share. */
 #ifndef HULL_SHARE_RELAY_H

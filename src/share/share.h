@@ -56,7 +56,7 @@ struct hull_share_config {
 	/* Another share served by this same process covers some of the same files, so that changes made by this
 	 * process are news to this guest mount as well. */
 	bool overlapping;
-	/* Let the guest's kernel hold written data back (measured; off, see docs/workspace.md). */
+	/* Let the guest's kernel hold written data back (measured; off, see docs/internals/workspace.md). */
 	bool writeback;
 	bool no_floor; /* the guest may fill the host's file system, see keep_free */
 	/* Limits; 0 = the default in brackets. */
@@ -125,7 +125,7 @@ void hull_share_sync(struct hull_share *share);
 
 /* Notifications did not get there: tell the guest of everything again, from the watching thread. */
 void hull_share_lost(struct hull_share *share);
-/* The guest's process that makes file watchers fire (docs/workspace.md, "Watchers"): another one, or none (0). Which
+/* The guest's process that makes file watchers fire (docs/internals/workspace.md, "Watchers"): another one, or none (0). Which
  * requests are its own the relay says (hull_share_mark). */
 void hull_share_set_replayer(struct hull_share *share, uint32_t pid);
 

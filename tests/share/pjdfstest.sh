@@ -7,7 +7,7 @@
 # where processors are emulated that is most of the time. Prints a line for each of the four runs and each file that fails,
 # then a line for each kind of assertion that fails in the workspace only. What each file said stays in a directory that the
 # last line names.
-# docs/workspace.md ("pjdfstest") has the reasons.
+# docs/internals/workspace.md ("pjdfstest") has the reasons.
 #
 # On a host where this runs as root, the workspace belongs to a user without further rights, as a person's files do.
 set -eu

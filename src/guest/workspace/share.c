@@ -1,7 +1,7 @@
 /* Mounts of the workspace, and the relay of their FUSE requests. The service share; MOUNT and UNMOUNT of control.
  *
  * hull-init does not serve the file systems itself. It relays requests from /dev/fuse to a SHARE stream of the wire,
- * and replies back (docs/workspace.md):
+ * and replies back (docs/internals/workspace.md):
  *
  *     /dev/fuse --request--> SHARE stream      one whole request, as far as there is credit; the rest waits in
  *                                              `request`, and no other request is read meanwhile

@@ -1,4 +1,4 @@
-/* The workspace: directories and files of the host, mounted at their own paths (docs/workspace.md).
+/* The workspace: directories and files of the host, mounted at their own paths (docs/internals/workspace.md).
  *
  *     share.c     the mounts, and the relay between the kernel's FUSE requests and the host's server
  *     helper.c    processes beside a mount: who writes notifications, who replays inotify events, who mounts

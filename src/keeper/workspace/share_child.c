@@ -1,4 +1,4 @@
-/* Starting hull-share in its jail: what it serves is all that is in there; see share.c and docs/workspace.md.
+/* Starting hull-share in its jail: what it serves is all that is in there; see share.c and docs/internals/workspace.md.
  *
  * It acts as the user who started the sandbox. Started by root it acts as the owner of what it serves; when that is
  * root as well, as root without a single capability, so that it can do with root's files what their modes allow an

@@ -59,7 +59,7 @@ struct mount {
 int server_start(struct mount *m, const char *const *guards, size_t guard_count, struct hull_error *err);
 /* Nobody has opened its stream, and it can be opened. */
 bool server_available(const struct server *sv);
-/* The guest has opened it. replayer: the process in the guest that replays inotify events (docs/workspace.md). */
+/* The guest has opened it. replayer: the process in the guest that replays inotify events (docs/internals/workspace.md). */
 void server_attach(struct server *sv, struct loop_link *l, uint32_t stream, uint32_t replayer);
 /* Have it guard m by this path; mount_guarded() follows. False when it cannot be asked: it is disconnected then, and
  * its successor will know. */
