@@ -1,5 +1,4 @@
-/* The life of the sandbox, from its start to its end; life.c. The top of the keeper: every part is put together here.
- * */
+/* The life of the sandbox, from its start to its end; life.c. The top of the keeper: every part is put together here. */
 #ifndef HULL_KEEPER_LIFE_LIFE_H
 #define HULL_KEEPER_LIFE_LIFE_H
 

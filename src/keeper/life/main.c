@@ -1,8 +1,7 @@
 /* hull-keeper: keeps one sandbox. Started by the hull command; see keeper/api.h for how they speak.
  *
  * It daemonizes first (fork, setsid): the engine dies with the thread that started it, so the process that starts it
- * must be the one that stays. Until the sandbox is up, it reports on the status pipe; everything is in keeper.log, too.
- * */
+ * must be the one that stays. Until the sandbox is up, it reports on the status pipe; everything is in keeper.log, too. */
 #include "keeper/life/life.h"
 #include "keeper/api.h"
 #include "keeper/network/gateway_child.h"

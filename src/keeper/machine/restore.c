@@ -2,8 +2,7 @@
  *
  * It must be undamaged, and made by this engine for a machine like this one. If it is not:
  * - a template is not used: the disk, a copy of the template's as after a power failure, is booted instead
- * - what a person saved (a snapshot, a pause) makes the start fail with the reason; `hull start --cold` boots the disk
- * */
+ * - what a person saved (a snapshot, a pause) makes the start fail with the reason; `hull start --cold` boots the disk */
 #include "keeper/machine/machine.h"
 #include "keeper/workspace/share.h"
 

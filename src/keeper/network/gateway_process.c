@@ -1,8 +1,7 @@
 /* hull-egress as a process: started with the sandbox and again whenever it dies, and the lines to and from it; see
  * gateway_internal.h.
  *
- * One that has failed is killed, and the next one started when it has exited: it holds the published ports until then.
- * */
+ * One that has failed is killed, and the next one started when it has exited: it holds the published ports until then. */
 #include "keeper/network/gateway_internal.h"
 
 #include "base/cleanup.h"

@@ -9,8 +9,7 @@
  * after that, in another turn of the loop, so never inside server_disconnect().
  *
  * Over the control socket (packets; hull-share's main.c) it is sent paths to guard, one at a time, and asked for a sync
- * (share_sync.c) or to write down what the guest knows (share_nodes.c). The length of an answer says what it answers.
- * */
+ * (share_sync.c) or to write down what the guest knows (share_nodes.c). The length of an answer says what it answers. */
 #include "keeper/workspace/share_internal.h"
 
 #include "base/cleanup.h"
