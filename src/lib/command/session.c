@@ -301,7 +301,7 @@ static int turn(struct hull_process *s, struct hull_error *err)
 	int r = lib_poll(&s->hull, fds, sizeof fds / sizeof *fds, -1, err);
 	if (r < 0)
 		return r;
-	r = fds[1].revents ? s->spec->event(s->spec->ctx, s) : 0;
+	r = fds[1].revents && s->spec->event ? s->spec->event(s->spec->ctx, s) : 0;
 	if (r)
 		return r;
 	for (int i = 0; i < 2 && !r; i++)

@@ -139,7 +139,7 @@ static int resolve(const struct hull_paths *p, char *const *given, const char *p
 		r = hull_fail(err, -ENOMEM, "out of memory");
 	if (r == 0 && lstat(out->path, &st) == 0)
 		out->type = (int)(st.st_mode & S_IFMT);
-	out->shared = out->path && is_shared(shared, out->path);
+	out->shared = shared && out->path && is_shared(shared, out->path);
 	free(w.todo);
 	hull_strv_free(shared);
 	return r < 0 ? r : 0;
