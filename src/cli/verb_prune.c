@@ -1,11 +1,8 @@
-/* hull prune: give back the disk space of what nobody needs. What that is, prunable.c says. */
+/* hull prune: give back the disk space of what nobody needs. */
 #include "cli/cli.h"
 
-#include "base/cleanup.h"
 #include "base/text.h"
 #include "cli/out.h"
-#include "lib/saved/prunable.h"
-#include "snapshot/snapshot.h"
 
 #include <string.h>
 
@@ -18,50 +15,33 @@ static const struct cli_opt options[] = {
 	{0},
 };
 
+static void gone(void *ctx, const struct hull_pruned *p)
+{
+	char size[16];
+	json_array_append_new(ctx, json_pack("{s:s, s:s, s:s, s:I, s:I}", "kind", p->kind, "name", p->name, "reason",
+					     p->reason, "stored", (json_int_t)p->stored, "size", (json_int_t)p->size));
+	hull_format_size(p->size, size, sizeof(size));
+	if (!json_out && !strcmp(p->kind, "template"))
+		printf("template %.12s: %s, %s\n", p->name, p->reason, size);
+	else if (!json_out)
+		printf("%s: %s, %s\n", p->name, p->reason, size);
+}
+
 static int run(struct cli *cli, struct hull_error *err)
 {
-	_cleanup_(prunable_free) struct prunable_list found = {0};
 	uint64_t freed = 0;
 	char size[16];
-	int r = cli_open(cli, cli->quiet, err);
-	if (r >= 0)
-		r = prunable_find(cli->paths, all, &found, err);
-	if (r < 0)
-		return r;
-	_cleanup_free_ char *parent = hull_template_path(cli->paths, NULL);
-	if (!parent)
-		return hull_fail(err, -ENOMEM, "out of memory");
 	json_t *list = json_array();
-	for (size_t i = 0; i < found.count; i++) {
-		const struct prunable *p = &found.items[i];
-		bool template = p->where == PRUNABLE_TEMPLATE;
-		if (template && !dry_run)
-			r = hull_saved_remove(parent, p->name, err);
-		if (r == -ENOENT) { /* somebody else was quicker */
-			r = 0;
-			continue;
-		}
-		if (r < 0)
-			break;
-		freed += p->size;
-		json_array_append_new(list,
-				      json_pack("{s:s, s:s, s:s, s:I, s:I}", "kind", template ? "template" : "leftover",
-						"name", p->name, "reason", p->reason, "stored", (json_int_t)p->stored,
-						"size", (json_int_t)p->size));
-		hull_format_size(p->size, size, sizeof(size));
-		if (!json_out && template)
-			printf("template %.12s: %s, %s\n", p->name, p->reason, size);
-		else if (!json_out)
-			printf("%s: %s, %s\n", p->name, p->reason, size);
-	}
-	if (!dry_run)
-		prunable_sweep(cli->paths);
+	int r = cli_open(cli, false, err);
+	if (r >= 0)
+		r = hull_prune(cli->hull, (all ? HULL_PRUNE_ALL : 0) | (dry_run ? HULL_PRUNE_DRY_RUN : 0), gone, list,
+			       &freed, err);
 	if (json_out)
 		cli_json(list);
 	else if (r >= 0)
 		printf("%s: %s\n", dry_run ? "would be freed" : "freed", hull_format_size(freed, size, sizeof(size)));
 	json_decref(list);
-	return r < 0 ? r : 0;
+	return r;
 }
 
 const struct cli_verb verb_prune = {

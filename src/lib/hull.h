@@ -393,6 +393,22 @@ int hull_fork(struct hull *h, const char *name, const char *to, unsigned count,
 int hull_template_save(struct hull *h, const char *name, const char *template_name, unsigned flags,
 		       struct hull_error *err);
 
+enum {
+	HULL_PRUNE_ALL = 1 << 0,     /* every template that Hull made, also those in use: sandboxes go on */
+	HULL_PRUNE_DRY_RUN = 1 << 1, /* remove nothing */
+};
+struct hull_pruned {
+	const char *kind;   /* "template" or "leftover" */
+	const char *name;   /* of the template, or the path below HULL_HOME */
+	const char *reason; /* why it is of no use */
+	uint64_t stored;    /* bytes by its own account */
+	uint64_t size;      /* bytes that go free on the disk */
+};
+/* Remove templates that Hull made and that no new sandbox would start from, and what interrupted calls left. gone, if not
+ * NULL, is called for each; *freed (may be NULL) is the sum of their sizes. */
+int hull_prune(struct hull *h, unsigned flags, void (*gone)(void *ctx, const struct hull_pruned *what), void *ctx,
+	       uint64_t *freed, struct hull_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "lib/handle.h"
 #include "lib/saved/saved.h"
 #include "engine/engine.h"
 #include "image/image.h"
@@ -191,4 +192,43 @@ void prunable_free(struct prunable_list *list)
 		free(list->items[i].name);
 	free(list->items);
 	*list = (struct prunable_list){0};
+}
+
+int hull_prune(struct hull *h, unsigned flags, void (*gone)(void *ctx, const struct hull_pruned *what), void *ctx,
+	       uint64_t *freed, struct hull_error *err)
+{
+	LIB_CALL(err);
+	_cleanup_(prunable_free) struct prunable_list found = {0};
+	bool dry_run = (flags & HULL_PRUNE_DRY_RUN) != 0;
+	uint64_t sum = 0;
+	int r = lib_flags(flags, HULL_PRUNE_ALL | HULL_PRUNE_DRY_RUN, err);
+	if (r >= 0)
+		r = prunable_find(&h->paths, (flags & HULL_PRUNE_ALL) != 0, &found, err);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *parent = hull_template_path(&h->paths, NULL);
+	if (!parent)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < found.count; i++) {
+		const struct prunable *p = &found.items[i];
+		bool template = p->where == PRUNABLE_TEMPLATE;
+		r = template && !dry_run ? hull_saved_remove(parent, p->name, err) : 0;
+		if (r == -ENOENT) /* somebody else was quicker */
+			continue;
+		if (r < 0)
+			break;
+		sum += p->size;
+		const struct hull_pruned what = {.kind = template ? "template" : "leftover",
+						 .name = p->name,
+						 .reason = p->reason,
+						 .stored = p->stored,
+						 .size = p->size};
+		if (gone)
+			gone(ctx, &what);
+	}
+	if (!dry_run)
+		prunable_sweep(&h->paths);
+	if (freed)
+		*freed = sum;
+	return r < 0 && r != -ENOENT ? r : 0;
 }
