@@ -1,4 +1,4 @@
-/* The EGRESS stream: what the keeper says and is told, a JSON object a line; see egress.h. */
+/* The EGRESS stream: JSON objects from and to the keeper, one a line; see egress.h. */
 #include "egress/internal.h"
 #include "egress/names.h"
 
@@ -11,7 +11,7 @@ static struct egress *of(struct loop_stream *s)
 	return container_of(s, struct egress, control);
 }
 
-/* --- saying --- */
+/* --- to the keeper --- */
 
 static void pump(struct egress *g)
 {
@@ -40,7 +40,7 @@ void control_send(struct egress *g, json_t *j, bool may_be_lost)
 	pump(g);
 }
 
-/* --- hearing --- */
+/* --- from the keeper --- */
 
 /* The URL may hold a password: it is not repeated. */
 static void take_proxy(const json_t *j, const char *key, const char *where, struct proxy *out)

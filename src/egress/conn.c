@@ -16,7 +16,7 @@
 enum {
 	REFUSED_MS =
 		5000,     /* who has not said anything by then does not speak first; pip takes a second when emulated */
-	ENDING_MS = 5000, /* to take a refusal in */
+	ENDING_MS = 5000, /* for the guest to read a refusal */
 };
 
 /* --- the end --- */
@@ -68,7 +68,7 @@ static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct conn *c = container_of(s, struct conn, stream);
 	if (code == 0 && c->sock && c->out.len > 0 && !c->sent_eof)
-		return; /* both ends are told; the last bytes are still on their way to the peer */
+		return; /* both ends are closed; the last bytes are still on their way to the peer */
 	if (code == 0)
 		loop_socket_close(c->sock);
 	else

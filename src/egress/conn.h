@@ -79,7 +79,7 @@ bool conn_inspect(struct conn *c);
 bool conn_switched(struct conn *c, const uint8_t *p, size_t n);
 /* The same behind a ClientHello. */
 bool conn_tls_heard(struct conn *c, const uint8_t *p, size_t n);
-/* The rule that denies what was said to a literal address; see hull_policy_veto(). */
+/* The rule that denies a request to a literal address; see hull_policy_veto(). */
 const struct hull_rule *conn_veto(const struct conn *c, const char *host, const char *method, const char *path);
 /* Connected: what the guest has sent meanwhile goes out. */
 void conn_opened(struct conn *c);
@@ -94,20 +94,20 @@ bool conn_flush(struct conn *c);
 void conn_finish(struct conn *c, const void *p, size_t n);
 /* Give the peer up, and wait for a while whether the guest speaks HTTP or TLS, to say no in it. */
 void conn_await_first(struct conn *c);
-/* An address that the target's name resolved to, or that was asked for: the policy's word on it, and whether it is one
+/* An address that the target's name resolved to, or that was asked for: the policy's verdict, and whether it is one
  * of this host's own. */
 struct hull_answer judge_address(const struct egress *g, const struct hull_target *target, const struct hull_addr *a);
 
 /* --- whole.c --- */
 
-/* Does a rule allow what is behind this connection whole, whatever is said on it? */
+/* Does a rule allow this connection without inspection? */
 bool conn_whole(const struct conn *c);
 /* For the log, before such a connection passes: what its first bytes, in c->in, are for. */
 void conn_note(struct conn *c);
 
 /* --- refuse.c --- */
 
-/* Say no, for c->remedy to be told with it: in HTTP or TLS when the port is one for these (page), else a reset. */
+/* Refuse, with c->remedy in the text: in HTTP or TLS when the port is one for these (page), else a reset. */
 void conn_deny(struct conn *c, const struct hull_answer *a, const char *why, bool page);
 /* The alert of TLS that says no. False: c is ending, or gone. */
 bool conn_alert(struct conn *c);

@@ -259,7 +259,7 @@ static bool still_allowed(struct conn *c)
 	struct hull_answer a = hull_policy_connect(&g->policy, &c->target);
 	if (a.verdict == HULL_DENY)
 		return false;
-	/* What has not been looked into cannot be from here on. */
+	/* What was not inspected from the start cannot be inspected from here on. */
 	if (a.verdict == HULL_ALLOW_HTTP && (c->mode == MODE_PASS || c->mode == MODE_TLS) && !c->judged)
 		return false;
 	if ((c->mode == MODE_HTTP || c->mode == MODE_SWITCH || c->judged) && c->method && c->path &&

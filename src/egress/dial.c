@@ -1,10 +1,10 @@
 /* Connecting to the first of several addresses that answers (RFC 8305); see internal.h.
  *
- * The addresses are tried one after the other, the families in turn, the next one when the last has failed or after
- * 250 ms; who is connected first wins, the others are closed. What a try failed with is told when all have failed: the
- * error of the first. No more than DIAL_AT_ONCE wait at a time: behind them the oldest makes room after a while, so
- * that neither a name with many addresses takes many descriptors nor some that never answer keep the others from a try.
- */
+ * The addresses are tried one after the other, the families in turn. The next attempt starts when the last has failed,
+ * or after DIAL_AGAIN_MS. The first that connects wins; the others are closed. When all have failed, the error is that
+ * of the first. At most DIAL_AT_ONCE attempts are in flight: after DIAL_DROP_MS the oldest is given up for the next
+ * one. So a name with many addresses does not take many descriptors, and addresses that never answer do not block the
+ * others. */
 #include "egress/internal.h"
 #include "egress/dial.h"
 

@@ -1,11 +1,14 @@
-/* What the guest says on a connection, looked at before it goes out; see internal.h.
+/* Inspects what the guest sends on a connection, before it goes out; see conn.h. The first bytes decide:
  *
- * The first bytes tell what it is. TLS: the server name must be the name that was asked for, also in a second
- * ClientHello (tls.c); then everything passes, untouched. Plain HTTP: every request on the connection is found, its
- * Host must be the name, and the policy is asked about method and path. Anything else passes when no rule wants to look
- * at requests. Nothing waits that need not: who speaks neither TLS nor HTTP is known by the first bytes that could not
- * be either, and bytes that may yet become a request line go out at once (a server does nothing with half a line) but
- * are remembered. */
+ * - TLS: the server name must be the name that was connected to, also in a second ClientHello (tls.c). The rest passes,
+ *   untouched.
+ * - Plain HTTP: every request on the connection is parsed; its Host must be that name, and the policy decides about
+ *   method and path.
+ * - Anything else passes, unless a rule checks requests.
+ *
+ * Inspection adds no delay where it can be avoided: another protocol is recognized by the first byte that neither TLS
+ * nor HTTP can have; bytes that may be the begin of a request line are sent at once (a server does nothing with half a
+ * line) and kept for the parser. */
 #include "egress/conn.h"
 
 #include "egress/http.h"
@@ -34,7 +37,7 @@ static bool pass(struct conn *c)
 	return true;
 }
 
-/* For what was said, whatever the rules. */
+/* Because of the request itself, whatever the rules. */
 static bool deny(struct conn *c, const char *why)
 {
 	c->remedy = REMEDY_NONE;
@@ -42,7 +45,7 @@ static bool deny(struct conn *c, const char *why)
 	return false;
 }
 
-/* --- saying no in HTTP --- */
+/* --- refusals in HTTP --- */
 
 /* A request that is not to go out. */
 static bool no_request(struct conn *c, const struct hull_answer *a, const char *why)

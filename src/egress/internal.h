@@ -9,8 +9,8 @@
  *   dial.c     connecting to the first of several addresses that answers; proxies
  *   connect.c  CONNECT streams: from the question to a connected socket;  conn.c  their bytes
  *   inspect.c  their first bytes, and HTTP requests
- *   whole.c    what passes without a look
- *   refuse.c   saying no, and what helps
+ *   whole.c    what passes without inspection
+ *   refuse.c   refusals, and what helps against them
  *   datagram.c DATAGRAM streams
  *   ports.c    published ports
  *
@@ -75,7 +75,7 @@ void request_free(struct request *r);
 
 /* Queue a line to the keeper; takes j. A line that may be lost is dropped while too many wait. */
 void control_send(struct egress *g, json_t *j, bool may_be_lost);
-/* Cut what the policy does not allow any more; how many. */
+/* Abort what the policy does not allow any more; how many. */
 size_t connect_recheck(struct egress *g);
 size_t datagram_recheck(struct egress *g);
 

@@ -1,12 +1,12 @@
-/* Names: a synthetic address for each, and the real ones looked up; see internal.h.
+/* Names: synthetic addresses, and lookups of the real ones; see names.h.
  *
- * A name gets a number, and with it one IPv4 and one IPv6 address, when it is first asked for. It keeps them until the
- * table is full and its turn comes: the least recently used of those that no connection holds and whose TTL has passed.
- * The keeper is told every number, and tells them to the child that follows when this one dies: an address that the
- * guest remembers means the same name then.
+ * A name gets a number, and with it one IPv4 and one IPv6 address, when it is first asked for. When the table is full,
+ * the least recently used name loses its number, among those that no connection uses and whose TTL has passed. Every
+ * number is sent to the keeper, which gives them to the next hull-egress when this one dies: an address that the guest
+ * has cached still means the same name.
  *
- * Lookups run in libuv's threads, one at a time for each name; who asks meanwhile waits for the same answer. An answer
- * is good for LOOKUP_MS: resolving and then connecting asks the resolver once. */
+ * Lookups run in libuv's threads, at most one for each name; requests that come meanwhile wait for the same answer. An
+ * answer is used for LOOKUP_MS, so that resolving and then connecting asks the resolver once. */
 #include "egress/internal.h"
 #include "egress/names.h"
 

@@ -57,7 +57,7 @@ static void call_free(struct call *c)
 	free(c);
 }
 
-/* Whether anything listens in the sandbox: told when it changes. */
+/* Report whether anything listens in the sandbox, when that changes. */
 static void heard(struct port *p, bool yes)
 {
 	if (!p || p->udp || p->unheard == !yes)

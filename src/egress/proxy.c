@@ -1,6 +1,6 @@
-/* Upstream proxies: which one for what, and what is said to them; see internal.h.
+/* Upstream proxies: which one for which destination, and the handshakes with them; see proxy.h.
  *
- * Taken are http://[USER[:PASSWORD]@]HOST:PORT (CONNECT, and whole URLs for plain HTTP on port 80) and
+ * Supported are http://[USER[:PASSWORD]@]HOST:PORT (CONNECT, and whole URLs for plain HTTP on port 80) and
  * socks5://... (names are given to the proxy, as with socks5h). The proxy's own address is the user's choice and not
  * subject to the policy; everything that goes through it is. */
 #include "egress/internal.h"
@@ -123,7 +123,7 @@ const struct proxy *proxy_for(const struct egress *g, const char *host, uint16_t
 	return p->set && !hull_host_is_host(host) && !excepted(g->no_proxy, host) ? p : NULL;
 }
 
-/* --- speaking --- */
+/* --- handshakes --- */
 
 static char *base64(const char *s)
 {

@@ -1,9 +1,11 @@
-/* Saying no, with what can be done about it; see internal.h. To a connection that is not made yet: a page when it is
- * HTTP, an alert when it is TLS, on the ports of these, and a refusal elsewhere, so that connect(2) fails. Later: a
- * page or a reset.
+/* Refusals, and the command that helps against each; see conn.h.
  *
- * A command is named only where it helps: not a rule where one that denies would beat it, nor where what a request says
- * is wrong and not where it goes. */
+ * - Before a connection is made: on ports of HTTP and TLS it is accepted, and the refusal is a page or an alert; on
+ *   others connect(2) fails.
+ * - Later: a page, or a reset.
+ *
+ * A command is suggested only where it helps: no rule where one that denies would override it, and none when the
+ * content of a request is wrong, not its destination. */
 #include "egress/conn.h"
 
 #include "egress/http.h"
@@ -56,7 +58,7 @@ static bool remedy(const struct conn *c, const char *method, const char *path, c
 	}
 }
 
-/* Ports where HTTP or TLS is expected: the connection is taken, for the refusal to be told in it. Elsewhere it fails.
+/* Ports where HTTP or TLS is expected: the connection is accepted, and the refusal sent on it. Elsewhere it fails.
  */
 static bool speaks(uint16_t port)
 {

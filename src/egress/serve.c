@@ -1,4 +1,4 @@
-/* The loop, the wire to the keeper, and who answers the streams that are opened on it; see egress.h. */
+/* The loop, the wire to the keeper, and the handlers of the streams that are opened on it; see egress.h. */
 #include "egress/internal.h"
 #include "egress/names.h"
 

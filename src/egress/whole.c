@@ -1,15 +1,14 @@
-/* What a rule allows whole: a connection to an address, or to a port of this host's, that passes as it is; see
- * internal.h.
+/* Connections that pass without inspection: to an address, or to a port of this host's, that a rule allows; see conn.h.
  *
- * A rule for a name speaks of that name alone, so requests on such a connection are held to it (inspect.c). A rule for
- * an address, or for localhost:PORT, speaks of whatever answers there: a proxy, a Docker daemon, a server of many
- * names. Its requests may say any Host, be for a proxy, or become another protocol at any time, and there is nothing
- * that they could say to leave the rule. Only a rule that denies could: it holds for the name that is said, however the
- * server is reached. So while no such rule is for the port, nothing is looked at, and the moment that one is made the
- * connections that have passed unseen and could have named it are cut (connect_recheck()).
+ * - A rule for a name allows only that name, so requests on such a connection must be for it (inspect.c).
+ * - A rule for an address, or for localhost:PORT, allows whatever answers there: a proxy, a Docker daemon, a server of
+ *   many names. Requests may have any Host, be for a proxy, or switch to another protocol at any time: all of that is
+ *   within the rule.
+ * - A rule that denies a name holds however its server is reached. So while there is one for the port, these
+ *   connections are inspected as well. When one is added, those that passed without inspection and could have named it are aborted
+ *   (connect_recheck()).
  *
- * The first request, or the server name of TLS, is read for the log, as far as it is in the first bytes. Nothing waits
- * for it. */
+ * For the log, the first request or the server name of TLS is read, as far as it is in the first bytes. */
 #include "egress/conn.h"
 
 #include "egress/http.h"
