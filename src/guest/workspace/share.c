@@ -239,7 +239,7 @@ static bool mount_take(struct share *s, const uint8_t *p, size_t n)
 }
 
 /* Send a request of the relay's own. */
-static bool mount_tell(struct share *s, uint32_t opcode, uint32_t value)
+static bool mount_send_own(struct share *s, uint32_t opcode, uint32_t value)
 {
 	struct {
 		struct fuse_in_header h;
@@ -258,7 +258,7 @@ static void notifier_heard(struct hull_helper *h, const uint8_t *p, size_t n)
 	if (number == s->sync)
 		s->sync = 0;
 	if (!cur.bad)
-		mount_tell(s, HULL_SHARE_RELAY_SYNCED, number);
+		mount_send_own(s, HULL_SHARE_RELAY_SYNCED, number);
 }
 
 /* False when s is gone. */
@@ -270,7 +270,7 @@ static bool sync_notifier(struct share *s, uint32_t number)
 	} message = {.h = {.len = sizeof(message.h) + 4, .error = HULL_SHARE_SYNC}, .number = htole32(number)};
 	s->sync = s->notifier.fd < 0 ? 0 : number;
 	if (!s->sync)
-		return mount_tell(s, HULL_SHARE_RELAY_SYNCED, number);
+		return mount_send_own(s, HULL_SHARE_RELAY_SYNCED, number);
 	hull_helper_send(&s->notifier, &message, message.h.len);
 	return true;
 }
@@ -281,7 +281,7 @@ static void notifier_drained(struct hull_helper *h, bool lost)
 	struct share *s = hull_container_of(h, struct share, notifier);
 	bool more = s->more;
 	s->more = false;
-	if (lost ? !mount_tell(s, HULL_SHARE_RELAY_LOST, 0) : more && !mount_tell(s, HULL_SHARE_RELAY_GO, 0))
+	if (lost ? !mount_send_own(s, HULL_SHARE_RELAY_LOST, 0) : more && !mount_send_own(s, HULL_SHARE_RELAY_GO, 0))
 		return;
 	if (lost && s->sync)
 		sync_notifier(s, s->sync);
@@ -291,7 +291,7 @@ static void replayer_drained(struct hull_helper *h, bool lost)
 {
 	struct share *s = hull_container_of(h, struct share, replayer);
 	if (h->fd < 0)
-		mount_tell(s, HULL_SHARE_RELAY_REPLAYER, 0);
+		mount_send_own(s, HULL_SHARE_RELAY_REPLAYER, 0);
 }
 
 static uint32_t replayer_start(struct share *s)
@@ -310,7 +310,7 @@ static bool replayer_again(struct share *s)
 	uint32_t pid = replayer_start(s);
 	if (!pid)
 		return true;
-	if (!mount_tell(s, HULL_SHARE_RELAY_REPLAYER, pid))
+	if (!mount_send_own(s, HULL_SHARE_RELAY_REPLAYER, pid))
 		return false;
 	hull_helper_send(&s->replayer, &go, sizeof(go));
 	hull_helper_send(&s->replayer, overflow, sizeof(overflow));
@@ -318,7 +318,7 @@ static bool replayer_again(struct share *s)
 }
 
 /* Send what the prefetched answers owe the server. False when s is gone. */
-static bool tell_ahead(struct share *s)
+static bool send_prefetch_output(struct share *s)
 {
 	for (size_t len; (len = hull_prefetch_output(s->prefetch, own)) > 0;)
 		if (!mount_take(s, own, len))
@@ -342,7 +342,7 @@ static bool mount_pass_on(struct share *s, size_t n)
 	/* It fails when nobody waits any more. */
 	while (a.len && write(s->device, a.bytes, a.len) < 0 && errno == EINTR)
 		;
-	if (!tell_ahead(s))
+	if (!send_prefetch_output(s))
 		return false;
 	if (!a.forward)
 		return true;
@@ -351,7 +351,7 @@ static bool mount_pass_on(struct share *s, size_t n)
 		mount_lose(s);
 		return false;
 	}
-	if (h.opcode == FUSE_INIT && !mount_tell(s, HULL_SHARE_RELAY_PREFETCH, 0))
+	if (h.opcode == FUSE_INIT && !mount_send_own(s, HULL_SHARE_RELAY_PREFETCH, 0))
 		return false;
 	return mount_take(s, scratch, n);
 }
@@ -391,7 +391,7 @@ static void mount_on_writable(void *user)
 }
 
 /* A FUSE notification (unique == 0), or a message of relay.h. False when s is gone. */
-static bool unasked(struct share *s, int code, const uint8_t *p, size_t n)
+static bool mount_notified(struct share *s, int code, const uint8_t *p, size_t n)
 {
 	const size_t head = sizeof(struct fuse_out_header);
 	if (code == HULL_SHARE_CHANGED) {
@@ -402,7 +402,7 @@ static bool unasked(struct share *s, int code, const uint8_t *p, size_t n)
 	}
 	if (code == HULL_SHARE_MORE) {
 		s->more = s->notifier.waiting.len > 0;
-		return s->more || mount_tell(s, HULL_SHARE_RELAY_GO, 0);
+		return s->more || mount_send_own(s, HULL_SHARE_RELAY_GO, 0);
 	}
 	if (code == HULL_SHARE_SYNC) {
 		struct hull_cur cur = hull_cur_make(p + head, n - head);
@@ -412,7 +412,7 @@ static bool unasked(struct share *s, int code, const uint8_t *p, size_t n)
 	if (s->notifier.fd < 0 && hull_notifier_start(&s->notifier, s->device) == 0) {
 		s->notifier.drained = notifier_drained;
 		hull_helper_hear(&s->notifier, notifier_heard);
-		if (had_lost && !mount_tell(s, HULL_SHARE_RELAY_LOST, 0))
+		if (had_lost && !mount_send_own(s, HULL_SHARE_RELAY_LOST, 0))
 			return false;
 		had_lost = false;
 	}
@@ -435,14 +435,14 @@ static bool deliver(struct share *s, const uint8_t *p, size_t n)
 	/* It fails where the file has been forgotten. */
 	while (store.len && writev(s->device, pages, 2) < 0 && errno == EINTR)
 		;
-	if (!tell_ahead(s))
+	if (!send_prefetch_output(s))
 		return false;
 	if (ours)
 		return true;
 	hull_trace(HULL_AREA_SHARE, "fuse %llu: answer came, error %d, %zu bytes", (unsigned long long)h.unique,
 		   h.error, n);
 	if (h.unique == 0)
-		return unasked(s, h.error, p, n);
+		return mount_notified(s, h.error, p, n);
 	mount_forget(s, h.unique);
 	if (s->init_again && is_init(s, h.unique)) {
 		s->init_again = false;
@@ -606,7 +606,7 @@ static int reconnect(struct share *s)
 	int r = connect_server(s);
 	if (r < 0)
 		return r;
-	if (s->init_len && (!mount_tell(s, HULL_SHARE_RELAY_PREFETCH, 0) || !mount_take(s, s->init, s->init_len)))
+	if (s->init_len && (!mount_send_own(s, HULL_SHARE_RELAY_PREFETCH, 0) || !mount_take(s, s->init, s->init_len)))
 		return -ENOMEM;
 	if (s->request.len == 0)
 		mount_ready(s);
