@@ -14,8 +14,9 @@
 #include <sys/socket.h>
 
 enum {
-	REFUSED_MS =
-		5000,     /* who has not said anything by then does not speak first; pip takes a second when emulated */
+	/* For the first bytes of the guest; after that it is a protocol where the server speaks first. Emulated, pip takes
+	 * a second. */
+	REFUSED_MS = 5000,
 	ENDING_MS = 5000, /* for the guest to read a refusal */
 };
 

@@ -307,6 +307,53 @@ static void a_peer_that_never_reads_is_disconnected(void **state)
 	assert_int_equal(w->host.gone_code, -EPROTO);
 }
 
+/* A stream between two sockets: what comes in on one goes out on the other, and credit follows what was written. */
+static void a_stream_carries_a_socket(void **state)
+{
+	struct world *w = *state;
+	int in[2], out[2], small = 4096;
+	static uint8_t block[64 * 1024];
+	struct hull_buf waiting = {0};
+	connect_sides(w);
+	w->guest.grants = false;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, in), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, out), 0);
+	setsockopt(out[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	assert_int_equal(loop_stream_fill(&w->loop, &w->host.stream, in[1]), -EAGAIN); /* nothing is there */
+	size_t sent = 0;
+	for (unsigned i = 0; i < 200; i++) {
+		ssize_t n = write(in[0], block, sizeof(block));
+		ssize_t r = loop_stream_fill(&w->loop, &w->host.stream, in[1]);
+		assert_true(r > 0 || r == -EAGAIN);
+		sent += r > 0 ? (size_t)r : 0;
+		turn(w, 1);
+		assert_true(n > 0 || errno == EAGAIN);
+	}
+	assert_int_equal(sent, HULL_WIRE_WINDOW); /* no room: the rest stays in the socket */
+	assert_int_equal(w->guest.received, HULL_WIRE_WINDOW);
+	/* The far socket takes some; as much is granted. */
+	assert_int_equal(hull_buf_add(&waiting, block, sizeof(block)), 0);
+	assert_int_equal(loop_stream_drain(&w->guest.stream, &waiting, out[0]), 0);
+	size_t written = sizeof(block) - waiting.len;
+	assert_true(written > 0 && waiting.len > 0);
+	close(out[1]);
+	assert_true(loop_stream_drain(&w->guest.stream, &waiting, out[0]) < 0);
+	hull_buf_free(&waiting);
+	turn(w, 4);
+	if (written >= HULL_WIRE_WINDOW / 4) /* smaller grants are sent together */
+		assert_true(loop_stream_room(&w->host.stream) > 0);
+	close(in[0]);
+	w->guest.grants = true;
+	loop_stream_grant(&w->guest.stream, HULL_WIRE_WINDOW);
+	turn(w, 4);
+	ssize_t r;
+	while ((r = loop_stream_fill(&w->loop, &w->host.stream, in[1])) > 0 || r == -EAGAIN)
+		turn(w, 2);
+	assert_int_equal(r, 0); /* the end */
+	close(in[1]);
+	close(out[0]);
+}
+
 /* --- sockets and timers --- */
 
 static void on_ready(struct loop_socket *s, int events)
@@ -443,6 +490,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(last_words_are_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(nonsense_ends_the_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_peer_that_never_reads_is_disconnected, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_stream_carries_a_socket, setup, teardown),
 		cmocka_unit_test_setup_teardown(sockets_and_timers, setup, teardown),
 		cmocka_unit_test_setup_teardown(children_are_reaped, setup, teardown),
 		cmocka_unit_test(restarts_grow_patient_and_end),

@@ -83,21 +83,12 @@ static void rewatch(struct conn *c)
 /* Write what the client takes; grant the guest as much. */
 static void push(struct conn *c)
 {
-	size_t done = 0;
-	while (c->fd >= 0 && c->out.len) {
-		ssize_t n = send(c->fd, hull_buf_bytes(&c->out), c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			break;
-		if (n <= 0) {
-			conn_close(c);
-			return;
-		}
-		hull_buf_drain(&c->out, (size_t)n);
-		done += (size_t)n;
+	if (c->fd < 0)
+		return;
+	if (loop_stream_drain(&c->stream, &c->out, c->fd) < 0) {
+		conn_close(c);
+		return;
 	}
-	loop_stream_grant(&c->stream, done);
 	if (c->out.len == 0 && c->guest_eof && !c->shut) {
 		c->shut = true;
 		shutdown(c->fd, SHUT_WR);
@@ -110,24 +101,14 @@ static void push(struct conn *c)
 
 static void pull(struct conn *c)
 {
-	size_t room = c->stream.id ? hull_wire_writable(c->stream.wire, c->stream.id) : 0;
-	if (room == 0 || c->client_eof) {
-		rewatch(c);
-		return;
-	}
-	ssize_t n = read(c->fd, c->k->scratch, room < SCRATCH ? room : SCRATCH);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n < 0) {
+	ssize_t n = c->client_eof ? -EAGAIN : loop_stream_fill(&c->k->loop, &c->stream, c->fd);
+	if (n < 0 && n != -EAGAIN) {
 		conn_close(c);
 		return;
 	}
 	if (n == 0) {
 		c->client_eof = true;
 		loop_stream_eof(&c->stream);
-	} else if (hull_wire_write(c->stream.wire, c->stream.id, 0, c->k->scratch, (size_t)n) != n) {
-		conn_close(c); /* writable said it would */
-		return;
 	}
 	rewatch(c);
 }
