@@ -2,14 +2,10 @@
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/text.h"
 #include "cli/out.h"
 #include "cli/signals.h"
 #include "lib/files/reach.h"
-#include "snapshot/snapshot.h"
-#include "engine/engine.h"
-#include "image/image.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -18,25 +14,6 @@
 static bool quiet, json_out, replace_it;
 static const char *output;
 
-static uint64_t stored(const struct hull_snapshot *s)
-{
-	uint64_t sum = 0;
-	const char *name;
-	json_t *f;
-	json_object_foreach(s->files, name, f) sum += (uint64_t)json_integer_value(json_object_get(f, "stored"));
-	return sum;
-}
-
-static json_t *describe(const struct hull_paths *p, const char *name, const struct hull_snapshot *s, const char *error)
-{
-	return json_pack("{s:s, s:b, s:s*, s:s*, s:s*, s:s*, s:i, s:I, s:I, s:b, s:I, s:I, s:I, s:s*, s:s*, s:O*}",
-			 "name", name, "own", !hull_template_is_key(name), "image", s->image, "engine", s->engine,
-			 "accel", s->accel, "hull", s->hull, "cpus", (int)s->cpus, "memory", (json_int_t)s->memory,
-			 "disk", (json_int_t)s->disk, "no_docker", s->no_docker, "created", (json_int_t)s->created,
-			 "used", (json_int_t)hull_template_used(p, name), "stored", (json_int_t)stored(s), "source",
-			 hull_template_is_key(name) ? NULL : s->source, "error", error, "files", s->files);
-}
-
 /* --- ls --- */
 
 static const struct cli_opt ls_options[] = {
@@ -44,91 +21,85 @@ static const struct cli_opt ls_options[] = {
 	{0},
 };
 
-static void show(struct cli *cli, struct cli_table *t, json_t *list, const char *name)
+static void show(struct cli_table *t, json_t *list, const struct hull_template_info *i)
 {
-	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
-	_cleanup_free_ char *dir = hull_template_path(cli->paths, name);
-	struct hull_error why = {0};
 	char text[16];
-	uint64_t now = (uint64_t)time(NULL), used = hull_template_used(cli->paths, name);
-	bool ok = dir && hull_snapshot_load(dir, &s, &why) == 0;
-	json_array_append_new(list, describe(cli->paths, name, &s, ok ? NULL : why.msg));
-	cli_cellf(t, CLI_PLAIN, "%.*s", hull_template_is_key(name) ? 12 : HULL_NAME_MAX, name);
-	if (!ok) {
-		for (int i = 0; i < 4; i++)
+	uint64_t now = (uint64_t)time(NULL), used = i->used;
+	json_array_append_new(list, json_loads(i->json, 0, NULL));
+	cli_cellf(t, CLI_PLAIN, "%.*s", i->own ? HULL_NAME_MAX : 12, i->name);
+	if (i->error) {
+		for (int n = 0; n < 4; n++)
 			cli_cell(t, CLI_PLAIN, "-");
-		cli_cell(t, CLI_BAD, why.msg);
+		cli_cell(t, CLI_BAD, i->error);
 		return;
 	}
-	cli_cellf(t, CLI_PLAIN, "%u", s.cpus);
-	cli_cell(t, CLI_PLAIN, hull_format_size(s.memory, text, sizeof(text)));
-	cli_cell(t, CLI_PLAIN, hull_format_size(stored(&s), text, sizeof(text)));
+	cli_cellf(t, CLI_PLAIN, "%u", i->cpus);
+	cli_cell(t, CLI_PLAIN, hull_format_size(i->memory, text, sizeof(text)));
+	cli_cell(t, CLI_PLAIN, hull_format_size(i->stored, text, sizeof(text)));
 	cli_cell(t, CLI_PLAIN, used ? hull_format_age(now > used ? now - used : 0, text, sizeof(text)) : "-");
-	cli_cellf(t, CLI_PLAIN, "%s, image %.12s%s", s.engine, s.image, s.no_docker ? ", no Docker" : "");
+	cli_cellf(t, CLI_PLAIN, "%s, image %.12s%s", i->engine, i->image, i->no_docker ? ", no Docker" : "");
 }
 
 static int ls(struct cli *cli, struct hull_error *err)
 {
 	static const char *const heading[] = {"TEMPLATE", "CPUS", "MEMORY", "STORED", "USED", "MADE WITH"};
 	struct cli_table t = {.columns = 6};
-	char **names = NULL;
+	struct hull_template_info **all = NULL;
 	int r = cli_open(cli, cli->quiet, err);
 	if (r >= 0)
-		r = hull_template_list(cli->paths, &names, err);
+		r = hull_templates(cli->hull, &all, err);
 	if (r < 0)
 		return r;
 	json_t *list = json_array();
 	for (size_t i = 0; i < t.columns; i++)
 		cli_cell(&t, CLI_DIM, heading[i]);
-	for (char **n = names; *n; n++)
-		show(cli, &t, list, *n);
+	for (struct hull_template_info **i = all; *i; i++)
+		show(&t, list, *i);
 	if (json_out)
 		cli_json(list);
 	else
 		cli_table_print(&t);
 	json_decref(list);
 	cli_table_free(&t);
-	hull_strv_free(names);
+	hull_templates_free(all);
 	return 0;
 }
 
-static int find(struct cli *cli, const char *word, char **name, char **dir, struct hull_error *err)
+static int find(struct cli *cli, const char *word, struct hull_template_info **info, struct hull_error *err)
 {
 	int r = cli_open(cli, cli->quiet, err);
-	if (r >= 0)
-		r = hull_template_find(cli->paths, word, name, err);
-	if (r < 0)
-		return r;
-	*dir = hull_template_path(cli->paths, *name);
-	return *dir ? 0 : hull_fail(err, -ENOMEM, "out of memory");
+	return r < 0 ? r : hull_template_inspect(cli->hull, word, info, err);
 }
 
 static int inspect(struct cli *cli, struct hull_error *err)
 {
-	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
-	_cleanup_free_ char *name = NULL, *dir = NULL;
-	int r = find(cli, cli->words[0], &name, &dir, err);
-	if (r >= 0)
-		r = hull_snapshot_load(dir, &s, err);
+	struct hull_template_info *info = NULL;
+	int r = find(cli, cli->words[0], &info, err);
 	if (r < 0)
 		return r;
-	json_t *j = describe(cli->paths, name, &s, NULL);
-	cli_json(j);
-	json_decref(j);
-	return 0;
+	if (info->error) {
+		r = hull_fail(err, -EBADMSG, "%s", info->error);
+	} else {
+		json_t *j = json_loads(info->json, 0, NULL);
+		cli_json(j);
+		json_decref(j);
+	}
+	hull_template_info_free(info);
+	return r;
 }
 
 static int rm(struct cli *cli, struct hull_error *err)
 {
 	for (size_t i = 0; i < cli->word_count; i++) {
-		_cleanup_free_ char *name = NULL, *dir = NULL;
-		int r = find(cli, cli->words[i], &name, &dir, err);
-		_cleanup_free_ char *parent = r < 0 ? NULL : hull_template_path(cli->paths, NULL);
+		struct hull_template_info *info = NULL;
+		int r = find(cli, cli->words[i], &info, err);
 		if (r >= 0)
-			r = parent ? hull_saved_remove(parent, name, err) : hull_fail(err, -ENOMEM, "out of memory");
+			r = hull_template_remove(cli->hull, info->name, err);
+		if (r >= 0)
+			printf("%s\n", info->name);
+		hull_template_info_free(info);
 		if (r < 0)
 			return r;
-		printf("%s\n", name);
 	}
 	return 0;
 }
@@ -168,7 +139,7 @@ static const struct cli_opt export_options[] = {
 
 /* Under its name only when it is whole. A sandbox may write in the directory at the same time, and have left anything
  * there: nothing is written through a symlink. */
-static int export_to(struct cli *cli, const char *dir, const char *path, struct hull_error *err)
+static int export_to(struct cli *cli, const char *name, const char *path, struct hull_error *err)
 {
 	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
 	_cleanup_free_ char *above = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
@@ -182,7 +153,7 @@ static int export_to(struct cli *cli, const char *dir, const char *path, struct 
 	_cleanup_close_ int fd = openat(at, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return hull_fail_errno(err, "cannot make %s.partial", path);
-	r = hull_archive_export(dir, fd, err);
+	r = hull_template_export(cli->hull, name, fd, err);
 	if (r >= 0 && fsync(fd) < 0)
 		r = hull_fail_errno(err, "cannot write %s.partial", path);
 	if (r >= 0 && renameat(at, tmp, at, base) < 0)
@@ -192,74 +163,45 @@ static int export_to(struct cli *cli, const char *dir, const char *path, struct 
 	return r;
 }
 
-static int export(struct cli *cli, struct hull_error *err)
+static int export_as(struct cli *cli, const char *name, struct hull_error *err)
 {
-	_cleanup_free_ char *name = NULL, *dir = NULL;
-	int r = find(cli, cli->words[0], &name, &dir, err);
-	if (r < 0)
-		return r;
 	_cleanup_free_ char *path = output ? strdup(output) : hull_fmt("%s.hull", name);
 	if (!path)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	if (!strcmp(path, "-")) {
 		if (isatty(STDOUT_FILENO))
 			return hull_fail(err, -EINVAL, "an archive is nothing for a terminal: send it to a file");
-		return hull_archive_export(dir, STDOUT_FILENO, err);
+		return hull_template_export(cli->hull, name, STDOUT_FILENO, err);
 	}
-	r = export_to(cli, dir, path, err);
+	int r = export_to(cli, name, path, err);
 	if (r >= 0)
 		printf("%s\n", path);
 	return r;
 }
 
-static int fill_from_file(struct cli *cli, const char *dir, struct hull_error *err)
+static int export(struct cli *cli, struct hull_error *err)
 {
-	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
-	_cleanup_(hull_image_free) struct hull_image image = {0};
-	bool in = !strcmp(cli->words[0], "-");
-	_cleanup_close_ int fd = in ? dup(STDIN_FILENO) : open(cli->words[0], O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return hull_fail_errno(err, "%s", cli->words[0]);
-	int r = hull_archive_import(fd, dir, err);
+	struct hull_template_info *info = NULL;
+	int r = find(cli, cli->words[0], &info, err);
 	if (r >= 0)
-		r = hull_snapshot_load(dir, &s, err);
-	if (r < 0)
-		return hull_wrap(err, "%s", cli->words[0]);
-	_cleanup_free_ char *identity = hull_engine_identity(NULL);
-	struct hull_error why = {0};
-	struct hull_probe probe;
-	hull_engine_probe_cached(cli->paths->runtime, &probe);
-	if (hull_snapshot_fits(&s, identity ? identity : "", probe.kvm_usable ? "kvm" : "tcg", &why) < 0)
-		cli_note("it cannot be used here: %s", why.msg);
-	else if (hull_image_find(cli->paths, s.image, &image, &why) < 0)
-		cli_note("it needs the base image %s, which is not here", s.image);
-	return 0;
+		r = export_as(cli, info->name, err);
+	hull_template_info_free(info);
+	return r;
 }
 
-/* Under its name only when it is whole. */
 static int import(struct cli *cli, struct hull_error *err)
 {
-	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1};
-	const char *name = cli->words[1];
+	const char *file = cli->words[0], *name = cli->words[1];
+	_cleanup_close_ int fd = !strcmp(file, "-") ? dup(STDIN_FILENO) : open(file, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return hull_fail_errno(err, "%s", file);
 	int r = cli_open(cli, quiet, err);
 	if (r >= 0)
-		r = hull_template_name_check(name, err);
-	_cleanup_free_ char *parent = r < 0 ? NULL : hull_template_path(cli->paths, NULL);
-	_cleanup_free_ char *path = r < 0 ? NULL : hull_template_path(cli->paths, name);
-	if (r >= 0 && (!parent || !path))
-		r = hull_fail(err, -ENOMEM, "out of memory");
-	if (r >= 0 && !replace_it && access(path, F_OK) == 0)
-		r = hull_fail(err, -EEXIST, "there is a template %s already: choose another name, or -f to replace it",
-			      name);
-	if (r >= 0)
-		r = hull_saved_scratch(parent, &scratch, err);
-	if (r >= 0)
-		r = fill_from_file(cli, scratch.path, err);
-	if (r >= 0)
-		r = hull_scratch_commit(&scratch, parent, name, replace_it, err);
+		r = hull_template_import(cli->hull, fd, name, replace_it ? HULL_SAVE_REPLACE : 0, err);
 	if (r >= 0)
 		printf("%s\n", name);
-	return r < 0 ? r : 0;
+	/* Else it is the name that is wrong. */
+	return r < 0 && r != -EEXIST && r != -EINVAL ? hull_wrap(err, "%s", file) : r;
 }
 
 /* --- the table --- */

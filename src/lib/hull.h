@@ -393,6 +393,29 @@ int hull_fork(struct hull *h, const char *name, const char *to, unsigned count,
 int hull_template_save(struct hull *h, const char *name, const char *template_name, unsigned flags,
 		       struct hull_error *err);
 
+struct hull_template_info {
+	const char *name;
+	const char *image, *engine; /* that it needs; "" when it is damaged */
+	const char *error;          /* what is damaged; NULL = nothing */
+	bool own;                   /* somebody saved it; else Hull made it, and makes it again */
+	bool no_docker;
+	unsigned cpus;
+	uint64_t memory, disk;
+	uint64_t created, used; /* 0 = never */
+	uint64_t stored;        /* bytes on disk */
+	const char *json;       /* all of it, as `hull template inspect` has it */
+};
+/* One, by its name or the beginning of one that Hull gave, or all: an array that ends with NULL. */
+int hull_template_inspect(struct hull *h, const char *word, struct hull_template_info **info, struct hull_error *err);
+int hull_templates(struct hull *h, struct hull_template_info ***list, struct hull_error *err);
+void hull_template_info_free(struct hull_template_info *info);
+void hull_templates_free(struct hull_template_info **list);
+/* Sandboxes that run on one go on. */
+int hull_template_remove(struct hull *h, const char *word, struct hull_error *err);
+/* One file, compressed and checksummed, to fd; and read from fd. -EBADMSG: it is damaged. */
+int hull_template_export(struct hull *h, const char *word, int fd, struct hull_error *err);
+int hull_template_import(struct hull *h, int fd, const char *template_name, unsigned flags, struct hull_error *err);
+
 enum {
 	HULL_PRUNE_ALL = 1 << 0,     /* every template that Hull made, also those in use: sandboxes go on */
 	HULL_PRUNE_DRY_RUN = 1 << 1, /* remove nothing */

@@ -96,3 +96,15 @@ int saved_forget(const struct hull *h, const char *name, struct hull_error *err)
 	_cleanup_close_ int dir = home ? open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	return dir >= 0 ? hull_remove_tree(dir, "frozen", err) : hull_fail_errno(err, "%s", name);
 }
+
+int saved_as(const struct hull *h, const char *sandbox, const char *parent, const char *as, bool replace,
+	     double *paused_ms, struct hull_error *err)
+{
+	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1};
+	if (!hull_sandbox_running(&h->paths, sandbox))
+		return hull_fail(err, -ENOTCONN, "%s is not running: `hull start %s` first", sandbox, sandbox);
+	int r = hull_saved_scratch(parent, &scratch, err);
+	if (r >= 0)
+		r = saved_take(h, sandbox, scratch.path, false, paused_ms, err);
+	return r < 0 ? r : hull_scratch_commit(&scratch, parent, as, replace, err);
+}

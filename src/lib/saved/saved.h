@@ -9,6 +9,9 @@
 /* Have the keeper of `name`, which runs, save it into an empty directory. paused_ms may be NULL. */
 int saved_take(const struct hull *h, const char *name, const char *dir, bool end, double *paused_ms,
 	       struct hull_error *err);
+/* Have it saved under that name in that directory. */
+int saved_as(const struct hull *h, const char *sandbox, const char *parent, const char *as, bool replace,
+	     double *paused_ms, struct hull_error *err);
 /* Make s, whose name, agent, env and paths are set, of the saved machine in home/rel: what shapes the machine is taken
  * from there, its disk is cloned, and its first start restores it. */
 int saved_sandbox(const struct hull *h, const char *rel, struct hull_sandbox *s, struct hull_error *err);

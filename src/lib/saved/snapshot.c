@@ -1,4 +1,4 @@
-/* Moments of a sandbox to come back to, and templates made of one that runs. */
+/* Moments of a sandbox to come back to. */
 #include "lib/client.h"
 #include "lib/sandbox/life.h"
 #include "lib/saved/saved.h"
@@ -30,19 +30,6 @@ static int open_place(const struct hull *h, const char *name, const char *tag, s
 	return *parent ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 }
 
-/* Save a sandbox that runs under that name in that directory. */
-static int save_as(const struct hull *h, const char *sandbox, const char *parent, const char *as, bool replace,
-		   double *paused_ms, struct hull_error *err)
-{
-	_cleanup_(hull_scratch_drop) struct hull_scratch scratch = {.fd = -1};
-	if (!hull_sandbox_running(&h->paths, sandbox))
-		return hull_fail(err, -ENOTCONN, "%s is not running: `hull start %s` first", sandbox, sandbox);
-	int r = hull_saved_scratch(parent, &scratch, err);
-	if (r >= 0)
-		r = saved_take(h, sandbox, scratch.path, false, paused_ms, err);
-	return r < 0 ? r : hull_scratch_commit(&scratch, parent, as, replace, err);
-}
-
 int hull_snapshot_create(struct hull *h, const char *name, const char *tag, unsigned flags, double *paused_ms,
 			 struct hull_error *err)
 {
@@ -61,7 +48,7 @@ int hull_snapshot_create(struct hull *h, const char *name, const char *tag, unsi
 	if (!replace && path && lstat(path, &st) == 0)
 		return hull_fail(err, -EEXIST, "there is a snapshot %s@%s: choose another tag, or -f to replace it",
 				 name, tag);
-	return save_as(h, name, parent, tag, replace, paused_ms, err);
+	return saved_as(h, name, parent, tag, replace, paused_ms, err);
 }
 
 int hull_snapshot_remove(struct hull *h, const char *name, const char *tag, struct hull_error *err)
@@ -77,27 +64,6 @@ int hull_snapshot_remove(struct hull *h, const char *name, const char *tag, stru
 		return hull_fail(err, r, "there is no snapshot %s@%s: `hull snapshot ls %s` lists them", name, tag,
 				 name);
 	return r;
-}
-
-int hull_template_save(struct hull *h, const char *name, const char *template_name, unsigned flags,
-		       struct hull_error *err)
-{
-	LIB_CALL(err);
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	bool replace = (flags & HULL_SAVE_REPLACE) != 0;
-	int r = lib_flags(flags, HULL_SAVE_REPLACE, err);
-	if (r >= 0)
-		r = hull_template_name_check(template_name, err);
-	_cleanup_free_ char *parent = r < 0 ? NULL : hull_template_path(&h->paths, NULL);
-	_cleanup_free_ char *path = r < 0 ? NULL : hull_template_path(&h->paths, template_name);
-	if (r >= 0 && (!parent || !path))
-		r = hull_fail(err, -ENOMEM, "out of memory");
-	if (r >= 0 && !replace && access(path, F_OK) == 0)
-		r = hull_fail(err, -EEXIST, "there is a template %s already: choose another name, or -f to replace it",
-			      template_name);
-	if (r >= 0)
-		r = life_load(h, name, &sb, err);
-	return r < 0 ? r : save_as(h, name, parent, template_name, replace, NULL, err);
 }
 
 /* --- listing --- */
