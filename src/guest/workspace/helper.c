@@ -7,7 +7,7 @@
  *
  * The replayer makes inotify fire in the guest for changes on the host: it repeats each change as an operation in the
  * mount.
- *   - hull-init marks its requests, and the server changes nothing on the host for a marked one (docs/workspace.md,
+ *   - hull-init marks its requests, and the server changes nothing on the host for a marked one (docs/internals/workspace.md,
  *     "Watchers").
  *   - A replayer that was told to end may still have a request in flight. Its process id stays known until the process
  *     is reaped; before that no other process can have the id.
