@@ -1,43 +1,12 @@
-/* The EGRESS stream: JSON objects from and to the keeper, one a line; see egress.h. */
+/* The EGRESS stream: lines from the keeper; see egress.h. Lines to it: control.c. */
 #include "egress/internal.h"
 #include "egress/names.h"
 
 #include <string.h>
 
-enum { LOG_WAITING_MAX = 1 << 20 };
-
 static struct egress *of(struct loop_stream *s)
 {
 	return container_of(s, struct egress, control);
-}
-
-/* --- to the keeper --- */
-
-static void pump(struct egress *g)
-{
-	while (g->control.id && g->control_out.len > 0) {
-		ssize_t n = loop_stream_write(&g->control, 0, hull_buf_bytes(&g->control_out), g->control_out.len);
-		if (n <= 0)
-			return;
-		hull_buf_drain(&g->control_out, (size_t)n);
-	}
-}
-
-void control_send(struct egress *g, json_t *j, bool may_be_lost)
-{
-	_cleanup_(json_decrefp) json_t *own = j;
-	if (may_be_lost && g->control_out.len > LOG_WAITING_MAX) {
-		g->log_lost++;
-		return;
-	}
-	char *text = own ? json_dumps(own, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
-	size_t n = text ? strlen(text) : 0;
-	if (n) {
-		text[n] = '\n';
-		hull_buf_add(&g->control_out, text, n + 1);
-	}
-	free(text);
-	pump(g);
 }
 
 /* --- from the keeper --- */
@@ -134,17 +103,6 @@ static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, s
 	}
 }
 
-static void on_writable(struct loop_stream *s)
-{
-	struct egress *g = of(s);
-	pump(g);
-	if (g->log_lost && g->control_out.len == 0) {
-		unsigned lost = g->log_lost;
-		g->log_lost = 0;
-		control_send(g, json_pack("{s:{s:i}}", "log", "lost", (int)lost), false);
-	}
-}
-
 static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct egress *g = of(s);
@@ -153,7 +111,7 @@ static void on_closed(struct loop_stream *s, int code, const char *message)
 
 void control_open(struct egress *g, uint32_t id)
 {
-	static const struct loop_stream_ops ops = {.data = on_data, .writable = on_writable, .closed = on_closed};
+	static const struct loop_stream_ops ops = {.data = on_data, .writable = control_writable, .closed = on_closed};
 	if (g->control.id) {
 		hull_wire_refuse(g->link.wire, id, EBUSY, "opened already");
 		return;
@@ -161,5 +119,5 @@ void control_open(struct egress *g, uint32_t id)
 	g->control.ops = &ops;
 	loop_stream_adopt(&g->control, &g->link, id);
 	hull_wire_accept(g->link.wire, id, NULL, 0);
-	pump(g);
+	control_writable(&g->control);
 }

@@ -3,7 +3,7 @@
  *
  *   serve.c    the loop, the wire to the keeper, and the table of services
  *   request.c  arguments of an OPEN
- *   config.c   the EGRESS stream: lines from and to the keeper
+ *   config.c   the EGRESS stream: lines from the keeper;  control.c  lines to it
  *   names.c    synthetic addresses, and looking names up
  *   resolve.c  RESOLVE streams
  *   dial.c     connecting to the first of several addresses that answers; proxies
@@ -71,10 +71,14 @@ struct request {
 bool request_read(const uint8_t *args, size_t len, struct request *out);
 void request_free(struct request *r);
 
-/* --- config.c --- */
+/* --- control.c --- */
 
 /* Queue a line to the keeper; takes j. A line that may be lost is dropped while too many wait. */
 void control_send(struct egress *g, json_t *j, bool may_be_lost);
+void control_writable(struct loop_stream *s);
+
+/* --- connect.c, datagram.c --- */
+
 /* Abort what the policy does not allow any more; how many. */
 size_t connect_recheck(struct egress *g);
 size_t datagram_recheck(struct egress *g);

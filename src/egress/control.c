@@ -1,0 +1,46 @@
+/* Lines to the keeper, on the EGRESS stream; see egress.h. Lines of the log may be dropped while too many wait; how many
+ * were is reported when there is room again. */
+#include "egress/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOG_WAITING_MAX = 1 << 20 };
+
+static void pump(struct egress *g)
+{
+	while (g->control.id && g->control_out.len > 0) {
+		ssize_t n = loop_stream_write(&g->control, 0, hull_buf_bytes(&g->control_out), g->control_out.len);
+		if (n <= 0)
+			return;
+		hull_buf_drain(&g->control_out, (size_t)n);
+	}
+}
+
+void control_send(struct egress *g, json_t *j, bool may_be_lost)
+{
+	_cleanup_(json_decrefp) json_t *own = j;
+	if (may_be_lost && g->control_out.len > LOG_WAITING_MAX) {
+		g->log_lost++;
+		return;
+	}
+	char *text = own ? json_dumps(own, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+	size_t n = text ? strlen(text) : 0;
+	if (n) {
+		text[n] = '\n';
+		hull_buf_add(&g->control_out, text, n + 1);
+	}
+	free(text);
+	pump(g);
+}
+
+void control_writable(struct loop_stream *s)
+{
+	struct egress *g = container_of(s, struct egress, control);
+	pump(g);
+	if (g->log_lost && g->control_out.len == 0) {
+		unsigned lost = g->log_lost;
+		g->log_lost = 0;
+		control_send(g, json_pack("{s:{s:i}}", "log", "lost", (int)lost), false);
+	}
+}
