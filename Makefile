@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Hull: the entry point. Meson and ninja do the work (meson.build); the scripts are in tools/.
 #
 #   make            build/hull, build/hull-keeper and build/hull-init, running from this tree

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What Hull's starts are compared with, each on the same machine and of the same kind: used by start.py.
 
 plain      QEMU by hand with the kernel, initramfs and disks of Hull's base image: until its init opens its port

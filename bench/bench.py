@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures of Hull, measured on the machine it runs on: `make bench`.
 
 usage: bench.py HULL [boot] [exec] [idle] [network] [workspace]

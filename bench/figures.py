@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the benchmarks share: percentiles, how a figure is written, and what /proc says of a family of processes."""
 import os
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hull's network beside QEMU's own (slirp) and passt: `bench.py HULL network`, or `network.py HULL`.
 
 Three machines run at once, of one kernel, base image, QEMU, machine type, CPUs and memory: a sandbox, whose network is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What bench/network.py has done inside each machine: a JSON object a line in, one out.
 
 {"op": NAME, ...arguments} is answered with {"value": ...}; an exception with {"error": TEXT}. Runs on the standard

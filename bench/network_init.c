@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Init of the machines that bench/network.py compares Hull's network with: the base image as root, a virtio network
  * card, and the agent.
  *

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How fast a sandbox starts, what a copy costs: `python3 bench/start.py build/hull [PART...]`.
 
 Measures from the outside, with the command a user has. Prints Markdown: median, 95th percentile, runs. Parts, default all:

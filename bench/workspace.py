@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The workspace beside the guest's own disk and the host: `python3 bench/workspace.py build/hull [WORKLOAD...]`.
 
 Every workload runs in three directories in turns: on the host, on the sandbox's disk, and in a workspace (a directory of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A sandbox made, a command run in it, and the sandbox removed: libhull in forty lines.
  *
  *     cc sandbox.c -o sandbox $(pkg-config --cflags --libs libhull)

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The arrows between the folders of src/, and the cycles among them, which are an error.
 
     tools/arrows.py [--list] [BUILD]      BUILD (default: build) holds the objects and compile_commands.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Shared by the scripts in tools/ (sourced, bash): the files of the project, and counting results.
 #
 # A result is one line, "ok - NAME" or "not ok - NAME", on the terminal and in the results file. What a failed check

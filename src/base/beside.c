@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See beside.h. The path is asked of the kernel each time: argv[0] is whatever the caller wrote there. */
 #include "base/beside.h"
 

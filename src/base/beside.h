@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where this program lies, and what of Hull's lies beside it: build/ has everything in one folder, an installation has
  * `hull` in bin/ and the rest in libexec/hull/. */
 #ifndef HULL_BASE_BESIDE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A growable byte buffer that can be drained from the front, and never overflows.
  *
  * Bytes live in data[head .. head+len). Appending grows the allocation (doubling) or slides the bytes down to the

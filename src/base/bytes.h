@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The one checked accessor for bytes that somebody else wrote: a cursor that can be read past its end safely.
  *
  * Every read checks the bounds. A read past the end returns zeros (or NULL), marks the cursor bad, and so do all

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ownership by scope: a variable marked with one of these gives its resource back when it goes out of scope.
  * Hand ownership on with hull_steal_ptr()/hull_steal_fd(). */
 #ifndef HULL_BASE_CLEANUP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lines for whoever looks for a fault: by area and level, and off unless asked for.
  *
  * HULL_LOG=LEVEL, or AREA=LEVEL,AREA=LEVEL...: `debug` tells decisions (once per command, connection, process), `trace`

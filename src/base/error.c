@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The one place where error messages are put together; see error.h for the rule. */
 #include "base/error.h"
 #undef hull_fail /* the analyzer's, see there */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Errors that say what happened, to what, and what to do now.
  *
  * The rule, everywhere in Hull: a function that can fail returns an int, 0 or positive when fine and -errno when

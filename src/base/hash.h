@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* FNV-1a, 64 bits: for hash tables and for names that follow from other names. It withstands no attacker: whoever
  * chooses the bytes can make collisions. Values that are stored or shown (user ids, directories in /tmp) follow from
  * it, so it never changes. */

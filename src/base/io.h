@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files and descriptors: the few operations every part needs, done once and done right (EINTR, short counts,
  * atomic replacement). Plain libc only: hull-init uses these too. */
 #ifndef HULL_BASE_IO_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Doubly linked lists through members of the structures that are in them, and the way back from a member. */
 #ifndef HULL_BASE_LIST_H
 #define HULL_BASE_LIST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See log.h. A line is put together on the stack and leaves in one write(2), so lines of several processes on one
  * O_APPEND file never mix. A log that cannot be written is dropped silently: logging must not stop the work. */
 #include "base/log.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Log lines of the long-running processes: "2026-01-31T12:00:00.123Z keeper: message" on one descriptor.
  * Guest-given text goes through hull_printable() first. */
 #ifndef HULL_BASE_LOG_H

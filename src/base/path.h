@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Paths: which lies in which, and what is at one without a symlink on the way. */
 #ifndef HULL_BASE_PATH_H
 #define HULL_BASE_PATH_H

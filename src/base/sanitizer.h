@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Is this compiled with AddressSanitizer? Its shadow is private writable memory, terabytes of it, which RLIMIT_DATA and
  * RLIMIT_AS count: a limit that is set before an exec has to leave room for it. */
 #ifndef HULL_BASE_SANITIZER_H

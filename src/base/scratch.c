@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See scratch.h. Between mkdir and flock a sweeper may take a new directory for a leftover and remove it; the identity
  * check after the lock notices, and another is made. */
 #include "base/scratch.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Directories that appear whole or not at all, and go the same way.
  *
  * One is made under a scratch name (a prefix and six random characters), which its maker holds a flock on, and one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See space.h. What counts is what this user may still take (f_bavail), also for root. */
 #include "base/space.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Free space, asked before something that others decide about is written: what a guest sends, what a file promises. A
  * floor of each file system stays free. */
 #ifndef HULL_BASE_SPACE_H

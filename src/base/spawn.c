@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See spawn.h. One poll over three descriptors: the output pipe, a pidfd that says the child has exited, and the
  * caller's cancel descriptor. Nothing is waited for by time except the grace between SIGTERM and SIGKILL.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Run a program to its end: its output line by line, and a way to call it off.
  *
  * The child gets a process group of its own (so the terminal's Ctrl-C reaches only us, and calling it off reaches all

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See text.h. Parsers take whole strings only: a stray space or sign is an error, never a guess. */
 #include "base/text.h"
 

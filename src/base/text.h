@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Text: sizes, durations, names and strings, parsed once and printed once, the same everywhere. */
 #ifndef HULL_BASE_TEXT_H
 #define HULL_BASE_TEXT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading and checking files of certificates: see ca.h. The files are the user's own; that they are what was meant is
  * checked here, so that a mistake is told at once and not by every client in the guest. */
 #include "ca/ca.h"

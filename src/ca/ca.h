@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Certificate authorities of a company, as the host's user names them: read, checked, and in the form in which guests
  * get them. The contract; ca.c has the checks, config.c the setting.
  *

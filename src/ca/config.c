@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* config.yaml's `ca:`; see ca.h. */
 #include "ca/ca.h"
 

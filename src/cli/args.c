@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The option parser: docker's habits, from one table per verb.
  *
  * Long flags as --name VALUE or --name=VALUE, short ones as -m VALUE, -mVALUE or -m=VALUE, switches joined (-it), a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull, the command: a table of verbs. The contract between main, the parser and the verbs.
  *
  * One verb is one file, verb_NAME.c, that defines `const struct cli_verb verb_NAME`: its words for --help, its flags

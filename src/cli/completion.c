@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Completion scripts for bash and zsh, made from the table of verbs, so that they cannot differ from what the program
  * takes. What a word may be comes from hull itself at that moment: `hull ls -q`, `hull image ls`,
  * `hull template ls`. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which sandbox to make, out of flags and words: a hull_create_spec. What is done with that is the library's. */
 #include "cli/create.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The flags and words that say which sandbox to make: what create and run have in common. See create.c. */
 #ifndef HULL_CLI_CREATE_H
 #define HULL_CLI_CREATE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The docker client believes the daemon: it sends it the logins that it has (all of them with a build, or those that it
  * is asked for), and looks for proxies, contexts and plugins in its configuration. A sandbox's daemon is the guest's,
  * so the client gets a configuration directory of the sandbox's own, sandboxes/NAME/docker. `hull docker NAME login`

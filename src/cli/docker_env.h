@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What this machine's docker client is told about itself when it talks to a sandbox (docker_env.c). */
 #ifndef HULL_CLI_DOCKER_ENV_H
 #define HULL_CLI_DOCKER_ENV_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Several sandboxes at once: a child process each, a few at a time, because each one waits for a machine. One alone
  * is done right here, with progress. */
 #include "cli/each.h"

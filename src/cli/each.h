@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Do one thing to several sandboxes at once, as start, stop and rm do. */
 #ifndef HULL_CLI_EACH_H
 #define HULL_CLI_EACH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* -e K=V, -e K (the value this process has; nothing when it has none) and --env-file. Files first, then -e.
  *
  * A file has one K=V or K a line, as docker reads them, and what a shell or docker compose would make of quotes:

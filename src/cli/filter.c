@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The filter between a guest's text and a terminal; see filter.h. A state machine over bytes:
  *
  *   TEXT    printable ASCII, \n, \r\n, \t pass; \b and any other \r, which would write over the line, are shown as ^H

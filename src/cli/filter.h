@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Text that a guest made, on its way to a terminal: letters and colours pass, everything that could steer the terminal
  * (moving, also back over what is there, asking it for answers, titles, clipboard, other character sets) does not. */
 #ifndef HULL_CLI_FILTER_H

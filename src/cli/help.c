@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Help, from the table of verbs: `hull help`, `hull help VERB`, `hull VERB --help`. */
 #include "cli/cli.h"
 

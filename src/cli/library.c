@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The library's handle in a command: progress and notices go to stderr, signals end what it waits for. */
 #include "cli/cli.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull: the command. All of it is in the library next to this file, so that tests can call it. */
 #include "cli/cli.h"
 

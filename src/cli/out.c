@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Messages, tables and progress; see out.h. The progress line on the terminal, when there is one, is remembered
  * here, so that a message or an error never lands in the middle of it. */
 #include "cli/out.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a person sees: messages, aligned tables, one line of progress. Colour and moving lines only on a terminal
  * (and never with NO_COLOR set, or TERM=dumb); plain text in a pipe. Text from a guest or a file goes through
  * hull_printable() here, not in each verb. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull policy log: what sandboxes asked for and what became of it, out of their egress.log files.
  *
  * Without -f the lines of all the sandboxes wanted are put in order of time. With -f new ones are printed as they come:

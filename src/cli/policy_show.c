@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull policy ls, hull policy check. */
 #include "cli/policy.h"
 

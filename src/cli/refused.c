@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Few clients show what a refusal is about, and TLS cannot carry it: whoever ran a command that failed is told. */
 #include "cli/refused.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Saying why a command had no network; see refused.c. */
 #ifndef HULL_CLI_REFUSED_H
 #define HULL_CLI_REFUSED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From argv to a verb and back to an exit code. Every failure passes through here and is printed once. */
 #include "cli/cli.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A command of a sandbox at this process's standard descriptors: the terminal becomes raw when it starts, signals are
  * passed on, and what could not be executed is told as a shell would. */
 #include "cli/session.h"

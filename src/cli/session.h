@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A command of a sandbox at this process's standard descriptors: exec, run, docker, attach. See session.c. */
 #ifndef HULL_CLI_SESSION_H
 #define HULL_CLI_SESSION_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See signal_name.h. The guest is Linux on the host's kind of processor, so the host's own numbers are its. */
 #include "cli/signal_name.h"
 

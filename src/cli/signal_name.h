@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The names of signals, as `hull kill -s` takes them. */
 #ifndef HULL_CLI_SIGNAL_NAME_H
 #define HULL_CLI_SIGNAL_NAME_H

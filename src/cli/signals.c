@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Signals as events of the poll loop, through one signalfd. What the process found blocked or ignored at its start
  * is given back to its children. */
 #include "cli/signals.h"

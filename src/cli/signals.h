@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Signals as events: see signals.c. */
 #ifndef HULL_CLI_SIGNALS_H
 #define HULL_CLI_SIGNALS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The terminal in raw mode, put back on every way out. */
 #ifndef HULL_CLI_TERMINAL_H
 #define HULL_CLI_TERMINAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull attach: this terminal, or these pipes, on a job that runs: what it prints from now on, and its stdin when it was
  * started with -i. Signals, detach keys and exit code as docker attach has them. */
 #include "cli/cli.h"

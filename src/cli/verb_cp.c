@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull cp: files and trees between the host and a sandbox, as docker cp has it. */
 #include "cli/cli.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull create: make a sandbox and print its name; nothing is started. */
 #include "cli/create.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull df: what images, templates, sandboxes and their snapshots take on the host's disk, and what of it `hull prune`
  * would free. */
 #include "cli/cli.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull docker: the docker client against a sandbox's daemon. This machine's client when it has one (then the files it
  * reads are this machine's, but its configuration is the sandbox's: docker_env.c), over the socket in the runtime
  * directory; else the client in the sandbox. */

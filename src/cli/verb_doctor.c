@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull doctor: what this machine can do for hull, and what it lacks. Each check is a function that fills one finding:
  * ok, warn (it works, with this cost) or fail (it does not), why, and what to do. */
 #include "cli/cli.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull exec: a command in a sandbox, with docker exec's flags. */
 #include "cli/create.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull fork: running copies of a running sandbox. */
 #include "cli/cli.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull help [COMMAND]. */
 #include "cli/cli.h"
 

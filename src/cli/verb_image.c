@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull image build, ls, rm, inspect. */
 #include "cli/cli.h"
 

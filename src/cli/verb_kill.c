@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull kill: end a job, or as docker kill a whole sandbox. A job's signal goes to every process of its session,
  * whatever process group or session of the kernel's they have put themselves in. */
 #include "cli/cli.h"

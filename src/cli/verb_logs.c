@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull logs: what was written about a sandbox. Followed by inotify, to the end of the job or of the sandbox; the
  * keeper rotates a log that is full to FILE.1, so the name is watched and not only the file; of a job's output that
  * older part is shown first. Serial console, dockerd and jobs are guests' words: on a terminal they pass a filter. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull ls: all sandboxes. */
 #include "cli/cli.h"
 

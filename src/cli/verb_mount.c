@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull mount and hull unmount: paths of the host in a sandbox. */
 #include "cli/cli.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull pause and hull resume: a sandbox's memory to disk and back. A paused one takes no memory and no CPU; its
  * processes go on where they were. */
 #include "cli/each.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull policy: what sandboxes may reach. The verbs that change a file; policy_show.c and policy_log.c have the others.
  */
 #include "cli/policy.h"

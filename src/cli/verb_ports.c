@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull ports: ports of a sandbox published on this host. */
 #include "cli/cli.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull prune: give back the disk space of what nobody needs. */
 #include "cli/cli.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull ps and hull top: the processes of a sandbox. */
 #include "cli/cli.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull rm: remove sandboxes and everything of theirs. */
 #include "cli/each.h"
 

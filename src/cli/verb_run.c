@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull run: a sandbox for this directory, made if there is none, started if it is not, and a shell or a command in
  * it. With --rm it is removed again on every way out that leaves us alive; the keeper removes it otherwise. */
 #include "cli/create.h"

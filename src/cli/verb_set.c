@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull set: change the size of a sandbox that is there. */
 #include "cli/cli.h"
 

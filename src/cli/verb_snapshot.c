@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull snapshot create, ls, rm, restore: moments of a sandbox to come back to. */
 #include "cli/cli.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull start: start sandboxes and wait until they take commands. */
 #include "cli/each.h"
 

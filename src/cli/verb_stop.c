@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull stop: shut sandboxes down. */
 #include "cli/each.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull template ls, inspect, save, rm, export, import: what sandboxes start from. */
 #include "cli/cli.h"
 

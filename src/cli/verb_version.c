@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull version. */
 #include "cli/cli.h"
 #include "cli/out.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull wait: sleep until a sandbox takes commands, has its Docker ready, or has stopped. */
 #include "cli/cli.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of verbs, in the order of `hull help`. A new verb is its file and two lines here. */
 #include "cli/verbs.h"
 

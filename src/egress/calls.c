@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The system calls that hull-egress makes: libuv's, the resolver's of libc, and sockets of three families. It gives up
  * all others before it reads a byte from the keeper. What a new call in this folder needs is added here.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The EGRESS stream: lines from the keeper; see egress.h. Lines to it: control.c. */
 #include "egress/internal.h"
 #include "egress/names.h"

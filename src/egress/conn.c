@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bytes of a connection of the guest's, in both directions, and its end; see internal.h and connect.c.
  *
  * What the guest sends is judged (inspect.c) before it goes out; what the peer sends passes. Memory: what the guest has

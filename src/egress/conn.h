@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A connection of the guest's: CONNECT streams. */
 #ifndef HULL_EGRESS_CONN_H
 #define HULL_EGRESS_CONN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* CONNECT streams: from the guest's question to a connected socket; see internal.h.
  *
  *     policy -> LOOKUP -> DIAL -> (PROXY) -> OPEN -> gone          refused: REFUSED -> ENDING -> gone

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* DATAGRAM streams: a UDP flow of the guest's; see docs/internals/wire.md.
  *
  * One connected socket for each flow, so that only its peer can answer. Datagrams that do not fit are dropped whole, in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Connecting to the first of several addresses that answers (RFC 8305); see internal.h.
  *
  * The addresses are tried one after the other, the families in turn. The next attempt starts when the last has failed,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Connecting to the first of several addresses that answers; dial.c. */
 #ifndef HULL_EGRESS_DIAL_H
 #define HULL_EGRESS_DIAL_H

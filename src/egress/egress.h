@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-egress: the only process of a sandbox that has the host's network. The contract with hull-keeper.
  *
  * It is started with the number of its end of a socketpair as argument, and speaks the wire on it as the guest side.

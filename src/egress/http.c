@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Requests of plain HTTP/1, as they pass; see http.h. RFC 9112 is the grammar. */
 #include "egress/http.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Requests of plain HTTP/1, as they pass: enough to know for each where it begins and ends, and what it asks for.
  *
  * Strict where servers differ: whatever two of them could read differently (both lengths, folded lines, bare line

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inspects what the guest sends on a connection, before it goes out; see conn.h. The first bytes decide:
  *
  * - TLS: the server name must be the name that was connected to, also in a second ClientHello (tls.c). The rest passes,

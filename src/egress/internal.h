@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inside hull-egress: what all its files share; names.h, dial.h, proxy.h and conn.h have the rest. The contract to the
  * outside is egress/egress.h.
  *

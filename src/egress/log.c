@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A line of egress.log for each connection, and for each request of plain HTTP; see docs/network.md. */
 #include "egress/conn.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-egress, the program; see egress.h. Started by hull-keeper in a jail that has the host's network and little else
  * (resolver configuration, libraries). First it gives up every system call that it does not need. */
 #include "egress/egress.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Names: synthetic addresses, and lookups of the real ones; see names.h.
  *
  * A name gets a number, and with it one IPv4 and one IPv6 address, when it is first asked for. When the table is full,

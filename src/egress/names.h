@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Synthetic addresses, and looking names up; names.c. */
 #ifndef HULL_EGRESS_NAMES_H
 #define HULL_EGRESS_NAMES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Published ports: listeners on the host whose connections are dialed into the guest; see internal.h.
  *
  * Without an address a port is bound on 127.0.0.1 and ::1, with the same number on both. A connection that is accepted

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Upstream proxies: which one for which destination, and the handshakes with them; see proxy.h.
  *
  * Supported are http://[USER[:PASSWORD]@]HOST:PORT (CONNECT, and whole URLs for plain HTTP on port 80) and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The upstream proxy, and its handshakes; proxy.c. */
 #ifndef HULL_EGRESS_PROXY_H
 #define HULL_EGRESS_PROXY_H

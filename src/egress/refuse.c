@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Refusals, and the command that helps against each; see conn.h.
  *
  * - Before a connection is made: on ports of HTTP and TLS it is accepted, and the refusal is a page or an alert; on

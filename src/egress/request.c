@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the guest asks for when it opens a stream: the arguments of an OPEN; see internal.h. */
 #include "egress/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* RESOLVE streams: DNS questions of the guest (docs/internals/wire.md). The answer is a synthetic address, or an error:
  *
  *   | name                                            | the real resolver is asked | answer                         |

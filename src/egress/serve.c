@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The loop, the wire to the keeper, and the handlers of the streams that are opened on it; see egress.h. */
 #include "egress/internal.h"
 #include "egress/names.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The server name in a TLS ClientHello; see sni.h.
  *
  * A ClientHello may be cut into several records, and a record into several reads: the handshake bytes are first put

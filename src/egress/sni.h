@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The server name in a TLS ClientHello. */
 #ifndef HULL_EGRESS_SNI_H
 #define HULL_EGRESS_SNI_H

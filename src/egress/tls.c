@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A TLS handshake behind its first ClientHello; see tls.h.
  *
  * A server of TLS 1.3 may answer with a HelloRetryRequest, and the client then sends a second ClientHello in the clear.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A TLS handshake behind its first ClientHello, as long as a second one may follow. */
 #ifndef HULL_EGRESS_TLS_H
 #define HULL_EGRESS_TLS_H

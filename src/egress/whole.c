@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Connections that pass without inspection: to an address, or to a port of this host's, that a rule allows; see conn.h.
  *
  * - A rule for a name allows only that name, so requests on such a connection must be for it (inspect.c).

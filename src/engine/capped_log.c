@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See capped_log.h. The descriptor may have been opened for writing only; to rotate, the file is opened once more
  * for reading through /proc, and where that fails the old content is dropped altogether. */
 #include "engine/capped_log.h"

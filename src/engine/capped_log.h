@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A log file that a guest may write to without end: bounded, and its last words kept in memory.
  *
  * When the file reaches LIMIT bytes its last KEEP bytes become the whole of it, under a line that says so (a reader

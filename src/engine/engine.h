@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An engine runs one virtual machine. The whole contract between the keeper and whatever emulates or virtualizes:
  * qemu (engine/qemu*.c) now, kvm (our own monitor, hull-vmm) later.
  *

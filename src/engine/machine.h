@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The machine Hull's guest runs in: what its kernel is told and which disks it has. Said once, for the keeper, which
  * starts it, and for the key of the templates that are made of it. */
 #ifndef HULL_ENGINE_MACHINE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Is /dev/kvm worth using? A file that exists and opens is not enough: there are KVMs (nested ones without hardware
  * support below) that emulate the guest's kernel mode one instruction at a time and cannot boot a Linux. So a guest
  * of one page runs a short ring-0 loop, and the clock tells.

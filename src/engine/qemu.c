@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A running QEMU: its events, its end, and what can be asked of it. Started in qemu_start.c.
  *
  * States: STARTING until QMP is negotiated and, when it restores, all is loaded (PAUSED then); after that RUNNING and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* QEMU's command line. docs/internals/engine.md says why each option is there; the short of it: no device that is not needed,
  * every file and socket by descriptor, QEMU's own seccomp filter on. Nothing here depends on the emulation but
  * accel_args(). */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which QEMU, and is it recent enough. The start path does not spend a process on asking: QEMU says its version in
  * its QMP greeting, and is refused then. Only `hull doctor`, and the explanation of a QEMU that died before it could
  * say anything, run `--version`. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the QEMU engine share. */
 #ifndef HULL_ENGINE_QEMU_INTERNAL_H
 #define HULL_ENGINE_QEMU_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Keeping what a disk held at one moment while the machine goes on; see engine.h.
  *
  * It is QEMU's backup job with sync=none, which copies nothing by itself: it only writes what is about to be

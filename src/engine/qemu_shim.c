@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Loaded into QEMU (LD_PRELOAD) when it restores a machine: gives it the saved memory, and keeps it from harming it.
  *
  * QEMU wants its memory's file by path and open for writing, even to map it private. It gets a duplicate of the

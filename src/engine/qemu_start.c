@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Starting a QEMU: its sockets, its disks, its jail. What happens after that is in qemu.c.
  *
  * Everything QEMU works with reaches it as a descriptor: the wire, QMP and the serial console as one end of a socket

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The QMP client; see qmp.h. States: waiting for the greeting, negotiating (qmp_capabilities sent, id 0), ready, dead.
  * Commands given before "ready" wait in `held`, which is moved to the output then. */
 #include "engine/qmp.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A client of the QEMU Machine Protocol: JSON objects, one per line, over a stream. Without I/O: the owner feeds what
  * it read and sends what hull_qmp_output() gives.
  *

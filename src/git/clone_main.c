@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-clone TOP: the stream of git/git.h on standard output. hull-keeper starts it, at a sandbox's first start, with
  * its output on a pipe: a process of its own, so that the keeper neither waits for git nor knows anything about it. */
 #include "git/git.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Git repositories of the host: what a sandbox's private clone is made of, and the remote by which it is fetched from.
  *
  * Everything is done by the user's git in the user's repository, as the user: no library reads a repository here. What

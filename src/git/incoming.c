@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A pack that a stranger sends, into a repository of the user's.
  *
  * A jailed `git index-pack --strict --fix-thin` reads it: it checks every object (fsck) and that everything an object

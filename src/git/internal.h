@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of src/git share. */
 #ifndef HULL_GIT_INTERNAL_H
 #define HULL_GIT_INTERNAL_H

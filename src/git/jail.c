@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The jail of git on the host. A repository tells git what programs to run: filters, hooks, watchers, transports to
  * fetch what is missing. One that an agent had as its workspace, or that came in an archive, may be made for that. So
  * git runs where no other program can: it may make no process and execute nothing (a filter of system calls, which

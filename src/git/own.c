@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A repository by its own directory, as git names it to the helpers that it calls ($GIT_DIR). */
 #include "git/internal.h"
 

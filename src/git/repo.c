@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Looking at a repository, and its remote for a sandbox. */
 #include "git/git.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Running git in its jail (jail.c), and taking what it writes: its output up to a limit, and of its messages (which may
  * be about a guest's bytes, and have them in it) the first 64 KiB; the rest is thrown away. */
 #include "git/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The stream of a clone; git.h says what is in it. */
 #include "git/git.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A remote's URL without what is secret in it.
  *
  * In SCHEME://USER:PASSWORD@HOST/... the user is needed for ssh, where it is no secret; with http(s) and whatever else

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Linked worktrees (git-worktree(1)): a work tree whose `.git` is a file that names a directory in the repository of
  * another one. That directory's `commondir` leads to what all worktrees share, and its `gitdir` back to the file.
  *

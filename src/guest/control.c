@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The service control: the host's messages to hull-init, of which CONFIGURE comes first in every epoch. What hull-init
  * has to say by itself goes out on the same stream (core/report.c). */
 #include "guest/guest.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The top of hull-init, which knows every room: the boot (main.c), the host's messages (control.c), which service gets
  * which stream (service.c), and the end (shutdown.c). No room includes this. */
 #ifndef HULL_GUEST_GUEST_H

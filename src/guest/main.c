@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-init: PID 1 of the sandbox. /init of the initramfs; the same process goes on after the root has been switched.
  *
  * Boot runs straight through and ends in the event loop; what fails on the way is said on the console, and the machine

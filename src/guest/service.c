@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The services that the host may open streams for, and who serves them. */
 #include "guest/guest.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Shuts the sandbox down, for the host (SHUTDOWN on control), for a signal to PID 1, or for poweroff in the sandbox.
  *
  *   1. Report STOPPING and refuse new streams. Send TERM to the sessions (HUP to what ignores TERM, as interactive

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mmdebstrap (build.h): the Debian tree of the base image, and the small one for Docker.
  *
  * Run by root it works in root mode, else in a user namespace with the caller's subordinate ids ("unshare" mode). In

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Building a base image (image.h): the order of things, and that there is never half of one.
  *
  * Everything happens in images/.tmp-XXXXXX (base/scratch.h), whose lock the builder holds for as long as it lives, so

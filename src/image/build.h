@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of one image build share. Not for others: image.h is the contract.
  *
  *   build.c      the order of things, the temporary directory, reuse, publishing

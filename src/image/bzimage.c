@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See bzimage.h. Layout: the kernel's Documentation/arch/x86/boot.rst.
  *
  *   0x1f1  setup_sects    512-byte sectors of real-mode code behind the first; 0 stands for 4

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The ELF kernel inside a bzImage. */
 #ifndef HULL_IMAGE_BZIMAGE_H
 #define HULL_IMAGE_BZIMAGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See cpio.h. A member is "070701", thirteen numbers of eight hex digits, the name with its NUL padded so that header
  * and name make a multiple of 4, and the content padded to a multiple of 4. */
 #include "image/cpio.h"

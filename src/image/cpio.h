@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Write a cpio archive in the "newc" format, the one the kernel unpacks as an initramfs. Into memory: ours are a few
  * megabytes. Owner is always root, every time stamp 0, so the same content gives the same bytes. */
 #ifndef HULL_IMAGE_CPIO_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SHA-256 of the parts of an image, in hex. */
 #ifndef HULL_IMAGE_DIGEST_H
 #define HULL_IMAGE_DIGEST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Finding, listing, checking and removing images; see image.h.
  *
  * An image is a directory named by 32 hex digits with a readable image.json whose parts are all there with the sizes

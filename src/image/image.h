@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Base images: built by mmdebstrap from a list of packages, kept by the digest of what they contain. The contract.
  *
  *   $HULL_HOME/images/DIGEST/   (DIGEST = first 32 hex digits of the SHA-256 over the parts)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The initramfs: the image's modules.cpio followed by an archive with hull-init as /init; see image.h.
  *
  * It is a cache, named by the SHA-256 of hull-init, so that a new hull-init makes a new file and an old one is never

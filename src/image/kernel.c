@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* vmlinux and modules.cpio out of Debian's kernel package (build.h). The package came through apt, which checked its
  * signature; it is unpacked here, outside the tree, so nothing in it runs. */
 #include "image/build.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See modules.h.
  *
  * modules.dep has one line a module: "path: dep dep ...", the dependencies already complete (transitive) and written

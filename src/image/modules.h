@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The kernel modules the guest needs before its root is mounted. */
 #ifndef HULL_IMAGE_MODULES_H
 #define HULL_IMAGE_MODULES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See recipe.h. The program's own files are looked for from where the program is, so that it runs from the build
  * directory and installed alike: images/ in that directory or up to three above it, share/hull/images beside bin/.
  * HULL_SHARE, when set, is the directory with images/ in it instead. */

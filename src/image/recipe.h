@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A recipe: the packages of an image, and the scripts that finish it. */
 #ifndef HULL_IMAGE_RECIPE_H
 #define HULL_IMAGE_RECIPE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The disk every sandbox starts from (build.h): a sparse ext4 file, made without mounting anything.
  *
  * It is small because it is cloned per sandbox and hashed; the guest grows it online to the size asked for, so room

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See sources.h.
  *
  * An entry is Debian's when it is an enabled `deb` over http(s), has the component main, its suite is a Debian release

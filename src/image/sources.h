@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where Debian's packages come from: the mirror this machine itself uses. */
 #ifndef HULL_IMAGE_SOURCES_H
 #define HULL_IMAGE_SOURCES_H

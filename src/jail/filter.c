@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See filter.h. Arguments are compared as the 64 bits of their register, and an allow-list lets through what is equal:
  * bits that the kernel would not look at make a call another one, and that is refused.
  *

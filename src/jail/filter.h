@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* System call filters. All of Hull's are made in this one place, from lists that stand beside the code that makes the
  * calls:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Starting a jailed child: the parent's side, and the order of the steps on the child's.
  *
  * Two processes are made. The first, by fork(), enters the new namespaces; a pid namespace only holds for children,

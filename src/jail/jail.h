@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The jail: start a child process that can do its one job and nothing else. The contract.
  *
  * What the child gets: user, mount, pid, net, ipc, uts and cgroup namespaces of its own; a root directory (a fresh

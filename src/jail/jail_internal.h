@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of src/jail share: the steps a jailed child takes on its way in, in the order of jail.c. Each one
  * returns 0 or -errno with err filled; none of them knows about the steps around it. */
 #ifndef HULL_JAIL_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The file system of a child that has no mount namespace of its own: Landlock, so that only the binds can be opened.
  *
  * Paths keep their host names, so a bind whose target differs from its source cannot be had and is refused. What

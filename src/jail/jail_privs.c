@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a jailed child keeps: descriptors, limits, ids, capabilities. */
 #include "jail/jail_internal.h"
 

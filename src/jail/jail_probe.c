@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What this host lets a jail have, found out by making one, and how to get what is missing. */
 #include "jail/jail_internal.h"
 

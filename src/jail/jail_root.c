@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The jail's root directory: a tmpfs on jail->dir that holds the binds asked for, a few device nodes, and nothing
  * else, read-only in the end.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The base filter: system calls that no jailed child of ours has any business with are refused with an error. It
  * stands under the child's own filter, which says what *is* allowed; this one is there for the children that bring
  * their own idea of a filter (QEMU), and so that no child can make a user namespace to get capabilities back.

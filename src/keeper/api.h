@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What hull-keeper answers on control.sock, and how the CLI starts one. Shared by both.
  *
  * A client connects to control.sock and speaks the wire (wire/wire.h) as its host side; the keeper is the guest

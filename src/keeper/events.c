@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See events.h. */
 #include "keeper/events.h"
 #include "keeper/keeper.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a room reports to rooms above it, and asks of the sandbox's life (life/life.c, which has the table).
  *
  * Rooms depend on each other one way: guest, workspace, session, network, machine, client, life; each on those before

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-keeper: what it is made of. The contract to the outside is keeper/api.h.
  *
  * One thread, one libuv loop (loop/loop.h), one sandbox. Nothing polls, and no timer runs while nothing happens.

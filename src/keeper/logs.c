@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Log files that cannot fill the disk; see logs.h.
  *
  * Each has a cap and one older generation: when it is full it is renamed to NAME.1, replacing what was there. (What

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Log files with a cap, and the keeper's own log; logs.c. */
 #ifndef HULL_KEEPER_LOGS_H
 #define HULL_KEEPER_LOGS_H

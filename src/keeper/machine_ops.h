@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The machine as the rest of the keeper has it: the engine (machine.c), or a test's. */
 #ifndef HULL_KEEPER_MACHINE_OPS_H
 #define HULL_KEEPER_MACHINE_OPS_H

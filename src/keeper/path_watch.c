@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Seeing that what a path names has changed; see path_watch.h.
  *
  * The path is walked as the kernel does, and every directory on the way is watched for the one name that leads on: the

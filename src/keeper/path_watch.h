@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Seeing that what a path names has changed, however it is replaced. The contract; path_watch.c. */
 #ifndef HULL_KEEPER_PATH_WATCH_H
 #define HULL_KEEPER_PATH_WATCH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox.json, as the keeper writes it; see record.h.
  *
  * A write waits for the disk (fsync of the file and of its directory), so while the sandbox runs it is done by a thread

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox.json, written while the sandbox runs; record.c. */
 #ifndef HULL_KEEPER_RECORD_H
 #define HULL_KEEPER_RECORD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Connecting to a keeper and asking it things; see client.h. Our end of the socket is non-blocking and ours alone.
  * An answer is bounded (ANSWER_MAX): the keeper is trusted no further than that. */
 #include "lib/client.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A client's end of control.sock: the wire, host side, over a unix socket. keeper/api.h says what may be asked.
  *
  * A client is driven by the caller's poll(2) loop: client_events() says what to wait for, client_io() moves bytes and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The handle: opened from the environment, closed, and how the library speaks to its caller; see handle.h. */
 #include "lib/handle.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What every part of the library has in hand: where the state is, and how it speaks to who called. Private; the public
  * half is hull.h.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* libhull: sandboxes for programs that are not trusted, each a virtual machine of its own, from C.
  *
  *     struct hull *h;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Child processes, watched by their pidfd; see loop.h. */
 #include "loop/loop.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A wire on a socket in the loop, and streams on wires; see loop.h.
  *
  * Reading: one read per turn of the loop, fed to the wire, whose events act at once. Writing: the wire says once that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What links, sockets, timers and children have in common; see loop.h. */
 #include "loop/loop.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The wire on a libuv loop, and what a program built around such a loop needs besides: sockets, timers and child
  * processes. hull-keeper and hull-egress are built on it; it knows nothing of either.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Timers in the loop; see loop.h. */
 #include "loop/loop.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Addresses; see addr.h. */
 #include "policy/addr.h"
 

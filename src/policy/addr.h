@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Addresses: parsed strictly, compared, and told what they are.
  *
  * "Special" is every address that is not a plain public host: private, loopback, link-local, metadata, multicast,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading config.yaml. What its keys mean is known where they are used. A file that cannot be read is an error, never
  * nothing: it may hold a setting that somebody relies on. */
 #include "policy/config.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* config.yaml, the settings of all of a person's sandboxes, as a document: see config.c. */
 #ifndef HULL_POLICY_CONFIG_H
 #define HULL_POLICY_CONFIG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Asking a policy; see policy.h.
  *
  * Everything is a walk over all rules: first for one that denies, then for one that allows. A rule with methods or

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The SHA-256 of a policy file's text; see digest.h. A library of its own, so that hull-egress is without OpenSSL. */
 #include "policy/digest.h"
 

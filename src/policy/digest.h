@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The SHA-256 of a policy file's text: by it the keeper says which one is in force. */
 #ifndef HULL_POLICY_DIGEST_H
 #define HULL_POLICY_DIGEST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Changing a policy file without losing what a person wrote in it; see policy.h.
  *
  * A change is made to the lines of the text where the list is written one rule a line, as `hull policy` itself writes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Policy files: read from disk and from YAML; see policy.h.
  *
  * A file is small and written by a person, so what is wrong with it is told with its place, and nothing of a file that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Paths of HTTP requests; see path.h.
  *
  * hull_path_normal() decodes and normalises; every other reading is made of its result. What it cannot read is denied

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Paths of HTTP requests, as rules see them. The contract.
  *
  * Servers read one path in several ways: some resolve dot segments and join slashes, some do not; some cut parameters

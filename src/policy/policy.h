@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The network policy: what a sandbox may reach. The contract.
  *
  * A policy is made of up to four sources: a preset (presets/NAME.yaml), the global file ($XDG_CONFIG_HOME/hull/

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A published port as text; see port.h. */
 #include "policy/port.h"
 

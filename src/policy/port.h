@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A published port, as people write it: [[IP:]HOST:]PORT[/tcp|/udp]. */
 #ifndef HULL_POLICY_PORT_H
 #define HULL_POLICY_PORT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The text of a rule, read and written; see policy.h for the grammar. */
 #include "policy/policy.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The program at the far end: git's service in a sandbox, reached by this program itself (serve.c). Its output is read
  * packet by packet, and what it says on standard error meanwhile: the first 64 KiB. It has a process group of its own,
  * and is killed when it is done with: what the guest goes on doing holds nobody up. */

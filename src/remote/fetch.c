@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Objects from a sandbox's repository into one of the host's; see remote.h.
  *
  * One round: what is wanted, what is here, "done", and the pack comes. git's own client asks in rounds what both sides

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The helper: git's commands on standard input, answers on standard output; see remote.h.
  *
  * A sandbox that is stopped is started for this and left as it was: stopped, or paused again, unless somebody else has

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a service of git's in a sandbox sends, taken only in the form expected; see remote.h. */
 #include "remote/remote.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* References and objects of a repository of the host's to one in a sandbox; see remote.h.
  *
  * git has compared the two sides already, by the references that it was told. Those that have changed since are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* git-remote-hull, the helper that git runs for remotes with URLs of hull:: (gitremote-helpers(7)).
  *
  *   git fetch hull-NAME

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The far end: git's service in the sandbox, as `hull exec -i NAME git upload-pack DIR` would run it. */
 #include "remote/serve.h"
 

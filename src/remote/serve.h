@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which sandbox and repository a URL means, and git's service in it. */
 #ifndef HULL_REMOTE_SERVE_H
 #define HULL_REMOTE_SERVE_H

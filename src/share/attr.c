@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Attributes: what the guest sees of an inode, how long it may believe it, and changing it.
  *
  * Ownership is a mapping: what is kept beside a file (meta.h), else the process's own user and groups appear as the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the guest is told of a file: attributes and entries, and for how long it may keep them. */
 #ifndef HULL_SHARE_ATTR_H
 #define HULL_SHARE_ATTR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Index of inodes by the name under which the guest knows them: events of the host name a directory and an entry.
  *
  * Several inodes may have the same name here: the host replaced a file, and the guest still has the old one open. The

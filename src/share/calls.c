@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The system calls that serving a mount takes: hull-share keeps these and gives up all others before it reads a byte
  * from the guest. What a new call in this folder needs is added here.
  *

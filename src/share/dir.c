@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading directories. The host's own cookies (d_off) are the guest's offsets, so that a seek resumes exactly; a
  * buffer of entries read ahead is kept per open directory while it is read in sequence.
  *

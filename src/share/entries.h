@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Directory entries, as getdents64(2) gives them and as the guest's kernel reads them. */
 #ifndef HULL_SHARE_ENTRIES_H
 #define HULL_SHARE_ENTRIES_H

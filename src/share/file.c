@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Open files: open, create, read, write and what else takes a handle.
  *
  * The host's descriptors are never opened for appending: the guest says with each write whether it appends (RWF_APPEND

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which of the host's file systems tell of every change to them.
  *
  * A mark of fanotify's can be set on nearly any file system (on NFS, FUSE, 9p and CIFS since Linux 6.8). An event is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Guards: names in a writable share that stay as they are, and what lies below them. A path "a/b/c" makes three: `c` in
  * a/b is read-only from there down (final), `a` and `b` only keep their names, so that nothing else can be put at the
  * path. Of "a/b/c/" all three only keep their names. A directory is known by device and inode, not by its own name,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Names in a writable share that cannot be changed; see guard.c. */
 #ifndef HULL_SHARE_GUARD_H
 #define HULL_SHARE_GUARD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Open files and directories of the guest, and directories that it reads without opening them (dir.c). A handle lives
  * until the guest releases it and nothing uses it; each one also keeps its inode reachable after its last name is gone.
  * Guarded by sh->lock. */

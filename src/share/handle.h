@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Open files and directories; see handle.c. */
 #ifndef HULL_SHARE_HANDLE_H
 #define HULL_SHARE_HANDLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The inodes the guest knows, and how to find each again on the host.
  *
  * An inode is kept while the guest remembers it (lookups > 0) or something here uses it (refs > 0). Files have no

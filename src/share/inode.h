@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inodes that the guest knows: identity, references, names, and how to reach the file on the host. The functions are in
  * inode.c, those by name in byname.c, those for a server that takes over from another in keep.c. */
 #ifndef HULL_SHARE_INODE_H

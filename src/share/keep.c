@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the guest knows, handed from one server of a directory to the next: a machine that was saved and is restored has
  * node ids in its memory (working directories, watches) which the new server has to know. The old one writes down its
  * table; the new one takes it over.

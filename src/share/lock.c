@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Locks, taken on the host so that they also hold against programs there.
  *
  * fcntl locks: each of the guest's lock owners has an open file description of its own per inode, and its locks are

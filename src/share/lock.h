@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fcntl and flock locks, and those that wait; see lock.c. */
 #ifndef HULL_SHARE_LOCK_H
 #define HULL_SHARE_LOCK_H

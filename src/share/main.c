@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-share: one mount of a sandbox, served. Started by hull-keeper in a jail that holds nothing but what it serves.
  *
  *     hull-share --root PATH [--ro] [--guard PATH]... [--control FD] [--nodes FD] [--uid N] [--gid N]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The record that is kept beside a file (meta.h): "HS", version 1, a zero byte, then five little-endian words: mode,
  * host, uid, gid, rdev. Everything is checked, because anybody who may write to the file can have written it: a record
  * with a type, a bit or an id that none of ours has is no record, and the file shows as it does without. */

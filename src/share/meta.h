@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a file is in the guest beyond what the host's user can make it: owner, group, set-id and sticky bits,
  * permissions that would keep the server itself out, and fifos, sockets and device nodes. It is kept in an extended
  * attribute of the host's file, and in the guest replaces what the host shows.

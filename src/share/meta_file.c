@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The record beside a file (meta.h): reading, changing, and what is made with one.
  *
  * An attribute is reached by path, because there is no call that takes a directory's descriptor and a name, and none

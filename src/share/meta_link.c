@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The owner of a symlink (meta.h). Linux lets nobody but root put an attribute on a symlink, so its owner in the guest
  * is kept in the one thing of it that a user can write and that nobody needs: its time of access. Seconds from
  * LINK_EPOCH (the year 2242) on are the owner, nanoseconds the group. That belongs to the inode as an attribute would:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Names: looking them up, making, moving and removing them.
  *
  * What the guest may make: all there is. What the host cannot or must not have is kept beside a file (meta.h): owners

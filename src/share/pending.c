@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Two sets of names, each a ring that is hashed as well:
  *
  *   pending   names that the inotify replayer has yet to make or remove in the guest (docs/internals/workspace.md, "Watchers").

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Prefetching: with the reply to one request, the server sends answers to those that usually follow (share/relay.h), so
  * that they cost no round trip.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Prefetching: answers that are sent to the relay before they are asked for (prefetch.c, prefetch_dir.c).
  *
  * An operation calls the function that fits before it replies to its request `r`. Each sends the records that it can,

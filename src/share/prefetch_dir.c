@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Prefetching of directories: the entries of the one in which the guest has begun to look up names, and of those beside
  * it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The protocol between the share server and the relay in the guest, beside the kernel's own FUSE messages.
  *
  * It shares the stream with the FUSE messages (docs/internals/workspace.md). The server sends messages with `unique` 0 and one of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Room on the host's disk: what the guest writes may not take the last of it.
  *
  * As much stays free as `keep_free` says, of itself the floor of base/space.h, and as many inodes as that. What would

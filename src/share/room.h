@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How much of the host's file system the guest may fill; see room.c. */
 #ifndef HULL_SHARE_ROOM_H
 #define HULL_SHARE_ROOM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The server's state, a request on its way, and the operations. What each part offers the others is in a header of its
  * own (inode.h, handle.h, watch.h, ...); nobody outside of this folder includes them.
  *

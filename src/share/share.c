@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The server's frame: making one, checking and dispatching requests, replies, and the pool of threads. */
 #include "share/server.h"
 

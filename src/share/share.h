@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The share server: one directory (or one file) of the host, served to a guest by the FUSE protocol. The contract.
  *
  * A `struct hull_share` is one mount: its root, its table of inodes the guest knows, its open files, its locks, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ids for the guest: a slot number with a count of the slot's uses, so that an id whose object is gone is never
  * mistaken for the object that has its slot now. Not locked; the owner's lock covers it. */
 #include "share/table.h"

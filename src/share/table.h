@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ids handed to the guest, for inodes and handles; see table.c. */
 #ifndef HULL_SHARE_TABLE_H
 #define HULL_SHARE_TABLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The two transports: a /dev/fuse descriptor, and a byte stream with the same messages.
  *
  * The device keeps messages apart by itself and wakes one reader per request, so all threads read it at once. In the

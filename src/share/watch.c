@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The host's edits: seen by fanotify, told to the guest as invalidations.
  *
  * Every directory the guest has looked into is marked in one unprivileged fanotify group that reports (directory

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Changes on the host: what is watched (watch.c, fstype.c), and what is about to be replayed (pending.c). */
 #ifndef HULL_SHARE_WATCH_H
 #define HULL_SHARE_WATCH_H

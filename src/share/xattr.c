@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Extended attributes: user.* only, on files and directories (nothing else can have them). All other namespaces mean
  * something to a kernel, and what the guest's kernel would make of them is not for the host to store. */
 #include "share/server.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A saved machine as one file: a zstd stream (with its own checksum) of records, little-endian:
  *
  *     "HULLSAVE" u32 version

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The digest of a sparse file; see snapshot.h. Read in chunks of 1 MiB; holes are skipped without being read, and a
  * chunk that is all zero counts as one, so that a copy made by a tool that knows no holes has the same digest. */
 #include "snapshot/snapshot.h"

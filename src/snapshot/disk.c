@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A copy of a disk as it was at one moment, made while its machine goes on writing to it.
  *
  *     map     at that moment: which units of 64 KiB have data; metadata only, so it takes milliseconds

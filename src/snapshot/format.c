@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* snapshot.json: written once, read as a file that may be damaged; see snapshot.h. Everything in it is checked for type
  * and range. It carries a digest of itself (over its compact form without that member), so that a flipped bit in a
  * number is not taken for one. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of snapshot/ share. */
 #ifndef HULL_SNAPSHOT_INTERNAL_H
 #define HULL_SNAPSHOT_INTERNAL_H

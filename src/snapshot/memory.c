@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A machine's RAM, copied from outside while it stands still.
  *
  * The engine holds the guest's RAM in one mapping of exactly its size: anonymous when it was booted, private of the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A sandbox's disk, made as a copy: in a scratch directory beside it, where the next start sweeps away what was not
  * finished, and put in its place by one rename when it is whole. */
 #include "snapshot/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is saved (templates, snapshots, frozen memory) is made in scratch directories of one prefix, beside what it will
  * be; see base/scratch.h. */
 #include "snapshot/snapshot.h"

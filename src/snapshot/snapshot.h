@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Saved machines on disk: templates, snapshots, and the frozen memory of paused sandboxes. The contract.
  *
  * A saved machine is a directory that appears by one rename and is never changed after that:

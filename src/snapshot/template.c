@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Templates: their keys, names and places; see snapshot.h. */
 #include "snapshot/internal.h"
 

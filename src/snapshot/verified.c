@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which files were found undamaged, so that they need not be read again; see snapshot.h for why that is sound.
  *
  * DIR/verified is JSON: the boot of the host, and for each file its SHA-256 as it should be and its inode, size, mtime

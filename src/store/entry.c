@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Entries of a sandbox's list of paths, "PATH", "PATH:ro" or "PATH:git"; see store.h. */
 #include "store/store.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Between the files of the store only. */
 #ifndef HULL_STORE_INTERNAL_H
 #define HULL_STORE_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Members of a JSON object that may be damaged, each checked for type and range as it is read. The first that is wrong
  * is named in *bad, which the caller set to NULL; what is returned then is of no use, but can be freed. */
 #ifndef HULL_STORE_JSON_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sandboxes come, go, and are held; see store.h.
  *
  * Coming: everything is made in a scratch directory `sandboxes/.new-XXXXXX` (base/scratch.h), and one rename gives it

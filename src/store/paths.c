@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where Hull keeps things, and what a sandbox may be called; see store.h.
  *
  * The runtime directory holds sockets that give full control of a sandbox, so in shared /tmp it is used only when it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runtime directories: where the sockets of a running sandbox are, and how they and its keeper are found; see store.h.
  *
  * The place follows from the environment: $XDG_RUNTIME_DIR/hull/NAME. Where that would be too long for the address of a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox.json: what a sandbox is; see store.h.
  *
  * The file is ours, but it may be damaged or edited by hand, so everything in it is checked for type and range before

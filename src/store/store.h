@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The state on disk: where things are, what a sandbox is, and who holds it. The contract.
  *
  *   $HULL_HOME (default $XDG_DATA_HOME/hull, ~/.local/share/hull)

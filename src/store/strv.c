@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lists of strings, NULL-terminated, owning their members; see store.h. Short lists: adding is linear. */
 #include "store/store.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whose turn it is: commands that look for something and make it when it is not there do so one after the other.
  *
  * A turn is a lock on one byte of sandboxes/.turns, whose offset is a hash of what the turn is about: there is one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A walk that adds up st_blocks; the contract is in usage.h. Descriptors go down the tree and never up or across: a
  * directory that is replaced by a symlink in the meantime is refused by openat(2), not followed. A running sandbox
  * writes, rotates and removes files at any time, so a name that is gone when it is looked at is an ordinary event. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What files really take on the host's disk: allocated blocks, so that holes count nothing. See usage.c.
  *
  * A file with several hard links counts once in everything that is added to one hull_usage. Blocks that files share by

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See internal.h. What stands at a name is looked at before it is replaced; should it change in between, a rename
  * replaces the name and nothing behind it. */
 #include "tar/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Making files beneath a directory that somebody else may write in: beneath.c. Every path is relative to `root`,
  * clean (no "", ".", ".."), and its components are never followed when they are symlinks. */
 #ifndef HULL_TAR_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See internal.h. A hash table with open addressing, at most half full. The time of birth tells a file from one that
  * got its number after it was removed. */
 #include "tar/internal.h"

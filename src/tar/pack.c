@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Packing for a sandbox; see tar.h. Directories are walked by descriptor, so that a symlink that somebody puts in the
  * way (the guest, in its workspace) is packed as one and leads nowhere. A file that shrinks while it is read is filled
  * up with zeros, one that grows is cut: the header has been sent by then. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tar archives between the host and a sandbox. The contract.
  *
  * What a guest sends is hostile, and where it is unpacked may be a directory that the guest writes in at the same time

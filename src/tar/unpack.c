@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Unpacking what a guest sent; see tar.h. libarchive is given the tar format and no other, and is asked for headers and
  * data only: what is made of them is decided here.
  *

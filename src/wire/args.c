@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See args.h. */
 #include "wire/args.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Arguments of OPEN, ACCEPT and MESSAGE: a list of tagged fields, {u16 tag, u32 length, bytes}.
  *
  * Fields may repeat (argv, env) and come in any order; an unknown tag is skipped, so that a newer peer can say more.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of wire/ share and nobody else sees.
  *
  *   wire.c    a wire's life: new, HELLO and epochs, death, free

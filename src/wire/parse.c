@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes in: cut into frames, however they arrive. A header is checked before its payload is waited for, so nothing
  * is ever buffered for a frame that is not allowed; at most one payload is buffered, in memory allocated once. A
  * payload that is whole in the caller's bytes is used where it is.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes out. Encoded frames stand in one queue in the order they were made, which keeps OPEN before DATA before EOF.
  *
  * Limits: DATA is taken while less than queue_high is queued (hull_wire_relay() aside, which is bounded by credit).

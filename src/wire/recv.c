@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What each frame means. Every function here ends in at most one event; nothing is touched after it. */
 #include "wire/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The owner's calls on streams. Each checks that the stream is in a state for it, queues a frame, and never calls
  * `closed`, except hull_wire_refuse(), hull_wire_eof() and hull_wire_reset() for their own stream. */
 #include "wire/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The services on the wire and what their arguments and messages mean. Shared by both ends; docs/internals/wire.md has the
  * same in prose. Every message is a u8 kind (enum below) followed by args fields. */
 #ifndef HULL_WIRE_SERVICE_H

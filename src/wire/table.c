@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The streams of a wire by id: a hash table with chains that doubles when it is full, so that finding one among ten
  * thousand costs what finding one among ten does. Multiply-shift hashing with a random multiplier. */
 #include "wire/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A line per frame, for whoever looks for a fault; see base/debug.h.
  *
  * A stream whose OPEN has HULL_TAG_TRACE is shown with that number in brackets at both ends of every wire that it passes

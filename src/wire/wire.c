@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A wire's life: made, HELLO, epochs, death. The other files are listed in internal.h; wire.h is the contract.
  *
  * States of a session:

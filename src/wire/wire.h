@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The wire: many flow-controlled streams over one byte stream. The contract.
  *
  * This is a state machine without I/O: the owner feeds it the bytes it read (hull_wire_feed), sends what it wants

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # A company's certificate authority, given once on the host: what is in a sandbox takes its certificates, for as long as
 # it is given. A server on this host's loopback has a certificate of such an authority.
 # bats file_tags=network

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # hull create --clone: a private clone of a repository in the sandbox, and git's remote to it.
 #
 # One sandbox serves most tests: "cloned", of the repository $repo with a secret that git ignores and one it does not

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # Many clones of one template, at once and one after the other: they share what they can and leave nothing.
 #
 # HULL_TEST_CLONES (12) clones at once, HULL_TEST_ROUNDS (25) times create, exec, rm; a release is tested with 50 and 1000.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # What changes on the host beside a running sandbox: when a command sees it, and who in the guest hears of it.
 
 setup_file() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """coherence.py SEED OPERATIONS DIRECTORY COMMAND...: one directory, edited from two machines.
 
 COMMAND runs this same program, as `python3 - agent`, on the other machine, with the program's text and then the requests

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # hull completion: what a shell offers, by the function it would call.
 
 setup() {

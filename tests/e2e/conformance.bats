@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # The workspace in a real guest against the programs of tests/share, and both sides at once: POSIX and Linux semantics,
 # random operations, parallel git, and attempts to get out of it.
 #

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # hull cp: what is copied in and out, and what a guest cannot make of it. The sandbox is that of work.bash.
 
 load work

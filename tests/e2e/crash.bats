@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # Deaths: any process of the family killed at any moment takes its sandbox down and nothing else, leaves nothing
 # behind, and the disk is as good as it was promised to be.
 

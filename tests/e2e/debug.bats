@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # Seeing inside: levels by area, one number for a command and one for a FUSE request on all their way, the bundle.
 
 setup() { load lib; }

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What comes from a unix socket inside a sandbox: dial.py CONTROL-SOCKET PATH. Speaks the wire (docs/internals/wire.md) by hand."""
 
 import socket

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # Docker in a sandbox: for user agent without sudo, across stop and start, and from the host.
 
 setup_file() {

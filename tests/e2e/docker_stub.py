@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Stands in for a daemon that is after logins: docker_stub.py SOCKET LOG. Answers what a build needs, and writes down
 every header that a docker client sends registries' logins in. Ends with its standard input."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # The main job, as `make run` does it: a project built and run with Docker in a sandbox.
 
 setup() { load lib; }

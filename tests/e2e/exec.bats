@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # hull exec: what a user and a script rely on when they run a command in a sandbox.
 
 setup_file() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Compare the system call filter of a live process of Hull's with the list in the source.
 
     filters.py KIND PID      KIND: share, egress, engine

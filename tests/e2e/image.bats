@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # hull image and hull doctor. The build that works was done before the tests; here are the ways in which one fails.
 
 setup() { load lib; }

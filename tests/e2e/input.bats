@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # Bad input: one clear line, and the documented code. Nothing here starts a machine.
 
 setup() { load lib; }

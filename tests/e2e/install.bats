@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # make install: what is installed works from where it is, without the tree.
 
 setup() { load lib; }

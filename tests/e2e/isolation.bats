@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # Two sandboxes see nothing of each other, and neither sees anything of the host.
 
 setup_file() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # hull exec -d: jobs that outlive the client, and their output in hull logs.
 
 setup_file() {

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Helpers of the end-to-end tests: load with `load lib`.
 #
 # Tests talk to a real microVM through the command that users have. Where isolation is not the point they share one

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # What a sandbox goes through in a day: it is paused and copied while things run in it, its runtime directory goes
 # away, it is started twice at once.
 

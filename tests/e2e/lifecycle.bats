@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # create, run, ls, stop, start, rm: what they do and what they leave.
 
 setup() { load lib; }

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs `true` COUNT times in a sandbox, AT-ONCE at a time, on one connection: many.py CONTROL-SOCKET COUNT AT-ONCE.
 Speaks the wire (docs/internals/wire.md) by hand. Prints how many succeeded; what else came, on stderr."""
 

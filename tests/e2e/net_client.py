@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of the network from inside a sandbox; `python3 - CHECK ARGUMENTS...` with this as standard input.
 
 Ends with status 0 when the check held; otherwise the exception says what did not.

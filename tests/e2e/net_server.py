@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Servers on the host's loopback that a sandbox may reach by rule.
 
     net_server.py DIRECTORY

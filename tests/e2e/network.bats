@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # The network of a sandbox: everything by the policy, nothing past it. Servers on this host's loopback stand for the
 # world (net_server.py), reached as host.hull.internal by rules for their ports; one of them, `closed`, has no rule.
 # What needs the world itself takes Debian's mirror and the registry from what the guest is set up with, and is skipped

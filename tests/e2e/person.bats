@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # What makes a sandbox the person's own: git's name and email, and the names by which they know their directories.
 
 setup() { load lib; }

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # Guests that run wild: the host stays well, other sandboxes answer, and the runaway can be stopped.
 
 setup_file() {

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Before and after all end-to-end tests: nothing is started here that a run of a few tests would not need.
 # shellcheck shell=bash
 

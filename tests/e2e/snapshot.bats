@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # Templates, snapshots, forks, pauses: what is kept, what is renewed, and what damage and interruption leave.
 #
 # Sandboxes here are all of one kind, so that one template is built for the file; its first test builds it.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # Saving and restoring when something goes wrong: no space, processes killed at any moment, another engine. What is not
 # complete has no name, what is damaged is not run, what ran before goes on.
 #

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watch the directory that is given by inotify; say what is heard."""
 import ctypes
 import os

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # --swap: a file on the sandbox's disk, set up after the restore from a template and at each boot.
 
 setup() {

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A person at a terminal, for the tests: runs `hull exec -it NAME` on a pseudo-terminal and looks at what happens.
 
 usage: terminal.py HULL NAME; exit code 0 when everything was as it should be.

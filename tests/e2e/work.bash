@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The sandbox of workspace.bats and cp.bats: `work`, with directories of the host, made once for a file. A file that has
 # `load work` at its top has its set-up from here.
 #

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # The workspace: directories of the host at their own paths in the sandbox.
 #
 # One sandbox serves nearly all tests of this file; see work.bash.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Argument lists out of any bytes: reading stays inside, and what was read can be written again to the same bytes. */
 #include "wire/args.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The kernel's file is taken apart by hull itself: whatever is in it, parsing and unpacking with zstd stays within the
  * file and the limit. (xz and gzip payloads go to those programs, which is not for a fuzzer.) The same bytes also go
  * through the ELF check on their own, and once more with the magic numbers put right, so that the fuzzer need not find

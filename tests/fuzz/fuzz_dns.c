@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* DNS questions out of any bytes: what is taken has a name without escapes, and every answer fits and says the same
  * question again. */
 #include "guest/net/dns_message.h"

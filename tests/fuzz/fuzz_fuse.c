@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The share server fed with whatever the fuzzer makes of FUSE requests, on a small tree of its own.
  *
  * Input: records of {u16 length, opcode, node, bytes}. Opcode and node go into the header as they are (node ids: small

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Exec requests out of any bytes: what is taken is a well-formed argv and an environment with each name once. */
 #include "guest/session/request.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Requests in two cuts: in one piece, and in pieces of seven bytes. What is found must be the same. */
 #include "egress/http.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The texts that image building reads: recipes, apt's sources in both formats, and modules.dep. The first byte picks
  * the parser. What comes out must be what it is used as: package names that are no options, addresses without blanks,
  * module paths that stay below their directory. */

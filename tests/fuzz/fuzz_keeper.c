@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper against a guest, and a client, that send whatever the input says.
  *
  * One keeper for the whole run, without a machine; each input gets a fresh guest wire, one client and one connection

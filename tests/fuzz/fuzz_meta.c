@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The record beside a file of a workspace, which a stranger may have written. What is taken for one must come out again
  * as the same bytes: there is one way to write each. */
 #include "share/meta.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table that a share server takes over from the one before it: whatever it says, requests to the nodes in it are
  * answered with nothing of what lies outside of the root. The input stands behind a right description of the root, so
  * that it is looked at. */

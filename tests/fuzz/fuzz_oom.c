@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Records of the kernel's log, which a process can put its name into: whatever they are, what is told of them is short,
  * printable and about a process that may exist. */
 #include "guest/session/oom.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A policy file and questions about it: the first byte says where the file ends and a rule, a name and a path begin. */
 #include "policy/path.h"
 #include "policy/policy.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the relay of a workspace answers by itself, fed with whatever the fuzzer makes of requests and messages.
  *
  * Input: records of {u8 request or message, u8 length, bytes}. The length in the header is made right. */

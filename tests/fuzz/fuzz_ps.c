@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What ps says in a guest: whatever it is, a list of objects with every member comes of it. */
 #include "lib/command/ps.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The QMP client against arbitrary bytes from a QEMU that its guest has taken over. The first byte says in what
  * pieces the rest arrives, and whether a good greeting comes first. */
 #include "engine/qmp.h"

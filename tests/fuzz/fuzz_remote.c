@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What git's services in a sandbox say, as git-remote-hull passes it on: whatever the guest puts into it, every line
  * that comes out is one of the few that a helper says there, in printable bytes. The input is packets; the first one is
  * the line with what the service can do. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A ClientHello. What needs more bytes must go on needing them only, or become something; a prefix never has a name
  * that the whole has not. */
 #include "egress/sni.h"

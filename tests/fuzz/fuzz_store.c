@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox.json with anything in it: loaded or refused, and what was loaded can be saved and loaded again. */
 #include "store/store.h"
 

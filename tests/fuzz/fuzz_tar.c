@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An archive of a guest's, unpacked (src/tar). The first byte: whether one entry was asked for. What is made stays in
  * the target. */
 #include "tar/tar.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The wire's host side against any bytes and any owner: see wire_fuzz.h. */
 #include "wire_fuzz.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The body of fuzz_wire_host.c and fuzz_wire_guest.c: one wire, and an input that plays both its peer and its owner.
  *
  * The input is a list of operations: raw bytes to feed, a frame put together from a few bytes (so that the fuzzer gets

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* PID 1 of the rig's initramfs (see rig): loads the modules of Hull's own initramfs, mounts the rig's root and the base
  * image (which has the kernel's other modules) and goes on with /rig/guest as PID 1 there. The root is moved, as
  * switch_root does, not changed into: unprivileged user namespaces are refused to a process in a chroot. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The few words the share's test programs are written in: each check is one line of TAP, a failed one says where and
  * why. A program makes its own directory below the one it is given and works inside it. */
 #ifndef HULL_TESTS_SHARE_CHECK_H

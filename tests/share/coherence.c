@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* share-coherence [-w] GUEST HOST: the same directory from both sides; what one does, the other sees.
  *
  * Everything the host changes is first read through the share, so that the guest's kernel has it cached for ever. Then

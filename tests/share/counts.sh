@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # counts.sh: how many messages a workload costs in a workspace, and of which kinds. Each is run in a fresh mount, once
 # (cold: the guest's kernel knows nothing) and for some twice (warm: what the second time added). Needs root, /dev/fuse,
 # git, gcc and a build:

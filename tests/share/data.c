@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* share-data DIR: content, mappings, holes and locks as POSIX and Linux have them. */
 #include "check.h"
 

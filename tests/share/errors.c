@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* share-errors full DIR: DIR lies on a small file system. It is filled, and every way of needing more of it fails with
  * ENOSPC (or EDQUOT, as `share-errors quota DIR`); what was there is intact, and what is freed can be used again.
  * share-errors io FILE: the disk below FILE is broken: EIO. share-errors denied DIR: somebody else's: EACCES. */

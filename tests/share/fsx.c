@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* share-fsx [-s SEED] [-n OPERATIONS] [-o OTHER] FILE: random operations on one file, compared with a copy in memory.
  *
  * Every operation (read, write, truncate, mapped read and write, punch, zero, append by a second descriptor, copy

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # git.sh DIR [PROCESSES [COMMITS]]: git in so many processes (8), each in a clone of one repository (commit, gc, rebase,
 # push), then all in that one itself at once; then fsck of all must find nothing.
 # Its parts, for two machines with the same directory: git.sh --origin DIR makes that repository, --clones DIR FIRST LAST

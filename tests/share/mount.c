@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* share-mount: mount a share of a host directory by the host's own /dev/fuse, run a command, take it down again.
  *
  *     share-mount [--stream] [--ro] [--guard PATH]... [--uid N] [--threads N] [--no-watch] [--dirs N] [--writeback]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* share-names DIR: names and metadata as POSIX and Linux have them. */
 #include "check.h"
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # pjdfstest.sh: what pjdfstest (github.com/pjd/pjdfstest, BSD licence; not part of this repository) says of a workspace and
 # of the sandbox's own disk, each as root and as agent, inside one sandbox. Needs a built hull in PATH, cc, and a checkout:
 #     tests/share/pjdfstest.sh CHECKOUT [FILE...]        (FILE: tests to run, as rename/09; default: all)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* share-race [-s SEED] [-n ROUNDS] DIR: a hostile guest against the boundary of its share.
  *
  * DIR gets `shared` (the root of a share) and `outside` beside it, full of a marker. Threads on the host swap

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A FUSE client without a kernel: builds requests by hand, also wrong ones, hands them to the server in this process,
  * and keeps the reply. One per thread. */
 #ifndef HULL_TESTS_SHARE_RAW_H

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
 # The share server under real file system workloads, mounted by the host's own /dev/fuse. Needs root and a build:
 #     SHARE_BUILD=build/tests/share bats tests/share/share.bats
 # HULL_TEST_SCALE (default 1) makes it longer.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A rig for hull-egress: this process is its keeper, on a socketpair, and the world that it connects to, on loopback.
  *
  * hull-egress runs as a process of its own with a resolver of the test's. Tests step (turn) until what they wait for is

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # exports.sh HULL_H LIBHULL_SO [LIBHULL_A]: what the libraries export is what the header declares, no more and no less.
 set -u
 header=$1

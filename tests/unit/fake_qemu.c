@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A stand-in for QEMU in the engine's tests: it takes QEMU's command line and behaves as the word after "fake=" in the
  * kernel command line says. It runs inside the jail, without environment or /proc. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A directory for tests of git, and shell commands that prepare it. */
 #ifndef HULL_TESTS_GIT_RIG_H
 #define HULL_TESTS_GIT_RIG_H

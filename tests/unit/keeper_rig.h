@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A rig for the keeper's tests: a keeper without a machine. A fake guest is behind its wire, clients are on its real
  * sockets, all in this process.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A relay's part (share_prefetch.h) between a server in this process and requests by hand: each goes through it first, as
  * in hull-init, and everything the server sends passes it on the way back. */
 #ifndef HULL_TESTS_PREFETCH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A share server over a directory of its own, for the unit tests: requests by hand (tests/share/raw.h). */
 #ifndef HULL_TESTS_SHARE_RIG_H
 #define HULL_TESTS_SHARE_RIG_H

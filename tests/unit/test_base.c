@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The base: buffers, text, files. */
 #include "base/buf.h"
 #include "base/bytes.h"

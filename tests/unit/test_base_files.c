@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The base: where Hull's own programs lie; directories that appear whole; the hash that names follow from; paths. */
 #include "base/beside.h"
 #include "base/cleanup.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files of certificate authorities: what is taken over, and what is refused with a message that helps. */
 #include "ca/ca.h"
 

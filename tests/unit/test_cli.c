@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CLI's parts that need no sandbox: option parsing, suggestions, sizes, environment, the terminal filter, tables,
  * and that help and completion cover the whole table of verbs. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Variables for a sandbox: -e and --env-file (cli/env.c). Who may have written such a file decides what it may ask for. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A session against a keeper that is a thread of the test, with pipes for its descriptors: bytes
  * both ways, codes, the end of input, and that a reader that stalls holds up the stream and no memory fills. */
 #include <setjmp.h>

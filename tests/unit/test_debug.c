@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lines for whoever looks for a fault: levels by area, nothing evaluated while they are off, and a stream's number in
  * the lines of both ends of a wire. */
 #include "wire_rig.h"

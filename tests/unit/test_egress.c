@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-egress as a process: connections, names, the policy's changes, and its limits. */
 #include "egress_rig.h"
 

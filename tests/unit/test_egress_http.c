@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-egress and what passes through it: HTTP requests, TLS names; and its parsers alone. */
 #include "egress_rig.h"
 

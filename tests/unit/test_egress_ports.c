@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-egress as a process: datagrams, and published ports. */
 #include "egress_rig.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-egress and upstream proxies; and what is told with a refusal. */
 #include "egress_rig.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-egress and TLS handshakes: OpenSSL on both ends, through it. What a guest may change after the first
  * ClientHello, and what it may put in front of one. */
 #include "egress_rig.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-egress and what a rule allows whole: an address, or a port of this host's. It passes as it is. */
 #include "egress_rig.h"
 

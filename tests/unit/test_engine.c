@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The QEMU engine against a QEMU of our own making (fake_qemu.c), which dies, hangs, lies and floods on demand; and
  * the parts that need no process: the command line and the capped log. */
 #include "engine/qemu_internal.h"

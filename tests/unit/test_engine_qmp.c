@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The QMP client, fed whole, byte by byte, and with what QEMU should never say. */
 #include "engine/qmp.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper's side of hull-egress, against a fake one: what it is told of policy and proxies, and what it may say. */
 #include "keeper_rig.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The host's repositories as hull sees them (src/git). Needs git; works in a directory of its own. */
 #include "git/git.h"
 #include "git_rig.h"

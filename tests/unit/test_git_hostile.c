@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Repositories that are made to have hull's git run their programs (src/git/jail.c): filters, hooks, watchers,
  * transports. None of them runs, with namespaces and without, and what hull wants of the repository works. What they
  * would have done is to leave a mark at base/PWN-*. Needs git. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* git-remote-hull's talk with git in a sandbox (src/remote), the far end being git here, or a program that lies. What
  * was refused leaves nothing in the repository. Needs git and python3; works in a directory of its own. */
 #include "remote/remote.h"

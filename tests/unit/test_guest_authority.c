@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The trust store in the guest: what is added is what the host gave, goes when it does not, and never into a mount. */
 #include "guest/identity/identity.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* DNS messages: which questions go to the host, what is answered here, and the bytes of answers. */
 #include "guest/net/dns_message.h"
 

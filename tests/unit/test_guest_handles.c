@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the relay knows of open files: content that comes with the OPEN, and handles that are used again. */
 #include "prefetch.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The first packets of connections that hull-init holds: where they come from and go to, and what a refusal becomes. */
 #include "guest/net/hold.h"
 

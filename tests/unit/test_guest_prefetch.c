@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the relay answers by itself: names, attributes, ends of directories. */
 #include "prefetch.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the relay answers of directories by itself: listings, those beside one that is looked into, names that are known
  * to be there and names that are known not to be. */
 #include "prefetch.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Exec requests: what OPEN's arguments become, and what is refused. */
 #include "guest/identity/gitconfig.h"
 #include "guest/session/oom.h"

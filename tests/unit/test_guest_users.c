@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who a session runs as, from passwd and group files that the sandbox's user may have written. */
 #include "guest/session/users.h"
 

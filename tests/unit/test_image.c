@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Base images without building one: recipes and apt sources as text, the order of modules, the archives, and a store
  * of made-up images with every kind of damage. */
 #include "image/image.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The kernel out of a bzImage, made-up ones: every packing, every field wrong, every length cut short. And running
  * programs (base/spawn.h), which building images rests on. */
 #include "image/bzimage.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The jail, seen from inside: small functions run in a jailed child and tell by their exit code what they could do.
  * Every check runs in both modes, namespaces and Landlock, with the expectations each can meet. */
 #include "jail/jail_internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper against a fake guest: relaying, stopping, crashing, Docker's socket, jobs. See keeper_rig.h. */
 #include "keeper_rig.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A machine that was paused or copied brings its sessions along: they become jobs. See keeper_rig.h. */
 #include "keeper_rig.h"
 

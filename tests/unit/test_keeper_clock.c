@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The guest's clock is told, measured and corrected, and never by a timer. See keeper_rig.h and keeper/guest/clock.c.
  */
 #include "keeper_rig.h"

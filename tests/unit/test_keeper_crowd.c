@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper's limits: who has to wait or is turned away, and that a sandbox can be stopped all the same. See
  * keeper_rig.h. */
 #include "keeper_rig.h"

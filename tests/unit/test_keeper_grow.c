@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper while the disk of a running sandbox is made larger: the engine first, then what is written down, then the
  * guest. See keeper_rig.h. */
 #include "keeper_rig.h"

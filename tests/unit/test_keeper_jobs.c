@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Jobs that a client attaches to, types into and sends signals to, against a fake guest. See keeper_rig.h. */
 #include "keeper_rig.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox.json and the files of jobs, as the keeper writes them on a disk that takes its time: fsync() of this program
  * is this file's. See keeper_rig.h. */
 #include "keeper_rig.h"

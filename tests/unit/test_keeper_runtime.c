@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The sockets of a sandbox come back when somebody takes them away. See keeper_rig.h and keeper/client/runtime.c. */
 #include "keeper_rig.h"
 

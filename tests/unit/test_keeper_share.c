@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What hull-keeper plans for the paths of a sandbox (src/keeper/workspace/share.c): one server each, and what each has
  * to guard for the others. The servers are processes that do nothing. */
 #include "keeper/life/life.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The library without a machine: what it makes of structs of other sizes, of wrong names and of an empty home; how the
  * caller is spoken to; and what a sandbox is asked for becomes. */
 #include <setjmp.h>

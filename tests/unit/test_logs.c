@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper's log beside a guest that says without end what ends up there. */
 #include "keeper/life/life.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The wire on a libuv loop: two ends of a socketpair in one loop, and children that die. */
 #include "loop/loop.h"
 

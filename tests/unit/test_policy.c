@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The network policy: rules, files, decisions, and changes to files. Tables of what is said and what must follow. */
 #include "policy/policy.h"
 

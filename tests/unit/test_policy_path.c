@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What can be read in several ways: paths of requests, and addresses with another one inside. */
 #include "policy/path.h"
 #include "policy/policy.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where a command is led by a path of the host (lib/files/reach.c): a sandbox that writes there, or one that is gone,
  * may have left symlinks. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What goes into a bug report: nothing of the person's, whatever a log says, and whatever a guest wrote into it. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The share server without a kernel: requests by hand, right and wrong, and the byte-stream transport. */
 #include "share_rig.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The share server taking over what the guest knew of the server before it: nodes are found again, and what a damaged
  * or hostile table says leads nowhere. */
 #include "../share/raw.h"

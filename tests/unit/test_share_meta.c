@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is kept beside a file of a workspace: the record, and what the guest and the host each see of it. */
 #include "share_rig.h"
 #include "share/meta.h"

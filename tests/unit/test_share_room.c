@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How much of the host's file system a workspace may take (src/share/room.c). */
 #include "share/server.h"
 #include "share_rig.h"

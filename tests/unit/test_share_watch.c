@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The share server and changes on the host: what is watched, what is told, and what the replayer may do. */
 #include "share_rig.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Saved machines: what is written is what is read, and nothing else is taken for it: bits flipped in any file, files
  * cut off, other versions. A machine's memory is copied from a live process. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Archives of machines that promise or unfold to more than they are: nothing of it may fill a disk. The archives are
  * made by hand, with descriptions that are right in themselves. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The store, in a temporary HULL_HOME: round trips, every kind of damage, creation all or nothing, locks, removal. */
 #include "store/store.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the store reads in a sandbox's file: entries of its list of paths, members of JSON. */
 #include "store/json.h"
 #include "store/store.h"

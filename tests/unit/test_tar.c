@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Archives between host and sandbox (src/tar): what a guest may send, and what becomes of it here. The archives are
  * made with libarchive, as a guest that lies would; what is packed here is read by the system's tar. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Measuring what files take on the disk: holes, hard links, symlinks, what cannot be read and what is gone. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The wire, stream by stream: a stream's life, flow control, limits, turns. */
 #include "wire_rig.h"
 

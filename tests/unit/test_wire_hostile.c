@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The wire against a peer that breaks the rules: every violation ends the wire with a message and closes each stream
  * once, what merely crossed on the way is ignored, and no flood grows our memory past the limits. */
 #include "wire_rig.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The wire against a model: two ends do random things for thousands of steps, bytes travel in random pieces and
  * stall, and all the while a plain model knows what must be true.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The wire as a whole: epochs, restarts, versions, calls from inside events, death, and how bytes are cut. */
 #include "wire_rig.h"
 

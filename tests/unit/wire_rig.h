@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A rig for wire tests: ends that write down their events as text, a pump between two of them, frames by hand.
  *
  * Every event becomes a word in `log`, so that a test compares a whole conversation with one string:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A guestbook in two services: `web` speaks HTTP to people, `store` keeps the entries in a file on a volume.
  *
  * The store's protocol is lines over TCP: "ADD <text>\n" is answered "OK <number>\n" once the entry is on disk (fsync),

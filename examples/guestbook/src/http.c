@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* As much of HTTP/1.1 as a guestbook needs: one request a connection. */
 #include "guestbook.h"
 

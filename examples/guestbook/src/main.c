@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One program, three uses: `guestbook store FILE`, `guestbook web STORE_HOST`, `guestbook check` (for Docker's
  * health check: is the web service of this container well?). */
 #include "guestbook.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sockets, with a time limit on every one that a stranger holds. */
 #include "guestbook.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The store: entries in a file, one a line, appended and synced before the answer. */
 #include "guestbook.h"
 

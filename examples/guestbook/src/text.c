@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Text from strangers: decoded, checked, and escaped for where it goes. */
 #include "guestbook.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The web service: a page for people, JSON for programs, and a health check that asks the store.
  *
  *   GET /            the page          GET /entries    ["...", ...]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Unit tests of the guestbook: TAP on stdout, exit code 1 when one fails. */
 #include "../src/guestbook.h"
 

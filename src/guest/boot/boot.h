@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Booting: from the initramfs to a root that a distribution's programs find as they expect it. Runs once, straight
  * through, before the loop; the last function is the opposite, at the very end.
  *

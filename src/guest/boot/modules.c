@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The kernel modules that must be there before the root is: listed in the initramfs, one path per line, each after
  * those it needs. They are loaded as they are (uncompressed); later modules come from the root's /lib/modules, fetched
  * by the kernel itself through /sbin/modprobe. */

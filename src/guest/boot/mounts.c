@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* File systems: the kernel's own, the base image, the sandbox's disk, and the overlay of the two that becomes the root.
  *
  *     base (EROFS, read-only, shared by all sandboxes)  \

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a distribution's init would have set up before the first login, and nothing more. */
 #include "guest/boot/boot.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where processes live, so that none can starve the others:
  *
  *     /init           hull-init

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The tree of cgroups that processes of the guest live in; see cgroup.c. */
 #ifndef HULL_GUEST_CGROUP_H
 #define HULL_GUEST_CGROUP_H

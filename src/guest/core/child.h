@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Children of PID 1: starting them, and hearing of their end.
  *
  * hull_spawn() forks into a cgroup and runs `setup` in the child, which ends in execve; what goes wrong before or in

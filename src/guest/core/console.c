@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What hull-init tells a person: one line on the console, and in the keeper's log when the wire is up. */
 #include "guest/core/core.h"
 

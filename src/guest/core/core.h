@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What every room of hull-init stands on: the console, the streams of the wire, and what is reported to the host.
  *
  * One process, one thread, PID 1 of the guest. After the boot everything is an event on one loop. This folder holds what

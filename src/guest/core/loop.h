@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The event loop of hull-init: epoll over descriptors and timers, one thread, no allocation per event.
  *
  * A watch is embedded in the object it belongs to and stays the owner's: hull_watch_del() before the memory goes. A

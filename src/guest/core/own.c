@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files of the guest's own root, for PID 1.
  *
  * hull-init serves the workspace's file systems: a system call of its own that asks one of them for something would

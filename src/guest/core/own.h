@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files of the guest's own root, opened in a way that cannot end in a workspace: see own.c. */
 #ifndef HULL_GUEST_OWN_H
 #define HULL_GUEST_OWN_H

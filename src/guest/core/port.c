@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The guest's end of the wire: the virtio-console port org.hull.wire. Which service gets which stream: guest/service.c.
  *
  * The port is a byte stream that the host may close and open again (a template is restored, the keeper reconnects).

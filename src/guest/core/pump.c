@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See pump.h. */
 #include "guest/core/pump.h"
 

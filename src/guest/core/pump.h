@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes between a descriptor and a stream of the wire, with back-pressure both ways.
  *
  * Out (descriptor to stream): reads only as much as the stream takes now (hull_wire_writable); without credit the

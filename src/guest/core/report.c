@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What hull-init reports to the host by itself, on the stream control. The host's own messages: guest/control.c.
  *
  * Nothing waits for the host: a report that finds control closed is dropped, and so is a service's state or a log line

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See uevent.h. */
 #include "guest/core/uevent.h"
 

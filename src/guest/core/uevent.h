@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Waiting for a device the kernel has yet to announce: uevents over netlink, no polling. */
 #ifndef HULL_GUEST_UEVENT_H
 #define HULL_GUEST_UEVENT_H

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # What dockerd finds in its PATH as containerd; see docker.c. hull-init puts $cgroup, where containerd is to be, and
 # $dir, where this lies, in front.
 # shellcheck disable=SC2154

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Supervises dockerd. States:
  *
  *   | state    | meaning                                                | left when                                  |

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* May dockerd be frozen? Only while a connection to its socket, which wakes it, is the one way to need it:
  *
  *     daemon.json      has neither "hosts" nor "metrics-addr"

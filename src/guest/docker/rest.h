@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* May dockerd be frozen, and how is it to listen? See rest.c. */
 #ifndef HULL_GUEST_DOCKER_REST_H
 #define HULL_GUEST_DOCKER_REST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A company's certificate authorities in the system's trust store, without the programs that keep it: those take
  * seconds, and may not be there.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The lines come first in the file: of two values of a variable git takes the later one, so whatever the image or its
  * user has set, here, in ~/.gitconfig or in a repository, wins. */
 #include "guest/identity/gitconfig.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Hull's lines in a system-wide git configuration: see gitconfig.c. */
 #ifndef HULL_GUEST_GITCONFIG_H
 #define HULL_GUEST_GITCONFIG_H

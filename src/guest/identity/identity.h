@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who this machine is: its names and numbers, the person it belongs to, the authorities it trusts. All of it comes from
  * the host, in control's OPEN and in CONFIGURE, and is written into the guest's own root (core/own.h).
  *

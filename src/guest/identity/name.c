@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The machine's names: its hostname, with the line of /etc/hosts for it, and /etc/machine-id. */
 #include "guest/identity/identity.h"
 

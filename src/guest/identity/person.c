@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What makes a sandbox the person's own: git's name and email, and the names by which they know their directories.
  *
  * Both are comforts: one that fails is said on the console, and everything else goes on. Nothing of the guest's is

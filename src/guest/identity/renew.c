@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Renews the identity of a machine that was restored as a copy: what must be unique is generated again, before the host
  * is told that commands can run.
  *

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # What a copy of a machine makes anew by running programs; see renew.c.
 for f in /etc/ssh/ssh_host_*_key; do
   [ -e "$f" ] || continue

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The guest's clock, as the host corrects it.
  *
  * The clock of a machine that is paused stands still: for a snapshot, a fork, a full disk of the host's, the sleep of a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A disk that became larger while the guest runs: its file system is grown to it.
  *
  * The host has told the device its new size and says so on control (GROW), but the two travel by different ways: the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The machine while it runs: its clock, the size of its disk, its swap, its page cache. Each is set by the host's word
  * or by itself, and each is a comfort: one that fails is said on the console, and everything else goes on. */
 #ifndef HULL_GUEST_MACHINE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Returns page cache that nobody uses to the host.
  *
  * The balloon reports free pages to the host. A page of cache is not free: the kernel keeps it until it needs the room,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Swap: a file on the sandbox's ext4 disk, beside the overlay's directories. (On the overlay that is the root the
  * kernel takes none.) Its blocks are allocated and not written, so that the host's disk holds what was swapped out and
  * no more.

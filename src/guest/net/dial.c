@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The service dial: a connection from the host to a TCP port or a unix socket inside the guest.
  *
  * PATH connects to a unix socket, PORT (with ADDRESS, a literal, default 127.0.0.1) to a TCP port. The stream is

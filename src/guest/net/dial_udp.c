@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The service dial with PROTOCOL 17: a published UDP port. One stream for one sender on the host.
  *
  * A connected socket, so that only the port's own program answers; DATA is datagrams, each behind its length. Without

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The DNS server on hull0's address, UDP and TCP, both families: every question becomes a stream `resolve` to the host.
  *
  * The rules (nft.c) bring port 53 here. dns_message.c reads the question and says whether the host is to be asked at

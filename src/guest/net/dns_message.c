@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See dns_message.h. */
 #include "guest/net/dns_message.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* DNS messages (RFC 1035, EDNS of RFC 6891): one question in, one answer out. No I/O, no memory of its own.
  *
  * The bytes come from any program in the sandbox; they are read through base/bytes.h. A question's name is taken apart

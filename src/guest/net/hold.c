@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Holding a connection's first packet until the host has answered; see hold.h.
  *
  *     SYN -> rule `queue` -> netlink -> hull_hold_answer() -> mark -> the next chain:

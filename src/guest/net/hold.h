@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Connections that are not answered yet: a first packet (SYN) that would leave by hull0 is held in the kernel until the
  * host has connected, so that connect(2) of a program means what it says. hold.c tells how. */
 #ifndef HULL_GUEST_HOLD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The first packet of a TCP connection, as programs and containers of the sandbox make it; see hold.h. Extension
  * headers of IPv6 are not followed: a packet that has some is none to be held. */
 #include "guest/net/hold.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The guest's side of the network that is not there: numbers that its parts share. docs/internals/guest.md tells the whole.
  *
  * net.c makes the link hull0 and its routes, nft.c has the rules that send what would leave by it to us, hold.c holds

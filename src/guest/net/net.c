@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Bringing up the network that is not there: the link hull0, its routes, the rules, and who answers behind them.
  *
  *     hull0 (dummy)  198.19.0.1/16, fd68:756c:6c00:1::1/64; default routes of both families

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The network that is not there: the guest has no card, and what would leave it becomes streams to the host.
  *
  *     net.c     the link hull0 and its routes        nft.c   the rules that send what would leave by it to us

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of the network that is not there. Loaded at boot by the image's `nft -f -`, in two
  * steps: each kernel module takes its time to load, and most of them are only for the second.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The transparent TCP relay: a connection that would leave the sandbox becomes a stream `connect` to the host.
  *
  * The rules (nft.c) hold its first packet (hold.c) and bring it here when the host has connected; conntrack knows where

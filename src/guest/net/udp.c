@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* UDP flows other than DNS: each becomes a stream `datagram` to the host, which allows it only by a rule.
  *
  * A flow is one pair of local socket and destination. The rules (nft.c) bring its datagrams to one port of hull0; the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The service exec: one process, or one terminal session, per stream.
  *
  * Start.  OPEN is read (request.c), the user looked up, the process forked into the cgroup of sessions. It sets itself

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What exec.c offers the other files of this folder. */
 #ifndef HULL_GUEST_EXEC_H
 #define HULL_GUEST_EXEC_H

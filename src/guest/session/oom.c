@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the kernel killed for want of memory is told: on the console, in the keeper's log, and on the stderr of the
  * session that it was part of, where somebody would else see no more than an exit code of 137.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the kernel killed for want of memory: see oom.c and oom_record.c. */
 #ifndef HULL_GUEST_OOM_H
 #define HULL_GUEST_OOM_H

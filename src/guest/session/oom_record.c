@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A record of /dev/kmsg is "PRIORITY,SEQUENCE,TIME,FLAGS[,...];TEXT\n" and lines of properties. The one that matters is
  *
  *     oom-kill:constraint=CONSTRAINT_MEMCG,...,oom_memcg=/work,task_memcg=/work,task=python3,pid=123,uid=1000

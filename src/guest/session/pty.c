@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See pty.h. The slave belongs to the session's user and the group tty with mode 0620, as a login leaves it. */
 #include "guest/session/pty.h"
 

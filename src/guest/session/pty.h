@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A pseudo-terminal for a session. See pty.c. */
 #ifndef HULL_GUEST_PTY_H
 #define HULL_GUEST_PTY_H

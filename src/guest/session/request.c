@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See request.h. The environment is the defaults of a login, overridden by what the request gives; of several entries
  * with one name the last wins, and entries that are no "K=V" are refused.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An exec request, read from the arguments of OPEN: see request.c. */
 #ifndef HULL_GUEST_REQUEST_H
 #define HULL_GUEST_REQUEST_H

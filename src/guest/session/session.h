@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sessions: what the host has started in the guest, from the request to the exit code.
  *
  *     exec.c      the service exec: a process on pipes or a terminal, its end, its epoch

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The services tar-in and tar-out: the image's own tar as a child, its standard input or output on the stream.
  *
  * tar-in  PATH [NAME]: unpack into the directory PATH, as root, owners by number. Directories that exist keep their

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who a session runs as: "name", "uid", "name:group" or "uid:gid" looked up in a passwd and a group file.
  *
  * Parsed here and not by libc: the files belong to the sandbox's user, may hold anything, and are given by path so

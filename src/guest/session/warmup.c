@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The warm-up: a first command that does nothing, run in each restored machine whose processor is emulated.
  *
  * An emulator translates code when it is first executed, and in a machine that has just been restored nothing is

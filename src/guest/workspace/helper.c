@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Processes beside a mounted workspace, and the child that mounts and unmounts. The two that stay read messages from a
  * socket, one per packet, and hold no other descriptor of hull-init's.
  *

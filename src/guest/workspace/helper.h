@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Processes that do for a mounted workspace what hull-init must not wait for: see helper.c. */
 #ifndef HULL_GUEST_SHARE_HELPER_H
 #define HULL_GUEST_SHARE_HELPER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a workspace sets in the guest's kernel, beside its mount. */
 #ifndef HULL_GUEST_SHARE_KERNEL_H
 #define HULL_GUEST_SHARE_KERNEL_H

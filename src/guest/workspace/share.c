@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Mounts of the workspace, and the relay of their FUSE requests. The service share; MOUNT and UNMOUNT of control.
  *
  * hull-init does not serve the file systems itself. It relays requests from /dev/fuse to a SHARE stream of the wire,

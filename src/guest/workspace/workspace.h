@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The workspace: directories and files of the host, mounted at their own paths (docs/internals/workspace.md).
  *
  *     share.c     the mounts, and the relay between the kernel's FUSE requests and the host's server

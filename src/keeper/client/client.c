@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* control.sock: listening, and the clients on it; see client.h.
  *
  * The socket lies in a directory that only its owner may enter, is itself 0600, and the peer's uid is checked again:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Unix sockets that listen, and the clients of control.sock; client.c. */
 #ifndef HULL_KEEPER_CLIENT_H
 #define HULL_KEEPER_CLIENT_H

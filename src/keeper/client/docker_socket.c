@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* docker.sock on the host: every connection is a DIAL of the guest's Docker socket; see docker_socket.h.
  *
  * The host's side is plain bytes, not a wire.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* docker.sock: the guest's Docker socket on the host; docker_socket.c. */
 #ifndef HULL_KEEPER_DOCKER_SOCKET_H
 #define HULL_KEEPER_DOCKER_SOCKET_H

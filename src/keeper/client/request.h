@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A request of the KEEPER service, between its stream (service.c) and what it does (requests.c). */
 #ifndef HULL_KEEPER_REQUEST_H
 #define HULL_KEEPER_REQUEST_H

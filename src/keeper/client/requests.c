@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What each request of the KEEPER service does; see keeper/api.h for what they take and answer, and request.h.
  *
  * Those that wait for something are looked at again whenever it may have come (service_*). */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Recreates the runtime directory and its sockets when they are removed; see runtime.h and store/runtime.c.
  *
  * A logout may empty or remove $XDG_RUNTIME_DIR, and a tmp cleaner removes old files from /tmp. A sandbox without its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The runtime directory: that it and the sockets in it stay; runtime.c. */
 #ifndef HULL_KEEPER_RUNTIME_H
 #define HULL_KEEPER_RUNTIME_H

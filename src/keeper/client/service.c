@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The KEEPER service: requests of clients; see service.h, and keeper/api.h for what they take and answer.
  *
  * A request is one OPEN with JSON in it. Most are answered at once; those that wait are in service.waiters until what

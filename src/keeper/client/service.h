@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The KEEPER service: requests about the sandbox, answered here (api.h); service.c. */
 #ifndef HULL_KEEPER_SERVICE_H
 #define HULL_KEEPER_SERVICE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The answer to the request "status"; see keeper/api.h. */
 #include "keeper/client/status.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #ifndef HULL_KEEPER_STATUS_H
 #define HULL_KEEPER_STATUS_H
 

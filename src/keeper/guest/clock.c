@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Corrects the guest's clock; see clock.h and guest/machine/clock.c.
  *
  * A round is TIME to the guest and CLOCK back with what its clock says, as NTP does it: the guest's time is compared

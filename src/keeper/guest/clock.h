@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The guest's clock: set, measured and corrected; clock.c. */
 #ifndef HULL_KEEPER_CLOCK_H
 #define HULL_KEEPER_CLOCK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* dockerd.log: the guest's dockerd log, followed into the sandbox's directory while the machine runs, so that it can
  * be read after it has stopped; see dockerlog.h.
  *

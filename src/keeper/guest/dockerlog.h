@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* dockerd.log: follows dockerd's log in the guest; dockerlog.c. */
 #ifndef HULL_KEEPER_DOCKERLOG_H
 #define HULL_KEEPER_DOCKERLOG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The wire to the guest and its control stream; see guest.h.
  *
  * HELLO goes out when the machine has started; the socket holds it until hull-init opens the port. When the guest

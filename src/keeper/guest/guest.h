@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The wire to the guest and its control stream; guest.c. */
 #ifndef HULL_KEEPER_GUEST_H
 #define HULL_KEEPER_GUEST_H

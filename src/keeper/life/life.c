@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a sandbox: starting, running, stopping, ended; see life.h.
  *
  * The stages are in keeper.h. An event only records what is to be done; on_idle(), which runs when the loop is about to

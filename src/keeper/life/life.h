@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The life of the sandbox, from its start to its end; life.c. The top of the keeper: every part is put together here. */
 #ifndef HULL_KEEPER_LIFE_LIFE_H
 #define HULL_KEEPER_LIFE_LIFE_H

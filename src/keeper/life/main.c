@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-keeper: keeps one sandbox. Started by the hull command; see keeper/api.h for how they speak.
  *
  * It daemonizes first (fork, setsid): the engine dies with the thread that started it, so the process that starts it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The disk of a sandbox that has never run; see machine.h.
  *
  * It is a copy of its template's, or of the image's. Where the file system can make it by reflink it is there from the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Making the disk of a running sandbox larger; see grow.h.
  *
  *     grow_begin    the engine makes the image file longer and tells the guest's driver

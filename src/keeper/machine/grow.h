@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A larger disk while the machine runs; grow.c. */
 #ifndef HULL_KEEPER_GROW_H
 #define HULL_KEEPER_GROW_H

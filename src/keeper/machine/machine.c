@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The engine and what it starts from; see machine.h.
  *
  * The engine's descriptors are watched in the loop and handed to it; its events only record (keeper_machine_ended,

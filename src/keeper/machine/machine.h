@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What machine.c and save.c share: the engine of this sandbox. */
 #ifndef HULL_KEEPER_MACHINE_H
 #define HULL_KEEPER_MACHINE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Finds, checks and opens what a sandbox is restored from; see machine.h.
  *
  * It must be undamaged, and made by this engine for a machine like this one. If it is not:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Saving the running machine: for a snapshot, a fork, a template, a pause; see machine.h and snapshot/snapshot.h.
  *
  *     BASE     a worker copies the memory file that the machine was restored from (cheap, or by reflink free); the

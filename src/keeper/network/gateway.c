@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-egress, the sandbox's gateway to the network, as the keeper has it; see gateway.h and egress/egress.h. */
 #include "keeper/network/gateway_internal.h"
 

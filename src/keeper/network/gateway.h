@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The sandbox's network: hull-egress, the policy's files and published ports; gateway.c. */
 #ifndef HULL_KEEPER_GATEWAY_H
 #define HULL_KEEPER_GATEWAY_H

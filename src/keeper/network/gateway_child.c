@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Starts hull-egress in its jail: the host's network, the resolver's files and the libraries, read-only, and nothing
  * else. Paths are the same inside and outside, so that it also starts where namespaces are not available. The exception
  * are the files that gateway_files.c follows: where there are namespaces, the jail has copies of them. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Starting hull-egress in its jail (gateway_child.c), and what starting and saving a sandbox ask of the gateway. */
 #ifndef HULL_KEEPER_GATEWAY_CHILD_H
 #define HULL_KEEPER_GATEWAY_CHILD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The host's resolver configuration as hull-egress has it; see gateway_files.h.
  *
  * A jail holds inodes, and /etc/resolv.conf becomes another one with each network that is joined (NetworkManager,

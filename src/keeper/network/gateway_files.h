@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The host's resolver configuration as hull-egress has it; gateway_files.c. */
 #ifndef HULL_KEEPER_GATEWAY_FILES_H
 #define HULL_KEEPER_GATEWAY_FILES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the gateway know of each other. Nobody else includes this.
  *
  *   gateway_process.c   the process hull-egress, and the lines to and from it

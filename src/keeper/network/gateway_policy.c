@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The policy's files as the gateway has them; see gateway_policy.h.
  *
  * 1. A valid text stays in force until another valid one replaces it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The policy's files as the gateway has them: read, watched, and which texts are in force. gateway_policy.c. */
 #ifndef HULL_KEEPER_GATEWAY_POLICY_H
 #define HULL_KEEPER_GATEWAY_POLICY_H

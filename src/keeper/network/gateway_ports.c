@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Published ports, as the gateway keeps them; see gateway_internal.h. A port is known by a number of its own. */
 #include "keeper/network/gateway_internal.h"
 

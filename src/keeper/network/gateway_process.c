@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hull-egress as a process: started with the sandbox and again whenever it dies, and the lines to and from it; see
  * gateway_internal.h.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The upstream proxy that hull-egress is told of: config.yaml's, else the environment's; see gateway_proxy.h. */
 #include "keeper/network/gateway_proxy.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The upstream proxy that hull-egress is told of; gateway_proxy.c. */
 #ifndef HULL_KEEPER_GATEWAY_PROXY_H
 #define HULL_KEEPER_GATEWAY_PROXY_H

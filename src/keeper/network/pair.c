@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Streams between the guest and hull-egress; see gateway.h.
  *
  * A pair is two streams: `a`, which its opener opened on its wire (the guest's CONNECT, RESOLVE and DATAGRAM, the

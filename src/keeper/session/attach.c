@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Clients attached to a job: what it prints goes to each of them as well as to its log, what they send is its stdin.
  * See attach.h; the job's own side is jobs.c.
  *

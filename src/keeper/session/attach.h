@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Clients that follow a job and feed it; attach.c. */
 #ifndef HULL_KEEPER_ATTACH_H
 #define HULL_KEEPER_ATTACH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See job_files.h. */
 #include "keeper/session/job_files.h"
 

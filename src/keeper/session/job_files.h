@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is on disk of a job: jobs/ID.json and jobs/ID.log. */
 #ifndef HULL_KEEPER_JOB_FILES_H
 #define HULL_KEEPER_JOB_FILES_H

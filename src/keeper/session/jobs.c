@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Jobs: commands that outlive the client that started them; see jobs.h.
  *
  * A job is there once the guest says that its command runs (ACCEPT with its PID), or ran and ended; then the request

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Jobs: commands that outlive the client that started them; jobs.c. */
 #ifndef HULL_KEEPER_JOBS_H
 #define HULL_KEEPER_JOBS_H

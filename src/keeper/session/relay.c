@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Relaying a client's stream to the guest and back; see relay.h.
  *
  * A relay is two streams: `client` on the client's wire, `guest` on the guest's. Data received on one is queued on the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Clients' streams to the guest: commands, connections, archives; relay.c. */
 #ifndef HULL_KEEPER_RELAY_H
 #define HULL_KEEPER_RELAY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The private clone of a sandbox made with --clone; see share.h and git/git.h.
  *
  * Made once, at the first start, after the mounts and before any command: the guest counts as configured when it is

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Makes the private clone, in the guest, as root: clone.sh TOP [WORKDIR] <STREAM. See clone.c; the stream is hull-clone's
 # (src/git/git.h).
 set -eu

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The workspace: the paths of the sandbox, and their way into the guest; see share.h.
  *
  * A path is a `mount`, whose states are in share_internal.h. The guest is asked for one at a time, in the order of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The workspace: one server process (hull-share) for each path of the sandbox; share.c. */
 #ifndef HULL_KEEPER_SHARE_H
 #define HULL_KEEPER_SHARE_H

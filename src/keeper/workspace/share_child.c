@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Starting hull-share in its jail: what it serves is all that is in there; see share.c and docs/internals/workspace.md.
  *
  * It acts as the user who started the sandbox. Started by root it acts as the owner of what it serves; when that is

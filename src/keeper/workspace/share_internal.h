@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the parts of the workspace (share*.c) know of each other. Nobody else includes this.
  */
 #ifndef HULL_KEEPER_SHARE_INTERNAL_H

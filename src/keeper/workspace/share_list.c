@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The paths of a sandbox as sandbox.json lists them: "PATH", "PATH:ro" or "PATH:git", and what a PATH:git keeps
  * read-only. See share.c. */
 #include "keeper/keeper.h"

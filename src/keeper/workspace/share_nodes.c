@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the guest's kernel knows of its workspace, kept with its saved memory: see share/keep.c for what it is, and
  * share.h.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whether a directory that is mounted is still what is at its path on the host: it may be moved away, or removed and
  * made anew (`rm -rf` and a fresh clone); see workspace/share.h.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One server process (hull-share) of a mounted path, and its bytes to and from the guest's SHARE stream; see
  * share_internal.h.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sync: a command sees what was changed on the host before it. Whatever enters the sandbox (a command, a job, a copy, a
  * connection to Docker; not one to a published port) waits until every share has notified the guest of the host's
  * changes so far; see share.h.

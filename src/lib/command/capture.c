@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See capture.h. A poll(2) loop over the keeper's socket; what is more than `max` ends the command. */
 #include "lib/command/capture.h"
 

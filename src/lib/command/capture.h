@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The output of a command of Hull's own in a sandbox that runs. */
 #ifndef HULL_LIB_COMMAND_CAPTURE_H
 #define HULL_LIB_COMMAND_CAPTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Commands and jobs as hull.h has them; what is common to them is session.c. */
 #include "lib/client.h"
 #include "lib/command/job.h"

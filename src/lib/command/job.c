@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Asking the keeper for a detached job. Its arguments travel as JSON, which holds text only: bytes that are not UTF-8
  * are refused here with a word about it. */
 #include "lib/command/job.h"

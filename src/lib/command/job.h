@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Detached jobs: `exec -d` and `run -d -- COMMAND`. */
 #ifndef HULL_LIB_COMMAND_JOB_H
 #define HULL_LIB_COMMAND_JOB_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Listing jobs. What a keeper wrote about its jobs (keeper/session/jobs.c) is all there is of them once it has ended. A file that
  * still says "running" then was left by a keeper that was killed: its job has stopped. */
 #include "lib/command/jobs.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The jobs of a sandbox that does not run, as its keeper left them. See jobs.c. */
 #ifndef HULL_LIB_COMMAND_JOBS_H
 #define HULL_LIB_COMMAND_JOBS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See ps.h. A line is seven words, the cgroup and the rest: "PID PPID USER STAT CPU RSS SECONDS 0::/CGROUP ARGS". The
  * cgroup says what a process is: /work/sessions/N a session, /work/docker/ID a container, /dockerd and /containerd
  * Docker's own. */

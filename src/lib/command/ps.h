@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading what ps says in a guest: text that the guest can have made up. */
 #ifndef HULL_LIB_COMMAND_PS_H
 #define HULL_LIB_COMMAND_PS_H

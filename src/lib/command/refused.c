@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Saying why a command had no network: few clients show what a refusal is about, and TLS cannot carry it; see
  * refused.h.
  *

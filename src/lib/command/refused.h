@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the network policy refused while a command ran, told to whoever ran it when the command failed. */
 #ifndef HULL_LIB_COMMAND_REFUSED_H
 #define HULL_LIB_COMMAND_REFUSED_H

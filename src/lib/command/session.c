@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One command in a sandbox, between the keeper's socket and three descriptors: a poll(2) loop. States: opened (the guest
  * may still be booting), accepted (bytes flow), over (the stream is gone; what is left in the output buffers is
  * written). Memory: one window of output and one read of input. Credit for output is granted only once it is written, so

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One command in a sandbox over a connection: what hull_exec() and the like are made of. See session.c. */
 #ifndef HULL_LIB_COMMAND_SESSION_H
 #define HULL_LIB_COMMAND_SESSION_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files and trees between the host and a sandbox, as docker cp has it.
  *
  * In the sandbox its own tar packs and unpacks (guest/session/tar.c). Here no program does: src/tar reads and writes the

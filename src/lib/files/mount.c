@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Paths of the host in a sandbox, running or not. One that runs does it itself and writes it down; of one that does not,
  * the file is changed under its lock. */
 #include "lib/client.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A person's path, resolved component by component. Symlinks of the person's own are followed, as everywhere. In a
  * directory that is mounted writable in some sandbox they may be a guest's, which could so choose what is written or
  * read (`hull cp web:/log ws/build`, with ws/build turned into a link to the home directory). There they are refused.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Directories of the host as a person names them, where a guest may have put symlinks on the way: see reach.c. */
 #ifndef HULL_LIB_FILES_REACH_H
 #define HULL_LIB_FILES_REACH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One tar stream from or to a sandbox, read and written by the caller, who waits in here meanwhile: a poll(2) loop over
  * the connection and whatever the caller waits for. What is received is granted when the caller comes for more, so
  * there is never more of it here than the stream's window; what is written fits the stream's credit. */

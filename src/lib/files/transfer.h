@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Archives to and from a sandbox: see transfer.c. */
 #ifndef HULL_LIB_FILES_TRANSFER_H
 #define HULL_LIB_FILES_TRANSFER_H

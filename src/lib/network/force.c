@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Is a policy in force? Running sandboxes are asked, each by its own keeper; see policy.h.
  *
  * A keeper answers by the digest of what hull-egress has taken. A verb that changed a file asks it to read this file

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The network policy's files: where they are and what is in them. */
 #include "lib/network/policy.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The network policy's files, as the verbs of `hull policy` use them. See policy.c. */
 #ifndef HULL_LIB_NETWORK_POLICY_H
 #define HULL_LIB_NETWORK_POLICY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ports of a sandbox published on this host. One that runs does it itself and writes it down. */
 #include "lib/client.h"
 #include "lib/sandbox/life.h"

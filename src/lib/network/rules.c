@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of a policy file: read, changed and put back under the lock of its directory, and in force in the running
  * sandboxes that it concerns when the call returns. */
 #include "lib/network/rules.h"

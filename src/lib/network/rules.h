@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Changing the rules of a policy file, several at once. See rules.c. */
 #ifndef HULL_LIB_NETWORK_RULES_H
 #define HULL_LIB_NETWORK_RULES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See bundle.h. Every member is made in memory, redacted, and only then put into the archive. */
 #include "lib/report/bundle.h"
 

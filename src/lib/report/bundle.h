@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a bug report needs, as one archive, without what is the person's. */
 #ifndef HULL_LIB_REPORT_BUNDLE_H
 #define HULL_LIB_REPORT_BUNDLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What everything takes on the host's disk, and what of it `hull prune` would free.
  *
  * Everything below HULL_HOME is measured once (store/usage.h) and belongs to one row, so that the total is what du(1)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What images, templates, sandboxes and their snapshots take on the host's disk. See df.c. */
 #ifndef HULL_LIB_REPORT_DF_H
 #define HULL_LIB_REPORT_DF_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See redact.h. One pass over the text; at each place the longest word that stands there, else a path, else a byte. */
 #include "lib/report/redact.h"
 

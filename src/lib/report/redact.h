@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Taking out of a text what belongs to the person and not into a bug report. */
 #ifndef HULL_LIB_REPORT_REDACT_H
 #define HULL_LIB_REPORT_REDACT_H

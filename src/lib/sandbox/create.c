@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Making a sandbox: its paths, its sizes, what it starts from, its name.
  *
  * A name is made of agent and directory, with -2, -3... behind it when another directory of the same name has it

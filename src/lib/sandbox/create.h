@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Making a sandbox of a hull_create_spec. See create.c and reuse.c. */
 #ifndef HULL_LIB_SANDBOX_CREATE_H
 #define HULL_LIB_SANDBOX_CREATE_H

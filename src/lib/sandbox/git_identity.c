@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* user.name and user.email of the host's user, and nothing else of their git: no helper, no key, no URL with a
  * password.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Starting and ending sandboxes.
  *
  * A start is hull-keeper with a pipe on descriptor 3, on which it tells its stages and its fate (keeper/api.h); its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Starting and ending sandboxes: what all that is done to one has in common. See life.c. */
 #ifndef HULL_LIB_SANDBOX_LIFE_H
 #define HULL_LIB_SANDBOX_LIFE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is known of sandboxes: their files, and what those that run say of themselves, all asked at once and with a
  * deadline, so that one keeper that hangs does not hang the list. One whose file is damaged is listed as that. */
 #include "lib/client.h"

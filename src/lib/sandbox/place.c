@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Paths of the host that a sandbox is to have, at the same place inside: real and absolute, so that both sides mean
  * the same by a name. What would hand over Hull's own state, or cover what a sandbox needs itself, is refused. */
 #include "lib/sandbox/place.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Paths of the host that a sandbox is to have: see place.c. */
 #ifndef HULL_LIB_SANDBOX_PLACE_H
 #define HULL_LIB_SANDBOX_PLACE_H

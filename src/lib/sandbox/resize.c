@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Changing the size of a sandbox that is there.
  *
  * What does not run is changed on disk, with its lock held so that no start can come in between. The disk's file is

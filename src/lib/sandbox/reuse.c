@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Finding the sandbox that the same agent and paths, or the same name, have already, so that whoever asks for it again
  * gets that one. Two who ask at the same time take turns. */
 #include "lib/sandbox/create.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a sandbox as hull.h has it: started, waited for, stopped, paused, removed. */
 #include "lib/client.h"
 #include "lib/sandbox/life.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What sizes a sandbox may have on a host; the defaults are in hull.h. See size.c. */
 #ifndef HULL_LIB_SANDBOX_SIZE_H
 #define HULL_LIB_SANDBOX_SIZE_H

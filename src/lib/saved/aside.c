@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A build that needs a machine (seed.c, template_build.c) has a runtime directory of its own for it, beside those of
  * the sandboxes because sockets want a short path: .KIND-XXXXXX, with hull/KIND in it while the machine runs.
  *

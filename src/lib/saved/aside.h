@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runtime directories of machines that are started aside, for the length of a build. See aside.c. */
 #ifndef HULL_LIB_SAVED_ASIDE_H
 #define HULL_LIB_SAVED_ASIDE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Running copies of a running sandbox.
  *
  * The sandbox is saved once, into a scratch directory of its own, from which every copy is made and started; then that

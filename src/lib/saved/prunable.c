@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What `hull prune` removes: templates that Hull made and that can be made again, and what interrupted commands left.
  *
  * Of the templates those that no new sandbox could use any more (the engine, hull or the image has changed), those not

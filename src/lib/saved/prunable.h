@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What `hull prune` removes: chosen in one place, for the verb that does it and the one that tells how much that is.
  * See prunable.c. */
 #ifndef HULL_LIB_SAVED_PRUNABLE_H

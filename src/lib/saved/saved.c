@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Saved machines: asking a keeper for one, and making sandboxes of one. */
 #include "lib/saved/saved.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Saved machines, for the verbs that make them and start from them. See saved.c. */
 #ifndef HULL_LIB_SAVED_SAVED_H
 #define HULL_LIB_SAVED_SAVED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Filling the disk that sandboxes start from: a sandbox like any other is started on it, `docker import` is run in
  * it, and its disk, cleanly unmounted, becomes the seed.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Moments of a sandbox to come back to. */
 #include "lib/client.h"
 #include "lib/sandbox/life.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Templates as hull.h has them: listed, saved, removed, sent to a file and read from one. How Hull builds its own is in
  * template_build.c. */
 #include "lib/sandbox/life.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The template that sandboxes of one shape start from: found, or built on first use.
  *
  * Building is booting a sandbox like any other, in a HULL_HOME and a runtime directory of its own (as seed.c does), and

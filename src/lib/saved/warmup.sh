@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # What is done in a template before it is saved, one part at a time: warmup.sh docker|tidy|identity|shell. See
 # template_build.c. A part that fails costs warmth only.
 case $1 in

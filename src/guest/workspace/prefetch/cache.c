@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See cache.h. ROOM bounds the records; a long list takes several places. The oldest ENTRY or KNOWN is dropped first:
  * there are few others. */
 #include "guest/workspace/prefetch/cache.h"

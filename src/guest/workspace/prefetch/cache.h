@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Prefetched records, found by node and by name, and what the relay owes the server for them; and the negative-entry
  * filter. No I/O, no clock. */
 #ifndef HULL_GUEST_CACHE_H

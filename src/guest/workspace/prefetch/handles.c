@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See handles.h. A node is in the table while it is open or has a cached handle; of each node one handle is cached. At
  * most IDLE_MAX cached handles are idle, that is not in use: each is an open file on the host. Eviction is random: a
  * cyclic scan that is larger than the cache (git through its objects) defeats LRU. */

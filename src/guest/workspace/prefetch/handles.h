@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Open files of a workspace, and cached handles: handles of the server that stay open after the guest's last close, for
  * the next OPEN of the same file for reading. No I/O, no clock. Nodes and handles (fh) are the server's numbers. */
 #ifndef HULL_GUEST_HANDLES_H

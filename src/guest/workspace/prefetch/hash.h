@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Hashes of what a workspace's relay keeps by node, and by name in a node. */
 #ifndef HULL_GUEST_HASH_H
 #define HULL_GUEST_HASH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Requests and messages of a workspace, answered from what was prefetched. The invariants: prefetch.h.
  *
  * Answered without any record:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Prefetched answers of a workspace: what the relay answers without a round trip to the server on the host.
  *
  * The server sends records (share/relay.h) in front of replies. The relay keeps them here, answers requests from them,
