@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The first packets of connections that hull-init holds: where they come from and go to, and what a refusal becomes. */
+/* The first packets of connections that hull-init holds: where they come from and go to, and what a refusal becomes. And
+ * netlink, in which it speaks of them with the kernel. */
 #include "guest/net/hold.h"
+#include "guest/net/netlink.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -80,10 +82,46 @@ static void codes(void **state)
 		assert_int_not_equal(hull_hold_of(code), HULL_HOLD_GO);
 }
 
+/* What is put together is found again, nested and padded; what does not fit is not sent. */
+static void netlink(void **state)
+{
+	union hull_netlink m;
+	uint8_t head[4] = {1, 2, 3, 4}, big[600] = {0};
+	hull_netlink_begin(&m, 7, NLM_F_ACK, head, sizeof(head));
+	assert_int_equal(m.h.nlmsg_flags, NLM_F_REQUEST | NLM_F_ACK);
+	hull_netlink_add(&m, 1, "abcde", 5);
+	size_t nested = hull_netlink_add(&m, 2 | NLA_F_NESTED, NULL, 0);
+	hull_netlink_add(&m, 3, "x", 1);
+	hull_netlink_add(&m, 4, "yz", 2);
+	hull_netlink_end(&m, nested);
+	hull_netlink_add(&m, 5, "end", 3);
+	assert_int_equal(m.h.nlmsg_len, NLMSG_HDRLEN + 4 + 12 + (4 + 8 + 8) + 8);
+	size_t skip = NLMSG_HDRLEN + sizeof(head);
+	struct hull_cur all = hull_cur_make(m.bytes + skip, m.h.nlmsg_len - skip);
+	struct hull_cur one = hull_netlink_find(all, 1), last = hull_netlink_find(all, 5);
+	struct hull_cur deep = hull_netlink_find(hull_netlink_find(all, 2), 4), none = hull_netlink_find(all, 3);
+	assert_int_equal(hull_cur_left(&one), 5);
+	assert_memory_equal(hull_cur_take(&one, 5), "abcde", 5);
+	assert_int_equal(hull_cur_left(&deep), 2);
+	assert_memory_equal(hull_cur_take(&deep, 2), "yz", 2);
+	assert_memory_equal(hull_cur_take(&last, 3), "end", 3);
+	assert_int_equal(hull_cur_left(&none), 0);
+	/* A length that leads outside ends the search. */
+	m.bytes[skip] = 0xff;
+	one = hull_netlink_find(all, 1);
+	assert_int_equal(hull_cur_left(&one), 0);
+	hull_netlink_add(&m, 6, big, sizeof(big));
+	hull_netlink_add(&m, 7, "x", 1);
+	hull_netlink_end(&m, nested);
+	assert_int_equal(hull_netlink_send(-1, &m, 0), -EMSGSIZE);
+	assert_int_equal(hull_netlink_ask(-1, &m, 0), -EMSGSIZE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(packets),
+		cmocka_unit_test(netlink),
 		cmocka_unit_test(no_packets),
 		cmocka_unit_test(codes),
 	};

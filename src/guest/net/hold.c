@@ -16,40 +16,24 @@
 #include "base/cleanup.h"
 #include "guest/core/core.h"
 #include "guest/core/loop.h"
+#include "guest/net/netlink.h"
 
 #include <arpa/inet.h>
 #include <string.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
-#include <linux/netlink.h>
 
-enum { MESSAGE = 128, COPIED = 128, WAITING_MAX = 4096, READS_MAX = 64, RECEIVE = 1 << 20 };
+enum { COPIED = 128, WAITING_MAX = 4096, READS_MAX = 64, RECEIVE = 1 << 20 };
 
 static struct hull_watch queue = {.fd = -1};
 static void (*on_held)(uint32_t id, const union hull_sockaddr *from, const union hull_sockaddr *to);
 
-struct message {
-	struct nlmsghdr h;
-	struct nfgenmsg g;
-	uint8_t rest[MESSAGE];
-};
-
-static struct message hold_start(uint16_t type, bool ack)
+static void hold_begin(union hull_netlink *m, uint16_t type, uint16_t flags)
 {
-	return (struct message){.h = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct nfgenmsg)),
-				      .nlmsg_type = (uint16_t)(NFNL_SUBSYS_QUEUE << 8 | type),
-				      .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | (ack ? NLM_F_ACK : 0))},
-				.g = {.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = htons(HULL_QUEUE)}};
-}
-
-static void hold_add(struct message *m, uint16_t type, const void *p, size_t n)
-{
-	struct nlattr a = {.nla_len = (uint16_t)(NLA_HDRLEN + n), .nla_type = type};
-	uint8_t *at = (uint8_t *)m + m->h.nlmsg_len;
-	memcpy(at, &a, sizeof(a));
-	memcpy(at + NLA_HDRLEN, p, n);
-	m->h.nlmsg_len += (uint32_t)NLA_ALIGN(NLA_HDRLEN + n);
+	const struct nfgenmsg general = {
+		.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = htons(HULL_QUEUE)};
+	hull_netlink_begin(m, (uint16_t)(NFNL_SUBSYS_QUEUE << 8 | type), flags, &general, sizeof(general));
 }
 
 void hull_hold_answer(uint32_t id, enum hull_hold what)
@@ -59,45 +43,36 @@ void hull_hold_answer(uint32_t id, enum hull_hold what)
 	static const uint32_t marks[] = {[HULL_HOLD_REFUSED] = HULL_MARK_REFUSED,
 					 [HULL_HOLD_PROHIBITED] = HULL_MARK_PROHIBITED,
 					 [HULL_HOLD_NO_WAY] = HULL_MARK_NO_WAY};
-	struct message m = hold_start(NFQNL_MSG_VERDICT, false);
-	hold_add(&m, NFQA_VERDICT_HDR, &verdict, sizeof(verdict));
+	union hull_netlink m;
+	hold_begin(&m, NFQNL_MSG_VERDICT, 0);
+	hull_netlink_add(&m, NFQA_VERDICT_HDR, &verdict, sizeof(verdict));
 	if (what == HULL_HOLD_REFUSED || what == HULL_HOLD_PROHIBITED || what == HULL_HOLD_NO_WAY) {
 		uint32_t mark = htonl(marks[what]);
-		hold_add(&m, NFQA_MARK, &mark, sizeof(mark));
+		hull_netlink_add(&m, NFQA_MARK, &mark, sizeof(mark));
 	}
 	/* The kernel carries it out before this returns; what it does not know any more was dropped. */
-	if (send(queue.fd, &m, m.h.nlmsg_len, MSG_DONTWAIT) < 0 && errno != ENOENT)
-		hull_say("network: a held connection cannot be answered: %s", strerror(errno));
+	int r = hull_netlink_send(queue.fd, &m, MSG_DONTWAIT);
+	if (r < 0 && r != -ENOENT)
+		hull_say("network: a held connection cannot be answered: %s", strerror(-r));
 }
 
 /* One message of the kernel's: it wrote it, only the packet inside is a program's. */
 static void packet(const uint8_t *p, size_t n)
 {
-	const uint8_t *payload = NULL;
-	size_t len = 0, at = NLMSG_LENGTH(sizeof(struct nfgenmsg));
-	uint32_t id = 0;
-	bool known = false;
-	while (at + NLA_HDRLEN <= n) {
-		struct nlattr a;
-		memcpy(&a, p + at, sizeof(a));
-		if (a.nla_len < NLA_HDRLEN || a.nla_len > n - at)
-			break;
-		const uint8_t *value = p + at + NLA_HDRLEN;
-		size_t size = a.nla_len - (size_t)NLA_HDRLEN;
-		if ((a.nla_type & NLA_TYPE_MASK) == NFQA_PACKET_HDR && size >= sizeof(id)) {
-			memcpy(&id, value, sizeof(id));
-			id = ntohl(id);
-			known = true;
-		} else if ((a.nla_type & NLA_TYPE_MASK) == NFQA_PAYLOAD) {
-			payload = value;
-			len = size;
-		}
-		at += NLA_ALIGN(a.nla_len);
-	}
-	union hull_sockaddr from, to;
-	if (!known)
+	size_t head = NLMSG_LENGTH(sizeof(struct nfgenmsg));
+	if (n < head)
 		return;
-	if (payload && hull_hold_parse(payload, len, &from, &to))
+	struct hull_cur all = hull_cur_make(p + head, n - head);
+	struct hull_cur about = hull_netlink_find(all, NFQA_PACKET_HDR), held = hull_netlink_find(all, NFQA_PAYLOAD);
+	union hull_sockaddr from, to;
+	uint32_t id;
+	size_t len = hull_cur_left(&held);
+	const uint8_t *number = hull_cur_take(&about, sizeof(id));
+	if (!number)
+		return;
+	memcpy(&id, number, sizeof(id));
+	id = ntohl(id);
+	if (hull_hold_parse(hull_cur_take(&held, len), len, &from, &to))
 		on_held(id, &from, &to);
 	else
 		hull_hold_answer(id, HULL_HOLD_GO);
@@ -124,40 +99,23 @@ static void hold_ready(struct hull_watch *w, uint32_t events)
 	}
 }
 
-/* Send, and wait for the kernel's word on it, which is there when send() returns. */
-static int hold_ask(int fd, const struct message *m)
-{
-	struct {
-		struct nlmsghdr h;
-		struct nlmsgerr e;
-		uint8_t rest[MESSAGE];
-	} answer;
-	if (send(fd, m, m->h.nlmsg_len, 0) < 0)
-		return -errno;
-	ssize_t n = recv(fd, &answer, sizeof(answer), MSG_DONTWAIT);
-	if (n < 0)
-		return -errno;
-	if (n < (ssize_t)(sizeof(answer.h) + sizeof(answer.e.error)) || answer.h.nlmsg_type != NLMSG_ERROR)
-		return -EPROTO;
-	return answer.e.error;
-}
-
 static int bind_queue(int fd)
 {
 	struct nfqnl_msg_config_cmd bind = {.command = NFQNL_CFG_CMD_BIND};
 	struct nfqnl_msg_config_params params = {.copy_range = htonl(COPIED), .copy_mode = NFQNL_COPY_PACKET};
 	uint32_t length = htonl(WAITING_MAX), open = htonl(NFQA_CFG_F_FAIL_OPEN);
-	struct message m = hold_start(NFQNL_MSG_CONFIG, true);
-	hold_add(&m, NFQA_CFG_CMD, &bind, sizeof(bind));
-	int r = hold_ask(fd, &m);
+	union hull_netlink m;
+	hold_begin(&m, NFQNL_MSG_CONFIG, NLM_F_ACK);
+	hull_netlink_add(&m, NFQA_CFG_CMD, &bind, sizeof(bind));
+	int r = hull_netlink_ask(fd, &m, MSG_DONTWAIT);
 	if (r < 0)
 		return r;
-	m = hold_start(NFQNL_MSG_CONFIG, true);
-	hold_add(&m, NFQA_CFG_PARAMS, &params, sizeof(params));
-	hold_add(&m, NFQA_CFG_QUEUE_MAXLEN, &length, sizeof(length));
-	hold_add(&m, NFQA_CFG_FLAGS, &open, sizeof(open));
-	hold_add(&m, NFQA_CFG_MASK, &open, sizeof(open));
-	return hold_ask(fd, &m);
+	hold_begin(&m, NFQNL_MSG_CONFIG, NLM_F_ACK);
+	hull_netlink_add(&m, NFQA_CFG_PARAMS, &params, sizeof(params));
+	hull_netlink_add(&m, NFQA_CFG_QUEUE_MAXLEN, &length, sizeof(length));
+	hull_netlink_add(&m, NFQA_CFG_FLAGS, &open, sizeof(open));
+	hull_netlink_add(&m, NFQA_CFG_MASK, &open, sizeof(open));
+	return hull_netlink_ask(fd, &m, MSG_DONTWAIT);
 }
 
 void hull_hold_start(void (*held)(uint32_t id, const union hull_sockaddr *from, const union hull_sockaddr *to))

@@ -19,6 +19,7 @@
 #include "guest/core/core.h"
 #include "guest/core/loop.h"
 #include "guest/net/link.h"
+#include "guest/net/netlink.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -27,10 +28,9 @@
 #include <sys/wait.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
-#include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 
-enum { MTU = 65535, BACKLOG = 4096, MESSAGE = 512, IFF_UP_FLAG = 1, IFF_NOARP_FLAG = 0x80, RESOLV_MAX = 4096 };
+enum { MTU = 65535, BACKLOG = 4096, IFF_UP_FLAG = 1, IFF_NOARP_FLAG = 0x80, RESOLV_MAX = 4096 };
 
 static struct hull_child child;
 static int complaints = -1; /* what the child and nft had to say */
@@ -92,92 +92,39 @@ int hull_link_socket(int family, int type, uint16_t port, struct hull_error *err
 
 /* --- netlink, in the child --- */
 
-struct message {
-	struct nlmsghdr h;
-	uint8_t body[MESSAGE];
-};
-
-static void *net_add(struct message *m, const void *p, size_t n)
-{
-	void *at = (uint8_t *)m + NLMSG_ALIGN(m->h.nlmsg_len);
-	memset(at, 0, NLMSG_ALIGN(n));
-	if (p)
-		memcpy(at, p, n);
-	m->h.nlmsg_len = (uint32_t)(NLMSG_ALIGN(m->h.nlmsg_len) + n);
-	return at;
-}
-
-static struct rtattr *add_attr(struct message *m, unsigned short type, const void *p, size_t n)
-{
-	struct rtattr a = {.rta_type = type, .rta_len = (unsigned short)RTA_LENGTH(n)};
-	struct rtattr *at = net_add(m, &a, sizeof(a));
-	if (n)
-		net_add(m, p, n);
-	return at;
-}
-
-static void end_nested(struct message *m, struct rtattr *a)
-{
-	a->rta_len = (unsigned short)((uint8_t *)m + m->h.nlmsg_len - (uint8_t *)a);
-}
-
-static struct message net_start(uint16_t type, const void *p, size_t n)
-{
-	struct message m = {.h = {.nlmsg_len = NLMSG_HDRLEN,
-				  .nlmsg_type = type,
-				  .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE}};
-	net_add(&m, p, n);
-	return m;
-}
-
-/* Send, and wait for the kernel's word on it: 0 or -errno. */
-static int net_ask(int fd, const struct message *m)
-{
-	struct {
-		struct nlmsghdr h;
-		struct nlmsgerr e;
-		uint8_t rest[MESSAGE];
-	} answer;
-	if (send(fd, m, m->h.nlmsg_len, 0) < 0)
-		return -errno;
-	ssize_t n = recv(fd, &answer, sizeof(answer), 0);
-	if (n < 0)
-		return -errno;
-	if (n < (ssize_t)(sizeof(answer.h) + sizeof(answer.e.error)) || answer.h.nlmsg_type != NLMSG_ERROR)
-		return -EPROTO;
-	return answer.e.error;
-}
+static const uint16_t MAKE = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
 
 static int net_make_link(int fd)
 {
 	struct ifinfomsg info = {.ifi_flags = IFF_UP_FLAG, .ifi_change = IFF_UP_FLAG};
-	struct message m = net_start(RTM_NEWLINK, &info, sizeof(info));
+	union hull_netlink m;
 	uint32_t mtu = MTU; /* no packet of it ever travels; large segments cost less */
-	add_attr(&m, IFLA_IFNAME, HULL_LINK, sizeof(HULL_LINK));
-	add_attr(&m, IFLA_MTU, &mtu, sizeof(mtu));
-	struct rtattr *kind = add_attr(&m, IFLA_LINKINFO, NULL, 0);
-	add_attr(&m, IFLA_INFO_KIND, "dummy", sizeof("dummy"));
-	end_nested(&m, kind);
-	m.h.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-	return net_ask(fd, &m);
+	hull_netlink_begin(&m, RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &info, sizeof(info));
+	hull_netlink_add(&m, IFLA_IFNAME, HULL_LINK, sizeof(HULL_LINK));
+	hull_netlink_add(&m, IFLA_MTU, &mtu, sizeof(mtu));
+	size_t kind = hull_netlink_add(&m, IFLA_LINKINFO, NULL, 0);
+	hull_netlink_add(&m, IFLA_INFO_KIND, "dummy", sizeof("dummy"));
+	hull_netlink_end(&m, kind);
+	return hull_netlink_ask(fd, &m, 0);
 }
 
 static int link_index(int fd)
 {
 	struct ifinfomsg info = {0};
-	struct message m = net_start(RTM_GETLINK, &info, sizeof(info));
+	union hull_netlink m;
 	union {
-		struct message m;
-		uint8_t space[16384];
+		struct nlmsghdr h;
+		uint8_t bytes[16384];
 	} answer;
-	m.h.nlmsg_flags = NLM_F_REQUEST;
-	add_attr(&m, IFLA_IFNAME, HULL_LINK, sizeof(HULL_LINK));
-	if (send(fd, &m, m.h.nlmsg_len, 0) < 0)
-		return -errno;
+	hull_netlink_begin(&m, RTM_GETLINK, 0, &info, sizeof(info));
+	hull_netlink_add(&m, IFLA_IFNAME, HULL_LINK, sizeof(HULL_LINK));
+	int r = hull_netlink_send(fd, &m, 0);
+	if (r < 0)
+		return r;
 	ssize_t n = recv(fd, &answer, sizeof(answer), 0);
-	if (n < (ssize_t)(NLMSG_HDRLEN + sizeof(info)) || answer.m.h.nlmsg_type != RTM_NEWLINK)
+	if (n < (ssize_t)(NLMSG_HDRLEN + sizeof(info)) || answer.h.nlmsg_type != RTM_NEWLINK)
 		return n < 0 ? -errno : -ENODEV;
-	memcpy(&info, answer.m.body, sizeof(info));
+	memcpy(&info, answer.bytes + NLMSG_HDRLEN, sizeof(info));
 	return info.ifi_index;
 }
 
@@ -192,10 +139,11 @@ static int make_address(int fd, int family, unsigned char prefix, int index)
 				 .ifa_prefixlen = prefix,
 				 .ifa_flags = six ? IFA_F_NODAD : 0,
 				 .ifa_index = (uint32_t)index};
-	struct message m = net_start(RTM_NEWADDR, &info, sizeof(info));
-	add_attr(&m, IFA_LOCAL, p, n);
-	add_attr(&m, IFA_ADDRESS, p, n);
-	return net_ask(fd, &m);
+	union hull_netlink m;
+	hull_netlink_begin(&m, RTM_NEWADDR, MAKE, &info, sizeof(info));
+	hull_netlink_add(&m, IFA_LOCAL, p, n);
+	hull_netlink_add(&m, IFA_ADDRESS, p, n);
+	return hull_netlink_ask(fd, &m, 0);
 }
 
 static int make_route(int fd, int family, int index)
@@ -205,9 +153,10 @@ static int make_route(int fd, int family, int index)
 			     .rtm_protocol = RTPROT_BOOT,
 			     .rtm_scope = family == AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
 			     .rtm_type = RTN_UNICAST};
-	struct message m = net_start(RTM_NEWROUTE, &info, sizeof(info));
-	add_attr(&m, RTA_OIF, &index, sizeof(index));
-	return net_ask(fd, &m);
+	union hull_netlink m;
+	hull_netlink_begin(&m, RTM_NEWROUTE, MAKE, &info, sizeof(info));
+	hull_netlink_add(&m, RTA_OIF, &index, sizeof(index));
+	return hull_netlink_ask(fd, &m, 0);
 }
 
 static void complain(const char *what, int error)

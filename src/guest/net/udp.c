@@ -18,13 +18,13 @@
 #include "base/cleanup.h"
 #include "guest/core/core.h"
 #include "guest/core/loop.h"
+#include "guest/net/netlink.h"
 #include "wire/args.h"
 #include "wire/service.h"
 #include "wire/wire.h"
 
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
-#include <linux/netlink.h>
 #include <string.h>
 
 enum {
@@ -33,7 +33,6 @@ enum {
 	IDLE_S = 120,
 	SWEEP_MS = 30000,
 	PACKETS_MAX = 64,
-	REQUEST = 256,
 	ICMP_UNREACHABLE = 3,
 	ICMP_NO_PORT = 3,
 	ICMP_PROHIBITED = 13,
@@ -88,86 +87,46 @@ static void flow_free(struct flow *f)
 
 /* --- where a flow was going --- */
 
-static struct nlattr *attr(uint8_t *m, uint16_t type, const void *p, size_t n)
-{
-	struct nlmsghdr *h = (struct nlmsghdr *)m;
-	struct nlattr a = {.nla_type = type, .nla_len = (uint16_t)(NLA_HDRLEN + n)};
-	uint8_t *at = m + h->nlmsg_len;
-	memset(at, 0, NLA_HDRLEN + NLA_ALIGN(n));
-	memcpy(at, &a, sizeof(a));
-	if (n)
-		memcpy(at + NLA_HDRLEN, p, n);
-	h->nlmsg_len += (uint32_t)(NLA_HDRLEN + NLA_ALIGN(n));
-	return (struct nlattr *)at;
-}
-
-static void nested_end(uint8_t *m, struct nlattr *a)
-{
-	a->nla_len = (uint16_t)(m + ((struct nlmsghdr *)m)->nlmsg_len - (uint8_t *)a);
-}
-
-static void put_address(uint8_t *m, bool src, const union hull_sockaddr *a)
+static void put_address(union hull_netlink *m, bool src, const union hull_sockaddr *a)
 {
 	if (a->any.sa_family == AF_INET6)
-		attr(m, src ? CTA_IP_V6_SRC : CTA_IP_V6_DST, &a->six.sin6_addr, 16);
+		hull_netlink_add(m, src ? CTA_IP_V6_SRC : CTA_IP_V6_DST, &a->six.sin6_addr, 16);
 	else
-		attr(m, src ? CTA_IP_V4_SRC : CTA_IP_V4_DST, &a->four.sin_addr, 4);
-}
-
-/* The attribute of a type at the cursor's level; an empty cursor when there is none. */
-static struct hull_cur udp_inside(struct hull_cur c, uint16_t type)
-{
-	while (hull_cur_left(&c) >= NLA_HDRLEN) {
-		uint16_t len = hull_cur_le16(&c);
-		uint16_t t = hull_cur_le16(&c) & NLA_TYPE_MASK;
-		const uint8_t *p = len < NLA_HDRLEN ? NULL : hull_cur_take(&c, len - (size_t)NLA_HDRLEN);
-		if (!p)
-			break;
-		if (t == type)
-			return hull_cur_make(p, len - (size_t)NLA_HDRLEN);
-		size_t pad = NLA_ALIGN(len) - (size_t)len;
-		hull_cur_take(&c, pad < hull_cur_left(&c) ? pad : hull_cur_left(&c));
-	}
-	return hull_cur_make("", 0);
+		hull_netlink_add(m, src ? CTA_IP_V4_SRC : CTA_IP_V4_DST, &a->four.sin_addr, 4);
 }
 
 /* Ask conntrack about the answers to `from`, and read which destination they are for. */
 static int udp_original(const union hull_sockaddr *from, union hull_sockaddr *to)
 {
-	union {
-		struct nlmsghdr h;
-		uint8_t bytes[REQUEST];
-	} ask = {.h = {.nlmsg_len = NLMSG_HDRLEN,
-		       .nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET,
-		       .nlmsg_flags = NLM_F_REQUEST}};
+	union hull_netlink request, *m = &request;
 	union {
 		struct nlmsghdr h;
 		uint8_t bytes[4096];
 	} answer;
-	uint8_t *m = ask.bytes, udp = IPPROTO_UDP;
+	const uint8_t udp = IPPROTO_UDP;
 	bool six = from->any.sa_family == AF_INET6;
 	struct nfgenmsg general = {.nfgen_family = (uint8_t)from->any.sa_family, .version = NFNETLINK_V0};
 	uint16_t self_port = htons(HULL_PORT_UDP), port = htons(hull_sockaddr_port(from));
 	union hull_sockaddr self;
 	hull_link_address(from->any.sa_family, 0, &self);
 
-	memcpy(m + NLMSG_HDRLEN, &general, sizeof(general));
-	ask.h.nlmsg_len += NLMSG_ALIGN(sizeof(general));
-	struct nlattr *tuple = attr(m, CTA_TUPLE_REPLY | NLA_F_NESTED, NULL, 0);
-	struct nlattr *ip = attr(m, CTA_TUPLE_IP | NLA_F_NESTED, NULL, 0);
+	hull_netlink_begin(m, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, 0, &general, sizeof(general));
+	size_t tuple = hull_netlink_add(m, CTA_TUPLE_REPLY | NLA_F_NESTED, NULL, 0);
+	size_t ip = hull_netlink_add(m, CTA_TUPLE_IP | NLA_F_NESTED, NULL, 0);
 	put_address(m, true, &self);
 	put_address(m, false, from);
-	nested_end(m, ip);
-	struct nlattr *proto = attr(m, CTA_TUPLE_PROTO | NLA_F_NESTED, NULL, 0);
-	attr(m, CTA_PROTO_NUM, &udp, 1);
-	attr(m, CTA_PROTO_SRC_PORT, &self_port, 2);
-	attr(m, CTA_PROTO_DST_PORT, &port, 2);
-	nested_end(m, proto);
-	nested_end(m, tuple);
+	hull_netlink_end(m, ip);
+	size_t proto = hull_netlink_add(m, CTA_TUPLE_PROTO | NLA_F_NESTED, NULL, 0);
+	hull_netlink_add(m, CTA_PROTO_NUM, &udp, 1);
+	hull_netlink_add(m, CTA_PROTO_SRC_PORT, &self_port, 2);
+	hull_netlink_add(m, CTA_PROTO_DST_PORT, &port, 2);
+	hull_netlink_end(m, proto);
+	hull_netlink_end(m, tuple);
 	if (conntrack < 0) /* not before it is needed: the kernel loads a module for it */
 		conntrack = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
-	if (conntrack < 0 || send(conntrack, m, ask.h.nlmsg_len, 0) < 0)
-		return -errno;
+	int r = conntrack < 0 ? -errno : hull_netlink_send(conntrack, m, 0);
+	if (r < 0)
+		return r;
 	/* The kernel has answered before send() returns. */
 	ssize_t n = recv(conntrack, &answer, sizeof(answer), MSG_DONTWAIT);
 	if (n < (ssize_t)(NLMSG_HDRLEN + sizeof(general)))
@@ -177,9 +136,10 @@ static int udp_original(const union hull_sockaddr *from, union hull_sockaddr *to
 
 	size_t skip = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(general));
 	struct hull_cur all = hull_cur_make(answer.bytes + skip, (size_t)n - skip);
-	struct hull_cur first = udp_inside(all, CTA_TUPLE_ORIG);
-	struct hull_cur address = udp_inside(udp_inside(first, CTA_TUPLE_IP), six ? CTA_IP_V6_DST : CTA_IP_V4_DST);
-	struct hull_cur to_port = udp_inside(udp_inside(first, CTA_TUPLE_PROTO), CTA_PROTO_DST_PORT);
+	struct hull_cur first = hull_netlink_find(all, CTA_TUPLE_ORIG);
+	struct hull_cur address = hull_netlink_find(hull_netlink_find(first, CTA_TUPLE_IP),
+						    six ? CTA_IP_V6_DST : CTA_IP_V4_DST);
+	struct hull_cur to_port = hull_netlink_find(hull_netlink_find(first, CTA_TUPLE_PROTO), CTA_PROTO_DST_PORT);
 	const uint8_t *a = hull_cur_take(&address, six ? 16 : 4);
 	const uint8_t *p = hull_cur_take(&to_port, 2);
 	if (!a || !p)
