@@ -38,7 +38,8 @@ json_t *status_json(struct keeper *k)
 		set(j, "docker_error", json_string(g->docker_text));
 	set(j, "mounts", shares_list(k));
 	set(j, "started", json_integer((json_int_t)k->sb.started));
-	set(j, "sessions", json_integer((json_int_t)(k->relays->exec_count + k->jobs->count)));
+	size_t sessions = k->relays->exec_count + k->jobs->count;
+	set(j, "sessions", json_integer((json_int_t)sessions));
 	json_t *boot = json_object();
 	if (boot && g->configured_ms)
 		set(boot, "exec_ms", json_integer((json_int_t)g->configured_ms));
