@@ -104,11 +104,8 @@ int hull_set_cloexec(int fd, bool on)
 
 /* --- whole files --- */
 
-int hull_read_file(int dirfd, const char *path, size_t max, struct hull_buf *out, struct hull_error *err)
+static int read_all(int fd, const char *path, size_t max, struct hull_buf *out, struct hull_error *err)
 {
-	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return hull_fail_errno(err, "cannot open %s", path);
 	/* The size is not asked for: files of /proc have none, and a file may grow while it is read. */
 	for (size_t have = 0;;) {
 		uint8_t *to = hull_buf_room(out, READ_CHUNK + 1); /* + 1: the NUL behind len */
@@ -127,6 +124,22 @@ int hull_read_file(int dirfd, const char *path, size_t max, struct hull_buf *out
 		if (got < READ_CHUNK)
 			return 0;
 	}
+}
+
+int hull_read_file(int dirfd, const char *path, size_t max, struct hull_buf *out, struct hull_error *err)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? hull_fail_errno(err, "cannot open %s", path) : read_all(fd, path, max, out, err);
+}
+
+int hull_read_regular(int dirfd, const char *path, size_t max, struct hull_buf *out, struct hull_error *err)
+{
+	struct stat st;
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return hull_fail_errno(err, "cannot open %s", path);
+	return S_ISREG(st.st_mode) ? read_all(fd, path, max, out, err)
+				   : hull_fail(err, -EINVAL, "%s is not a regular file", path);
 }
 
 /* Write, sync (if asked to) and rename: the part of the atomic replacement during which the temporary file exists. */

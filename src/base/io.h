@@ -25,6 +25,9 @@ int hull_set_cloexec(int fd, bool on);
 /* Append a whole file to `out` (which stays NUL-terminated behind its len). At most `max` bytes; a larger file is
  * -EFBIG. dirfd as in openat(2). */
 int hull_read_file(int dirfd, const char *path, size_t max, struct hull_buf *out, struct hull_error *err);
+/* The same of a file that a stranger may have made: -EINVAL for what is not a regular file (opening a FIFO would never
+ * return). */
+int hull_read_regular(int dirfd, const char *path, size_t max, struct hull_buf *out, struct hull_error *err);
 /* Replace a file so that a reader, or a machine that loses power, sees the old or the new content, never a part:
  * temporary file in the same directory, fsync, rename, fsync of the directory. It gets exactly `mode`, whatever the
  * umask. */

@@ -40,6 +40,7 @@ struct hull_git_taken {
 struct hull_git_child {
 	pid_t pid;
 	int pidfd;
+	int out_fd; /* where its output goes, borrowed; -1 = to `out` */
 	struct hull_git_taken out, words;
 	struct hull_buf said; /* what words reads */
 };
@@ -49,7 +50,9 @@ int hull_git_child_start(struct hull_git_child *c, const struct hull_git_at *at,
 /* Give it bytes through its input, `fd`, which does not block, and meanwhile take what it says. -EPIPE when it does not
  * want them. */
 int hull_git_child_feed(struct hull_git_child *c, int fd, const void *p, size_t n, struct hull_error *err);
-/* Until it has ended, or it is killed at once. Its exit code, or -errno. */
+/* After how long without any progress a git is ended, in ms; tests have less patience. */
+extern int hull_git_stall_ms;
+/* Until it has ended, or it is killed at once. Its exit code, or -errno; -EDEADLK when it hung. */
 int hull_git_child_end(struct hull_git_child *c, bool kill_it, struct hull_error *err);
 
 #endif

@@ -91,7 +91,7 @@ static void add_alternates(struct cell *c, const char *objects)
 	struct stat st;
 	unsigned n = 0;
 	if (!list || lstat(list, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    hull_read_file(AT_FDCWD, list, 64 * 1024, &text, NULL) < 0 || !text.len)
+	    hull_read_regular(AT_FDCWD, list, 64 * 1024, &text, NULL) < 0 || !text.len)
 		return;
 	char *save = NULL;
 	for (char *l = strtok_r((char *)hull_buf_bytes(&text), "\n", &save); l && n < ALTERNATES_MAX;

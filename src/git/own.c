@@ -43,7 +43,7 @@ int hull_git_own_shallow(const struct hull_git_own *o, struct hull_buf *out, str
 	struct stat st;
 	if (!path || lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
 		return path ? 0 : hull_fail(err, -ENOMEM, "out of memory");
-	int r = hull_read_file(AT_FDCWD, path, SHALLOW_MAX, &file, err);
+	int r = hull_read_regular(AT_FDCWD, path, SHALLOW_MAX, &file, err);
 	if (r == 0)
 		r = hull_buf_add(&file, "", 1);
 	char *text = (char *)hull_buf_bytes(&file), *save = NULL;

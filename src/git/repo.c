@@ -71,11 +71,20 @@ int hull_git_inspect(const char *path, struct hull_git_repo *out, struct hull_er
 
 /* --- the remote --- */
 
-static char *remote_url(const char *top, const char *sandbox)
+/* *url (owned by the caller) is NULL when the repository has no such remote. */
+static int remote_url(const char *top, const char *sandbox, char **url, struct hull_error *err)
 {
+	enum { NOT_SET = 1 }; /* git-config(1) */
 	_cleanup_free_ char *key = hull_fmt("remote.hull-%s.url", sandbox);
 	const char *const args[] = {"config", "--local", "--get-all", key, NULL};
-	return key ? ask(top, args, NULL, NULL) : NULL;
+	_cleanup_(hull_buf_free) struct hull_buf out = {0};
+	*url = NULL;
+	int r = key ? hull_git_run(top, args, -1, &out, -1, err) : hull_fail(err, -ENOMEM, "out of memory");
+	if (r != 0)
+		return r == NOT_SET ? 0 : r > 0 ? -EIO : r;
+	const char *text = (const char *)hull_buf_bytes(&out);
+	*url = strndup(out.len ? text : "", out.len ? strcspn(text, "\n") : 0);
+	return *url ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 }
 
 int hull_git_remote_add(const char *top, const char *sandbox, struct hull_error *err)
@@ -84,13 +93,16 @@ int hull_git_remote_add(const char *top, const char *sandbox, struct hull_error 
 	_cleanup_free_ char *url = hull_fmt("hull::%s", sandbox);
 	if (!name || !url)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	_cleanup_free_ char *has = remote_url(top, sandbox);
+	_cleanup_free_ char *has = NULL;
+	int r = remote_url(top, sandbox, &has, err);
+	if (r < 0)
+		return r;
 	if (has && strcmp(has, url) == 0)
 		return 0; /* of one that had this name before */
 	if (has)
 		return hull_fail(err, -EEXIST, "the repository has a remote %s of its own", name);
 	const char *const args[] = {"remote", "add", "--no-tags", name, url, NULL};
-	int r = hull_git_change(top, args, -1, err);
+	r = hull_git_change(top, args, -1, err);
 	return r > 0 ? -EIO : r;
 }
 
@@ -145,7 +157,10 @@ int hull_git_remote_remove(const char *top, const char *sandbox, bool *kept, str
 	*kept = false;
 	if (!name || !url || !mine || !not_mine || !section)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	_cleanup_free_ char *has = remote_url(top, sandbox);
+	_cleanup_free_ char *has = NULL;
+	int r = remote_url(top, sandbox, &has, err);
+	if (r < 0)
+		return r;
 	if (!has || strcmp(has, url) != 0)
 		return 0;
 	const char *const look[] = {"rev-list", "-n1",    mine,        "--not", "--branches",
@@ -155,7 +170,7 @@ int hull_git_remote_remove(const char *top, const char *sandbox, bool *kept, str
 		return -EIO;
 	*kept = *only != '\0';
 	const char *const forget[] = {"config", "--local", "--remove-section", section, NULL};
-	int r = *kept ? 0 : forget_refs(top, name, err);
+	r = *kept ? 0 : forget_refs(top, name, err);
 	if (r == 0 && !*kept)
 		r = forget_upstreams(top, name, err);
 	if (r == 0)

@@ -33,21 +33,55 @@ static int take(struct hull_git_taken *t)
 	return 0;
 }
 
-/* Until git has ended and what it wrote is read; what only a stray child of its could write is not waited for. An
- * output of more than may be taken ends it. */
-static int watch(struct hull_git_taken *out, struct hull_git_taken *words, int pidfd)
+int hull_git_stall_ms = 30000;
+
+/* Processor time of the process, in the kernel's ticks, and its state ('S' = it waits; 'D' = for a disk); false when it is
+ * gone. */
+static bool progress_of(pid_t pid, unsigned long *ticks, char *state)
+{
+	char path[32], text[1024];
+	unsigned long user = 0, kernel = 0;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	const char *at = strrchr(text, ')'); /* the program's name may hold anything */
+	if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", state, &user, &kernel) != 3)
+		return false;
+	*ticks = user + kernel;
+	return true;
+}
+
+/* Until git has ended and what it wrote is read; output that only a stray child of it could write is not waited for. An
+ * output of more than may be taken ends it (-EFBIG). So does a stall (-EDEADLK): for hull_git_stall_ms it has written
+ * nothing, used no processor time, and does not wait for a disk. It has then opened a file of the repository's that
+ * never opens: a FIFO. While nobody takes what it writes to a descriptor of the caller's, it is not judged. */
+static int watch(const struct hull_git_child *c, struct hull_git_taken *out, struct hull_git_taken *words, int pidfd)
 {
 	int r = 0;
 	bool ended = false;
+	unsigned long before = 0;
 	while (r == 0 && !out->cut && (!ended || out->fd >= 0 || words->fd >= 0)) {
 		struct pollfd p[3] = {{.fd = out->fd, .events = POLLIN},
 				      {.fd = words->fd, .events = POLLIN},
 				      {.fd = ended ? -1 : pidfd, .events = POLLIN}};
-		int n = poll(p, 3, ended ? 0 : -1);
+		int n = poll(p, 3, ended ? 0 : hull_git_stall_ms);
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		if (n == 0)
+		if (n == 0 && ended)
 			break;
+		if (n == 0) {
+			unsigned long now = 0;
+			char state = 0;
+			struct pollfd reader = {.fd = c->out_fd, .events = POLLOUT};
+			bool held = c->out_fd >= 0 && poll(&reader, 1, 0) == 0;
+			if (!held && progress_of(c->pid, &now, &state) && state == 'S' && now == before)
+				return -EDEADLK;
+			before = now;
+			continue;
+		}
 		if (n < 0)
 			continue;
 		ended = ended || p[2].revents;
@@ -82,7 +116,7 @@ int hull_git_complain(struct hull_buf *words, bool cut, int code, struct hull_er
 
 int hull_git_child_end(struct hull_git_child *c, bool kill_it, struct hull_error *err)
 {
-	int status, r = kill_it ? 0 : watch(&c->out, &c->words, c->pidfd);
+	int status, r = kill_it ? 0 : watch(c, &c->out, &c->words, c->pidfd);
 	bool cut = c->words.cut;
 	hull_closep(&c->out.fd);
 	hull_closep(&c->words.fd);
@@ -96,6 +130,9 @@ int hull_git_child_end(struct hull_git_child *c, bool kill_it, struct hull_error
 		}
 	if (r == -EFBIG)
 		hull_fail(err, r, "git has more to say than the %d MiB that are taken of it", HULL_GIT_OUT_MAX >> 20);
+	else if (r == -EDEADLK)
+		hull_fail(err, r,
+			  "git hangs in this repository: is one of its files a FIFO? `find .git -type p` lists them");
 	else if (r < 0)
 		hull_fail(err, r, "git: %s", strerror(-r));
 	else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
@@ -138,6 +175,7 @@ int hull_git_child_start(struct hull_git_child *c, const struct hull_git_at *at,
 				   err);
 	if (r < 0)
 		return r;
+	c->out_fd = out_fd;
 	c->out = (struct hull_git_taken){.fd = hull_steal_fd(&p.out[0]), .into = out, .most = HULL_GIT_OUT_MAX};
 	c->words = (struct hull_git_taken){
 		.fd = hull_steal_fd(&p.words[0]), .into = &c->said, .most = HULL_GIT_WORDS_MAX};

@@ -41,7 +41,7 @@ static int put_shallow(struct hull_buf *b, const char *top, struct hull_error *e
 		return 0;
 	_cleanup_free_ char *path = line(top, "rev-parse", "--path-format=absolute", "--git-path", "shallow");
 	_cleanup_(hull_buf_free) struct hull_buf file = {0};
-	int r = path ? hull_read_file(AT_FDCWD, path, SHALLOW_MAX, &file, err)
+	int r = path ? hull_read_regular(AT_FDCWD, path, SHALLOW_MAX, &file, err)
 		     : hull_fail(err, -EIO, "git does not say where the history ends");
 	char *text = (char *)hull_buf_bytes(&file);
 	for (char *save = NULL, *id = r == 0 && text ? strtok_r(text, "\n", &save) : NULL; id && r == 0;

@@ -27,7 +27,7 @@ char *hull_git_path_in(const char *dir, const char *name, const char *prefix)
 	_cleanup_free_ char *file = hull_fmt("%s/%s", dir, name);
 	struct stat st;
 	if (!file || lstat(file, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    hull_read_file(AT_FDCWD, file, PATH_MAX + 16, &text, NULL) < 0 || hull_buf_add(&text, "", 1) < 0)
+	    hull_read_regular(AT_FDCWD, file, PATH_MAX + 16, &text, NULL) < 0 || hull_buf_add(&text, "", 1) < 0)
 		return NULL;
 	char *line = (char *)(uintptr_t)hull_buf_bytes(&text);
 	line[strcspn(line, "\r\n")] = '\0';
@@ -88,7 +88,7 @@ static char *core_worktree(const char *own, const char *name)
 	struct stat st;
 	bool core = false;
 	if (!file || lstat(file, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    hull_read_file(AT_FDCWD, file, CONFIG_MAX, &text, NULL) < 0 || hull_buf_add(&text, "", 1) < 0)
+	    hull_read_regular(AT_FDCWD, file, CONFIG_MAX, &text, NULL) < 0 || hull_buf_add(&text, "", 1) < 0)
 		return NULL;
 	for (char *l = strtok_r((char *)(uintptr_t)hull_buf_bytes(&text), "\r\n", &save); l;
 	     l = strtok_r(NULL, "\r\n", &save)) {

@@ -3,6 +3,7 @@
  * transports. None of them runs, with namespaces and without, and what hull wants of the repository works. What they
  * would have done is to leave a mark at base/PWN-*. Needs git. */
 #include "git/git.h"
+#include "git/internal.h"
 #include "git_rig.h"
 #include "remote/remote.h"
 
@@ -177,12 +178,38 @@ static void test_shallow_is_ids(void **state)
 	assert_int_equal(shell("! grep -aq my-secret shallow-stream"), 0);
 }
 
+/* Files that never open: Hull's own reading refuses them, and a git that hangs on one is ended. */
+static void test_fifos(void **state)
+{
+	static const char *const files[] = {".git/HEAD",       ".git/config",
+					    ".git/index",      ".git/refs/heads/main",
+					    ".git/shallow",    ".git/objects/info/alternates",
+					    ".git/packed-refs"};
+	hull_git_stall_ms = 500;
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+		_cleanup_free_ char *top = hull_fmt("%s/r5", base);
+		_cleanup_(hull_git_repo_free) struct hull_git_repo repo = {0};
+		bool kept;
+		assert_int_equal(shell("rm -rf r5; %s (make r5; rm -f %s; mkfifo %s)", MAKE, files[i], files[i]), 0);
+		alarm(100);
+		int r[] = {hull_git_inspect(top, &repo, &err), send_to(top, "fifo-stream"),
+			   hull_git_remote_add(top, "box", &err), hull_git_remote_remove(top, "box", &kept, &err)};
+		alarm(0);
+		if (strstr(files[i], "config"))
+			assert_int_equal(r[3], -EDEADLK);
+		if (strstr(files[i], "HEAD"))
+			assert_true(r[0] < 0 && r[1] < 0);
+	}
+	hull_git_stall_ms = 30000;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nothing_runs),
 		cmocka_unit_test(test_nothing_runs_without_namespaces),
 		cmocka_unit_test(test_shallow_is_ids),
+		cmocka_unit_test(test_fifos),
 	};
 	if (system("git --version >/dev/null 2>&1") != 0) {
 		puts("1..0 # SKIP no git");
