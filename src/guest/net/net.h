@@ -5,7 +5,7 @@
  *     hold.c    connections not answered yet         relay.c   TCP        dns.c   questions        udp.c   datagrams
  *     dial.c    the other way: connections from the host to sockets in the guest
  *
- * link.h has the numbers that these share. docs/internals/guest.md tells the whole. */
+ * link.h has the numbers, addresses and sockets that these share (link.c). docs/internals/guest.md tells the whole. */
 #ifndef HULL_GUEST_NET_H
 #define HULL_GUEST_NET_H
 
