@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A saved machine as one file: a zstd stream (with its own checksum) of records, little-endian:
+/* A saved machine as one file: a zstd stream (with its own checksum) of little-endian records:
  *
  *     "HULLSAVE" u32 version
- *     u8 'J' u32 length, bytes                    snapshot.json; first, and once
- *     u8 'F' u8 length, name, u64 size            a file begins; what no extent covers is zero
- *     u8 'X' u64 offset, u32 length, bytes        a chunk of it: CHUNK bytes at a multiple of CHUNK, or the rest of the
- *                                                 file; in rising order
- *     u8 'E'                                      the end, and nothing behind it
+ *     u8 'J' u32 length, bytes                    snapshot.json; the first record, exactly once
+ *     u8 'F' u8 length, name, u64 size            start of a file; ranges without an extent are zero
+ *     u8 'X' u64 offset, u32 length, bytes        an extent of it: CHUNK bytes at a multiple of CHUNK, or the rest of the
+ *                                                 file; offsets ascend
+ *     u8 'E'                                      the end; nothing follows
  *
- * snapshot.json carries the SHA-256 of every file and its own; an import is only what it should be when all of those
- * agree. Until then nothing that is read is believed further than the limits it states: names are known ones and come
- * once, extents lie inside the file, and no more bytes are written than it says are stored. There has to be room for
- * those before the first is written, zeros are not written at all, and an extent takes no more of the disk than it has
- * bytes, because it is a whole chunk: a few bytes of archive cannot fill a disk. */
+ * snapshot.json carries the SHA-256 of every file and of itself. An import succeeds only if all of them match. Until
+ * they have been checked, the reader enforces these limits:
+ *
+ * 1. A file name is one of the known names and appears once.
+ * 2. An extent lies inside its file.
+ * 3. No more bytes are written than snapshot.json says are stored.
+ * 4. There is free space for those bytes before the first one is written.
+ * 5. Zeros are not written, and an extent is a whole chunk: it takes no more disk space than it has bytes in the
+ *    archive, so a small archive cannot fill the disk. */
 #include "snapshot/internal.h"
 
 #include "base/buf.h"
@@ -150,7 +154,7 @@ struct reader {
 	uint8_t *raw;
 	size_t cap;
 	ZSTD_inBuffer in;
-	bool ended; /* the frame is complete, its checksum right */
+	bool ended; /* the frame is complete and its checksum is correct */
 	struct hull_error *err;
 };
 
@@ -159,7 +163,7 @@ static int damaged(struct reader *r, const char *what)
 	return hull_fail(r->err, -EBADMSG, "the archive is damaged: %s", what);
 }
 
-/* Exactly n bytes of what was compressed. */
+/* Read exactly n decompressed bytes. */
 static int get(struct reader *r, void *p, size_t n)
 {
 	ZSTD_outBuffer out = {.dst = p, .size = n};
@@ -184,7 +188,7 @@ static int get(struct reader *r, void *p, size_t n)
 	return 0;
 }
 
-/* After the last record: the frame must end here, with the right checksum, and the file with it. */
+/* After the last record: the frame must end here with the correct checksum, and the file must end with the frame. */
 static int get_end(struct reader *r)
 {
 	uint8_t none;
@@ -198,13 +202,13 @@ static int get_end(struct reader *r)
 		}
 		size_t left = ZSTD_decompressStream(r->ctx, &out, &r->in);
 		if (ZSTD_isError(left) || out.pos > 0)
-			return damaged(r, out.pos ? "something follows its end" : ZSTD_getErrorName(left));
+			return damaged(r, out.pos ? "there is data after its end" : ZSTD_getErrorName(left));
 		r->ended = left == 0;
 	}
 	ssize_t more = r->in.pos < r->in.size ? 1 : read(r->fd, r->raw, 1);
 	if (more < 0)
 		return hull_fail_errno(r->err, "reading the archive");
-	return more ? damaged(r, "something follows its end") : 0;
+	return more ? damaged(r, "there is data after its end") : 0;
 }
 
 static int get_header(struct reader *r, const char *dir, struct hull_snapshot *s)
@@ -218,11 +222,11 @@ static int get_header(struct reader *r, const char *dir, struct hull_snapshot *s
 	uint8_t kind = hull_cur_u8(&cur);
 	uint32_t n = hull_cur_le32(&cur);
 	if (memcmp(head, magic, 8) != 0)
-		return hull_fail(r->err, -EBADMSG, "this is no exported template");
+		return hull_fail(r->err, -EBADMSG, "expected a template written by `hull template export`");
 	if (version != VERSION)
 		return hull_fail(r->err, -ENOTSUP, "it was exported by another version of Hull (format %u)", version);
 	if (kind != 'J' || n == 0 || n > HULL_SNAPSHOT_JSON_MAX)
-		return damaged(r, "it has no description");
+		return damaged(r, "it has no snapshot.json of a permitted size");
 	_cleanup_free_ char *json = malloc(n);
 	_cleanup_free_ char *path = hull_fmt("%s/snapshot.json", dir);
 	if (!json || !path)
@@ -232,7 +236,7 @@ static int get_header(struct reader *r, const char *dir, struct hull_snapshot *s
 		rc = hull_write_file_atomic(AT_FDCWD, path, json, n, 0600, r->err);
 	if (rc < 0)
 		return rc;
-	/* The files are to come: empty ones of the right size let the description be checked like any other. */
+	/* Create the files empty, with their sizes, so that hull_snapshot_load() can check the description. */
 	json_t *j = json_loadb(json, n, JSON_REJECT_DUPLICATES, NULL);
 	for (size_t i = 0; rc == 0 && hull_snapshot_files[i]; i++) {
 		const json_t *f = json_object_get(json_object_get(j, "files"), hull_snapshot_files[i]);
@@ -242,18 +246,18 @@ static int get_header(struct reader *r, const char *dir, struct hull_snapshot *s
 			continue;
 		_cleanup_close_ int fd = file ? open(file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
 		if (!json_is_integer(size) || json_integer_value(size) < 0)
-			rc = damaged(r, "its description is none");
+			rc = damaged(r, "its snapshot.json is not valid");
 		else if (fd < 0 || ftruncate(fd, (off_t)json_integer_value(size)) < 0)
 			rc = hull_fail_errno(r->err, "cannot make %s", hull_snapshot_files[i]);
 	}
-	/* It says which files of the host to look for: nobody else's is believed. */
+	/* The nodes file names files of the host to look up. An imported one is not trusted. */
 	if (rc == 0 && json_object_get(json_object_get(j, "files"), HULL_SNAPSHOT_NODES))
-		rc = damaged(r, "a template knows of no workspace");
+		rc = damaged(r, "it has a file of workspace nodes, which no template has");
 	json_decref(j);
 	return rc < 0 ? rc : hull_snapshot_load(dir, s, r->err);
 }
 
-/* One extent into fd; *left = bytes that may still be written. */
+/* Write one extent to fd. *left = number of bytes that may still be written. */
 static int get_extent(struct reader *r, int fd, uint64_t size, uint64_t *next, uint64_t *left, uint8_t *chunk)
 {
 	uint8_t head[12];
@@ -264,7 +268,7 @@ static int get_extent(struct reader *r, int fd, uint64_t size, uint64_t *next, u
 	uint64_t at = hull_cur_le64(&cur);
 	uint32_t n = hull_cur_le32(&cur);
 	if (at % CHUNK || at < *next || at >= size || n != (size - at < CHUNK ? size - at : CHUNK) || n > *left)
-		return damaged(r, "an extent lies where none can be");
+		return damaged(r, "an extent is out of order, unaligned or beyond the end of its file");
 	*next = at + n;
 	*left -= n;
 	rc = get(r, chunk, n);
@@ -273,13 +277,13 @@ static int get_extent(struct reader *r, int fd, uint64_t size, uint64_t *next, u
 	for (size_t done = 0; rc == 0 && done < n;) {
 		ssize_t w = pwrite(fd, chunk + done, n - done, (off_t)(at + done));
 		if (w < 0 && errno != EINTR)
-			return hull_fail_errno(r->err, "cannot write what is imported");
+			return hull_fail_errno(r->err, "cannot write the imported template");
 		done += w > 0 ? (size_t)w : 0;
 	}
 	return rc;
 }
 
-/* Which of the known files it is; -1 = none. */
+/* The index of a known file name; -1 for any other. */
 static int file_number(const char *name)
 {
 	for (int i = 0; hull_snapshot_files[i]; i++)
@@ -307,7 +311,7 @@ static int get_files(struct reader *r, const char *dir, const struct hull_snapsh
 		} else if (rc == 0 && kind == 'F') {
 			rc = get(r, &len, 1);
 			if (rc == 0 && (len == 0 || len > NAME_MAX_))
-				rc = damaged(r, "a file has no name");
+				rc = damaged(r, "a file's name is empty or too long");
 			if (rc == 0)
 				rc = get(r, name, len);
 			if (rc == 0)
@@ -316,10 +320,10 @@ static int get_files(struct reader *r, const char *dir, const struct hull_snapsh
 			struct hull_cur cur = hull_cur_make(raw, sizeof(raw));
 			size = hull_cur_le64(&cur);
 			if (rc == 0 && (!f || size != (uint64_t)json_integer_value(json_object_get(f, "size"))))
-				rc = damaged(r, "a file is not the one described");
+				rc = damaged(r, "a file's name or size is not in snapshot.json");
 			int number = rc == 0 ? file_number(name) : -1;
 			if (rc == 0 && (number < 0 || (seen & 1U << number)))
-				rc = damaged(r, "a file comes twice");
+				rc = damaged(r, "a file appears twice");
 			if (rc < 0)
 				return rc;
 			seen |= 1U << number;
@@ -331,14 +335,14 @@ static int get_files(struct reader *r, const char *dir, const struct hull_snapsh
 			if (fd < 0)
 				return hull_fail_errno(r->err, "cannot open %s", name);
 		} else if (rc == 0) {
-			rc = damaged(r, "it holds something that is not known");
+			rc = damaged(r, "it has a record of an unknown type");
 		}
 		if (rc < 0)
 			return rc;
 	}
 }
 
-/* Is there room for all that it says is stored? */
+/* Check that there is space for all bytes that the archive says are stored. */
 static int ask_for_space(const char *dir, const struct hull_snapshot *s, struct hull_error *err)
 {
 	uint64_t total = 0;
@@ -346,12 +350,12 @@ static int ask_for_space(const char *dir, const struct hull_snapshot *s, struct 
 		const json_t *f = json_object_get(s->files, hull_snapshot_files[i]);
 		json_int_t stored = json_integer_value(json_object_get(f, "stored"));
 		if (stored < 0 || __builtin_add_overflow(total, (uint64_t)stored, &total))
-			return hull_fail(err, -EBADMSG, "the archive is damaged: its description is none");
+			return hull_fail(err, -EBADMSG, "the archive is damaged: its snapshot.json is not valid");
 	}
 	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return hull_fail_errno(err, "%s", dir);
-	return hull_space_check(fd, total, 0, err) < 0 ? hull_wrap(err, "no space for what it holds") : 0;
+	return hull_space_check(fd, total, 0, err) < 0 ? hull_wrap(err, "not enough space to unpack it") : 0;
 }
 
 int hull_archive_import(int from, const char *dir, struct hull_error *err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The digest of a sparse file; see snapshot.h. Read in chunks of 1 MiB; holes are skipped without being read, and a
- * chunk that is all zero counts as one, so that a copy made by a tool that knows no holes has the same digest. */
+/* The digest of a sparse file; see snapshot.h. The file is read in chunks of 1 MiB. Holes are skipped without being
+ * read, and a chunk of zeros counts as a hole: a copy made by a tool that does not preserve holes has the same digest.
+ */
 #include "snapshot/snapshot.h"
 
 #include "base/cleanup.h"
@@ -30,7 +31,7 @@ static off_t next_chunk(int fd, off_t at, off_t size)
 {
 	off_t data = lseek(fd, at, SEEK_DATA);
 	if (data < 0)
-		return errno == ENXIO ? size : at; /* a file system without SEEK_DATA: everything is read */
+		return errno == ENXIO ? size : at; /* a file system without SEEK_DATA: read everything */
 	data -= data % CHUNK;
 	return data > at ? data : at;
 }
@@ -44,7 +45,7 @@ int hull_snapshot_digest(int fd, char hex[65], uint64_t *stored, struct hull_err
 	if (!ctx || !buf || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	if (fstat(fd, &st) < 0)
-		return hull_fail_errno(err, "cannot look at a file");
+		return hull_fail_errno(err, "cannot stat a file");
 	for (off_t at = next_chunk(fd, 0, st.st_size); at < st.st_size; at = next_chunk(fd, at + CHUNK, st.st_size)) {
 		size_t want = st.st_size - at < CHUNK ? (size_t)(st.st_size - at) : CHUNK;
 		ssize_t got = hull_pread_full(fd, buf, want, at);

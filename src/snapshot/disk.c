@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A copy of a disk as it was at one moment, made while its machine goes on writing to it.
+/* A point-in-time copy of a disk, made while its machine continues to write to it.
  *
- *     map     at that moment: which units of 64 KiB have data; metadata only, so it takes milliseconds
- *     copy    then, at leisure: those units, as they are by now
- *     merge   at last: over that goes what was there before the machine changed it, which the engine has kept meanwhile
+ *     map     at the point in time: record which units of 64 KiB have data; metadata only, takes milliseconds
+ *     copy    later: copy those units with their current content
+ *     merge   at the end: write the blocks that the engine preserved before overwriting them over the copy
  *             (hull_engine_keep_begin)
  *
- * A unit without data at that moment is a hole of the copy, whatever it has become. One that was read after the machine
- * had changed it is in the kept file, because it went there first. Both sides use units of the same size: what is kept
- * of a unit that had data is data. Only a unit that was allocated and never written may pass for data here, its zeros
- * being in the page cache, and for a hole when the engine looks: it is then kept as one that is allocated and never
- * written, which is why the file system is asked for allocation there and not for data. */
+ * Why the result is the disk as it was:
+ *
+ * 1. A unit without data at the point in time is a hole of the copy, whatever it contains later.
+ * 2. A unit that the machine changed before it was copied is in the preserved file: the engine writes the old content
+ *    there first.
+ * 3. Both sides use units of the same size, so a preserved unit that had data is preserved as data.
+ *
+ * One case needs care. A unit that is allocated and was never written may appear as data here, with zeros in the page
+ * cache, and as a hole to the engine. It is then preserved as allocated but unwritten. Therefore merge looks for
+ * allocated ranges of the preserved file, not for data. */
 #include "snapshot/snapshot.h"
 
 #include "base/cleanup.h"
@@ -43,7 +48,7 @@ static bool marked(const struct hull_disk_map *m, uint64_t unit)
 	return m->bits[unit / 8] & (1u << (unit % 8));
 }
 
-/* The next data of fd at or after *at, up to *end; 0 when there is no more. */
+/* Find the next data of fd at or after *at, ending at *end; 0 when there is no more. */
 static int next_data(int fd, off_t size, off_t *at, off_t *end, struct hull_error *err)
 {
 	if (*at >= size)
@@ -54,7 +59,7 @@ static int next_data(int fd, off_t size, off_t *at, off_t *end, struct hull_erro
 	off_t hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
 	if (data < 0 || hole < 0) {
 		if (errno != EINVAL && errno != EOPNOTSUPP)
-			return hull_fail_errno(err, "cannot tell where the disk has data");
+			return hull_fail_errno(err, "cannot find the disk's data (SEEK_DATA)");
 		data = *at; /* a file system without holes */
 		hole = size;
 	}
@@ -68,7 +73,7 @@ int hull_disk_map(int fd, struct hull_disk_map *m, struct hull_error *err)
 	struct stat st;
 	*m = (struct hull_disk_map){0};
 	if (fstat(fd, &st) < 0)
-		return hull_fail_errno(err, "cannot look at the disk");
+		return hull_fail_errno(err, "cannot stat the disk");
 	m->size = (uint64_t)st.st_size;
 	m->bits = calloc(m->size / UNIT / 8 + 1, 1);
 	if (!m->bits)
@@ -77,7 +82,7 @@ int hull_disk_map(int fd, struct hull_disk_map *m, struct hull_error *err)
 	int r;
 	while ((r = next_data(fd, st.st_size, &at, &end, err)) > 0) {
 		mark(m, (uint64_t)at, (uint64_t)end);
-		/* What is left of the last unit is in it already. */
+		/* The rest of the last unit is already included. */
 		at = (end + UNIT - 1) / UNIT * UNIT;
 	}
 	if (r < 0)
@@ -111,7 +116,7 @@ static int write_at(int fd, const uint8_t *p, size_t n, uint64_t at, struct hull
 	return 0;
 }
 
-/* Into a file that is empty there: blocks of zeros need not be written. */
+/* Write into a region of a file that is still a hole: blocks of zeros are skipped. */
 static int write_sparse(int to, const uint8_t *p, size_t n, uint64_t at, struct hull_error *err)
 {
 	for (size_t i = 0; i < n;) {
@@ -156,7 +161,7 @@ int hull_disk_copy(int from, const struct hull_disk_map *m, int to, const volati
 	return 0;
 }
 
-/* As next_data(), of what is allocated; of data where the file system does not tell. */
+/* Like next_data(), for allocated ranges; for data where the file system cannot report allocation. */
 static int next_kept(int fd, off_t size, off_t *at, off_t *end, struct hull_error *err)
 {
 	_Alignas(struct fiemap) uint8_t space[sizeof(struct fiemap) + sizeof(struct fiemap_extent)] = {0};
@@ -175,7 +180,10 @@ static int next_kept(int fd, off_t size, off_t *at, off_t *end, struct hull_erro
 	*at = found->fe_logical > (uint64_t)*at ? (off_t)found->fe_logical : *at;
 	*end = found->fe_length < (uint64_t)size - found->fe_logical ? (off_t)(found->fe_logical + found->fe_length)
 								     : size;
-	return *end > *at ? 1 : hull_fail(err, -EIO, "the file system tells nonsense about what was kept of the disk");
+	return *end > *at ? 1
+			  : hull_fail(err, -EIO,
+				      "the file system reported an extent of the overwritten blocks that ends before "
+				      "it begins");
 }
 
 int hull_disk_merge(int kept, const struct hull_disk_map *m, int to, uint64_t *merged, struct hull_error *err)
@@ -188,11 +196,11 @@ int hull_disk_merge(int kept, const struct hull_disk_map *m, int to, uint64_t *m
 	if (!buf)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	if (fstat(kept, &st) < 0)
-		return hull_fail_errno(err, "cannot look at what was kept of the disk");
+		return hull_fail_errno(err, "cannot stat the file of overwritten blocks");
 	off_t size = (uint64_t)st.st_size < m->size ? st.st_size : (off_t)m->size;
 	for (; (r = next_kept(kept, size, &at, &end, err)) > 0; at = end) {
 		for (uint64_t pos = (uint64_t)at; pos < (uint64_t)end;) {
-			/* Unit by unit: one without data then stays a hole. */
+			/* Unit by unit, so that a unit without data stays a hole. */
 			uint64_t stop = (pos / UNIT + 1) * UNIT;
 			stop = stop < (uint64_t)end ? stop : (uint64_t)end;
 			if (marked(m, pos / UNIT)) {

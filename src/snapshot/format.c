@@ -99,7 +99,7 @@ int hull_snapshot_finish(const char *dir, struct hull_snapshot *s, struct hull_e
 	_cleanup_free_ char *path = hull_fmt("%s/snapshot.json", dir);
 	if (!text || !path)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	/* What was hashed just now need not be read again; should this not work out, the first start reads it. */
+	/* The files hashed just now need not be read again. If recording that fails, the first start reads them. */
 	hull_snapshot_remember_all(dir, s);
 	return hull_write_file_atomic(AT_FDCWD, path, text, strlen(text), 0600, err);
 }
@@ -116,7 +116,7 @@ static bool hex_digits(const char *s, size_t n)
 	return s && strlen(s) == n && strspn(s, "0123456789abcdef") == n;
 }
 
-/* NULL, or the member that is wrong. */
+/* NULL, or the name of the first invalid member. */
 static const char *from_json(json_t *j, struct hull_snapshot *s)
 {
 	const char *bad = NULL;
@@ -149,7 +149,7 @@ static const char *from_json(json_t *j, struct hull_snapshot *s)
 								   : NULL;
 }
 
-/* Each file described, there, and of its size; memory of exactly the machine's. */
+/* Checks that every file listed exists with its size, and that the memory file has the machine's size. */
 static int check_files(const char *dir, const struct hull_snapshot *s, struct hull_error *err)
 {
 	const char *name;
@@ -168,7 +168,7 @@ static int check_files(const char *dir, const struct hull_snapshot *s, struct hu
 		if (!known || wrong || !hex_digits(json_string_value(json_object_get(f, "sha256")), 64) ||
 		    (strcmp(name, HULL_SNAPSHOT_MEMORY) == 0 && size != s->memory) ||
 		    (strcmp(name, HULL_SNAPSHOT_DISK) == 0 && size != s->disk))
-			return bad(dir, "snapshot.json contradicts itself", err);
+			return bad(dir, "the sizes in snapshot.json do not agree with each other", err);
 		_cleanup_free_ char *path = hull_fmt("%s/%s", dir, name);
 		if (!path)
 			return hull_fail(err, -ENOMEM, "out of memory");
@@ -197,8 +197,9 @@ int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_e
 		return access(dir, F_OK) == 0 ? bad(dir, "it has no snapshot.json", err)
 					      : hull_fail(err, -ENOENT, "there is no %s", dir);
 	if (r < 0)
-		return r == -EFBIG || r == -EISDIR ? bad(dir, "snapshot.json is no such thing", err)
-						   : hull_fail(err, r, "%s", why.msg);
+		return r == -EFBIG || r == -EISDIR
+			       ? bad(dir, "snapshot.json is not a regular file of at most 16 MiB", err)
+			       : hull_fail(err, r, "%s", why.msg);
 	_cleanup_(json_decrefp)
 		json_t *j = json_loadb((const char *)hull_buf_bytes(&text), text.len, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *format = json_object_get(j, "format");
@@ -209,7 +210,7 @@ int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_e
 	char hex[65];
 	if (!json_is_object(j) || !json_is_integer(format) || self_digest(j, hex, err) < 0 ||
 	    !hull_streq(json_string_value(json_object_get(j, "digest")), hex))
-		return bad(dir, "snapshot.json is not what was written", err);
+		return bad(dir, "snapshot.json does not match its own digest", err);
 	_cleanup_(hull_snapshot_free) struct hull_snapshot s = {0};
 	const char *wrong = from_json(j, &s);
 	if (wrong)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A machine's RAM, copied from outside while it stands still.
+/* Copies the RAM of a stopped machine from outside its process.
  *
- * The engine holds the guest's RAM in one mapping of exactly its size: anonymous when it was booted, private of the
- * saved memory's file when it was restored. /proc/PID/pagemap tells which pages are the process's own (anonymous, in
- * memory or swapped out); those and only those differ from what the mapping started as. They are read by
- * process_vm_readv(2), which copies once, or else through /proc/PID/mem. All of that needs no cooperation from the
- * engine, which may be in the hands of its guest: the worst it can do is to have a guest saved with wrong memory.
+ * The engine holds the guest's RAM in one mapping of exactly its size: anonymous if the machine was booted, a private
+ * mapping of the saved memory file if it was restored. /proc/PID/pagemap shows which pages are anonymous (resident or
+ * swapped out). Only these pages differ from the original content of the mapping. They are read with
+ * process_vm_readv(2), which copies once, or else through /proc/PID/mem. The engine, which a guest may have
+ * compromised, does not take part: at worst it makes its own guest's saved memory wrong.
  *
- * Pages of zeros become holes. Reading as an ordinary user works because the engine's user namespace is ours. */
+ * Pages of zeros become holes. An unprivileged user may read the memory because the engine's user namespace belongs to
+ * that user. */
 #include "snapshot/snapshot.h"
 
 #include "base/cleanup.h"
@@ -30,14 +31,14 @@ enum { PAGE = 4096, BATCH = 65536 /* pages per look at pagemap */, RUN_MAX = 256
 struct copy {
 	pid_t pid;
 	int mem, map, to;
-	uint64_t start; /* of the mapping in the process */
+	uint64_t start; /* address of the mapping in the process */
 	bool over;      /* `to` has content already */
 	uint64_t copied;
 	uint8_t *buf;
 	struct hull_error *err;
 };
 
-/* Start of the one private writable mapping of that size, and of that file when there is one. */
+/* Finds the start of the only private writable mapping of this size (and of this file, if there is one). */
 static int find(pid_t pid, uint64_t size, const struct stat *base, uint64_t *start, struct hull_error *err)
 {
 	_cleanup_free_ char *path = hull_fmt("/proc/%d/maps", pid);
@@ -46,7 +47,7 @@ static int find(pid_t pid, uint64_t size, const struct stat *base, uint64_t *sta
 	size_t cap = 0;
 	unsigned found = 0;
 	if (!f)
-		return hull_fail_errno(err, "cannot look at the machine's memory");
+		return hull_fail_errno(err, "cannot read the engine's memory map");
 	while (getline(&line, &cap, f) > 0) {
 		uint64_t from, to, inode;
 		unsigned major, minor;
@@ -56,14 +57,16 @@ static int find(pid_t pid, uint64_t size, const struct stat *base, uint64_t *sta
 			continue;
 		if (to - from != size || strncmp(perms, "rw-p", 4) != 0)
 			continue;
-		/* The device number may be shown differently (btrfs, overlayfs): the inode and the size do. */
+		/* The device number may differ here (btrfs, overlayfs); inode and size identify the file. */
 		if (base ? inode != base->st_ino : inode != 0)
 			continue;
 		*start = from;
 		found++;
 	}
 	return found == 1 ? 0
-			  : hull_fail(err, -EPROTO, "cannot tell the machine's memory apart: %u mappings could be it",
+			  : hull_fail(err, -EPROTO,
+				      "cannot find the machine's memory: expected one mapping of its size in the "
+				      "engine, found %u",
 				      found);
 }
 
@@ -82,7 +85,7 @@ static int write_at(struct copy *c, const uint8_t *p, size_t n, uint64_t at)
 	return 0;
 }
 
-/* A page of zeros: nothing to do in an empty file; else what is there goes. */
+/* A page of zeros: nothing to do in an empty file; otherwise punch a hole. */
 static int clear_at(struct copy *c, uint64_t at)
 {
 	static const uint8_t zeros[PAGE];
@@ -91,7 +94,7 @@ static int clear_at(struct copy *c, uint64_t at)
 	return write_at(c, zeros, PAGE, at);
 }
 
-/* Copy `pages` pages from the offset `at`, at most RUN_MAX. */
+/* Copy `pages` pages, at most RUN_MAX, from offset `at`. */
 static int copy_run(struct copy *c, uint64_t at, size_t pages)
 {
 	size_t bytes = pages * PAGE, got = 0;
@@ -151,7 +154,7 @@ int hull_memory_save(pid_t pid, uint64_t size, int base_fd, int to, uint64_t *co
 	struct stat base;
 	struct copy c = {.pid = pid, .to = to, .over = base_fd >= 0, .err = err};
 	if (base_fd >= 0 && fstat(base_fd, &base) < 0)
-		return hull_fail_errno(err, "cannot look at the memory it was restored from");
+		return hull_fail_errno(err, "cannot stat the memory it was restored from");
 	int r = find(pid, size, base_fd >= 0 ? &base : NULL, &c.start, err);
 	if (r < 0)
 		return r;

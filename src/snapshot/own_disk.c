@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A sandbox's disk, made as a copy: in a scratch directory beside it, where the next start sweeps away what was not
- * finished, and put in its place by one rename when it is whole. */
+/* A sandbox's own copy of a disk. The copy is made in a scratch directory next to the disk and renamed into place when
+ * it is complete. The next start sweeps unfinished copies. */
 #include "snapshot/internal.h"
 
 #include "base/cleanup.h"

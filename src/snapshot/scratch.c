@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is saved (templates, snapshots, frozen memory) is made in scratch directories of one prefix, beside what it will
- * be; see base/scratch.h. */
+/* Templates, snapshots and suspended memory are made in scratch directories with a common prefix, in the directory that
+ * will contain the result; see base/scratch.h. */
 #include "snapshot/snapshot.h"
 
 #include "base/io.h"

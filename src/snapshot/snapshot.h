@@ -33,7 +33,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* JSON_MAX: of snapshot.json; all names that a sandbox can have are under 8 MiB. */
+/* JSON_MAX: largest snapshot.json; all names of one sandbox together are under 8 MiB. */
 enum { HULL_SNAPSHOT_FORMAT = 2, HULL_KEY_HEX = 32, HULL_SNAPSHOT_JSON_MAX = 16 << 20 };
 
 #define HULL_SNAPSHOT_MEMORY "memory"
@@ -44,100 +44,101 @@ enum { HULL_SNAPSHOT_FORMAT = 2, HULL_KEY_HEX = 32, HULL_SNAPSHOT_JSON_MAX = 16 
 /* Strings owned. */
 struct hull_snapshot {
 	char *image;     /* digest of the base image */
-	char *identity;  /* of the engine that saved it: hull_engine_identity() */
+	char *identity;  /* hull_engine_identity() of the engine that saved it */
 	char *engine;    /* "qemu 10.0.2 (tcg)", for people */
 	char *accel;     /* "tcg" or "kvm" */
-	char *cpu;       /* hull_snapshot_cpu() of the host */
-	char *initramfs; /* file name of what it was booted with, which has hull-init's hash in it */
+	char *cpu;       /* hull_snapshot_cpu() of the host that saved it */
+	char *initramfs; /* file name of the initramfs it was booted with, which contains hull-init's hash */
 	char *hull;      /* version that saved it */
-	char *source;    /* the sandbox it was made of; NULL for Hull's own templates */
+	char *source;    /* the sandbox it was saved from; NULL for Hull's own templates */
 	unsigned cpus;
 	uint64_t memory, disk; /* bytes */
 	uint64_t swap;         /* bytes; 0 = none */
 	bool no_docker;
 	uint64_t created; /* seconds since 1970 */
 	json_t *files;    /* {NAME: {"size", "stored", "sha256"}}; set by finish and load */
-	char digest[65];  /* of snapshot.json, and so of all of it: which save this is; set by finish and load */
-	json_t *sessions; /* ["id", ...]: the keeper's sessions that run in it; NULL = none */
-	json_t *names;    /* [[number, "name"], ...]: what synthetic addresses in its memory stand for; NULL = none */
+	char digest[65];  /* digest of snapshot.json, which identifies this save; set by finish and load */
+	json_t *sessions; /* ["id", ...]: the keeper's sessions that run in the guest; NULL = none */
+	/* [[number, "name"], ...]: the names that synthetic addresses in its memory stand for; NULL = none */
+	json_t *names;
 };
 void hull_snapshot_free(struct hull_snapshot *s); /* members; fit for _cleanup_ */
 
-/* Make a directory of files a saved machine: hash them, fsync them, write snapshot.json last. */
+/* Turn a directory of files into a saved machine: hash and fsync the files, then write snapshot.json. */
 int hull_snapshot_finish(const char *dir, struct hull_snapshot *s, struct hull_error *err);
-/* Read and check snapshot.json, and that the files are there with their sizes. -ENOENT there is none; -EBADMSG
- * damaged; -ENOTSUP written by another version of Hull. */
+/* Read and check snapshot.json, and check that every file exists with its size. -ENOENT: there is none; -EBADMSG:
+ * damaged; -ENOTSUP: written by another version of Hull. */
 int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_error *err);
-/* Open one of its files for reading, known to be undamaged; the descriptor. -EBADMSG when it is damaged. `slow`, when
+/* Open one of its files for reading and verify it; returns the descriptor. -EBADMSG: the file is damaged. `slow`, if
  * not NULL, is called before a file has to be read in full. */
 int hull_snapshot_open(const char *dir, const struct hull_snapshot *s, const char *file, void (*slow)(const char *text),
 		       struct hull_error *err);
-/* Can it be restored here: by the engine that is installed now, which runs as `accel`, and on this host's processor?
- * -ENOTSUP with why it can not. */
+/* Check that it can be restored by the installed engine, which runs as `accel`, on this host's processor. -ENOTSUP with
+ * the reason if not. */
 int hull_snapshot_fits(const struct hull_snapshot *s, const char *identity, const char *accel, struct hull_error *err);
-/* What a machine knows of the host's processor: with hardware virtualization a digest of what it is and can, else
- * "emulated". Owned by the caller; NULL when out of memory. */
+/* Identifies the host's processor as a machine sees it: with hardware virtualization a digest of its model and
+ * features, otherwise "emulated". Owned by the caller; NULL when out of memory. */
 char *hull_snapshot_cpu(const char *accel);
 
-/* digest.c: the SHA-256 of a sparse file's content, in 64 hex digits and a NUL: of every chunk that is not all zero,
- * its offset and its bytes, and of the file's size. Where the holes lie makes no difference. *stored = bytes in those.
- */
+/* digest.c: the SHA-256 of a sparse file's content, as 64 hex digits and a NUL. It covers the offset and bytes of every
+ * chunk that is not all zero, and the size of the file. The position of holes has no influence. *stored = number of
+ * bytes in those chunks. */
 int hull_snapshot_digest(int fd, char hex[65], uint64_t *stored, struct hull_error *err);
 
 /* --- memory.c --- */
 
-/* Copy the RAM of a machine that stands still, process `pid`, to the file `to`. base_fd < 0: it was booted, and `to` is
- * empty. Else it maps base_fd private, and `to` is a copy of that: only pages of its own are written. *copied counts
- * the bytes. */
+/* Copy the RAM of the stopped machine in process `pid` to the file `to`. base_fd < 0: the machine was booted, and `to`
+ * is empty. Otherwise the process maps base_fd private and `to` is a copy of base_fd: only modified pages are written.
+ * *copied is the number of bytes written. */
 int hull_memory_save(pid_t pid, uint64_t size, int base_fd, int to, uint64_t *copied, struct hull_error *err);
 
-/* --- disk.c: a disk of one moment, copied while it changes --- */
+/* --- disk.c: a point-in-time copy of a disk that is being written --- */
 
 struct hull_disk_map {
 	uint64_t size;
-	uint8_t *bits; /* of each 64 KiB: is there data? */
+	uint8_t *bits; /* one bit for each 64 KiB: does it have data? */
 };
 void hull_disk_map_free(struct hull_disk_map *m); /* fit for _cleanup_ */
 /* At that moment. */
 int hull_disk_map(int fd, struct hull_disk_map *m, struct hull_error *err);
-/* After it: what has data by the map, into an empty file, which becomes as long. -ECANCELED once *stop, when not NULL.
- */
+/* Then copy the units that have data in the map into an empty file, which gets the disk's length. -ECANCELED once *stop
+ * is set (stop may be NULL). */
 int hull_disk_copy(int from, const struct hull_disk_map *m, int to, const volatile bool *stop, struct hull_error *err);
-/* At the end: what the engine has kept (hull_engine_keep_begin) goes over it. *merged counts the bytes. */
+/* At the end: write the blocks that the engine preserved (hull_engine_keep_begin) over the copy. *merged = bytes
+ * written. */
 int hull_disk_merge(int kept, const struct hull_disk_map *m, int to, uint64_t *merged, struct hull_error *err);
 
-/* --- scratch.c: what is saved appears by one rename (base/scratch.h) --- */
+/* --- scratch.c: a saved machine appears by one rename (base/scratch.h) --- */
 
-/* Make a scratch directory below parent (made when missing), after sweeping what interrupted others left there. */
+/* Sweep leftovers of interrupted commands in `parent` (created if missing), then make a scratch directory there. */
 int hull_saved_scratch(const char *parent, struct hull_scratch *out, struct hull_error *err);
-/* Remove parent/name, at once as far as anybody can see. A missing one is -ENOENT. */
+/* Remove parent/name: it disappears by one rename, then its content is deleted. -ENOENT if it does not exist. */
 int hull_saved_remove(const char *parent, const char *name, struct hull_error *err);
 /* As hull_saved_sweep() and hull_saved_each(). */
 void hull_saved_sweep(const char *parent);
 void hull_saved_each(const char *parent, void (*found)(void *ctx, int root, const char *name), void *ctx);
 
-/* --- own_disk.c: the disk of a sandbox, whose directory is `home`, made as a copy --- */
+/* --- own_disk.c: making the disk of a sandbox (directory `home`) as a copy --- */
 
-/* The disk of the save that s->restore names, when that is the one the sandbox is of: open for reading. -ENOENT when it
- * is gone or another. */
+/* Open for reading the disk of the save that s->restore names. -ENOENT if that save is gone or is another one. */
 int hull_disk_source(const struct hull_paths *p, const struct hull_sandbox *s, struct hull_error *err);
-/* An empty disk in a scratch directory, open for reading and writing. */
+/* Make an empty disk in a scratch directory; opened for reading and writing. */
 int hull_disk_new(const char *home, struct hull_scratch *scratch, struct hull_error *err);
-/* One with the content of `from` and this size, on stable storage. */
+/* Make a disk with the content of `from` and this size, and fsync it. */
 int hull_disk_clone(int from, uint64_t size, const char *home, struct hull_scratch *scratch, struct hull_error *err);
-/* It becomes the sandbox's; the one that was there goes. */
+/* Make it the sandbox's disk, replacing the existing one. */
 int hull_disk_place(const struct hull_scratch *scratch, const char *home, struct hull_error *err);
 
 /* --- template.c --- */
 
-/* What a template is made for; everything that shapes the machine's memory. Borrowed. */
+/* The inputs of a template's key: everything that shapes the machine's memory. Borrowed. */
 struct hull_template_shape {
 	const char *image;     /* digest */
-	const char *initramfs; /* file name of it, which has hull-init's hash in it */
+	const char *initramfs; /* file name of the initramfs, which contains hull-init's hash */
 	const char *identity;  /* of the engine */
 	const char *accel;
 	const char *machine; /* hull_machine_describe(): devices, kernel command line */
-	const char *warm_up; /* the scripts that run in it before it is saved */
+	const char *warm_up; /* the scripts that run in the guest before it is saved */
 	unsigned cpus;
 	uint64_t memory, disk;
 	bool no_docker;
@@ -145,31 +146,33 @@ struct hull_template_shape {
 /* key has HULL_KEY_HEX + 1 bytes. */
 int hull_template_key(const struct hull_template_shape *shape, char *key, struct hull_error *err);
 bool hull_template_is_key(const char *name);
-/* Is the saved machine in this directory (relative to home, may be NULL) one of Hull's own templates? */
+/* Is the saved machine in this directory (relative to home; may be NULL) one of Hull's own templates? */
 bool hull_template_is_hulls(const char *rel);
-/* A name that a person may give one. */
+/* Is this a valid name for a user's template? */
 int hull_template_name_check(const char *name, struct hull_error *err);
 /* "<home>/templates[/NAME]", owned by the caller. */
 char *hull_template_path(const struct hull_paths *p, const char *name);
 /* Names, sorted; *names NULL-terminated, free with hull_strv_free(). */
 int hull_template_list(const struct hull_paths *p, char ***names, struct hull_error *err);
-/* By name, key or unique prefix of a key (at least 4 digits): its full name, owned by the caller. -ENOENT. */
+/* Look up a template by name, key or unique prefix of a key (at least 4 digits). Its full name, owned by the caller.
+ * -ENOENT if there is none. */
 int hull_template_find(const struct hull_paths *p, const char *word, char **name, struct hull_error *err);
-/* Remember that it is used now. */
+/* Record that it is used now. */
 void hull_template_touch(const struct hull_paths *p, const char *name);
-/* When it was used last, seconds since 1970; 0 = unknown. */
+/* Time of last use, seconds since 1970; 0 = unknown. */
 uint64_t hull_template_used(const struct hull_paths *p, const char *name);
-/* Held by whoever builds `key`: the descriptor, waiting for others when `wait`. -EAGAIN when it is held. */
+/* Acquire the build lock of `key`: returns the descriptor that holds it. If another process has it, wait if `wait` is
+ * set, otherwise -EAGAIN. */
 int hull_template_build_lock(const struct hull_paths *p, const char *key, bool wait, struct hull_error *err);
-/* By its holder, before it is closed: take its file away. */
+/* Remove the lock file. Called by its holder before it closes the descriptor. */
 void hull_template_build_done(const struct hull_paths *p, const char *key);
-/* Take away the files of builds that were killed. */
+/* Remove the lock files of builds that were killed. */
 void hull_template_build_sweep(const struct hull_paths *p);
 
 /* --- archive.c: one file, zstd, checksummed --- */
 
 int hull_archive_export(const char *dir, int to, struct hull_error *err);
-/* Into an empty directory, which is a saved machine after that. -EBADMSG when anything is wrong with it. */
+/* Import into an empty directory, which then is a saved machine. -EBADMSG when the archive is damaged. */
 int hull_archive_import(int from, const char *dir, struct hull_error *err);
 
 #endif

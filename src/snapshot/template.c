@@ -15,7 +15,7 @@
 
 enum { PREFIX_MIN = 4 };
 
-/* With hardware virtualization the guest has the host's CPU, and its state fits no other. */
+/* With hardware virtualization the guest sees the host's CPU; its state can be restored on no other model. */
 char *hull_snapshot_cpu(const char *accel)
 {
 	if (!hull_streq(accel, "kvm"))
@@ -159,9 +159,10 @@ uint64_t hull_template_used(const struct hull_paths *p, const char *name)
 
 /* --- one builder at a time --- */
 
-#define BUILDING ".build-" /* and the key: held by who builds it, gone when nobody does */
+#define BUILDING ".build-" /* followed by the key: locked by the process that builds it, removed afterwards */
 
-/* The file may have been taken away between open and flock: then what is held is nobody's lock. */
+/* The file may have been unlinked between open and flock. The lock then protects nothing, and another file is opened.
+ */
 static int lock_file(const char *path, bool wait, struct hull_error *err)
 {
 	for (;;) {
@@ -171,7 +172,7 @@ static int lock_file(const char *path, bool wait, struct hull_error *err)
 			return hull_fail_errno(err, "cannot open %s", path);
 		while (flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB)) < 0) {
 			if (errno == EWOULDBLOCK)
-				return hull_fail(err, -EAGAIN, "this template is being built by somebody else");
+				return hull_fail(err, -EAGAIN, "another process is building this template");
 			if (errno != EINTR || wait)
 				return hull_fail_errno(err, "waiting for a template to be built");
 		}

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which files were found undamaged, so that they need not be read again; see snapshot.h for why that is sound.
+/* Remembers which files were verified, so that they need not be read again; see snapshot.h for why this is sound.
  *
- * DIR/verified is JSON: the boot of the host, and for each file its SHA-256 as it should be and its inode, size, mtime
- * and ctime in nanoseconds as they were. A file that was changed a moment ago is not written down: a second change
- * within the same tick of the clock that stamps files would go unseen. Losing or damaging this file costs time only,
- * except to somebody who can write it and the files, and who could as well start a sandbox of their own. */
+ * DIR/verified is JSON: the boot id of the host and, for each file, the expected SHA-256 and the inode, size, mtime and
+ * ctime (in nanoseconds) at verification. A file modified a moment ago is not recorded: a second change within the same
+ * tick of the file system's clock would go unnoticed. Losing or damaging this file costs time only. Forging it requires
+ * write access to it and to the files; with that access one could start a sandbox directly. */
 #include "snapshot/internal.h"
 
 #include "base/cleanup.h"
@@ -68,7 +68,7 @@ static json_t *load(const char *dir)
 	return j;
 }
 
-/* Best effort. Not fsynced: a lost one is written again. */
+/* Best effort. Not fsynced: a lost file is written again. */
 static void save(const char *dir, json_t *j)
 {
 	char boot[37];
@@ -123,8 +123,9 @@ int hull_snapshot_open(const char *dir, const struct hull_snapshot *s, const cha
 			slow(text);
 		r = hull_snapshot_digest(fd, hex, &stored, err);
 		if (r == 0 && strcmp(hex, want) != 0)
-			r = hull_fail(err, -EBADMSG, "%s is damaged: it is not what was written", path);
-		/* What was read is what the stamp before it says, unless somebody is just writing to it. */
+			r = hull_fail(err, -EBADMSG, "%s is damaged: its SHA-256 does not match snapshot.json", path);
+		/* The stamp taken before reading describes the content that was read, unless the file is being written
+		 * right now. */
 		json_t *after = r == 0 ? stamp(fd, want) : NULL;
 		if (after && now && json_equal(after, now)) {
 			json_object_set(all, file, now);
