@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See internal.h. What stands at a name is looked at before it is replaced; should it change in between, a rename
- * replaces the name and nothing behind it. */
+/* See internal.h. An existing entry is checked before it is replaced. If it changes in between, the rename replaces the
+ * name only and follows nothing. */
 #include "tar/internal.h"
 
 #include "base/cleanup.h"
@@ -14,7 +14,7 @@
 
 enum { TRIES = 64 };
 
-/* Of names in messages: they are the guest's. */
+/* Names in messages are the guest's: make them printable. */
 static int fail(struct hull_error *err, const char *path)
 {
 	int code = errno;
@@ -30,7 +30,7 @@ int beneath_open(int root, const char *path, struct hull_error *err)
 	return fd < 0 ? fail(err, path) : fd;
 }
 
-/* The directory that path is in, and its last component. */
+/* Open the parent directory of path; *name = its last component. */
 static int open_parent(int root, const char *path, const char **name, struct hull_error *err)
 {
 	const char *slash = strrchr(path, '/');
@@ -57,7 +57,7 @@ static const char *kind(mode_t mode)
 	}
 }
 
-/* May what is called so be replaced by something of this type? 1 = there is nothing. */
+/* May the existing entry be replaced by one of this type? 1 = there is none. */
 static int look(int parent, const char *name, mode_t type, const char *shown_path, struct hull_error *err)
 {
 	struct stat st;
@@ -114,7 +114,7 @@ int beneath_create(struct beneath_file *f, int root, const char *path, struct hu
 	if (strlen(name) >= sizeof(f->name))
 		return hull_fail(err, -ENAMETOOLONG, "a name in the archive is too long");
 	strcpy(f->name, name);
-	/* Known before its content is taken; looked at again when it gets its name. */
+	/* Checked before the content is received, and again when the file gets its name. */
 	int r = look(f->parent, name, S_IFREG, path, err);
 	if (r < 0)
 		return r;
@@ -130,11 +130,11 @@ int beneath_create(struct beneath_file *f, int root, const char *path, struct hu
 	return r;
 }
 
-/* Make `name` lead to the file at `scratch`, whatever of the same type was there. */
+/* Rename `scratch` to `name`, replacing an entry of the same type. */
 static int take_over(int parent, const char *scratch, const char *name, const char *shown, struct hull_error *err)
 {
 	int r = renameat(parent, scratch, parent, name) < 0 ? fail(err, shown) : 0;
-	/* Two names of one file stay two names. */
+	/* rename(2) does nothing if both names are links to one file. */
 	unlinkat(parent, scratch, 0);
 	return r;
 }
@@ -175,12 +175,13 @@ void beneath_drop(struct beneath_file *f)
 	f->fd = f->parent = -1;
 }
 
-/* What has no content: made under its name, or, when there is one of its type, under a scratch name that takes over. */
+/* Create an entry that has no content: under its name or, if an entry of the same type exists, under a scratch name
+ * that replaces it. */
 struct maker {
 	mode_t type;
 	mode_t mode;
 	const char *target; /* of a symlink */
-	const char *link;   /* of a hard link: what leads to the open file */
+	const char *link;   /* for a hard link: the /proc path of the open file */
 	struct timespec mtime;
 };
 
@@ -229,7 +230,7 @@ int beneath_fifo(int root, const char *path, mode_t mode, struct timespec mtime,
 	return make(&m, root, path, err);
 }
 
-/* The file itself, whatever it is; "" is none. */
+/* Open the entry itself (O_PATH), of any type; "" is root. */
 static int open_node(int root, const char *path, struct hull_error *err)
 {
 	int fd = hull_path_open(root, path, O_PATH | O_NOFOLLOW, true);
@@ -240,7 +241,7 @@ int beneath_remember(int root, const char *path, struct made *m, struct hull_err
 {
 	_cleanup_close_ int fd = open_node(root, path, err);
 	int r = fd < 0 ? fd : made_add(m, fd);
-	return r < 0 && fd >= 0 ? hull_fail(err, r, "cannot tell which file was made: %s", strerror(-r)) : r;
+	return r < 0 && fd >= 0 ? hull_fail(err, r, "cannot stat the file just created: %s", strerror(-r)) : r;
 }
 
 int beneath_link(int root, const char *path, const char *to, const struct made *made, struct hull_error *err)

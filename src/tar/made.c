@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See internal.h. A hash table with open addressing, at most half full. The time of birth tells a file from one that
- * got its number after it was removed. */
+/* See internal.h. A hash table with open addressing, at most half full. The birth time distinguishes a file from a
+ * later one that reuses its inode number. */
 #include "tar/internal.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 enum {
 	MADE_FIRST = 64,
-	MADE_MAX = 1 << 20, /* files that are remembered: 64 MiB */
+	MADE_MAX = 1 << 20, /* limit on remembered files: 64 MiB of table */
 };
 
 static int identify(int fd, struct made_file *f)
@@ -26,7 +26,7 @@ static int identify(int fd, struct made_file *f)
 	return 0;
 }
 
-/* Where it is, or where it would go. */
+/* Its slot, or the free slot for it. */
 static struct made_file *slot(const struct made *m, const struct made_file *f)
 {
 	size_t at = (size_t)((f->ino ^ (uint64_t)f->dev << 32) * UINT64_C(0x9e3779b97f4a7c15) >> 20);

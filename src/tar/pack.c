@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packing for a sandbox; see tar.h. Directories are walked by descriptor, so that a symlink that somebody puts in the
- * way (the guest, in its workspace) is packed as one and leads nowhere. A file that shrinks while it is read is filled
- * up with zeros, one that grows is cut: the header has been sent by then. */
+/* Packs files for a sandbox; see tar.h. Directories are walked by descriptor: a symlink that the guest puts in the way
+ * (in its workspace) is packed as a symlink and not followed. The header precedes the data, so a file that shrinks
+ * while it is read is padded with zeros, and one that grows is truncated. */
 #include "tar/tar.h"
 
 #include "base/cleanup.h"
@@ -23,12 +23,12 @@ struct pack {
 	struct archive *a;
 	struct archive_entry_linkresolver *links;
 	struct hull_error *err;
-	struct hull_error lost;    /* why nothing more can be written */
-	struct hull_error skipped; /* the first that could not be read */
+	struct hull_error lost;    /* why writing failed */
+	struct hull_error skipped; /* the first file that could not be read */
 	unsigned skipped_count;
 	char *chunk;
 	const char *zeros;
-	char path[PATH_MAX_]; /* of the entry at hand, as the archive has it */
+	char path[PATH_MAX_]; /* path of the current entry in the archive */
 };
 
 static la_ssize_t on_write(struct archive *a, void *ctx, const void *p, size_t n)
@@ -57,7 +57,7 @@ static int skip(struct pack *x)
 	return 0;
 }
 
-/* Tell the archive which parts have data. */
+/* Add the file's data ranges to the header. */
 static void note_holes(struct archive_entry *e, int fd, off_t size)
 {
 	for (off_t at = 0; at < size;) {
@@ -69,7 +69,7 @@ static void note_holes(struct archive_entry *e, int fd, off_t size)
 			return;
 		}
 		if (data < 0 || end <= data || (data == 0 && end >= size))
-			return; /* no holes, or a file system that tells of none */
+			return; /* no holes, or the file system does not report them */
 		end = end < size ? end : size;
 		archive_entry_sparse_add_entry(e, data, end - data);
 		at = end;
@@ -109,7 +109,8 @@ static void no_entry(struct archive_entry **e)
 	archive_entry_free(*e);
 }
 
-/* The header: of a second name of a file, a link to its first. Only what is told goes into the archive. */
+/* Write the header. A further link to a packed file becomes a hard link to its first name. Only the fields set here go
+ * into the archive. */
 static int put_header(struct pack *x, const struct stat *st, const char *target, int fd, bool *linked)
 {
 	struct archive_entry *probe = archive_entry_new(), *spare = NULL;
@@ -141,7 +142,7 @@ static int put_header(struct pack *x, const struct stat *st, const char *target,
 		note_holes(e, fd, st->st_size);
 	archive_entry_free(probe);
 	archive_entry_free(spare);
-	/* A warning is of a name that is no UTF-8: it goes as the bytes it is. */
+	/* A warning concerns a name that is not UTF-8: it is written as raw bytes. */
 	return archive_write_header(x->a, e) < ARCHIVE_WARN ? broken(x) : 0;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Unpacking what a guest sent; see tar.h. libarchive is given the tar format and no other, and is asked for headers and
- * data only: what is made of them is decided here.
+/* Unpacks a guest's archive; see tar.h. libarchive is restricted to the tar format and used for headers and data only.
+ * All decisions about files are made here.
  *
- * A directory is made with mode 0700 and gets its mode and time when it is left: when the first entry comes that is not
- * below it. Directories that were there keep theirs. */
+ * A directory is created with mode 0700. It gets its mode and time when the first entry outside it arrives. Directories
+ * that existed before keep theirs. */
 #include "tar/tar.h"
 
 #include "base/cleanup.h"
@@ -24,10 +24,10 @@
 
 enum {
 	PATH_MAX_ = 4096,
-	SPACE_STEP = 16 << 20, /* space is asked for in steps of this */
-	ENTRY_COST = 4096,     /* what an entry takes besides its data, about */
-	/* What is read at most for one header, or one block of a file. libarchive keeps some of it in memory: the map
-	 * of a sparse file has as many lines as it says. And it reads over the data of what has none. */
+	SPACE_STEP = 16 << 20, /* free space is checked once per this many bytes */
+	ENTRY_COST = 4096,     /* estimated disk usage of an entry besides its data */
+	/* Most bytes read for one header or one block of a file. libarchive keeps some of them in memory (the map of a
+	 * sparse file is as long as it claims), and skips the data of entries without content. */
 	IDLE_MAX = 16 << 20,
 };
 
@@ -41,19 +41,19 @@ struct left_dir {
 struct unpack {
 	const struct hull_unpack *u;
 	struct archive *a;
-	struct made made;      /* what a hard link may lead to */
-	struct left_dir *open; /* directories we are in, the innermost first */
+	struct made made;      /* targets allowed for hard links */
+	struct left_dir *open; /* open directories, innermost first */
 	struct hull_error *err;
-	struct hull_error lost; /* why the archive cannot be read on, when that is not the archive's fault */
+	struct hull_error lost; /* why reading failed, if the archive is not the cause */
 	uint64_t spent;
-	uint64_t idle; /* bytes read since libarchive last gave something */
+	uint64_t idle; /* bytes read since libarchive last returned a header or data */
 	mode_t umask;
 	bool began;     /* the one entry has come */
-	bool only;      /* and is no directory: nothing may follow */
-	bool made_root; /* it is a directory that was not there before */
+	bool only;      /* the single entry is not a directory: nothing may follow */
+	bool made_root; /* the directory was created by this call */
 };
 
-/* An entry's header, on its own: libarchive's is gone when the next is read. */
+/* A copy of an entry's header: libarchive frees its own when the next is read. */
 struct item {
 	mode_t type, mode;
 	struct timespec mtime;
@@ -71,7 +71,7 @@ static la_ssize_t on_read(struct archive *a, void *ctx, const void **p)
 {
 	struct unpack *x = ctx;
 	ssize_t n = x->idle >= IDLE_MAX
-			    ? hull_fail(&x->lost, -EPROTO, "the sandbox sent an archive that describes nothing")
+			    ? hull_fail(&x->lost, -EPROTO, "the sandbox sent an archive with a header but no entry")
 			    : x->u->read(x->u->ctx, p, &x->lost);
 	if (n < 0)
 		archive_set_error(a, EIO, "lost");
@@ -87,7 +87,7 @@ static int next_header(struct unpack *x, struct archive_entry **e)
 
 static int bad(struct unpack *x, const char *what)
 {
-	return hull_fail(x->err, -EPROTO, "the sandbox sent something else than what was asked for: %s", what);
+	return hull_fail(x->err, -EPROTO, "the archive from the sandbox is not what was requested: it has %s", what);
 }
 
 static int unreadable(struct unpack *x)
@@ -96,12 +96,13 @@ static int unreadable(struct unpack *x)
 		return hull_fail(x->err, x->lost.code, "%s", x->lost.msg);
 	const char *why = archive_error_string(x->a);
 	_cleanup_free_ char *shown = why ? hull_printable(why, strlen(why)) : NULL;
-	return hull_fail(x->err, -EPROTO, "what the sandbox sent is no whole archive: %s", shown ? shown : "damaged");
+	return hull_fail(x->err, -EPROTO, "the archive from the sandbox is damaged or incomplete: %s",
+			 shown ? shown : "damaged");
 }
 
 /* --- names --- */
 
-/* "./a//b/" -> "a/b"; owned. NULL for what leads elsewhere. */
+/* "./a//b/" -> "a/b"; owned. NULL for a path that leaves the directory. */
 static char *clean(const char *path)
 {
 	size_t n = path ? strlen(path) : 0, at = 0;
@@ -128,7 +129,7 @@ static char *clean(const char *path)
 	return out;
 }
 
-/* Where a name of the archive's lies in the target; owned. The one entry's own name becomes the host's. */
+/* Map a member's name to a path in the target; owned. The single entry's name is replaced by the host's. */
 static char *place(const struct unpack *x, const char *sent)
 {
 	_cleanup_free_ char *path = clean(sent);
@@ -144,7 +145,7 @@ static const char *pathname(struct archive_entry *e)
 	return p ? p : archive_entry_pathname_utf8(e);
 }
 
-/* -EPROTO when it lies elsewhere. */
+/* -EPROTO when the path lies outside. */
 static int take_item(struct unpack *x, struct archive_entry *e, struct item *i)
 {
 	i->type = archive_entry_filetype(e);
@@ -178,7 +179,8 @@ static bool below(const char *path, const char *dir)
 	return rest && (*rest || !*dir);
 }
 
-/* Leave those that `path` (NULL = nothing) is not below. What the guest did to them meanwhile is its own matter. */
+/* Finish the open directories that do not contain `path` (NULL = all). If the guest has changed them in the meantime,
+ * it affects only itself. */
 static void leave(struct unpack *x, const char *path)
 {
 	while (x->open && !(path && below(path, x->open->path))) {
@@ -289,7 +291,7 @@ static int fill(struct unpack *x, int fd, int64_t size)
 	return ftruncate(fd, end) < 0 ? hull_fail_errno(x->err, "cannot write") : 0;
 }
 
-/* A single entry gets its name when it is known that nothing follows and the sender has said that all is well. */
+/* A single entry gets its name after the end of the archive and after the sender has confirmed success. */
 static int expect_end(struct unpack *x)
 {
 	struct archive_entry *e;
@@ -317,11 +319,11 @@ static int make_file(struct unpack *x, const struct item *i, int64_t size, bool 
 	futimens(f.fd, times);
 	r = only ? 0 : made_add(&x->made, f.fd);
 	if (r < 0)
-		return hull_fail(x->err, r, "cannot tell which file was made: %s", strerror(-r));
+		return hull_fail(x->err, r, "cannot stat the file just created: %s", strerror(-r));
 	return beneath_commit(&f, i->path, x->err);
 }
 
-/* The innermost of those that guests may write in. */
+/* The innermost of the guest-writable paths that contains it. */
 static const char *region(const struct unpack *x, const char *path)
 {
 	const char *found = NULL;
@@ -370,7 +372,7 @@ static int make(struct unpack *x, const struct item *i, int64_t size, bool root)
 	return r < 0 || only ? r : beneath_remember(x->u->dir, i->path, &x->made, x->err);
 }
 
-/* The one entry comes first, and once; all others are below it. */
+/* The single entry comes first, exactly once; all others lie below it. */
 static int take(struct unpack *x, struct archive_entry *e)
 {
 	_cleanup_(item_free) struct item i = {0};
@@ -421,7 +423,7 @@ int hull_unpack(const struct hull_unpack *u, struct hull_error *err)
 	made_free(&x.made);
 	if (r >= 0)
 		return 0;
-	/* Not followed by symlinks either. */
+	/* Do not follow symlinks here either. */
 	if (x.made_root)
 		hull_remove_tree(u->dir, u->name, NULL);
 	return hull_fail(err, r, "%s", why.msg);

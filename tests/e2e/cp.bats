@@ -96,7 +96,7 @@ real_tar() { as_root work mv /usr/bin/tar.real /usr/bin/tar; }
 	for members in .bashrc 'report.txt .bashrc' '.bashrc report.txt'; do
 		as_root work sh -c "echo $members >/tmp/members"
 		run hull cp work:/tmp/report.txt "$d"
-		assert_refused 125 'something else than what was asked for'
+		assert_refused 125 'not what was requested'
 		[ "$(ls -A "$d")" = .bashrc ]
 		[ "$(cat "$d/.bashrc")" = mine ]
 	done
