@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Connecting to a keeper and asking it things; see client.h. Our end of the socket is non-blocking and ours alone.
- * An answer is bounded (ANSWER_MAX): the keeper is trusted no further than that. */
+/* Connects to a keeper and sends it requests; see client.h. This end of the socket is non-blocking and not shared with
+ * other processes. The size of an answer is limited (ANSWER_MAX): the keeper is not trusted. */
 #include "lib/client.h"
 
 #include "base/cleanup.h"
@@ -22,8 +22,8 @@
 
 enum { ANSWER_MAX = 8 * 1024 * 1024, READ_SIZE = 64 * 1024 };
 
-/* A runtime directory may be deeper than sun_path is long: go by way of its descriptor. A keeper that is behind with
- * accepting is waited for, by the kernel, until wait_ms are over (-EAGAIN). */
+/* Connects to a socket whose path may be longer than sun_path, through a descriptor of its directory. If the keeper's
+ * backlog is full, the kernel waits for at most wait_ms (-EAGAIN). */
 static int dial(int dir, int wait_ms)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -39,7 +39,7 @@ static int dial(int dir, int wait_ms)
 	return r < 0 ? r : hull_steal_fd(&fd);
 }
 
-/* Until something changes in a directory that is watched, the keeper ends, or `ms` are over. */
+/* Waits until the watched directory changes, the keeper ends or `ms` have passed. */
 static void await_change(int watch, int keeper, int ms)
 {
 	struct pollfd fds[2] = {{.fd = watch, .events = POLLIN}, {.fd = keeper, .events = POLLIN}};
@@ -55,7 +55,7 @@ static int connect_keeper(const struct hull_paths *p, const char *name, int wait
 	_cleanup_close_ int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (!lock || watch < 0)
 		return -ENOMEM;
-	inotify_add_watch(watch, lock, IN_MODIFY); /* the keeper tells where it is */
+	inotify_add_watch(watch, lock, IN_MODIFY); /* the keeper records its runtime directory in it */
 	for (;;) {
 		_cleanup_free_ char *path = hull_sandbox_runtime_path(p, name, NULL);
 		_cleanup_free_ char *parent = path ? strdup(path) : NULL;
@@ -65,8 +65,8 @@ static int connect_keeper(const struct hull_paths *p, const char *name, int wait
 		inotify_add_watch(watch, parent, IN_CREATE | IN_MOVED_TO);
 		_cleanup_close_ int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		uint64_t now = lib_now_ms();
-		/* The name comes with a rename, when it listens already: that is the event. (A second watch of the same
-		 * directory is the first.) */
+		/* The keeper renames the socket into place once it listens; that rename is the event. (Adding a watch
+		 * again returns the first one.) */
 		if (dir >= 0)
 			inotify_add_watch(watch, path, IN_MOVED_TO);
 		int r = dir >= 0 ? dial(dir, until > now ? (int)(until - now) : 0) : -errno;
@@ -144,8 +144,7 @@ static int send_some(struct client *c, struct hull_error *err)
 				continue;
 			if (errno == EAGAIN)
 				return 0;
-			/* What the keeper said last may still be there to be read: let the reading side find the end.
-			 */
+			/* The keeper's last message may still be unread: let the reading side find the end. */
 			if (errno == EPIPE || errno == ECONNRESET)
 				return 0;
 			return hull_fail_errno(err, "writing to the keeper");
@@ -161,7 +160,7 @@ int client_io(struct client *c, short revents, struct hull_error *err)
 		uint8_t bytes[READ_SIZE];
 		ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_DONTWAIT);
 		if (n == 0 || (n < 0 && errno == ECONNRESET))
-			return hull_fail(err, -ECONNRESET, "the keeper has gone");
+			return hull_fail(err, -ECONNRESET, "the keeper closed the connection");
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return hull_fail_errno(err, "reading from the keeper");
 		if (n > 0 && hull_wire_feed(c->wire, bytes, (size_t)n, err) < 0)

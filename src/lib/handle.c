@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The handle: opened from the environment, closed, and how the library speaks to its caller; see handle.h. */
+/* The handle: opened from the environment, closed, and its callbacks to the caller; see handle.h. */
 #include "lib/handle.h"
 
 #include "base/cleanup.h"
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-/* What is behind the last member of a struct is not the caller's to set: a member of a later release must not lie there. */
+/* The padding after the last member must be zero: a later release may place a member there. */
 #define NO_TAIL(type, last)                                                                                  \
 	static_assert(sizeof(struct type) == offsetof(struct type, last) + sizeof(((struct type *)0)->last), \
 		      #type " ends with padding")

@@ -669,7 +669,7 @@ static void test_reach_unknown(void **state)
 	assert_int_equal(hull_write_file_atomic(AT_FDCWD, file, "{", 1, 0600, &err), 0);
 	assert_int_equal(symlink("/tmp", link), 0);
 	assert_int_equal(reach_path(&p, link, true, &at, &err), -EBADMSG);
-	assert_non_null(strstr(err.msg, "which directories bad writes in"));
+	assert_non_null(strstr(err.msg, "which directories bad may write to"));
 	assert_non_null(strstr(err.msg, "hull rm bad"));
 	reach_free(&at);
 	assert_int_equal(hull_remove_tree(AT_FDCWD, dir, &err), 0);

@@ -122,7 +122,7 @@ static void test_a_link_that_a_sandbox_made(void **state)
 	assert_int_equal(truncate(json, 3), 0);
 	real_is("ws/dir", "ws/dir");
 	assert_true(reach_real(&paths, above, &real, &err) < 0);
-	assert_non_null(strstr(err.msg, "cannot tell which directories web writes in"));
+	assert_non_null(strstr(err.msg, "cannot determine which directories web may write to"));
 	assert_true(reach_real(&paths, "", &real, &err) == -ENOENT);
 	assert_int_equal(hull_remove_tree(AT_FDCWD, home, NULL), 0);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See capture.h. A poll(2) loop over the keeper's socket; what is more than `max` ends the command. */
+/* See capture.h. A poll(2) loop on the keeper's socket. Output beyond `max` aborts the command. */
 #include "lib/command/capture.h"
 
 #include "base/cleanup.h"
@@ -119,7 +119,7 @@ int capture(const struct hull_paths *p, const char *name, const char *const *arg
 		return r;
 	for (const char *const *v = argv; *v && !r; v++)
 		r = hull_args_put_str(&b, HULL_TAG_ARGV, *v);
-	/* Another PATH may be set for all that runs in it. */
+	/* The sandbox may have been given another PATH: set the default one. */
 	if (!r)
 		r = hull_args_put_str(&b, HULL_TAG_ENV,
 				      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");

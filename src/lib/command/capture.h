@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The output of a command of Hull's own in a sandbox that runs. */
+/* Runs one of Hull's own commands in a running sandbox and captures its output. */
 #ifndef HULL_LIB_COMMAND_CAPTURE_H
 #define HULL_LIB_COMMAND_CAPTURE_H
 
@@ -8,9 +8,9 @@
 
 #include <stdint.h>
 
-/* Run argv as root in /, and keep at most `max` bytes of its stdout: the guest's words, to be read as such. *pid is
- * what the guest says its process was. -ENOTCONN when the sandbox does not run, -EFBIG when there is more, -EIO when
- * the command failed, with the last line of its stderr. */
+/* Runs argv as root in / and captures at most `max` bytes of its stdout. The output is untrusted. *pid = the process id
+ * that the guest reports. -ENOTCONN: the sandbox does not run; -EFBIG: too much output; -EIO: the command failed, with
+ * the last line of its stderr. */
 int capture(const struct hull_paths *p, const char *name, const char *const *argv, size_t max, struct hull_buf *out,
 	    uint32_t *pid, struct hull_error *err);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands and jobs as hull.h has them; what is common to them is session.c. */
+/* Commands and jobs of hull.h. The code they share is in session.c. */
 #include "lib/client.h"
 #include "lib/command/job.h"
 #include "lib/command/session.h"
@@ -30,7 +30,7 @@ int hull_exec(struct hull *h, const char *name, const struct hull_exec_spec *giv
 	return fd < 0 ? fd : session_run(h, fd, name, NULL, &spec, NULL, err);
 }
 
-/* Input from memory, as a file that can be read and waited for. */
+/* Input from memory, as a file that can be read and polled. */
 static int input_file(const void *input, size_t n, struct hull_error *err)
 {
 	_cleanup_close_ int fd = memfd_create("input", MFD_CLOEXEC);
@@ -119,7 +119,7 @@ int hull_job_start(struct hull *h, const char *name, const struct hull_exec_spec
 	return r < 0 ? r : job_begin(h, name, &spec, id, err);
 }
 
-/* Is it there, and running? *tty, *input: what it was started with. */
+/* Checks that the job exists and runs. *tty, *input: how it was started. */
 static int find_job(struct hull *h, const char *name, const char *id, bool *tty, bool *input, struct hull_error *err)
 {
 	json_t *answer = NULL, *j;
@@ -172,7 +172,7 @@ int hull_job_attach(struct hull *h, const char *name, const char *id, const stru
 	int fd = r < 0 ? r : client_connect(&h->paths, name, CONNECT_MS, err);
 	if (fd < 0)
 		return fd;
-	/* Without an input of its own its stdin is not ours to end. */
+	/* Without input of its own, its stdin must not be closed. */
 	int fds[3] = {-1, spec.fds ? spec.fds[1] : -1, spec.fds ? spec.fds[2] : -1};
 	if (spec.fds && (has & HULL_EXEC_INPUT))
 		fds[0] = spec.fds[0];
@@ -192,7 +192,7 @@ int hull_job_signal(struct hull *h, const char *name, const char *id, int signal
 	int r = check_id(id, err);
 	if (r >= 0)
 		r = life_load(h, name, &sb, err);
-	/* A damaged file is no reason not to end what runs. */
+	/* A damaged sandbox.json does not prevent ending what runs. */
 	if (r >= 0 || r == -EBADMSG)
 		r = client_ask(h, name, json_pack("{s:s, s:s, s:i}", "do", "signal", "job", id, "signal", signal),
 			       CONNECT_MS, &answer, err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Asking the keeper for a detached job. Its arguments travel as JSON, which holds text only: bytes that are not UTF-8
- * are refused here with a word about it. */
+/* Requests a detached job from the keeper. The arguments travel as JSON, which holds text only: arguments that are not
+ * UTF-8 are refused with an explanation. */
 #include "lib/command/job.h"
 
 #include "base/text.h"

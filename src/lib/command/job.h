@@ -5,7 +5,7 @@
 
 #include "lib/client.h"
 
-/* Start it in a running sandbox, once its guest takes commands; its id, owned by the caller, in *id. */
+/* Starts the job in a running sandbox once its guest accepts commands. *id = its id, owned by the caller. */
 int job_begin(const struct hull *h, const char *name, const struct hull_exec_spec *spec, char **id,
 	      struct hull_error *err);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listing jobs. What a keeper wrote about its jobs (keeper/session/jobs.c) is all there is of them once it has ended. A file that
- * still says "running" then was left by a keeper that was killed: its job has stopped. */
+/* Lists jobs.
+ *
+ * After a keeper has ended, its job files (keeper/session/jobs.c) are the only record of its jobs. A file that still
+ * says "running" was left by a keeper that was killed: the job has stopped. */
 #include "lib/command/jobs.h"
 
 #include "base/buf.h"
@@ -35,7 +37,7 @@ struct found {
 	struct timespec at;
 };
 
-/* By the time the file was last replaced, as the keeper sorts them. */
+/* Ordered by modification time, like the keeper's list. */
 static int by_time(const void *a, const void *b)
 {
 	const struct found *x = a, *y = b;

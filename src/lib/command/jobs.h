@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The jobs of a sandbox that does not run, as its keeper left them. See jobs.c. */
+/* The jobs of a stopped sandbox, from the files its keeper left. See jobs.c. */
 #ifndef HULL_LIB_COMMAND_JOBS_H
 #define HULL_LIB_COMMAND_JOBS_H
 
@@ -7,9 +7,10 @@
 
 #include <jansson.h>
 
-/* An array of what jobs/ID.json say, oldest first, as the keeper's "jobs" has it; owned by the caller. */
+/* The contents of all jobs/ID.json as an array, oldest first, in the format of the keeper's "jobs"; owned by the
+ * caller. */
 json_t *jobs_read(const struct hull_paths *p, const char *name, struct hull_error *err);
-/* What one of these files says, or NULL: it is not there, or damaged. */
+/* The content of one of these files; NULL when it is missing or damaged. */
 json_t *jobs_load(const char *path);
 
 #endif

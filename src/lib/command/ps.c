@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See ps.h. A line is seven words, the cgroup and the rest: "PID PPID USER STAT CPU RSS SECONDS 0::/CGROUP ARGS". The
- * cgroup says what a process is: /work/sessions/N a session, /work/docker/ID a container, /dockerd and /containerd
- * Docker's own. */
+/* See ps.h. A line is seven words, the cgroup and the arguments: "PID PPID USER STAT CPU RSS SECONDS 0::/CGROUP ARGS".
+ * The cgroup determines the kind of process: /work/sessions/N is a session, /work/docker/ID a container, /dockerd and
+ * /containerd are Docker's own. */
 #include "lib/command/ps.h"
 
 #include "base/cleanup.h"
@@ -59,7 +59,7 @@ static const char *job_of(const json_t *jobs, json_int_t session)
 	size_t i;
 	json_t *j;
 	const char *id = NULL;
-	/* The last: the numbers begin anew with each boot. */
+	/* The last one: session numbers restart with each boot. */
 	json_array_foreach((json_t *)(uintptr_t)jobs, i, j)
 	{
 		if (json_integer_value(json_object_get(j, "session")) == session)
@@ -74,7 +74,7 @@ static json_t *text_or_null(const char *text)
 	return shown ? json_string(shown) : json_null();
 }
 
-/* NULL: no process of the sandbox's, or no line of ps. */
+/* NULL: not a process of the sandbox, or not a line of ps. */
 static json_t *read_line(const char *p, const char *end, uint32_t self, const json_t *jobs)
 {
 	char w[WORDS][WORD_MAX];

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Saying why a command had no network: few clients show what a refusal is about, and TLS cannot carry it; see
+/* Explains why a command had no network, because few clients show the reason of a refusal and TLS cannot carry it; see
  * refused.h.
  *
- * hull-egress has written a line to egress.log before the command saw the refusal. So what was added to the log while a
- * command ran, and says `deny`, is what it was refused, or another command that ran beside it. Names in it are the
- * guest's: they are printed as hull_printable() has them, and a few only. */
+ * hull-egress writes a line to egress.log before the command sees the refusal. So every `deny` line appended while a
+ * command ran concerns this command or one that ran concurrently. The names in it are the guest's: they are passed
+ * through hull_printable(), and only a few are shown. */
 #include "lib/command/refused.h"
 
 #include "base/cleanup.h"
@@ -35,7 +35,7 @@ struct refused_mark refused_mark(const struct hull_paths *paths, const char *nam
 	return fd < 0 ? (struct refused_mark){0} : (struct refused_mark){.file = st.st_ino, .end = st.st_size};
 }
 
-/* "host:port" of a line that denies, owned; NULL when it is none. */
+/* The "host:port" of a `deny` line, owned; NULL for any other line. */
 static char *denied_host(const char *line, size_t n)
 {
 	json_t *j = json_loadb(line, n, 0, NULL);

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One command in a sandbox, between the keeper's socket and three descriptors: a poll(2) loop. States: opened (the guest
- * may still be booting), accepted (bytes flow), over (the stream is gone; what is left in the output buffers is
- * written). Memory: one window of output and one read of input. Credit for output is granted only once it is written, so
- * a reader that stalls makes the command in the guest stall, and nothing else.
+/* One command in a sandbox, between the keeper's socket and three descriptors: a poll(2) loop.
  *
- * The descriptors may be shared with other processes and are never made non-blocking: input is read when poll says there
- * is some, output is written in pieces that a descriptor poll calls writable takes whole (a page into a pipe), or with
+ *     opened      the guest may still be booting
+ *     accepted    data flows
+ *     over        the stream is closed; buffered output is still written
+ *
+ * Memory: one window of output and one read of input. Credit for output is granted only after it was written, so a slow
+ * reader stalls the command in the guest and nothing else.
+ *
+ * The descriptors may be shared with other processes and are never made non-blocking. Input is read when poll(2)
+ * reports it. Output is written in pieces that a writable descriptor accepts whole (a page into a pipe), or with
  * MSG_DONTWAIT into a socket. */
 #include "lib/command/session.h"
 
@@ -23,7 +27,7 @@
 #include <sys/stat.h>
 
 enum { PIECE = 4096, READ_SIZE = 32 * 1024 };
-/* As docker has them: Ctrl-P Ctrl-Q on a terminal leaves a job. */
+/* As in docker: Ctrl-P Ctrl-Q on a terminal detaches from a job. */
 enum { DETACH_FIRST = 'P' & 0x1f, DETACH_THEN = 'Q' & 0x1f };
 
 struct output {
@@ -34,25 +38,25 @@ struct output {
 };
 
 struct hull_process {
-	struct hull hull; /* the caller's; what it waits for beside us is ours when there is spec->event */
+	struct hull hull; /* the caller's handle; with spec->event, its extra descriptor is polled here */
 	const char *name, *job;
 	const struct hull_exec_spec *spec;
 	int in_fd;
 	struct client client;
 	uint32_t stream;
 	struct output out[2]; /* by channel */
-	struct hull_buf in;   /* read and not taken by the wire yet */
+	struct hull_buf in;   /* read, not yet accepted by the wire */
 	bool in_open;
 	bool accepted, over;
-	bool detach_next; /* the first of the detach keys has come, and was held back */
+	bool detach_next; /* the first detach key was read and withheld */
 	bool detached;
-	bool broken_pipe; /* the reader of our stdout has gone */
-	int status;       /* exit code, -1 = not told yet */
-	int code;         /* how the stream ended otherwise: positive errno of the guest or keeper */
+	bool broken_pipe; /* the reader of our stdout closed it */
+	int status;       /* exit code, -1 = not received yet */
+	int code;         /* other end of the stream: positive errno from the guest or keeper */
 	char text[sizeof((struct hull_error *)0)->msg];
 };
 
-/* --- what the keeper says --- */
+/* --- messages from the keeper --- */
 
 static void send_message(struct hull_process *s, uint8_t kind, uint16_t tag1, uint32_t v1, uint16_t tag2, uint32_t v2)
 {
@@ -151,7 +155,7 @@ static void push_input(struct hull_process *s)
 	if (s->over || !s->in.len)
 		return;
 	ssize_t n = hull_wire_write(s->client.wire, s->stream, HULL_CHANNEL_MAIN, hull_buf_bytes(&s->in), s->in.len);
-	/* an error: the other side wants no more, its answer is on the way */
+	/* an error: the peer accepts no more input; its answer follows */
 	hull_buf_drain(&s->in, n < 0 ? s->in.len : (size_t)n);
 }
 
@@ -162,7 +166,7 @@ static void end_input(struct hull_process *s)
 		send_message(s, HULL_MSG_STDIN_EOF, 0, 0, 0, 0);
 }
 
-/* What was typed, without the detach keys. */
+/* Removes the detach keys from terminal input. */
 static void take_keys(struct hull_process *s, const uint8_t *p, size_t n)
 {
 	static const uint8_t first = DETACH_FIRST;
@@ -191,7 +195,7 @@ static void read_input(struct hull_process *s)
 	ssize_t n = read(s->in_fd, at, room < most ? room : most);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
-	if (n <= 0) { /* a terminal that is gone (EIO) has ended too */
+	if (n <= 0) { /* EIO: the terminal was closed, which also ends the input */
 		end_input(s);
 		return;
 	}
@@ -202,7 +206,7 @@ static void read_input(struct hull_process *s)
 	push_input(s);
 }
 
-/* The reader of our output is gone, or the disk it goes to is full. */
+/* The reader of the output closed it, or the disk is full. */
 static int output_failed(struct hull_process *s, struct output *o, struct hull_error *err)
 {
 	int code = errno;
@@ -210,15 +214,15 @@ static int output_failed(struct hull_process *s, struct output *o, struct hull_e
 	hull_wire_grant(s->client.wire, s->stream, o->buf.len);
 	hull_buf_drain(&o->buf, o->buf.len);
 	if (o == &s->out[1])
-		return 0; /* messages nobody reads; the command goes on */
-	hull_wire_reset(s->client.wire, s->stream, ECANCELED, "the client's output is gone");
+		return 0; /* stderr has no reader; the command continues */
+	hull_wire_reset(s->client.wire, s->stream, ECANCELED, "the client closed its output");
 	s->broken_pipe = code == EPIPE || code == EIO;
 	if (s->broken_pipe)
 		return 0;
 	return hull_fail(err, -code, "writing to standard output: %s", strerror(code));
 }
 
-/* Write what fits without blocking. */
+/* Write as much as possible without blocking. */
 static int write_output(struct hull_process *s, struct output *o, struct hull_error *err)
 {
 	while (o->buf.len) {
@@ -284,7 +288,7 @@ static int open_stream(struct hull_process *s, struct hull_error *err)
 
 static int wanted_input(struct hull_process *s)
 {
-	/* Before the command runs the terminal stays as it is, and what is typed stays in it. */
+	/* The terminal is switched to raw mode only when the command runs; input typed earlier stays in it. */
 	return s->accepted && s->in_open && !s->over && !s->in.len && hull_wire_writable(s->client.wire, s->stream) > 0;
 }
 
@@ -327,7 +331,7 @@ static int turn(struct hull_process *s, struct hull_error *err)
 		if (!s->in_open)
 			end_input(s);
 	}
-	/* Bytes the wire had no room for before. */
+	/* Send input that the wire had no room for. */
 	if (s->in.len) {
 		push_input(s);
 		if (!s->in.len && !s->in_open)
@@ -353,7 +357,7 @@ int session_cannot(int code)
 	case E2BIG:
 	case ENAMETOOLONG:
 	case ETXTBSY:
-	case ENOTDIR: /* also: no such working directory */
+	case ENOTDIR: /* ENOENT also means that the working directory does not exist */
 	case ESRCH:   /* no such user */
 		return SESSION_CANNOT;
 	default:
@@ -361,7 +365,7 @@ int session_cannot(int code)
 	}
 }
 
-/* The exit code of a session that is over. */
+/* The exit code of a finished session. */
 static int outcome(struct hull_process *s, struct hull_error *err)
 {
 	if (s->broken_pipe)
@@ -370,7 +374,7 @@ static int outcome(struct hull_process *s, struct hull_error *err)
 		return s->status;
 	const char *why = s->text[0] ? s->text : strerror(s->code);
 	int code = session_cannot(s->code);
-	if (code) { /* the guest's words name the command */
+	if (code) { /* the guest's message names the command */
 		hull_fail(err, -s->code, "%s", why);
 		return code;
 	}
@@ -412,7 +416,7 @@ int session_run(const struct hull *h, int fd, const char *name, const char *job,
 	r = open_stream(&s, err);
 	while (r == 0 && !s.detached && !(s.over && !s.out[0].buf.len && !s.out[1].buf.len))
 		r = turn(&s, err);
-	if ((r != 0 || s.detached) && !s.over) { /* say goodbye: the guest hangs the command up */
+	if ((r != 0 || s.detached) && !s.over) { /* close the stream: the guest hangs up the command */
 		hull_wire_reset(s.client.wire, s.stream, ECANCELED, "the client left");
 		client_io(&s.client, 0, NULL);
 	}
@@ -420,7 +424,7 @@ int session_run(const struct hull *h, int fd, const char *name, const char *job,
 		r = hull_fail(err, -EFBIG, "the command in %s printed more than %zu bytes", name, keep->max);
 	else if (r == 0)
 		r = s.detached ? HULL_DETACHED : outcome(&s, err);
-	s.over = true; /* what closing the wire has to say is no news */
+	s.over = true; /* errors of closing the wire are not relevant any more */
 	client_close(&s.client);
 	hull_buf_free(&s.in);
 	hull_buf_free(&s.out[0].buf);

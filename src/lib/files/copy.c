@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files and trees between the host and a sandbox, as docker cp has it.
+/* Copies files and trees between the host and a sandbox, with the semantics of docker cp.
  *
- * In the sandbox its own tar packs and unpacks (guest/session/tar.c). Here no program does: src/tar reads and writes the
- * archive, since what a guest sends is hostile, and a workspace that files are read from or written to is a place where
- * the guest can change things meanwhile. How a path leads there: reach.c.
+ * In the sandbox its own tar packs and unpacks (guest/session/tar.c). On the host no program does: src/tar reads and
+ * writes the archive, because the guest's data is hostile and the guest may modify a workspace during the copy. Paths
+ * are resolved by reach.c.
  *
- * Into a sandbox: what is there already decides, as with cp(1): into a directory, or under the name of the last
- * component. What arrives belongs to the sandbox's user; modes, times and links are kept.
+ * Into a sandbox: as with cp(1), an existing directory receives the copy; otherwise the copy gets the name of the last
+ * component. Files belong to the sandbox's user; modes, times and links are kept.
  *
- * Out of one: a symlink as DEST is followed on request only (reach.c). The host decides the name, and that it is one
- * entry. It appears when it is complete, if it is a file; a tree grows where it is to be, and is removed again when
- * that fails. An interrupt leaves nothing but what was copied of DIR/. already. */
+ * Out of a sandbox:
+ *
+ * 1. A symlink as DEST is followed on request only (reach.c).
+ * 2. The host determines the name, and that there is a single entry.
+ * 3. A file appears when it is complete. A tree grows in place and is removed again when the copy fails.
+ * 4. An interrupt leaves nothing, except files of DIR/. that were already copied. */
 #include "lib/client.h"
 #include "lib/command/session.h"
 #include "lib/files/reach.h"
@@ -29,7 +32,7 @@
 
 /* --- the sandbox's side --- */
 
-/* The exit code of a command run as root there, without input or output. */
+/* Runs a command as root in the sandbox without input or output; returns its exit code. */
 static int ask(const struct hull *h, const char *name, const char *const *argv, struct hull_error *err)
 {
 	const struct hull_exec_spec spec = {.argv = argv, .cwd = "/", .user = "root"};
@@ -58,7 +61,7 @@ static int split(const char *path, char **dir, char **base, struct hull_error *e
 	return *base && *dir ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 }
 
-/* Does it mean what is in it, not itself? */
+/* Does the path mean the content of the directory ("DIR/.")? */
 static bool means_content(const char *path)
 {
 	size_t n = strlen(path);
@@ -67,7 +70,7 @@ static bool means_content(const char *path)
 	return n && path[n - 1] == '.' && (n == 1 || path[n - 2] == '/');
 }
 
-/* "..", or a path that ends so. */
+/* Is the path "..", or does it end in "/.."? */
 static bool last_is_dots(const char *path)
 {
 	size_t n = strlen(path);
@@ -83,7 +86,7 @@ static int send(void *ctx, const void *p, size_t n, struct hull_error *err)
 	return transfer_write(ctx, p, n, err);
 }
 
-/* What of the host is meant: the directory it is in, open, and its name (NULL = what is in the directory). */
+/* Splits a host path into its open parent directory and its name (NULL = the content of the directory). */
 static int open_source(const struct hull *h, const char *src, char **entry, bool *directory, struct hull_error *err)
 {
 	_cleanup_(reach_free) struct reach at = {0};
@@ -133,7 +136,7 @@ static int copy_in(const struct hull *h, const char *src, const char *name, cons
 	if (!t)
 		return err->code ? err->code : -EIO;
 	const struct hull_pack pack = {.dir = from, .entry = base, .uid = 1000, .gid = 1000, .write = send, .ctx = t};
-	/* What could not be read here is told, but the rest has to arrive. */
+	/* Unreadable files are reported, but everything else must arrive. */
 	struct hull_error unread = {0};
 	r = hull_pack(&pack, &unread);
 	int ended = transfer_end(t, err);
@@ -215,7 +218,7 @@ static int copy_out(const struct hull *h, const char *name, const char *path, co
 	bool slash = dst[strlen(dst) - 1] == '/', there = at.type == S_IFDIR;
 	if (!there && slash)
 		return hull_fail(err, -ENOTDIR, "%s: there is no such directory", dst);
-	/* A symlink that leads to no directory stands for itself: it is not written through, and not replaced. */
+	/* A symlink that does not lead to a directory is neither written through nor replaced. */
 	if (!there)
 		r = reach_path(&h->paths, dst, false, &itself, err);
 	if (r == 0 && !there)
@@ -230,7 +233,7 @@ static int copy_out(const struct hull *h, const char *name, const char *path, co
 
 /* --- the calls --- */
 
-/* Is it there, and does it run? `path` made absolute; owned. */
+/* Checks that the sandbox exists and runs. Makes `path` absolute; owned. */
 static int begin(const struct hull *h, const char *name, const char *path, char **whole, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};

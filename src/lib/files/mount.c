@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Paths of the host in a sandbox, running or not. One that runs does it itself and writes it down; of one that does not,
- * the file is changed under its lock. */
+/* Mounts host paths in a sandbox. In a running sandbox the keeper mounts the path and updates sandbox.json; for a
+ * stopped one the file is changed under the sandbox's lock. */
 #include "lib/client.h"
 #include "lib/sandbox/life.h"
 #include "lib/sandbox/place.h"
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Change the list of a sandbox that does not run. -EBUSY when it does. */
+/* Changes the list of a stopped sandbox. -EBUSY when it runs. */
 static int change_file(const struct hull *h, const char *name, const char *path, const char *entry,
 		       struct hull_error *err)
 {
@@ -42,7 +42,7 @@ static int change_file(const struct hull *h, const char *name, const char *path,
 	return hull_sandbox_save(&h->paths, &sb, err);
 }
 
-/* An entry of the list: in the file, or in the sandbox that runs. */
+/* Adds an entry: to the file of a stopped sandbox, or through the keeper of a running one. */
 static int mount_one(const struct hull *h, const char *name, const char *entry, struct hull_error *err)
 {
 	enum hull_path_mode mode;
@@ -57,7 +57,7 @@ static int mount_one(const struct hull *h, const char *name, const char *entry, 
 			  -1, NULL, err);
 }
 
-/* And the repository of a linked worktree, as far as the sandbox does not have it. */
+/* Also adds the repository of a linked worktree, if the sandbox does not have it. */
 static int mount_repository(const struct hull *h, struct hull_sandbox *sb, const char *path, bool readonly,
 			    struct hull_error *err)
 {
@@ -109,7 +109,7 @@ int hull_unmount(struct hull *h, const char *name, const char *word, unsigned fl
 		r = life_load(h, name, &sb, err);
 	if (r < 0)
 		return r;
-	/* It may be gone from the host: then it has to be written as it was. */
+	/* The path may no longer exist on the host: then the name must match the entry literally. */
 	_cleanup_free_ char *real = realpath(word, NULL);
 	const char *path = real ? real : word;
 	if (!hull_sandbox_running(&h->paths, name))

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A person's path, resolved component by component. Symlinks of the person's own are followed, as everywhere. In a
- * directory that is mounted writable in some sandbox they may be a guest's, which could so choose what is written or
- * read (`hull cp web:/log ws/build`, with ws/build turned into a link to the home directory). There they are refused.
- * What is found has no symlink in it and is opened on that condition, so it does not matter what changes meanwhile. */
+/* Resolves a host path component by component.
+ *
+ * The user's own symlinks are followed. In a directory that is mounted writable in some sandbox, a symlink may be the
+ * guest's: following it would let the guest choose what is written or read (`hull cp web:/log ws/build`, with ws/build
+ * replaced by a link to the home directory). There symlinks are refused. The resolved path contains no symlink and is
+ * opened with that restriction, so later changes have no effect. */
 #include "lib/files/reach.h"
 
 #include "base/cleanup.h"
@@ -17,7 +19,8 @@
 
 enum { LINKS_MAX = 40 };
 
-/* What guests may write in: real paths, owned by the caller. Without knowing all of them no symlink can be trusted. */
+/* The directories that guests may write to: real paths, owned by the caller. Unless all are known, no symlink is
+ * trusted. */
 static int shared_dirs(const struct hull_paths *p, char ***out, struct hull_error *err)
 {
 	char **names = NULL, **all = hull_strv_copy(NULL);
@@ -31,7 +34,7 @@ static int shared_dirs(const struct hull_paths *p, char ***out, struct hull_erro
 			continue;
 		}
 		if (r < 0)
-			hull_fail(err, r, "cannot tell which directories %s writes in: %s", *n, why.msg);
+			hull_fail(err, r, "cannot determine which directories %s may write to: %s", *n, why.msg);
 		for (char **e = sb.paths; r >= 0 && e && *e; e++) {
 			enum hull_path_mode mode;
 			_cleanup_free_ char *path = strndup(*e, hull_entry_split(*e, &mode));
@@ -86,7 +89,7 @@ static int follow(struct walk *w, const char *link, const char *rest, struct hul
 	return 0;
 }
 
-/* The next component. 1 = there is nothing there. */
+/* Resolves the next component. 1 = it does not exist. */
 static int step(struct walk *w, bool whole, struct hull_error *err)
 {
 	char at[PATH_MAX];
@@ -179,7 +182,7 @@ int reach_real(const struct hull_paths *p, const char *path, char **out, struct 
 	return *out ? 0 : hull_fail_errno(err, "%s", shown && *shown ? shown : "an empty path");
 }
 
-/* Without the slashes and "." at its end; owned. */
+/* Removes trailing slashes and "/."; owned. */
 static char *itself(const char *path)
 {
 	size_t n = strlen(path);

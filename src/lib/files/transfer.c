@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One tar stream from or to a sandbox, read and written by the caller, who waits in here meanwhile: a poll(2) loop over
- * the connection and whatever the caller waits for. What is received is granted when the caller comes for more, so
- * there is never more of it here than the stream's window; what is written fits the stream's credit. */
+/* One tar stream from or to a sandbox, read and written by blocking calls: each runs a poll(2) loop on the connection
+ * and on the descriptor that the caller waits for. Received data is granted when the caller asks for more, so at most
+ * one window is buffered. Writes are limited by the stream's credit. */
 #include "lib/files/transfer.h"
 
 #include "base/cleanup.h"
@@ -18,7 +18,7 @@
 enum {
 	READ_SIZE = 64 * 1024,
 	SHOW_MS = 200,       /* between two figures */
-	TAIL_MAX = 64 << 10, /* behind the end of an archive: tar's padding */
+	TAIL_MAX = 64 << 10, /* data after the end of an archive: tar's padding */
 };
 
 struct transfer {
@@ -27,14 +27,14 @@ struct transfer {
 	struct client client;
 	uint32_t stream;
 	struct hull_buf got; /* received */
-	size_t taken;        /* of that, what the caller has had: granted with the next call */
+	size_t taken;        /* bytes returned to the caller; granted by the next call */
 	uint64_t shown, bytes;
 	bool in, sent_all, over, told, eof;
-	int code; /* how it went: 0 or -errno with text */
+	int code; /* the outcome: 0, or -errno with a message */
 	char text[1024];
 };
 
-/* The first failure counts. Its text may have lines: they become one. */
+/* Record the first failure, with its message on one line. */
 static void fail(struct transfer *t, int code, const char *text)
 {
 	_cleanup_free_ char *line = strdup(text);
@@ -111,7 +111,7 @@ static void show(struct transfer *t)
 	lib_moved(t->hull, t->name, t->bytes);
 }
 
-/* Wait for whatever comes next, also on `fd` (-1 = none): what came on that. */
+/* Wait for the next event, also on `fd` (-1 = none); returns the events on fd. */
 static short turn(struct transfer *t, int fd)
 {
 	struct hull_error lost = {0};
@@ -179,7 +179,7 @@ ssize_t transfer_read(struct transfer *t, const void **p, struct hull_error *err
 		turn(t, -1);
 	if (t->code == -EINTR || (t->got.len == 0 && !t->told && t->code))
 		return failed(t, err);
-	/* What tar says of a failure comes with its end: until then its archive is read. */
+	/* tar reports a failure when it ends: until then its archive is read. */
 	*p = hull_buf_bytes(&t->got);
 	t->taken = t->got.len;
 	t->bytes += t->taken;
@@ -191,7 +191,7 @@ int transfer_write(struct transfer *t, const void *p, size_t n, struct hull_erro
 	for (const uint8_t *at = p; n > 0;) {
 		if (t->code)
 			return failed(t, err);
-		if (t->over || t->told) /* it wants no more: its tar stops at the archive's end */
+		if (t->over || t->told) /* it accepts no more: its tar stops at the archive's end */
 			return 0;
 		size_t room = hull_wire_writable(t->client.wire, t->stream);
 		size_t now = room < n ? room : n;
@@ -214,7 +214,7 @@ int transfer_end(struct transfer *t, struct hull_error *err)
 		hull_wire_eof(t->client.wire, t->stream);
 	t->sent_all = true;
 	while (!t->over && !t->code) {
-		/* The stream does not close before all of it has been granted. */
+		/* The stream closes only after all data was granted. */
 		tail += t->got.len - t->taken;
 		if (t->got.len)
 			hull_wire_grant(t->client.wire, t->stream, t->got.len);
@@ -237,7 +237,7 @@ void transfer_close(struct transfer *t)
 	free(t);
 }
 
-/* --- between the sandbox and a descriptor, which may block: there is nothing else to do meanwhile --- */
+/* --- between the sandbox and a descriptor, which may block: nothing else is served meanwhile --- */
 
 static int pour_out(struct transfer *t, int fd, struct hull_error *err)
 {

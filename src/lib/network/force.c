@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Is a policy in force? Running sandboxes are asked, each by its own keeper; see policy.h.
+/* Checks that a policy is in force in running sandboxes by asking their keepers; see policy.h.
  *
- * A keeper answers by the digest of what hull-egress has taken. A verb that changed a file asks it to read this file
- * now, so neither a watch that is late nor one that could not be placed matters. */
+ * A keeper answers with the digest of the policy that hull-egress applies. After changing a file, a verb asks the
+ * keepers to read it now. So it does not depend on the file watch, which may be late or missing. */
 #include "lib/network/policy.h"
 
 #include "base/cleanup.h"
@@ -75,7 +75,7 @@ static void ask_some(const struct hull_paths *p, struct policy_force *f, size_t 
 	free(asks);
 }
 
-/* Is what is in force of one file the text that it has? */
+/* Is the text in force the text of the file? */
 static bool file_in_force(const json_t *file, char *why, size_t cap)
 {
 	char hex[HULL_POLICY_DIGEST + 1] = "";
@@ -95,7 +95,7 @@ static bool file_in_force(const json_t *file, char *why, size_t cap)
 	return !error;
 }
 
-/* Does the sandbox read the file that was changed? It may have been started with another configuration directory. */
+/* Does the sandbox read the changed file? It may have been started with another configuration directory. */
 static bool reads(const struct hull *h, const struct policy_force *f, bool own)
 {
 	struct hull_error err;
@@ -124,7 +124,8 @@ static void judge(struct policy_force *f)
 	for (unsigned i = 0; i < 2; i++) {
 		const json_t *file = json_object_get(f->told, keys[i]);
 		char because[sizeof(f->why)];
-		if (!file || file_in_force(file, because, sizeof(because))) /* without: it has yet to read them */
+		/* without it: the policy has not been read yet */
+		if (!file || file_in_force(file, because, sizeof(because)))
 			continue;
 		all = false;
 		if (!f->why[0])
@@ -187,7 +188,7 @@ int policy_force_wait(const struct hull *h, const char *sandbox, struct hull_err
 		return r;
 	_cleanup_(hull_buf_free) struct hull_buf list = {0};
 	for (size_t i = 0; i < n; i++) {
-		/* Only the file that was changed counts: the other one may have been wrong before. */
+		/* Only the changed file counts: the other one may have been invalid before. */
 		const json_t *file = json_object_get(f[i].told, sandbox ? "sandbox" : "global");
 		char because[sizeof(f[i].why)];
 		bool other = f[i].state == FORCE_OTHER && json_is_true(json_object_get(f[i].told, "taken")) &&

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network policy's files: where they are and what is in them. */
+/* The network policy's files: their paths and contents. */
 #include "lib/network/policy.h"
 
 #include "base/cleanup.h"
@@ -52,7 +52,7 @@ int policy_lock(const char *path, struct hull_error *err)
 	return hull_steal_fd(&fd);
 }
 
-/* A sandbox has no file of its own: is that as it was, or was it lost? As the keeper takes it (gateway_policy.c). */
+/* The sandbox has no policy file: was it lost, or was there none? Decided as the keeper does (gateway_policy.c). */
 static int check_never_had(const struct hull *h, const char *sandbox, const char *path, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};

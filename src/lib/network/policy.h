@@ -12,11 +12,11 @@
 char *policy_path(const struct hull *h, const char *sandbox, struct hull_error *err);
 /* Its text, or NULL when there is no file; owned by the caller. */
 int policy_text(const char *path, char **out, struct hull_error *err);
-/* From reading a file to putting its new text in place nobody else does the same: a lock on its directory, which is
- * made when there is none. A descriptor to be closed when done. */
+/* Lock for the time from reading a file to replacing it: a lock on its directory, which is created if missing. Close
+ * the descriptor when done. */
 int policy_lock(const char *path, struct hull_error *err);
-/* What the files say for a sandbox (NULL = the global file alone). -ENOENT when the sandbox had one of its own that is
- * gone. */
+/* The content of the files for a sandbox (NULL = the global file only). -ENOENT when the sandbox's own policy file was
+ * lost. */
 int policy_build(const struct hull *h, const char *sandbox, struct hull_policy *out, const char **preset,
 		 struct hull_error *err);
 
@@ -25,7 +25,7 @@ int policy_build(const struct hull *h, const char *sandbox, struct hull_policy *
 enum force_state {
 	FORCE_UNKNOWN,    /* it did not answer; `why` */
 	FORCE_YES,        /* what the files say */
-	FORCE_OTHER,      /* what they said before; `why` */
+	FORCE_OTHER,      /* their previous content; `why` */
 	FORCE_CLOSED,     /* nothing is allowed; `why` */
 	FORCE_NO_NETWORK, /* it has none */
 	FORCE_STOPPED,    /* it runs no more */
@@ -36,13 +36,13 @@ struct policy_force {
 	char why[1100];
 	json_t *told; /* keeper/api.h, "policy"; NULL = nothing */
 };
-/* Ask the running ones of all sandboxes, or this one if it runs. changed: "global" or "sandbox", to have this file read
- * and to wait until it is in force, or NULL. texts: those in force are wanted. Bounded in time. */
+/* Ask the keepers of all running sandboxes, or of this one if it runs. changed: "global" or "sandbox" to have this file
+ * read and wait until it is in force, or NULL. texts: also return the texts in force. The time is limited. */
 int policy_force_ask(const struct hull *h, const char *sandbox, const char *changed, bool texts,
 		     struct policy_force **out, size_t *count, struct hull_error *err);
 void policy_force_free(struct policy_force *f, size_t n);
-/* Wait until the changed file (the sandbox's, or NULL: the global one) is in force wherever it counts. -EBUSY: it is
- * not; every sandbox is named with the reason. */
+/* Wait until the changed file (the sandbox's, or NULL: the global one) is in force in every running sandbox that uses
+ * it. -EBUSY when it is not, with the reason for each sandbox. */
 int policy_force_wait(const struct hull *h, const char *sandbox, struct hull_error *err);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ports of a sandbox published on this host. One that runs does it itself and writes it down. */
+/* Publishes ports of a sandbox on this host. In a running sandbox the keeper publishes the port and updates
+ * sandbox.json. */
 #include "lib/client.h"
 #include "lib/sandbox/life.h"
 
@@ -11,7 +12,7 @@
 
 enum { ANSWER_MS = 30 * 1000 };
 
-/* Of a sandbox that does not run: what is written down. */
+/* The ports of a stopped sandbox, from sandbox.json. */
 static int change_file(const struct hull *h, struct hull_sandbox *sb, const char *spec, bool add,
 		       struct hull_error *err)
 {
@@ -69,7 +70,7 @@ int hull_unpublish(struct hull *h, const char *name, const char *port, struct hu
 	return change(h, name, port, false, err);
 }
 
-/* --- listing: the strings of the public struct are those of the JSON --- */
+/* --- listing: the strings of the public struct point into the JSON --- */
 
 struct port {
 	struct hull_port_info pub; /* first */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rules of a policy file: read, changed and put back under the lock of its directory, and in force in the running
- * sandboxes that it concerns when the call returns. */
+/* Changes the rules of a policy file under the lock of its directory. When the call returns, the change is in force in
+ * all running sandboxes that it concerns. */
 #include "lib/network/rules.h"
 
 #include "base/cleanup.h"
@@ -14,7 +14,7 @@
 
 typedef void done_fn(void *ctx, const struct hull_rule_spec *rule, const char *text);
 
-/* sandbox.json says that it has a policy: a running sandbox's keeper does that itself. */
+/* Record in sandbox.json that it has a policy; for a running sandbox the keeper does. */
 static int mark(const struct hull *h, const char *sandbox, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
@@ -28,7 +28,7 @@ static int mark(const struct hull *h, const char *sandbox, struct hull_error *er
 	return hull_sandbox_save(&h->paths, &sb, err);
 }
 
-/* Put the new text in place, atomically, and wait until it is in force in running sandboxes. */
+/* Replace the file atomically and wait until the new text is in force in running sandboxes. */
 static int put(const struct hull *h, const char *sandbox, const char *path, const struct hull_buf *text,
 	       struct hull_error *err)
 {
@@ -38,7 +38,7 @@ static int put(const struct hull *h, const char *sandbox, const char *path, cons
 	return r < 0 ? r : policy_force_wait(h, sandbox, err);
 }
 
-/* A file that says nothing may have been cut short: what it said is not made up. */
+/* An empty file may have been truncated: its content is not guessed. */
 static int says_something(const char *path, const char *text, struct hull_error *err)
 {
 	_cleanup_(hull_policy_free) struct hull_policy p = {0};
@@ -65,7 +65,7 @@ static bool has(const struct hull_policy *p, const struct hull_rule *rule)
 	return false;
 }
 
-/* One more in *text. 1 = it is there already. */
+/* Add one rule to *text. 1 = it is there already. */
 static int add(const struct hull *h, const char *path, const struct hull_rule_spec *spec, char **text, done_fn *done,
 	       void *ctx, struct hull_error *err)
 {
@@ -119,7 +119,7 @@ int rules_set(const struct hull *h, const char *sandbox, const struct hull_rule_
 	return put(h, sandbox, path, &out, err);
 }
 
-/* Whether it allows or denies; -ENOENT. */
+/* Does the rule allow or deny? -ENOENT if it is not there. */
 static int drop(const char *path, const struct hull_rule_spec *spec, char **text, struct hull_error *err)
 {
 	size_t removed = 0;
@@ -233,7 +233,7 @@ int hull_policy_reset(struct hull *h, const char *sandbox, struct hull_error *er
 	_cleanup_close_ int lock = policy_lock(path, err);
 	if (lock < 0)
 		return lock;
-	/* Not removed: a running sandbox keeps the policy of a file that is gone. */
+	/* The file is emptied, not removed: a running sandbox keeps the policy of a removed file. */
 	static const char none[] = "# Hull's network policy; docs/network.md. It was reset.\nallow: []\n";
 	struct hull_buf out = {.data = (uint8_t *)(uintptr_t)none, .len = sizeof(none) - 1};
 	return put(h, sandbox, path, &out, err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See bundle.h. Every member is made in memory, redacted, and only then put into the archive. */
+/* See bundle.h. Every member is built in memory and redacted before it goes into the archive. */
 #include "lib/report/bundle.h"
 
 #include "base/cleanup.h"
@@ -80,7 +80,7 @@ static int learn(struct bundle *b, const char *text, const char *shown, enum hul
 	return hull_redact_word(&b->redact, text, shown, kind) < 0 ? hull_fail(b->err, -ENOMEM, "out of memory") : 0;
 }
 
-/* --- what is the person's --- */
+/* --- the user's private words --- */
 
 static int learn_person(struct bundle *b, const struct hull_paths *p)
 {
@@ -117,7 +117,7 @@ static int learn_sandbox(struct bundle *b, const char *name, const struct hull_s
 		r = learn(b, s->git_name, "<git name>", HULL_REDACT_NAME);
 	if (r == 0 && s)
 		r = learn(b, s->git_email, "<git mail>", HULL_REDACT_NAME);
-	/* What was passed in may have been told again in a message. */
+	/* Environment values may be repeated in a message. */
 	for (size_t i = 0; r == 0 && s && s->env && s->env[i]; i++) {
 		const char *value = strchr(s->env[i], '=');
 		if (value && strlen(value + 1) >= 6)
@@ -189,7 +189,7 @@ static int add_log(struct bundle *b, const char *path, const char *member)
 	ssize_t n = pread(fd, text, LOG_TAIL, from);
 	if (n < 0)
 		return hull_fail_errno(b->err, "reading %s", path);
-	/* A line cut in two might begin within what is to be replaced. */
+	/* Skip a partial first line: it may begin within a word that must be replaced. */
 	const char *begin = from ? memchr(text, '\n', (size_t)n) : text;
 	return begin ? add_redacted(b, member, begin, (size_t)(text + n - begin)) : 0;
 }
@@ -207,7 +207,7 @@ static int add_logs(struct bundle *b, const struct hull_paths *p, const char *na
 	return r;
 }
 
-/* Twice over the sandboxes: the log of one may name another. */
+/* Two passes over the sandboxes: the log of one may name another. */
 static int add_all(struct bundle *b, const struct hull_paths *p, const char *findings)
 {
 	char **names = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a bug report needs, as one archive, without what is the person's. */
+/* Builds the archive for a bug report, without the user's private data. */
 #ifndef HULL_LIB_REPORT_BUNDLE_H
 #define HULL_LIB_REPORT_BUNDLE_H
 

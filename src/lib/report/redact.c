@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See redact.h. One pass over the text; at each place the longest word that stands there, else a path, else a byte. */
+/* See redact.h. One pass over the text. At each position it looks for the longest private word, then for a path, then
+ * copies a byte. */
 #include "lib/report/redact.h"
 
 #include <ctype.h>
@@ -64,7 +65,7 @@ static bool word_byte(char c)
 	return isalnum((unsigned char)c) || c == '_' || c == '-' || c == '.' || c == '/' || (c & 0x80);
 }
 
-/* Of every machine, so of no person. */
+/* Present on every machine, so not private. */
 static bool of_system(const char *p, size_t n)
 {
 	static const char *const roots[] = {"/usr",  "/lib", "/lib64", "/bin",      "/sbin", "/etc",
@@ -95,7 +96,7 @@ static const struct hull_redact_word *word_at(const struct hull_redact *r, const
 	return NULL;
 }
 
-/* The bytes of NAME@HOST.TLD that begins at p; 0 = none does. */
+/* Length of the NAME@HOST.TLD that begins at p; 0 = none. */
 static size_t mail_at(const char *p, const char *end)
 {
 	const char *q = p;
@@ -132,7 +133,7 @@ int hull_redact_text(const struct hull_redact *r, const char *p, size_t n, struc
 		} else if (*p == '/' && (p == begin || !word_byte(p[-1])) && p + 1 < end && word_byte(p[1])) {
 			const char *stop = path_end(p, end);
 			if (of_system(p, (size_t)(stop - p))) {
-				/* Up to its own end only: what follows is looked at again. */
+				/* Only up to its own end: the rest is examined again. */
 				const char *q = p + 1;
 				while (q < stop && word_byte(*q) && !word_at(r, begin, q, end))
 					q++;

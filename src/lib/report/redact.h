@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Taking out of a text what belongs to the person and not into a bug report. */
+/* Removes the user's private data from a text. */
 #ifndef HULL_LIB_REPORT_REDACT_H
 #define HULL_LIB_REPORT_REDACT_H
 
@@ -9,9 +9,9 @@
 #include <stddef.h>
 
 enum hull_redact_kind {
-	HULL_REDACT_NAME,   /* where it stands alone, and not as a part of a longer word */
+	HULL_REDACT_NAME,   /* only as a whole word */
 	HULL_REDACT_SECRET, /* wherever it stands */
-	HULL_REDACT_PATH,   /* wherever it stands, and with it what follows up to the end of the path */
+	HULL_REDACT_PATH,   /* anywhere, including the rest of the path that follows */
 };
 
 struct hull_redact_word {
@@ -25,8 +25,8 @@ struct hull_redact {
 	size_t count;
 };
 
-/* `text` is shown as `shown` ("<sandbox 1>") from now on. Words shorter than three bytes are not taken: they are in
- * everything. 0 or -ENOMEM. */
+/* From now on `text` is replaced by `shown` ("<sandbox 1>"). Words shorter than three bytes are ignored: they occur in
+ * ordinary text. 0 or -ENOMEM. */
 int hull_redact_word(struct hull_redact *r, const char *text, const char *shown, enum hull_redact_kind kind);
 void hull_redact_free(struct hull_redact *r);
 

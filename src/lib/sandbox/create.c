@@ -152,7 +152,7 @@ static int parse_ports(const struct hull_create_spec *spec, char ***out, struct 
 			return hull_fail(err, -ENOMEM, "out of memory");
 	}
 	if ((spec->flags & HULL_CREATE_NO_NETWORK) && (*out)[0])
-		return hull_fail(err, -EINVAL, "--publish needs the network that --no-network takes away");
+		return hull_fail(err, -EINVAL, "--publish needs the network, which --no-network disables");
 	return 0;
 }
 
@@ -354,7 +354,7 @@ static int make(const struct hull *h, const struct create *c, char **name, struc
 	struct stat st;
 	char a[32], b[32];
 	if (fstat(seed, &st) == 0 && s.disk < (uint64_t)st.st_size)
-		return hull_fail(err, -EINVAL, "disk %s is too little: this image needs %s or more",
+		return hull_fail(err, -EINVAL, "disk %s is too little: this image needs at least %s",
 				 hull_format_size(s.disk, a, sizeof a),
 				 hull_format_size((uint64_t)st.st_size, b, sizeof b));
 	if (!(spec->flags & HULL_CREATE_NO_GIT_IDENTITY))

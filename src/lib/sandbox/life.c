@@ -150,7 +150,7 @@ static int call_off(const struct hull *h, const char *name, bool restores, struc
 		await_end(keeper, GONE_MS);
 	}
 	if (hull_sandbox_running(p, name))
-		return hull_fail(err, -EINTR, "interrupted, and %s goes on starting: `hull stop %s` stops it", name,
+		return hull_fail(err, -EINTR, "interrupted; %s continues to start: `hull stop %s` stops it", name,
 				 name);
 	return hull_fail(err, -EINTR, "starting %s: interrupted", name);
 }
@@ -326,12 +326,12 @@ int life_remove(const struct hull *h, const char *name, struct hull_error *err)
 		if (life_stop(&silent, name, -1, &why) < 0 || hull_sandbox_running(p, name)) {
 			_cleanup_close_ int pidfd = hull_sandbox_keeper(p, name);
 			if (pidfd < 0 && hull_sandbox_running(p, name))
-				return hull_fail(err, -EBUSY, "%s does not stop and its process is not to be found: %s",
+				return hull_fail(err, -EBUSY, "%s does not stop, and its process was not found: %s",
 						 name, why.msg);
 			if (pidfd >= 0) {
 				syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 				if (await_end(pidfd, GONE_MS) < 0)
-					return hull_fail(err, -EBUSY, "%s: its keeper does not die", name);
+					return hull_fail(err, -EBUSY, "%s: its keeper did not end after SIGKILL", name);
 			}
 		}
 	}

@@ -28,8 +28,7 @@ int hull_start(struct hull *h, const char *name, enum hull_until until, unsigned
 	lib_stage(h, name, "%s", docker ? "waiting for Docker" : "waiting for the guest to boot");
 	int ready = client_await(h, name, docker ? "docker" : "exec", err);
 	if (ready == -EINTR)
-		return hull_fail(err, ready, "interrupted, and %s goes on starting: `hull stop %s` stops it", name,
-				 name);
+		return hull_fail(err, ready, "interrupted; %s continues to start: `hull stop %s` stops it", name, name);
 	return ready < 0 ? ready : r;
 }
 

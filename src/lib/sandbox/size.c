@@ -40,7 +40,7 @@ int size_memory(uint64_t asked, uint64_t host, uint64_t *out, struct hull_error 
 		v = host / 2 < MEMORY_DEFAULT ? host / 2 : MEMORY_DEFAULT;
 		v = v < MEMORY_MIN ? MEMORY_MIN : v;
 	} else if (v < MEMORY_MIN) {
-		return hull_fail(err, -EINVAL, "memory %s is too little: a sandbox needs %s or more", shown(v, a),
+		return hull_fail(err, -EINVAL, "memory %s is too little: a sandbox needs at least %s", shown(v, a),
 				 shown(MEMORY_MIN, b));
 	} else if (v > host) {
 		return hull_fail(err, -EINVAL, "memory %s is more than this machine has (%s)", shown(v, a),

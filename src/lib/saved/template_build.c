@@ -217,7 +217,7 @@ static int find_or_build(const struct hull *h, const struct hull_sandbox *s, con
 		return 0;
 	_cleanup_close_ int lock = hull_template_build_lock(&h->paths, key, false, err);
 	if (lock == -EAGAIN) {
-		lib_stage(h, BUILD_NAME, "waiting for somebody else who builds it");
+		lib_stage(h, BUILD_NAME, "waiting for another hull that builds it");
 		lock = hull_template_build_lock(&h->paths, key, true, err);
 		r = lock < 0 ? lock : look(h, key, &why);
 	}
