@@ -14,7 +14,7 @@ char *hull_self(struct hull_error *err)
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	if (n < 0) {
-		hull_fail_errno(err, "cannot tell where this program lies: reading /proc/self/exe");
+		hull_fail_errno(err, "cannot find this program's directory: reading /proc/self/exe");
 		return NULL;
 	}
 	self[n] = '\0';

@@ -175,7 +175,7 @@ static int replace(int dirfd, const char *path, const void *p, size_t n, mode_t 
 			break;
 	}
 	if (fd < 0)
-		return hull_fail_errno(err, "cannot create a file beside %s", path);
+		return hull_fail_errno(err, "cannot create a temporary file in the directory of %s", path);
 	if (fchmod(fd, mode) < 0) { /* whatever the umask is: a jailed engine must be able to read what it is given */
 		int r = hull_fail_errno(err, "cannot set the mode of %s", path);
 		unlinkat(dirfd, tmp, 0);

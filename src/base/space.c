@@ -11,7 +11,7 @@ int hull_space_check(int fd, uint64_t bytes, uint64_t files, struct hull_error *
 	struct statvfs fs;
 	char need[16], is[16], keep[16];
 	if (fstatvfs(fd, &fs) < 0)
-		return hull_fail_errno(err, "cannot tell how much space is free");
+		return hull_fail_errno(err, "cannot determine the free space");
 	uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
 	uint64_t least = hull_space_floor_bytes((uint64_t)fs.f_blocks * fs.f_frsize);
 	if (left < least || left - least < bytes)

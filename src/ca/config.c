@@ -12,8 +12,8 @@
 
 static int bad(const char *dir, struct hull_error *err)
 {
-	return hull_fail(err, -EINVAL, "ca: in %s/config.yaml has to be the path of a file, or a list of them; mend it",
-			 dir);
+	return hull_fail(err, -EINVAL,
+			 "ca: in %s/config.yaml must be the path of a file or a list of paths: correct it", dir);
 }
 
 static int add_node(struct hull_ca *ca, const char *dir, struct fy_node *node, struct hull_error *err)
@@ -34,7 +34,7 @@ int hull_ca_add_config(struct hull_ca *ca, const char *dir, struct hull_error *e
 	_cleanup_(hull_config_free) struct fy_document *doc = NULL;
 	int r = hull_config_read(dir, &doc, err);
 	if (r < 0)
-		return hull_wrap(err, "the certificate authorities are not known");
+		return hull_wrap(err, "cannot determine the certificate authorities");
 	struct fy_node *node = doc ? fy_node_mapping_lookup_by_string(fy_document_root(doc), "ca", (size_t)-1) : NULL;
 	if (!node || fy_node_is_null(node))
 		return 0;

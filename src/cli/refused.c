@@ -10,7 +10,7 @@ void refused_tell(struct cli *cli, const char *name, const struct refused_mark *
 	_cleanup_(hull_buf_free) struct hull_buf hosts = {0};
 	refused_since(cli->paths, name, since, &hosts);
 	if (hosts.len)
-		cli_note("the network policy refused %.*s; `hull policy log %s` tells why, `hull policy allow "
+		cli_note("the network policy refused %.*s; `hull policy log %s` shows why, `hull policy allow "
 			 "--sandbox %s HOST:PORT` allows it",
 			 (int)hosts.len, (const char *)hull_buf_bytes(&hosts), name, name);
 }

@@ -261,7 +261,7 @@ static int inspect(struct cli *cli, struct hull_error *err)
 static const struct cli_verb verb_inspect = {
 	.name = "inspect",
 	.usage = "[IMAGE]",
-	.summary = "all there is to know about a base image, as JSON",
+	.summary = "show all details of a base image, as JSON",
 	.aka = "show info",
 	.options = inspect_options,
 	.max_words = 1,

@@ -60,7 +60,7 @@ static int run_resume(struct cli *cli, struct hull_error *err)
 const struct cli_verb verb_pause = {
 	.name = "pause",
 	.usage = "NAME...",
-	.summary = "put running sandboxes aside: memory to disk, processes as they are",
+	.summary = "suspend running sandboxes: save memory and processes to disk",
 	.about = "A paused sandbox takes no memory and no CPU. `hull resume` or `hull start` brings it back with its "
 		 "processes and containers where they were; open connections into it are closed. Its memory is on disk "
 		 "in the clear, as its disk is.",
@@ -76,7 +76,7 @@ const struct cli_verb verb_resume = {
 	.usage = "NAME...",
 	.summary = "bring paused sandboxes back",
 	.about =
-		"Should the saved memory be damaged or the engine have been changed meanwhile, this says so and "
+		"If the saved memory is damaged or the engine has changed since, this says so and "
 		"changes "
 		"nothing; `hull start --cold` gives the memory up and boots from the disk. A sandbox that stands still "
 		"because the host's disk was full goes on with this, too.",

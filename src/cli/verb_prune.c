@@ -51,7 +51,8 @@ const struct cli_verb verb_prune = {
 	.summary = "remove templates that are of no use any more",
 	.about =
 		"Those that Hull made and that no new sandbox would start from, and leftovers of interrupted commands. "
-		"Sandboxes, snapshots and templates of your own are not touched. `hull df` tells how much that is.",
+		"Sandboxes, snapshots and templates of your own are not touched. `hull df` shows how much space that "
+		"is.",
 	.aka = "gc clean cleanup",
 	.options = options,
 	.run = run,

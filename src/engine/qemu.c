@@ -270,7 +270,7 @@ static void on_timer(struct hull_engine *e)
 	struct hull_error err;
 	if (read(e->timer_fd, &count, sizeof(count)) != sizeof(count) || e->state != HULL_ENGINE_STARTING)
 		return;
-	hull_fail(&err, -ETIMEDOUT, "QEMU runs but does not answer on its control socket");
+	hull_fail(&err, -ETIMEDOUT, "QEMU runs but does not respond on its control socket");
 	condemn(e, &err);
 }
 
@@ -380,7 +380,7 @@ int hull_engine_disk_grow(struct hull_engine *e, size_t disk, uint64_t bytes, st
 	if (e->state == HULL_ENGINE_STOPPED || e->qmp_fd < 0)
 		return hull_fail(err, -ESRCH, "the machine is not running");
 	if (e->grow_id)
-		return hull_fail(err, -EBUSY, "the disk is being made larger already");
+		return hull_fail(err, -EBUSY, "the disk is already being enlarged");
 	if (!bytes || bytes % 512 || bytes > INT64_MAX)
 		return hull_fail(err, -EINVAL, "a disk's size is a multiple of 512 bytes");
 	snprintf(args, sizeof(args), "{\"node-name\": \"disk%zu\", \"size\": %llu}", disk, (unsigned long long)bytes);
@@ -413,7 +413,7 @@ int hull_qemu_send_fd(struct hull_engine *e, int fd)
 int hull_engine_save_device(struct hull_engine *e, int fd, struct hull_error *err)
 {
 	if (e->state != HULL_ENGINE_PAUSED || e->save_id)
-		return hull_fail(err, -EBUSY, "the machine is not paused, or is being saved already");
+		return hull_fail(err, -EBUSY, "the machine is not paused, or is already being saved");
 	if (hull_qmp_command(e->qmp, "add-fd", "{\"fdset-id\": 100}", NULL) < 0)
 		return hull_fail(err, -EPIPE, "QEMU's control socket is broken");
 	int r = hull_qemu_send_fd(e, fd);
@@ -463,7 +463,7 @@ int hull_engine_outcome(const struct hull_engine *e, struct hull_error *err)
 	if (e->failure.code)
 		return hull_fail(err, e->failure.code, "%s", e->failure.msg);
 	if (status == -1)
-		return hull_fail(err, -ECHILD, "the machine's process is gone, its exit code unknown");
+		return hull_fail(err, -ECHILD, "the machine's process ended; its exit code is unknown");
 	if (WIFSIGNALED(status)) {
 		char words[400];
 		if (e->killed)

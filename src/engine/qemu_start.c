@@ -195,7 +195,7 @@ static void volunteer_for_oom(pid_t pid)
 static int check_config(const struct hull_engine_config *c, struct hull_error *err)
 {
 	if (c->kind == HULL_ENGINE_KVM)
-		return hull_fail(err, -ENOTSUP, "the kvm engine is not there yet; use the engine auto or qemu");
+		return hull_fail(err, -ENOTSUP, "the kvm engine is not implemented yet; use the engine auto or qemu");
 	if (c->cpus < 1 || c->cpus > HULL_ENGINE_CPUS_MAX)
 		return hull_fail(err, -EINVAL, "%u CPUs: between 1 and %d are possible", c->cpus, HULL_ENGINE_CPUS_MAX);
 	if (c->memory < (64u << 20) || c->memory % (2u << 20))
@@ -241,7 +241,7 @@ static int prepare(struct hull_engine *e, const struct hull_engine_config *confi
 	e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	e->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (e->epoll_fd < 0 || e->timer_fd < 0 || timerfd_settime(e->timer_fd, 0, &patience, NULL) < 0)
-		return hull_fail_errno(err, "cannot watch the machine");
+		return hull_fail_errno(err, "cannot watch QEMU's process");
 	return 0;
 }
 
@@ -250,7 +250,7 @@ static int watch_all(struct hull_engine *e, struct hull_error *err)
 	if (hull_engine_watch(e, e->qmp_fd, WATCH_QMP) < 0 || hull_engine_watch(e, e->serial_fd, WATCH_SERIAL) < 0 ||
 	    hull_engine_watch(e, e->stderr_fd, WATCH_STDERR) < 0 ||
 	    hull_engine_watch(e, e->timer_fd, WATCH_TIMER) < 0 || hull_engine_watch(e, e->pidfd, WATCH_PROCESS) < 0)
-		return hull_fail_errno(err, "cannot watch the machine");
+		return hull_fail_errno(err, "cannot watch QEMU's process");
 	return 0;
 }
 

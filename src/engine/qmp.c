@@ -47,7 +47,7 @@ static int on_greeting(struct hull_qmp *q, const json_t *msg, struct hull_error 
 	const json_t *minor = json_object_get(qemu, "minor");
 	const json_t *micro = json_object_get(qemu, "micro");
 	if (!json_is_integer(major) || !json_is_integer(minor) || !json_is_integer(micro))
-		return hull_fail(err, -EPROTO, "QMP: no greeting where one was due");
+		return hull_fail(err, -EPROTO, "QMP: expected a greeting as the first line");
 	if (hull_buf_addstr(&q->out, "{\"execute\": \"qmp_capabilities\", \"id\": 0}\n") < 0)
 		return hull_fail(err, -ENOMEM, "QMP: out of memory");
 	q->state = NEGOTIATING;

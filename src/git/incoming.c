@@ -147,7 +147,7 @@ static int migrate(struct hull_git_incoming *i, const char *pack, bool *kept, st
 	_cleanup_close_ int from = below ? openat(i->objects, below, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 					 : -1;
 	if (from < 0)
-		return hull_fail(err, -EIO, "git has left no pack");
+		return hull_fail(err, -EIO, "git wrote no pack");
 	if (mkdirat(i->objects, "pack", 0777) < 0 && errno != EEXIST)
 		return hull_fail_errno(err, "making objects/pack");
 	_cleanup_close_ int to = openat(i->objects, "pack", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -176,7 +176,7 @@ int hull_git_incoming_end(struct hull_git_incoming *i, char **keep, struct hull_
 	if (r != 0)
 		return r < 0 ? r : -EIO;
 	_cleanup_free_ char *pack = pack_name(&i->out);
-	r = pack ? migrate(i, pack, &kept, err) : hull_fail(err, -EIO, "git names no pack");
+	r = pack ? migrate(i, pack, &kept, err) : hull_fail(err, -EIO, "git did not print the name of the pack");
 	if (r == 0 && kept)
 		*keep = hull_fmt("%.*s/pack/%s.keep", (int)(i->name - 1 - i->dir), i->dir, pack);
 	return r;

@@ -129,7 +129,7 @@ int hull_git_child_end(struct hull_git_child *c, bool kill_it, struct hull_error
 			goto out;
 		}
 	if (r == -EFBIG)
-		hull_fail(err, r, "git has more to say than the %d MiB that are taken of it", HULL_GIT_OUT_MAX >> 20);
+		hull_fail(err, r, "git's output exceeds the limit of %d MiB", HULL_GIT_OUT_MAX >> 20);
 	else if (r == -EDEADLK)
 		hull_fail(err, r,
 			  "git hangs in this repository: is one of its files a FIFO? `find .git -type p` lists them");

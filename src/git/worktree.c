@@ -64,8 +64,8 @@ int hull_git_worktree(const char *path, struct hull_git_worktree *out, struct hu
 	if (!hull_streq(back, file) || !has(common, "HEAD", S_IFREG) || !has(common, "config", S_IFREG) ||
 	    !has(common, "objects", S_IFDIR) || !has(common, "refs", S_IFDIR))
 		return hull_fail(err, -EINVAL,
-				 "the repository %s knows no worktree at %s; `git worktree repair` there "
-				 "tells it, if this is one",
+				 "the repository %s has no worktree registered at %s; if it is one, run "
+				 "`git worktree repair` there",
 				 common, real);
 	out->common = hull_steal_ptr(common);
 	out->own = hull_steal_ptr(own);
@@ -162,7 +162,7 @@ int hull_git_repository(const char *top, struct hull_git_worktree *out, struct h
 				 dot, own, own, top);
 	_cleanup_free_ char *named = hull_git_path_in(own, "commondir", "");
 	if (named && !hull_path_in(named, top) && !hull_path_in(named, own))
-		return hull_fail(err, -EINVAL, "%s/commondir leads to the repository %s, which knows no worktree at %s",
+		return hull_fail(err, -EINVAL, "%s/commondir leads to the repository %s, which has no worktree at %s",
 				 own, named, top);
 	out->common = named ? hull_steal_ptr(named) : strdup(own);
 	if (!out->common)

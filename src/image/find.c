@@ -172,7 +172,7 @@ int hull_image_find(const struct hull_paths *p, const char *ref, struct hull_ima
 int hull_image_open(const struct hull_image *im, const char *part, struct hull_error *err)
 {
 	if (!part[0] || part[0] == '.' || strchr(part, '/'))
-		return hull_fail(err, -EINVAL, "an image has no part %s", part);
+		return hull_fail(err, -EINVAL, "an image has no file %s", part);
 	_cleanup_free_ char *path = hull_fmt("%s/%s", im->dir, part);
 	if (!path)
 		return hull_fail(err, -ENOMEM, "out of memory");

@@ -48,7 +48,7 @@ static int make_vmlinux(struct hull_builder *b, const char *vmlinuz, struct hull
 	if (r == 0)
 		r = hull_bzimage_extract(&bz, b->tmp, VMLINUX_MAX, &elf, err);
 	if (r < 0)
-		return hull_wrap(err, "cannot take the kernel out of the package");
+		return hull_wrap(err, "cannot extract the kernel from the package");
 	return hull_write_file_atomic(b->tmp_fd, "vmlinux", hull_buf_bytes(&elf), elf.len, 0644, err);
 }
 

@@ -133,7 +133,7 @@ int hull_modules_order(const char *dep, const char *builtin, const char *const *
 		if (line)
 			r = put_down(dep, line, n, 0, &list, err);
 		else if (!is_builtin(builtin, wanted[i]))
-			r = hull_fail(err, -ENOENT, "the kernel has no module %s, neither built in nor apart",
+			r = hull_fail(err, -ENOENT, "the kernel has no module %s, neither built in nor loadable",
 				      wanted[i]);
 		if (r < 0) {
 			hull_strv_free(list);

@@ -83,7 +83,7 @@ int hull_seed_finish(struct hull_builder *b, const char *path, struct hull_error
 	if (r == 0)
 		r = hull_build_run(b, check, NULL, 0, 0, err);
 	if (r < 0)
-		return hull_wrap(err, "the seeded disk is not sound");
+		return hull_wrap(err, "e2fsck reports errors on the seeded disk");
 	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return hull_fail_errno(err, "cannot open %s", path);

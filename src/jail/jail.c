@@ -303,7 +303,7 @@ static int attempt(const struct hull_jail *jail, bool namespaces, struct hull_ja
 static int check(const struct hull_jail *jail, struct hull_error *err)
 {
 	if (!jail->argv == !jail->entry)
-		return hull_fail(err, -EINVAL, "jail: give it a program or a function, one of the two");
+		return hull_fail(err, -EINVAL, "jail: expected either a program or a function");
 	if (jail->argv && (!jail->argv[0] || (jail->argv[0][0] != '/' && jail->program_fd <= 0)))
 		return hull_fail(err, -EINVAL, "jail: the program's path must be absolute");
 	if (geteuid() == 0 && !jail->drop_to_root && (jail->drop_uid == 0 || jail->drop_gid == 0))

@@ -87,7 +87,8 @@ int hull_jail_set_fds(const struct hull_jail *jail, int report_fd, int parent_pi
 	keep[n++] = report_fd;
 	if (jail->program_fd > 0) {
 		if (jail->program_fd < 3 || fcntl(jail->program_fd, F_SETFD, FD_CLOEXEC) < 0)
-			return hull_fail(err, -EBADF, "jail: descriptor %d is no program", jail->program_fd);
+			return hull_fail(err, -EBADF, "jail: descriptor %d is not an executable file",
+					 jail->program_fd);
 		keep[n++] = jail->program_fd;
 	}
 	qsort(keep, n, sizeof(*keep), by_number);

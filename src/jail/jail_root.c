@@ -37,7 +37,7 @@ int hull_jail_open_source(const struct hull_bind *b, struct hull_error *err)
 		if (fstat(b->fd, &want) < 0 || fstat(fd, &got) < 0)
 			return hull_fail_errno(err, "jail: stat %s", b->source);
 		if (want.st_dev != got.st_dev || want.st_ino != got.st_ino)
-			return hull_fail(err, -ESTALE, "jail: %s is not what it was", b->source);
+			return hull_fail(err, -ESTALE, "jail: %s was replaced after it was checked", b->source);
 	}
 	return hull_steal_fd(&fd);
 }

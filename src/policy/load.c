@@ -34,7 +34,7 @@ int hull_policy_read(const char *path, struct hull_buf *out, struct hull_error *
 	if (!S_ISREG(st.st_mode))
 		return hull_fail(err, -EINVAL, "%s is not a regular file", path);
 	if (st.st_uid != geteuid() && st.st_uid != 0)
-		return hull_fail(err, -EPERM, "%s belongs to somebody else", path);
+		return hull_fail(err, -EPERM, "%s must belong to you or root: `chown` it", path);
 	if (st.st_mode & 022)
 		return hull_fail(err, -EPERM, "others may write %s; `chmod go-w` it", path);
 	for (;;) {

@@ -45,7 +45,7 @@ int hull_port_parse(const char *text, struct hull_port *out, struct hull_error *
 		char *host = strrchr(s, ':');
 		/* "[::1]" without a port of the host's is an address still. */
 		if (s[0] == '[' && host && strchr(host, ']'))
-			return bad(text, "behind an address stands the host's port", err);
+			return bad(text, "an address is followed by the host's port", err);
 		if (host) {
 			*host++ = '\0';
 			size_t n = strlen(s);
@@ -54,7 +54,7 @@ int hull_port_parse(const char *text, struct hull_port *out, struct hull_error *
 				s++;
 			}
 			if (!hull_addr_parse(s, &a))
-				return bad(text, "what stands in front is not an address", err);
+				return bad(text, "the part before the first colon is not an IP address", err);
 			hull_addr_text(&a, p.ip);
 		} else {
 			host = s;

@@ -124,12 +124,12 @@ static int parse_net(const char *text, const char *s, struct hull_rule *r, struc
 	unsigned most = r->net.family == AF_INET ? 32 : 128;
 	uint64_t bits = most;
 	if (slash && hull_parse_u64(slash + 1, most, &bits) < 0)
-		return bad(text, "the length of the network is out of range", err);
+		return bad(text, "the prefix length is out of range", err);
 	r->kind = HULL_RULE_NET;
 	r->bits = (unsigned)bits;
 	for (unsigned i = r->bits; i < most; i++)
 		if (r->net.b[i / 8] & (0x80 >> (i % 8)))
-			return bad(text, "the address has bits set behind the length of the network", err);
+			return bad(text, "the address has bits set beyond the prefix length", err);
 	return 1;
 }
 
@@ -157,10 +157,10 @@ static int parse_name(const char *text, const char *s, struct hull_rule *r, stru
 			   "a * stands only in front, as in *.example.com (one label) or **.example.com (any depth)",
 			   err);
 	if (!hull_host_name(s, strlen(s), name))
-		return bad(text, "that is no host name, address or network", err);
+		return bad(text, "expected a host name, an address or a network", err);
 	if (hull_host_is_host(name)) {
 		if (r->kind != HULL_RULE_NAME)
-			return bad(text, "localhost has nothing below it", err);
+			return bad(text, "localhost has no subdomains", err);
 		r->kind = HULL_RULE_HOST;
 		strcpy(name, "localhost");
 	}
@@ -210,7 +210,7 @@ static int parse(const char *text, bool allow, struct hull_rule *r, struct hull_
 	if (!text[0] || strlen(text) > 1024)
 		return bad(text, text[0] ? "it is too long" : "it is empty", err);
 	if (strpbrk(text, " \t\r\n"))
-		return bad(text, "there is a blank in it", err);
+		return bad(text, "it contains a blank", err);
 	if (strstr(text, "://"))
 		return bad(text, "write only the host and perhaps a port, as example.com:443", err);
 	_cleanup_free_ char *s = strdup(text);
@@ -312,7 +312,7 @@ static bool is_method(const char *s)
 int hull_rule_restrict(struct hull_rule *r, char *const *methods, char *const *paths, struct hull_error *err)
 {
 	if (r->protos == HULL_PROTO_UDP && (hull_strv_count(methods) || hull_strv_count(paths)))
-		return bad(r->text, "methods and paths are of HTTP, which is TCP", err);
+		return bad(r->text, "methods and paths apply to HTTP, which runs over TCP only", err);
 	if (hull_strv_count(methods) > GLOBS_MAX || hull_strv_count(paths) > GLOBS_MAX)
 		return bad(r->text, "too many methods or paths", err);
 	if (hull_strv_count(methods)) {

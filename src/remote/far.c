@@ -109,7 +109,7 @@ static int gone(struct remote_far *f, struct hull_error *err)
 			return -ECANCELED;
 	hull_git_complain(&f->said, f->cut, 1, err);
 	if (f->said.len <= 1) /* the end of the text */
-		hull_fail(err, -ENODATA, "git in it ended in the middle of what it had to say");
+		hull_fail(err, -ENODATA, "git in it ended in the middle of its answer");
 	return -ENODATA;
 }
 
@@ -121,7 +121,7 @@ int remote_far_read(struct remote_far *f, const uint8_t **p, size_t *n, struct h
 		size_t size = 0;
 		int r = remote_pkt(hull_buf_bytes(&f->got), f->got.len, &size);
 		if (r < 0)
-			return hull_fail(err, r, "what it says is not git's protocol");
+			return hull_fail(err, r, "its answer does not follow git's protocol");
 		if (r != REMOTE_PKT_MORE) {
 			f->used = size;
 			*p = hull_buf_bytes(&f->got) + REMOTE_HEAD;

@@ -82,7 +82,7 @@ static int ask(struct remote_far *f, const struct hull_git_own *own, const struc
 		r = add_haves(&out, own, adv);
 	if (r == 0)
 		r = remote_line(&out, "done\n");
-	return r < 0 ? hull_fail(err, r, "asking for objects: %s", strerror(-r)) : remote_far_write(f, &out, err);
+	return r < 0 ? hull_fail(err, r, "requesting objects: %s", strerror(-r)) : remote_far_write(f, &out, err);
 }
 
 /* The answer, up to the pack's last byte. */
@@ -109,10 +109,10 @@ static int take_pack(struct remote_far *f, struct hull_git_incoming *in, void (*
 		} else if (p[0] == FAILED || (n > 4 && memcmp(p, "ERR ", 4) == 0)) {
 			size_t skip = p[0] == FAILED ? 1 : 4;
 			_cleanup_free_ char *why = hull_printable((const char *)p + skip, n - skip);
-			return hull_fail(err, -EIO, "git in it says: %.500s", why ? why : "");
+			return hull_fail(err, -EIO, "git in it reported: %.500s", why ? why : "");
 		} else if (all || ++acks > ACKS_MAX ||
 			   (memcmp(p, "ACK", n < 3 ? n : 3) != 0 && memcmp(p, "NAK", n < 3 ? n : 3) != 0)) {
-			return hull_fail(err, -EPROTO, "what it says is not git's protocol");
+			return hull_fail(err, -EPROTO, "its answer does not follow git's protocol");
 		}
 	}
 	return r < 0 ? r : 0;

@@ -139,7 +139,7 @@ static int batch(const char *first, const char *verb, char ***out, struct hull_e
 		r = hull_starts(line, verb) ? hull_strv_add(out, line + skip) : -EPROTO;
 	}
 	free(line);
-	return r < 0 ? hull_fail(err, r, "git asks for what it should not") : 0;
+	return r < 0 ? hull_fail(err, r, "git sent an unexpected line") : 0;
 }
 
 /* The repository that git has called us for. */
@@ -192,7 +192,7 @@ static int fetch(struct helper *h, const char *first, struct hull_error *err)
 		return hull_wrap(err, "%s", h->name);
 	/* git removes it when it has made the references. */
 	r = keep ? hull_buf_addf(&answer, "lock %s\n\n", keep) : hull_buf_addstr(&answer, "\n");
-	return r < 0 || say(&answer) < 0 ? hull_fail(err, -EPIPE, "git has gone") : 0;
+	return r < 0 || say(&answer) < 0 ? hull_fail(err, -EPIPE, "git closed the connection") : 0;
 }
 
 static int push(struct helper *h, const char *first, struct hull_error *err)
@@ -215,7 +215,7 @@ static int push(struct helper *h, const char *first, struct hull_error *err)
 	if (r < 0 && !answer.len)
 		return hull_wrap(err, "%s", h->name);
 	if (hull_buf_addstr(&answer, "\n") < 0 || say(&answer) < 0)
-		return hull_fail(err, -EPIPE, "git has gone");
+		return hull_fail(err, -EPIPE, "git closed the connection");
 	return 0;
 }
 
@@ -257,7 +257,7 @@ static int converse(struct helper *h, struct hull_error *err)
 		else
 			r = hull_fail(err, -EPROTO, "git says \"%.100s\", which this helper does not know", line);
 		if (answer && hull_write_full(STDOUT_FILENO, answer, strlen(answer)) < 0)
-			r = hull_fail(err, -EPIPE, "git has gone");
+			r = hull_fail(err, -EPIPE, "git closed the connection");
 	}
 	free(line);
 	return r;

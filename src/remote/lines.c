@@ -105,11 +105,11 @@ int remote_adv_line(struct remote_adv *a, const char *line, size_t n, struct hul
 		n--;
 	if (n > 4 && memcmp(line, "ERR ", 4) == 0) {
 		_cleanup_free_ char *why = hull_printable(line + 4, n - 4);
-		return hull_fail(err, -EIO, "git in it says: %.500s", why ? why : "");
+		return hull_fail(err, -EIO, "git in it reported: %.500s", why ? why : "");
 	}
 	const char *end = line + n, *caps = memchr(line, '\0', n);
 	if (!a->told && !caps)
-		return hull_fail(err, -EPROTO, "what it says is not git's protocol of version 0");
+		return hull_fail(err, -EPROTO, "its answer does not follow git's protocol, version 0");
 	size_t len = caps ? (size_t)(caps - line) : n;
 	for (const char *w = caps; !a->told && w && w < end;) {
 		w++;
@@ -124,7 +124,7 @@ int remote_adv_line(struct remote_adv *a, const char *line, size_t n, struct hul
 	    !remote_ref_ok(space + 1, name))
 		return 0;
 	if (a->refs.len + len + 1 > REMOTE_REFS_MAX)
-		return hull_fail(err, -EFBIG, "it has more references than the %d MiB of them that are taken",
+		return hull_fail(err, -EFBIG, "its list of references exceeds the limit of %d MiB",
 				 REMOTE_REFS_MAX >> 20);
 	return hull_buf_addf(&a->refs, "%.*s\n", (int)len, line) < 0 ? hull_fail(err, -ENOMEM, "out of memory") : 0;
 }

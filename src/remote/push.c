@@ -77,7 +77,7 @@ static int resolve(const struct hull_git_own *own, const struct remote_push *pus
 		size_t n = colon ? (size_t)(colon - s) : 0;
 		if (!colon || !remote_ref_ok(colon + 1, strlen(colon + 1)) ||
 		    (n && !remote_ref_ok(s, n) && !remote_id_ok(s, n)))
-			return hull_fail(err, -EPROTO, "git asks for what it should not");
+			return hull_fail(err, -EPROTO, "git sent an invalid reference name or object id");
 		changes[i].name = colon + 1;
 		r = hull_buf_addf(&names, "%.*s\n", n ? (int)n : 1, n ? s : "-");
 	}
@@ -112,7 +112,7 @@ static int resolve(const struct hull_git_own *own, const struct remote_push *pus
 			c->skip = true;
 			r = hull_buf_addf(answer, "ok %s up to date\n", c->name);
 		} else if (away && !adv->delete_refs) {
-			r = refuse(c, "git there does not delete references", answer);
+			r = refuse(c, "git there does not support deleting references", answer);
 		}
 	}
 	return r < 0 ? hull_fail(err, r, "out of memory") : 0;
@@ -206,7 +206,7 @@ static int take_report(struct remote_far *f, struct hull_buf *lines, struct hull
 			return hull_fail(err, -ENOMEM, "out of memory");
 		hull_buf_drain(&report, size);
 	}
-	return inner < 0 ? hull_fail(err, inner, "its report is not git's protocol") : 0;
+	return inner < 0 ? hull_fail(err, inner, "its report does not follow git's protocol") : 0;
 }
 
 static int carry_out(struct remote_far *f, const struct hull_git_own *own, const struct remote_push *push,
@@ -264,7 +264,7 @@ int remote_push(struct remote_far *f, const struct hull_git_own *own, const stru
 	if (!adv.sideband || !adv.report)
 		return hull_fail(err, -EPROTO, "its git is too old: it has no side-band-64k");
 	if (push->atomic && !adv.atomic)
-		return hull_fail(err, -EOPNOTSUPP, "its git does not push atomically");
+		return hull_fail(err, -EOPNOTSUPP, "its git does not support atomic pushes");
 	r = resolve(own, push, &adv, changes, answer, err);
 	bool refused = false;
 	for (size_t i = 0; i < count; i++)

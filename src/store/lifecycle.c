@@ -235,7 +235,7 @@ int hull_sandbox_remove(const struct hull_paths *p, const char *name, struct hul
 		if (errno == ENOENT)
 			return hull_fail(err, -ENOENT, "no sandbox is called \"%s\"; `hull ls` shows those there are",
 					 name);
-		return hull_fail_errno(err, "cannot look at sandbox \"%s\"", name);
+		return hull_fail_errno(err, "cannot stat sandbox \"%s\"", name);
 	}
 	/* A damaged one may lack its lock, or not even be a directory: nobody can be running it then. */
 	_cleanup_close_ int lock = -1;

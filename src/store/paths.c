@@ -107,11 +107,10 @@ static int check_way(const char *path, const char *what, const char *variable, s
 			return hull_fail_errno(err, "cannot use %s", path);
 		_cleanup_free_ char *who = who_could(&st);
 		if (who)
-			return hull_fail(
-				err, -EPERM,
-				"cannot keep %s in %s: %s %s, so somebody else could put another in its place; "
-				"set %s to a directory of your own, or change the owner or mode of %s",
-				what, path, dir, who, variable, dir);
+			return hull_fail(err, -EPERM,
+					 "cannot keep %s in %s: %s %s, so another user could replace it; "
+					 "set %s to a directory of your own, or change the owner or mode of %s",
+					 what, path, dir, who, variable, dir);
 		if (end == part)
 			return 0;
 		while (end > part && *--end != '/')
@@ -141,8 +140,9 @@ int hull_paths_open(struct hull_paths *out, struct hull_error *err)
 	p.config = xdg_dir("XDG_CONFIG_HOME", ".config");
 	p.runtime = runtime_dir();
 	if (!p.home || !p.config || !p.runtime)
-		return hull_fail(err, -ENOENT,
-				 "cannot tell where to keep things: no home directory; set HOME or HULL_HOME");
+		return hull_fail(
+			err, -ENOENT,
+			"cannot determine the state directory: there is no home directory; set HOME or HULL_HOME");
 	int r = hull_mkdir_all(p.home, 0700, err);
 	if (r < 0)
 		return r;

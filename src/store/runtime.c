@@ -69,7 +69,7 @@ int hull_sandbox_record(int lock_fd, const char *runtime, struct hull_error *err
 		return hull_fail(err, -ENOMEM, "out of memory");
 	size_t n = strlen(text);
 	if (pwrite(lock_fd, text, n, 0) != (ssize_t)n || ftruncate(lock_fd, (off_t)n) < 0)
-		return hull_fail_errno(err, "cannot write down where the sandbox runs");
+		return hull_fail_errno(err, "cannot record the sandbox's process and runtime directory");
 	return 0;
 }
 

@@ -108,7 +108,7 @@ static int check_lists(const struct hull_sandbox *s, struct hull_error *err)
 		if (s->paths[i][0] != '/' || strlen(s->paths[i]) >= 4096)
 			return hull_fail(err, -EINVAL, "the path \"%.200s\" is not absolute, or too long", s->paths[i]);
 	if (s->links && hull_strv_count(s->links) % 2 != 0)
-		return hull_fail(err, -EINVAL, "a link without its target");
+		return hull_fail(err, -EINVAL, "a link has no target");
 	for (size_t i = 0; s->links && s->links[i]; i++)
 		if (!below(s->links[i]))
 			return hull_fail(err, -EINVAL, "the link \"%.200s\" is not absolute, or too long", s->links[i]);
@@ -241,7 +241,7 @@ int hull_sandbox_load(const struct hull_paths *p, const char *name, struct hull_
 		return damaged(path, name, what, err);
 	}
 	if (strcmp(s.name, name) != 0)
-		return damaged(path, name, "it belongs to a sandbox of another name", err);
+		return damaged(path, name, "the \"name\" in it is another sandbox's", err);
 	if (check(&s, &why) < 0) {
 		snprintf(what, sizeof(what), "%.240s", why.msg);
 		return damaged(path, name, what, err);

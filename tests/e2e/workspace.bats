@@ -402,7 +402,7 @@ sys.exit(1)' "$@"
 	mkdir "$ws/claims"
 	cp "$ws/tree/.git" "$ws/claims/"
 	run hull create --name linked --cpus 2 -m 1g --no-docker shell "$ws/claims"
-	assert_says 0 'knows no worktree'
+	assert_says 0 'has no worktree'
 	[ "$(jq -r '.paths[]' "$HULL_HOME/sandboxes/linked/sandbox.json")" = "$ws/claims" ]
 	hull rm -f linked
 

@@ -85,15 +85,15 @@ static void test_refused(void **state)
 	assert_int_equal(shell("git -C far update-ref -d refs/heads/evil"), 0);
 	refuses(tip, "git upload-pack none", "not appear to be a git repository");
 	refuses(tip, "git upload-pack far | dd bs=1 count=20000 status=none", "in the middle");
-	refuses(tip, "printf '00', ; cat /dev/urandom", "not git's protocol");
-	refuses(tip, "printf '0009ERR \\033[2J'", "git in it says");
+	refuses(tip, "printf '00', ; cat /dev/urandom", "not follow git's protocol");
+	refuses(tip, "printf '0009ERR \\033[2J'", "git in it reported");
 	assert_null(strchr(err.msg, '\033'));
 	refuses(tip, "while :; do echo remote: 0123456789012345678901234567890123456789; done | head -c 1000000 >&2",
 		"more than is kept");
 	refuses(tip,
 		"exec python3 -c \"import sys\nid='0'*39+'1'\nw=lambda s: sys.stdout.write('%04x'%(len(s)+4)+s)\n"
 		"w(id+' HEAD\\0side-band-64k\\n')\nwhile 1: w(id+' refs/heads/'+'x'*4000)\" 2>/dev/null",
-		"more references than");
+		"list of references exceeds");
 	/* A pack that claims more objects than there is room for; one of another's object; one with nothing behind it.
 	 */
 	static const char lie[] = "exec python3 -c \"import sys,os\nw=lambda s: os.write(1,b'%%04x'%%(len(s)+4)+s)\n"
