@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The program at the far end: git's service in a sandbox, reached by this program itself (serve.c). Its output is read
- * packet by packet, and what it says on standard error meanwhile: the first 64 KiB. It has a process group of its own,
- * and is killed when it is done with: what the guest goes on doing holds nobody up. */
+/* The program at the far end: git's service in a sandbox, reached by running this program again (serve.c). Its standard
+ * output is read packet by packet. Of its standard error the first 64 KiB are kept. It has its own process group and is
+ * killed at the end, so that nothing waits for the guest. */
 #include "remote/remote.h"
 
 #include "base/cleanup.h"
@@ -26,7 +26,7 @@ __attribute__((noreturn)) static void become(char *const *argv, const int fds[3]
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	setpgid(0, 0);
 	int above[3];
-	for (int i = 0; i < 3; i++) /* above the numbers they are copied to */
+	for (int i = 0; i < 3; i++) /* above the descriptor numbers that they are copied to */
 		above[i] = fcntl(fds[i], F_DUPFD, 10);
 	for (int i = 0; i < 3; i++)
 		if (dup2(above[i], i) < 0)
@@ -77,7 +77,7 @@ static void take_words(struct remote_far *f)
 		close(hull_steal_fd(&f->words));
 }
 
-/* Wait for its output, or for room to write to it; 0 or -errno. */
+/* Waits until its output is readable or its input writable; 0 or -errno. */
 static int wait_for(struct remote_far *f, int fd, short events, struct hull_error *err)
 {
 	for (;;) {
@@ -99,7 +99,7 @@ static int wait_for(struct remote_far *f, int fd, short events, struct hull_erro
 	}
 }
 
-/* It ended before it had said everything. */
+/* It ended before its answer was complete. */
 static int gone(struct remote_far *f, struct hull_error *err)
 {
 	if (f->in >= 0)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Objects from a sandbox's repository into one of the host's; see remote.h.
+/* Fetches objects from a sandbox's repository into one of the host; see remote.h.
  *
- * One round: what is wanted, what is here, "done", and the pack comes. git's own client asks in rounds what both sides
- * have in common, since there may be much between them. Here the far end's references tell most of it: those that are
- * here too, with the history of something here, are named first, then our newest commits. What is here and not named is
- * sent once more, and costs no more than that.
+ * The negotiation is a single round: wants, haves, "done", then the pack. git's own client negotiates the common
+ * history in several rounds. Here the far end's references reveal most of it: the haves are first those of them that
+ * exist here with their complete history, then our newest commits. Common objects that were not named are transferred
+ * again, which only costs bandwidth.
  *
- * What is named has its whole history here: it is taken from what our references lead to. An object that merely exists
- * may be what an interrupted fetch left. */
+ * Every have is complete here: haves are taken from what our references reach. An object that merely exists may be left
+ * from an interrupted fetch. */
 #include "remote/remote.h"
 
 #include "base/cleanup.h"
@@ -31,7 +31,7 @@ static int add_haves(struct hull_buf *out, const struct hull_git_own *own, const
 	_cleanup_(hull_buf_free) struct hull_buf here = {0};
 	_cleanup_free_ const char **sorted = NULL;
 	size_t id = adv->sha256 ? 64 : 40, n, count = 0;
-	/* A repository that cannot be walked has nothing that could be relied on. */
+	/* If the repository cannot be walked, no object counts as complete. */
 	if (hull_git_own_run(own, walk, -1, &here, -1, NULL) != 0 || here.len % (id + 1) != 0)
 		return 0;
 	n = here.len / (id + 1);
@@ -85,7 +85,7 @@ static int ask(struct remote_far *f, const struct hull_git_own *own, const struc
 	return r < 0 ? hull_fail(err, r, "requesting objects: %s", strerror(-r)) : remote_far_write(f, &out, err);
 }
 
-/* The answer, up to the pack's last byte. */
+/* Receive the answer, including the whole pack. */
 static int take_pack(struct remote_far *f, struct hull_git_incoming *in, void (*progress)(void *ctx, uint64_t bytes),
 		     void *ctx, struct hull_error *err)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The helper: git's commands on standard input, answers on standard output; see remote.h.
  *
- * A sandbox that is stopped is started for this and left as it was: stopped, or paused again, unless somebody else has
- * begun to use it meanwhile. */
+ * A stopped sandbox is started and afterwards stopped or paused again, as it was before, unless another client has
+ * started to use it. */
 #include "remote/remote.h"
 #include "remote/serve.h"
 
@@ -26,18 +26,18 @@ enum { STOP_GRACE_MS = 10000, SLOW_S = 3, EXIT_HULL = 125 };
 struct helper {
 	struct hull *hull;
 	int signals;          /* readable = to be given up */
-	time_t begun, showed; /* of what is waited for; when a figure was last shown, 0 = none is on the screen */
+	time_t begun, showed; /* name of the current stage; time of the last progress line, 0 = none is shown */
 	char *name, *dir;
 	char *self;              /* this program's path */
-	struct hull_git_own own; /* what git called us for; without a dir until it is needed */
-	struct hull_buf told;    /* the references that git was told of: "ID NAME" lines */
+	struct hull_git_own own; /* the repository that git runs in; empty until needed */
+	struct hull_buf told;    /* the references that git was given: "ID NAME" lines */
 	bool started, paused;
 	bool quiet, dry_run, atomic;
 };
 
 /* --- the sandbox --- */
 
-/* What takes long is told, a line a stage. */
+/* Print one line per stage of a long wait. */
 static void on_stage(void *ctx, const char *subject, const char *stage)
 {
 	const struct helper *h = ctx;
@@ -78,7 +78,7 @@ static void put_back(struct helper *h)
 	h->begun = time(NULL);
 	if (hull_inspect(h->hull, h->name, &info, &err) < 0)
 		return;
-	/* It has gone by itself, or does not say, or somebody uses it. */
+	/* It ended by itself, does not answer, or is in use. */
 	bool leave = !info->pid || info->sessions > 0;
 	hull_info_free(info);
 	if (leave)
@@ -127,7 +127,7 @@ static int list(struct helper *h, struct hull_error *err)
 	return r < 0 ? hull_fail(err, r, "answering git: %s", strerror(-r)) : 0;
 }
 
-/* The lines of a batch up to the empty one, the first included: what is behind `verb`, owned. */
+/* Read a batch of lines up to the empty one, including the first: the words after `verb`, owned. */
 static int batch(const char *first, const char *verb, char ***out, struct hull_error *err)
 {
 	char *line = NULL;
@@ -142,7 +142,7 @@ static int batch(const char *first, const char *verb, char ***out, struct hull_e
 	return r < 0 ? hull_fail(err, r, "git sent an unexpected line") : 0;
 }
 
-/* The repository that git has called us for. */
+/* Find the repository that git runs in. */
 static int open_own(struct helper *h, struct hull_error *err)
 {
 	const char *dir = getenv("GIT_DIR");
@@ -151,7 +151,7 @@ static int open_own(struct helper *h, struct hull_error *err)
 	return hull_git_own_open(dir && *dir ? dir : ".", getenv("GIT_OBJECT_DIRECTORY"), &h->own, err);
 }
 
-/* On a terminal a figure a second, in one line. */
+/* Show progress on a terminal: one line, updated once per second. */
 static void receiving(void *ctx, uint64_t bytes)
 {
 	struct helper *h = ctx;
@@ -190,7 +190,7 @@ static int fetch(struct helper *h, const char *first, struct hull_error *err)
 	hull_strv_free(wants);
 	if (r < 0)
 		return hull_wrap(err, "%s", h->name);
-	/* git removes it when it has made the references. */
+	/* git removes the keep file after it has updated the references. */
 	r = keep ? hull_buf_addf(&answer, "lock %s\n\n", keep) : hull_buf_addstr(&answer, "\n");
 	return r < 0 || say(&answer) < 0 ? hull_fail(err, -EPIPE, "git closed the connection") : 0;
 }
@@ -211,7 +211,7 @@ static int push(struct helper *h, const char *first, struct hull_error *err)
 		r = remote_push(&far, &h->own, &what, &answer, err);
 	}
 	hull_strv_free(lines);
-	/* What is known of each reference counts. */
+	/* The results of the individual references matter more than the overall error. */
 	if (r < 0 && !answer.len)
 		return hull_wrap(err, "%s", h->name);
 	if (hull_buf_addstr(&answer, "\n") < 0 || say(&answer) < 0)
@@ -263,7 +263,7 @@ static int converse(struct helper *h, struct hull_error *err)
 	return r;
 }
 
-/* An interrupt ends git, which ends us by closing our input: after the sandbox was put back. */
+/* On an interrupt git ends and closes our input; we end after restoring the sandbox's state. */
 static int catch_signals(struct helper *h, struct hull_error *err)
 {
 	sigset_t set;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a service of git's in a sandbox sends, taken only in the form expected; see remote.h. */
+/* Parses the lines that git's services in a sandbox send. Only the expected forms are accepted; see remote.h. */
 #include "remote/remote.h"
 
 #include "base/cleanup.h"
@@ -37,7 +37,8 @@ int remote_pkt(const uint8_t *p, size_t n, size_t *size)
 	return n < len ? REMOTE_PKT_MORE : REMOTE_PKT_LINE;
 }
 
-/* git checks the rest (git-check-ref-format(1)); these are what could be more than a name here. */
+/* git performs the remaining checks (git-check-ref-format(1)). Refused here are characters that could have a meaning
+ * beyond the name. */
 bool remote_ref_ok(const char *name, size_t n)
 {
 	static const char head[] = "HEAD", refs[] = "refs/";
@@ -53,7 +54,7 @@ bool remote_ref_ok(const char *name, size_t n)
 	return true;
 }
 
-/* The next line at *p, without its end. */
+/* Returns the next line at *p, without its terminator. */
 static bool next_line(const char **p, const char *end, const char **line, size_t *n)
 {
 	if (*p >= end)

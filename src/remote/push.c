@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* References and objects of a repository of the host's to one in a sandbox; see remote.h.
+/* Pushes references and objects from a repository of the host to one in a sandbox; see remote.h.
  *
- * git has compared the two sides already, by the references that it was told. Those that have changed since are
- * refused, unless forced: git in the sandbox is given the id that each is to have now, and checks it again itself. The
- * pack is made by a jailed git, and goes from it to the far end without passing here. */
+ * git has already compared both sides, using the references it was given. A reference that changed since is refused,
+ * unless forced: git in the sandbox receives the expected old id and checks it again. A jailed git makes the pack and
+ * writes it directly to the far end. */
 #include "remote/remote.h"
 
 #include "base/cleanup.h"
@@ -22,7 +22,7 @@ enum { REPORT_MAX = 4 << 20, DATA = 1, ID_MAX = 64 };
 struct change {
 	char before[ID_MAX + 1], after[ID_MAX + 1];
 	const char *name; /* borrowed */
-	bool skip;        /* there is nothing to ask for: refused already, or it is as it should be */
+	bool skip;        /* nothing to request: refused already, or up to date */
 	bool refused;
 };
 
@@ -39,7 +39,7 @@ static int input(const struct hull_buf *b, struct hull_error *err)
 	return fd < 0 ? hull_fail_errno(err, "passing names to git") : fd;
 }
 
-/* One line for each name, in their order: its id, or "NAME missing". */
+/* One line for each name, in order: its id, or "NAME missing". */
 static int look_up(const struct hull_git_own *own, const struct hull_buf *names, struct hull_buf *out,
 		   struct hull_error *err)
 {
@@ -65,7 +65,7 @@ static int refuse(struct change *c, const char *why, struct hull_buf *answer)
 	return hull_buf_addf(answer, "error %s %s\n", c->name, why);
 }
 
-/* What is to become of each reference. */
+/* Determine the change of each reference. */
 static int resolve(const struct hull_git_own *own, const struct remote_push *push, const struct remote_adv *adv,
 		   struct change *changes, struct hull_buf *answer, struct hull_error *err)
 {
@@ -118,7 +118,7 @@ static int resolve(const struct hull_git_own *own, const struct remote_push *pus
 	return r < 0 ? hull_fail(err, r, "out of memory") : 0;
 }
 
-/* The pack: what is new, without what the far end has. */
+/* Send the pack: new objects, without those that the far end has. */
 static int send_pack(struct remote_far *f, const struct hull_git_own *own, const struct remote_adv *adv,
 		     const struct change *changes, size_t count, bool shallow, struct hull_error *err)
 {
@@ -183,7 +183,7 @@ static int send_commands(struct remote_far *f, const struct remote_adv *adv, con
 	return r < 0 ? hull_fail(err, r, "out of memory") : remote_far_write(f, &out, err);
 }
 
-/* What became of it: packets within the data of packets, made lines. */
+/* Receive the report: pkt-lines inside side-band packets, converted to lines. */
 static int take_report(struct remote_far *f, struct hull_buf *lines, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf report = {0};
@@ -237,7 +237,7 @@ static int carry_out(struct remote_far *f, const struct hull_git_own *own, const
 			r = send_pack(f, own, adv, changes, count, cut, err);
 		hull_closep(&f->in);
 		f->in = -1;
-		/* What it says of a pack that was not sent whole, rather than that it could not be sent. */
+		/* The far end's message explains an incomplete pack better than our write error. */
 		struct hull_error other = {0};
 		int told = take_report(f, &lines, r < 0 ? &other : err);
 		r = r < 0 ? r : told;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The far end: git's service in the sandbox, as `hull exec -i NAME git upload-pack DIR` would run it. */
+/* The far end: runs git's service in the sandbox, like `hull exec -i NAME git upload-pack DIR`. */
 #include "remote/serve.h"
 
 #include "base/cleanup.h"
@@ -34,7 +34,7 @@ int remote_parse(struct hull *h, const char *url, char **name, char **dir, struc
 
 int remote_serve(struct hull *h, const char *service, const char *name, const char *dir, struct hull_error *err)
 {
-	/* Whatever was listed can be had, also when a branch has been moved since. */
+	/* Allow every advertised id, even if its branch has moved since. */
 	const char *const upload[] = {"git", "-c", "uploadpack.allowAnySHA1InWant=true", "upload-pack", dir, NULL};
 	const char *const receive[] = {"git", "receive-pack", dir, NULL};
 	const char *const *argv = hull_streq(service, "upload-pack")    ? upload
