@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See beside.h. The path is asked of the kernel each time: argv[0] is whatever the caller wrote there. */
+/* See beside.h. The kernel provides the program's path: argv[0] can be anything. */
 #include "base/beside.h"
 
 #include "base/cleanup.h"
@@ -24,8 +24,8 @@ char *hull_self(struct hull_error *err)
 	return copy;
 }
 
-/* The file that this code was loaded from: the program, or libhull.so in somebody else's. The kernel is asked, since the
- * name by which the linker knows the program is argv[0]. Owned; NULL when it cannot be told. */
+/* The file that this code was loaded from: the program, or libhull.so in another program. /proc/self/maps is used
+ * because the linker knows the program only by argv[0]. Owned; NULL when it cannot be determined. */
 static char *code_file(void)
 {
 	_cleanup_fclose_ FILE *maps = fopen("/proc/self/maps", "re");
@@ -62,7 +62,7 @@ char *hull_beside(const char *name, int mode, struct hull_error *err)
 					 {self, ""}, {self, "/../libexec/hull"}, {HULL_LIBEXECDIR, ""}};
 	int why = ENOENT;
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-		/* Two levels up is for libraries alone. */
+		/* Two levels up: for libraries only. */
 		if (!places[i][0] || (i == 2 && hull_streq(code, self)))
 			continue;
 		_cleanup_free_ char *path = hull_fmt("%s%s/%s", places[i][0], places[i][1], name);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where this program lies, and what of Hull's lies beside it: build/ has everything in one folder, an installation has
- * `hull` in bin/ and the rest in libexec/hull/. */
+/* Finds this program's directory and Hull's other files relative to it. build/ has everything in one directory; an
+ * installation has `hull` in bin/ and the rest in libexec/hull/. */
 #ifndef HULL_BASE_BESIDE_H
 #define HULL_BASE_BESIDE_H
 
@@ -8,9 +8,13 @@
 
 /* The path of the running program, owned by the caller; NULL after filling err. */
 char *hull_self(struct hull_error *err);
-/* The path of the file `name` of Hull's, owned by the caller: beside the running program, or in ../libexec/hull; of a
- * program that has libhull, beside that or in its ../libexec/hull or ../../libexec/hull first. Last where Hull was
- * configured to be installed. It has to be accessible as `mode` says (R_OK, X_OK); NULL after filling err when none is. */
+/* The path of Hull's file `name`, owned by the caller. Searched in order:
+ *
+ * 1. For a program that uses libhull: the library's directory, its ../libexec/hull and its ../../libexec/hull.
+ * 2. The directory of the running program, and its ../libexec/hull.
+ * 3. The directory that Hull was configured to be installed to.
+ *
+ * The file must be accessible with `mode` (R_OK, X_OK); otherwise NULL with err filled. */
 char *hull_beside(const char *name, int mode, struct hull_error *err);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one checked accessor for bytes that somebody else wrote: a cursor that can be read past its end safely.
+/* The one checked accessor for untrusted bytes: a cursor that never reads past its end.
  *
- * Every read checks the bounds. A read past the end returns zeros (or NULL), marks the cursor bad, and so do all
- * later reads; a parser reads all it wants and then looks once at `bad`. Integers are little-endian. */
+ * Every read checks the bounds. A read past the end returns zeros (or NULL) and marks the cursor bad; all later reads
+ * fail too. So a parser reads all fields and then checks `bad` once. Integers are little-endian. */
 #ifndef HULL_BASE_BYTES_H
 #define HULL_BASE_BYTES_H
 
@@ -24,7 +24,7 @@ static inline size_t hull_cur_left(const struct hull_cur *c)
 {
 	return (size_t)(c->end - c->p);
 }
-/* The next n bytes (borrowed from the cursor's memory), or NULL and bad. */
+/* The next n bytes (borrowed from the cursor's memory); NULL and bad if there are fewer. */
 static inline const uint8_t *hull_cur_take(struct hull_cur *c, size_t n)
 {
 	if (c->bad || n > hull_cur_left(c)) {

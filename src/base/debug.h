@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines for whoever looks for a fault: by area and level, and off unless asked for.
+/* Debug log lines by area and level, off by default.
  *
- * HULL_LOG=LEVEL, or AREA=LEVEL,AREA=LEVEL...: `debug` tells decisions (once per command, connection, process), `trace`
- * every frame and every FUSE request, `off` nothing; what is said without being asked for (hull_log) is not touched.
- * `--debug` is HULL_LOG=debug. Whoever starts a program of Hull's passes the levels on: hull to the keeper in the
- * environment, the keeper to hull-share, hull-egress and, when it configures it, the guest.
+ * HULL_LOG=LEVEL, or AREA=LEVEL,AREA=LEVEL...: `debug` logs decisions (once per command, connection, process), `trace`
+ * every frame and every FUSE request, `off` nothing. Ordinary log lines (hull_log) are not affected. `--debug` is
+ * HULL_LOG=debug. Each program passes the levels to those that it starts: hull to the keeper in the environment; the
+ * keeper to hull-share, hull-egress and, in CONFIGURE, the guest.
  *
- * Off, a line costs a load and a branch; its arguments are not evaluated. Names and contents of the user's files, values
- * of the environment and secrets do not belong into a line: it may end up in a bug report. */
+ * When off, a line costs a load and a branch; its arguments are not evaluated. A line must not contain names or
+ * contents of the user's files, values of the environment or secrets: it may end up in a bug report. */
 #ifndef HULL_BASE_DEBUG_H
 #define HULL_BASE_DEBUG_H
 
@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 enum hull_area {
-	HULL_AREA_CLI,    /* hull and the library below it */
+	HULL_AREA_CLI,    /* hull and the library it uses */
 	HULL_AREA_KEEPER, /* hull-keeper */
 	HULL_AREA_WIRE,   /* frames, at every end of every wire */
 	HULL_AREA_SHARE,  /* FUSE requests: in the guest, and in hull-share */
@@ -42,16 +42,16 @@ extern uint8_t hull_debug_levels[HULL_AREA_COUNT];
 			hull_debug_line(area, HULL_LEVEL_TRACE, __VA_ARGS__); \
 	} while (0)
 
-/* Set the levels as `spec` says; what it does not name stays. NULL and "" change nothing. -EINVAL with the words that
- * are known, and nothing changed. */
+/* Set the levels as `spec` says; areas it does not name keep theirs. NULL and "" change nothing. -EINVAL with a list of
+ * the valid words; then nothing is changed. */
 int hull_debug_set(const char *spec, struct hull_error *err);
-/* The levels of HULL_LOG, and, when the first argument is --debug, `debug` everywhere and that argument taken away. To be
- * called first in main(). */
+/* Set the levels from HULL_LOG. If the first argument is --debug, set `debug` everywhere and remove that argument. To
+ * be called first in main(). */
 int hull_debug_init(int *argc, char **argv, struct hull_error *err);
-/* The levels as HULL_LOG has them, "" when all are off; for handing them on. */
+/* The levels in the format of HULL_LOG, "" when all are off; for passing them on. */
 enum { HULL_DEBUG_TEXT = 128 };
 const char *hull_debug_text(char out[HULL_DEBUG_TEXT]);
-/* Where lines go instead of hull_log(): for hull-init. */
+/* Where lines go instead of hull_log(): used by hull-init. */
 void hull_debug_sink(void (*sink)(const char *line));
 
 /* The function behind the macros: "AREA LEVEL: message". */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one place where error messages are put together; see error.h for the rule. */
+/* The one place where error messages are formatted; see error.h for the rule. */
 #include "base/error.h"
 #undef hull_fail /* the analyzer's, see there */
 #undef hull_fail_errno

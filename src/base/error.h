@@ -12,7 +12,7 @@
 
 #include <errno.h>
 
-/* As lib/hull.h has it, which stands alone. */
+/* Same as in lib/hull.h, which must stand alone. */
 #ifndef HULL_ERROR_DEFINED
 #define HULL_ERROR_DEFINED
 struct hull_error {
@@ -32,7 +32,7 @@ __attribute__((format(printf, 2, 3))) int hull_fail_errno(struct hull_error *err
 __attribute__((format(printf, 2, 3))) int hull_wrap(struct hull_error *err, const char *fmt, ...);
 
 #ifdef __clang_analyzer__
-/* The static analyzer reads one file at a time: tell it that a failure is one. */
+/* The static analyzer reads one file at a time: assert that a failure returns a negative code. */
 #define hull_fail(...)       (hull_fail(__VA_ARGS__), -EIO)
 #define hull_fail_errno(...) (hull_fail_errno(__VA_ARGS__), -EIO)
 #define hull_wrap(...)       (hull_wrap(__VA_ARGS__), -EIO)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* FNV-1a, 64 bits: for hash tables and for names that follow from other names. It withstands no attacker: whoever
- * chooses the bytes can make collisions. Values that are stored or shown (user ids, directories in /tmp) follow from
- * it, so it never changes. */
+/* FNV-1a, 64 bits: for hash tables and derived names. Not collision-resistant: an attacker who chooses the input can
+ * construct collisions. Stored and visible values (user ids, directories in /tmp) are derived from it, so it never
+ * changes. */
 #ifndef HULL_BASE_HASH_H
 #define HULL_BASE_HASH_H
 
@@ -11,7 +11,7 @@
 
 #define HULL_HASH_START UINT64_C(0xcbf29ce484222325)
 
-/* `h` is HULL_HASH_START, a seed, or the hash of what came before. */
+/* `h` is HULL_HASH_START, a seed, or the hash of the preceding input. */
 static inline uint64_t hull_hash(uint64_t h, const void *p, size_t n)
 {
 	const uint8_t *at = p;
@@ -20,7 +20,7 @@ static inline uint64_t hull_hash(uint64_t h, const void *p, size_t n)
 	return h;
 }
 
-/* With its NUL, so that {"a", "bc"} and {"ab", "c"} differ. */
+/* Includes the NUL, so that {"a", "bc"} and {"ab", "c"} differ. */
 static inline uint64_t hull_hash_str(uint64_t h, const char *s)
 {
 	return hull_hash(h, s, strlen(s) + 1);

@@ -106,7 +106,7 @@ int hull_set_cloexec(int fd, bool on)
 
 static int read_all(int fd, const char *path, size_t max, struct hull_buf *out, struct hull_error *err)
 {
-	/* The size is not asked for: files of /proc have none, and a file may grow while it is read. */
+	/* The size is not used: files of /proc report none, and a file may grow while it is read. */
 	for (size_t have = 0;;) {
 		uint8_t *to = hull_buf_room(out, READ_CHUNK + 1); /* + 1: the NUL behind len */
 		if (!to)
@@ -176,7 +176,7 @@ static int replace(int dirfd, const char *path, const void *p, size_t n, mode_t 
 	}
 	if (fd < 0)
 		return hull_fail_errno(err, "cannot create a temporary file in the directory of %s", path);
-	if (fchmod(fd, mode) < 0) { /* whatever the umask is: a jailed engine must be able to read what it is given */
+	if (fchmod(fd, mode) < 0) { /* regardless of the umask: a jailed engine must be able to read it */
 		int r = hull_fail_errno(err, "cannot set the mode of %s", path);
 		unlinkat(dirfd, tmp, 0);
 		return r;
@@ -188,7 +188,7 @@ static int replace(int dirfd, const char *path, const void *p, size_t n, mode_t 
 	}
 	if (!sync)
 		return 0;
-	/* The new name is only on disk once its directory is. */
+	/* The rename is durable only once the directory is synced. */
 	char *slash = strrchr(tmp, '/');
 	if (slash)
 		slash[slash == tmp] = '\0';
@@ -224,7 +224,7 @@ int hull_mkdir_all(const char *path, mode_t mode, struct hull_error *err)
 		*at = '\0';
 		struct stat st;
 		if (mkdir(part, mode) < 0) {
-			int saved = errno; /* EROFS, EACCES: the directory may be there all the same */
+			int saved = errno; /* EROFS, EACCES: the directory may exist nevertheless */
 			if (stat(part, &st) < 0) {
 				errno = saved;
 				return hull_fail_errno(err, "cannot create directory %s", part);
@@ -241,7 +241,7 @@ int hull_mkdir_all(const char *path, mode_t mode, struct hull_error *err)
 
 static int remove_entry(int dirfd, const char *name, unsigned depth, struct hull_error *err);
 
-/* Remove what is in the directory `fd` (taken over). */
+/* Remove the content of the directory `fd` (takes it over). */
 static int empty_directory(int fd, const char *name, unsigned depth, struct hull_error *err)
 {
 	_cleanup_closedir_ DIR *dir = fdopendir(fd);
@@ -268,12 +268,12 @@ static int open_directory(int dirfd, const char *name)
 	const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 	struct stat st;
 	int fd = openat(dirfd, name, flags);
-	/* Our own directory without the permission to change it. */
+	/* The user's own directory without write or search permission. */
 	if (fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & 0300) != 0300 && st.st_uid == geteuid())
 		fchmod(fd, 0700);
 	if (fd >= 0 || errno != EACCES)
 		return fd;
-	/* Our own directory without permissions. fchmodat follows symlinks, so the name is pinned first. */
+	/* The user's own directory without permissions. fchmodat follows symlinks, so the inode is pinned first. */
 	_cleanup_close_ int pin = openat(dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (pin < 0)
 		return -1;
@@ -294,7 +294,7 @@ static int remove_entry(int dirfd, const char *name, unsigned depth, struct hull
 	if (depth >= TREE_DEPTH_MAX)
 		return hull_fail(err, -ELOOP, "cannot remove %s: directories are nested deeper than %d", name,
 				 TREE_DEPTH_MAX);
-	/* Entries may appear meanwhile (a process that is just dying): empty it again, a few times. */
+	/* New entries may appear meanwhile (from a process that is ending): empty it again, a few times. */
 	for (int tries = 0;; tries++) {
 		int fd = open_directory(dirfd, name);
 		if (fd < 0)
@@ -354,7 +354,7 @@ static int copy_range(int from, int to, off_t at, off_t end, struct hull_error *
 			continue;
 		if (done < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EIO || errno == EFBIG))
 			return hull_fail_errno(err, "cannot write the copy");
-		if (done <= 0) /* not supported here, or a file system that pretends to be at the end */
+		if (done <= 0) /* not supported, or a file system that falsely reports end of file */
 			return copy_plain(from, to, at, end, err);
 		at += done;
 	}

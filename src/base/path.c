@@ -35,7 +35,8 @@ int hull_path_open(int dirfd, const char *path, int flags, bool beneath)
 		.resolve = RESOLVE_NO_SYMLINKS | (beneath ? RESOLVE_BENEATH : 0),
 	};
 	int fd = -1;
-	/* EAGAIN: something was renamed meanwhile, and the kernel could not tell whether that led outside. */
+	/* EAGAIN: a rename happened meanwhile, and the kernel could not determine whether the path left dirfd. Try
+	 * again. */
 	for (int i = 0; i < TRIES && fd < 0; i++) {
 		fd = (int)syscall(SYS_openat2, dirfd, *path ? path : ".", &how, sizeof(how));
 		if (fd < 0 && errno != EAGAIN && errno != EINTR)

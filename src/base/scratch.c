@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See scratch.h. Between mkdir and flock a sweeper may take a new directory for a leftover and remove it; the identity
- * check after the lock notices, and another is made. */
+/* See scratch.h. Between mkdir and flock a sweep may take a new directory for a leftover and remove it. The identity
+ * check after the lock detects this, and another directory is made. */
 #include "base/scratch.h"
 
 #include "base/cleanup.h"
@@ -15,7 +15,7 @@
 
 enum { ATTEMPTS = 16 };
 
-/* A symlink there is the user's own: folders of HULL_HOME may lie on another disk. */
+/* A symlink there is the user's own: directories of HULL_HOME may be on another disk. */
 static int open_parent(const char *path)
 {
 	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -65,7 +65,7 @@ int hull_scratch_make(const char *parent, const char *prefix, struct hull_scratc
 			 parent, ATTEMPTS);
 }
 
-/* Where the file system cannot promise not to replace, plain rename does the same for what is not empty. */
+/* If the file system does not support RENAME_NOREPLACE: a plain rename does the same unless the target is empty. */
 static int rename_new(int root, const char *from, const char *to)
 {
 	if (renameat2(root, from, root, to, RENAME_NOREPLACE) == 0)
@@ -92,7 +92,7 @@ int hull_scratch_commit(struct hull_scratch *s, const char *parent, const char *
 			return hull_fail_errno(err, "cannot give %s/%s its name", parent, name);
 		if (!replace)
 			return hull_fail(err, -EEXIST, "there is a %s already", name);
-		/* One exchange; what was there goes away under the scratch name. */
+		/* Exchange both names, then remove the old content under the scratch name. */
 		if (renameat2(root, scratch, root, name, RENAME_EXCHANGE) < 0)
 			return hull_fail_errno(err, "cannot replace %s/%s", parent, name);
 		hull_remove_tree(root, scratch, NULL);
@@ -125,7 +125,7 @@ int hull_scratch_remove(const char *parent, const char *name, const char *prefix
 	_cleanup_close_ int root = open_parent(parent);
 	if (root < 0)
 		return hull_fail_errno(err, "cannot open %s", parent);
-	/* Held, so that no sweeper begins with it too; should one be quicker it does the same. */
+	/* Locked, so that no other sweep starts on it. Another sweep that was faster does the same work. */
 	_cleanup_close_ int held = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (held >= 0)
 		(void)flock(held, LOCK_EX | LOCK_NB);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See space.h. What counts is what this user may still take (f_bavail), also for root. */
+/* See space.h. Based on f_bavail, the blocks available to this user, for root too. */
 #include "base/space.h"
 
 #include "base/text.h"
@@ -18,7 +18,7 @@ int hull_space_check(int fd, uint64_t bytes, uint64_t files, struct hull_error *
 		return hull_fail(err, -ENOSPC, "%s is needed, %s is free, and %s of that is kept free; make room",
 				 hull_format_size(bytes, need, sizeof(need)), hull_format_size(left, is, sizeof(is)),
 				 hull_format_size(least, keep, sizeof(keep)));
-	/* btrfs and others count none. */
+	/* btrfs and others report no inode count. */
 	uint64_t nodes = hull_space_floor_files(fs.f_files);
 	if (fs.f_files && (fs.f_favail < nodes || fs.f_favail - nodes < files))
 		return hull_fail(err, -ENOSPC, "the file system has too few inodes left; make room");

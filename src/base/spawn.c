@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See spawn.h. One poll over three descriptors: the output pipe, a pidfd that says the child has exited, and the
- * caller's cancel descriptor. Nothing is waited for by time except the grace between SIGTERM and SIGKILL.
+/* See spawn.h. One poll(2) over three descriptors: the output pipe, a pidfd for the child's exit, and the caller's
+ * cancel descriptor. The only timeout is the grace period between SIGTERM and SIGKILL.
  *
- * A failure between fork and exec comes back as an errno through a close-on-exec pipe. Lines longer than LINE_MAX_
- * are handed on in pieces. The child's output is only read on after its end as far as it is already in the pipe: a
- * stray grandchild that holds the pipe can not hold us. */
+ * A failure between fork and exec is reported as an errno through a close-on-exec pipe. Lines longer than LINE_MAX_ are
+ * passed on in pieces. After the child's exit only output that is already in the pipe is read: a grandchild that keeps
+ * the pipe open cannot delay us. */
 #include "base/spawn.h"
 
 #include "base/cleanup.h"
@@ -37,7 +37,7 @@ static void flush_line(struct run *run)
 	run->len = 0;
 }
 
-/* Read once; false at the end of the output. */
+/* One read; false at the end of the output. */
 static bool take_output(struct run *run, int fd)
 {
 	char chunk[8192];
@@ -60,7 +60,7 @@ static bool take_output(struct run *run, int fd)
 	return true;
 }
 
-/* In the child, only async-signal-safe calls; the errno of what failed goes up report_fd. */
+/* Runs in the child, with async-signal-safe calls only. Sends the errno of a failure through report_fd. */
 __attribute__((noreturn)) static void become(const struct hull_spawn *s, char *const *envp, int out_fd, int report_fd,
 					     pid_t parent)
 {
@@ -77,7 +77,7 @@ __attribute__((noreturn)) static void become(const struct hull_spawn *s, char *c
 	int null = open("/dev/null", O_RDONLY);
 	if (null < 0 || dup2(null, 0) < 0 || dup2(out_fd, 1) < 0 || dup2(out_fd, 2) < 0)
 		goto failed;
-	/* Also those that somebody forgot to mark. */
+	/* Also descriptors that were opened without O_CLOEXEC. */
 	(void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	for (size_t i = 0; i < s->fd_count; i++)
 		if (dup2(s->fds[i].from, s->fds[i].to) < 0)
@@ -91,7 +91,7 @@ failed:;
 	_exit(127);
 }
 
-/* Our environment with the additions in front, where a lookup finds them first; the strings are borrowed. */
+/* Our environment with the additions first, where getenv(3) finds them first; the strings are borrowed. */
 static char **environment(const char *const *add)
 {
 	size_t ours = 0;
@@ -125,7 +125,7 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Poll until the child has exited; true when it was called off. */
+/* Polls until the child exits; true when it was cancelled. */
 static bool watch(struct run *run, pid_t pid, int pidfd, int out)
 {
 	bool cancelled = false;
@@ -178,7 +178,7 @@ int hull_spawn_run(const struct hull_spawn *s, int *status, struct hull_error *e
 	_cleanup_close_ int report_write = report[1];
 	hull_set_nonblock(out_read, true);
 
-	/* No handler of ours may run in the child before it has reset them. */
+	/* Signals stay blocked until the child has reset the handlers. */
 	sigset_t all;
 	sigset_t old;
 	sigfillset(&all);
@@ -193,7 +193,7 @@ int hull_spawn_run(const struct hull_spawn *s, int *status, struct hull_error *e
 		errno = saved;
 		return hull_fail_errno(err, "cannot run %s", s->argv[0]);
 	}
-	setpgid(pid, pid); /* in the child too: whoever comes first */
+	setpgid(pid, pid); /* called in the child too: one of both calls comes first */
 	close(hull_steal_fd(&out_write));
 	close(hull_steal_fd(&report_write));
 
@@ -214,7 +214,7 @@ int hull_spawn_run(const struct hull_spawn *s, int *status, struct hull_error *e
 	}
 	struct run run = {.s = s};
 	bool cancelled = watch(&run, pid, pidfd, out_read);
-	/* Not reaped yet, so the group's number can not have become somebody else's. */
+	/* The child has not been reaped yet, so its process group id cannot have been reused. */
 	kill(-pid, SIGKILL);
 	flush_line(&run);
 	while (waitpid(pid, status, 0) < 0 && errno == EINTR)

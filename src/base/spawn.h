@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Run a program to its end: its output line by line, and a way to call it off.
+/* Runs a program to completion, delivering its output line by line; can be cancelled.
  *
- * The child gets a process group of its own (so the terminal's Ctrl-C reaches only us, and calling it off reaches all
- * it started), /dev/null as standard input, one pipe as standard output and standard error, only the descriptors
- * listed, default signal dispositions, and SIGTERM when its parent dies. When it has exited, what is left of its group
- * is killed. */
+ * The child gets: its own process group (the terminal's Ctrl-C reaches only us, and cancelling reaches all its
+ * descendants), /dev/null as standard input, one pipe as standard output and standard error, only the listed
+ * descriptors, default signal dispositions, and SIGTERM when its parent dies. After its exit the rest of its group is
+ * killed. */
 #ifndef HULL_BASE_SPAWN_H
 #define HULL_BASE_SPAWN_H
 
@@ -14,7 +14,7 @@
 
 struct hull_spawn_fd {
 	int from; /* open here */
-	int to;   /* the number it has in the child; from and to ranges must not overlap */
+	int to;   /* its number in the child; `from` and `to` must not overlap */
 };
 
 struct hull_spawn {
@@ -23,15 +23,15 @@ struct hull_spawn {
 	const char *cwd;           /* NULL = ours */
 	const struct hull_spawn_fd *fds;
 	size_t fd_count;
-	int log_fd;    /* all output is appended here; -1 = nowhere */
-	int cancel_fd; /* readable = call it off (SIGTERM to the group, SIGKILL 15 s later); -1 = never */
-	/* One line of output, without its end; bytes are whatever the program wrote. May be NULL. */
+	int log_fd;    /* all output is appended to it; -1 = discarded */
+	int cancel_fd; /* readable = cancel (SIGTERM to the group, SIGKILL 15 s later); -1 = never */
+	/* Called with each line of output, without its terminator; may contain any bytes. May be NULL. */
 	void (*line)(void *ctx, const char *line);
 	void *ctx;
 };
 
-/* Blocks until it is over. 0 and its wait status in *status; -ECANCELED after a cancel; -ENOENT when there is no such
- * program. */
+/* Blocks until the child has ended. 0 and its wait status in *status; -ECANCELED when cancelled; -ENOENT when the
+ * program does not exist. */
 int hull_spawn_run(const struct hull_spawn *s, int *status, struct hull_error *err);
 
 #endif

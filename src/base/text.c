@@ -41,7 +41,7 @@ static char lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-/* The decimal digits at *s, moving *s past them: -EINVAL when there are none, -ERANGE past `max`. */
+/* Parses the decimal digits at *s and advances *s: -EINVAL when there are none, -ERANGE above `max`. */
 static int take_digits(const char **s, uint64_t max, uint64_t *out)
 {
 	if (!is_digit(**s))
@@ -70,7 +70,7 @@ int hull_parse_u64(const char *s, uint64_t max, uint64_t *out)
 	return r;
 }
 
-/* The multiplier a size suffix stands for, 0 when it is none. */
+/* The multiplier of a size suffix; 0 when it is not one. */
 static uint64_t size_unit(const char *s)
 {
 	static const char letters[] = "kmgt";
@@ -108,7 +108,7 @@ int hull_parse_size(const char *s, uint64_t *bytes, struct hull_error *err)
 	if (has_fraction && !is_digit(*++p))
 		return bad_size(err, s);
 	for (; has_fraction && is_digit(*p); p++)
-		if (scale < 1000 * 1000) { /* finer digits are below a MiB of a TiB: not meant, not counted */
+		if (scale < 1000 * 1000) { /* further digits are below a MiB of a TiB: ignored */
 			fraction = fraction * 10 + (uint64_t)(*p - '0');
 			scale *= 10;
 		}
@@ -135,7 +135,7 @@ int hull_parse_duration(const char *s, uint64_t *seconds, struct hull_error *err
 		return 0;
 	}
 	const char *p = s;
-	size_t next = 0; /* units come largest first, each at most once */
+	size_t next = 0; /* units in descending order, each at most once */
 	bool good = false;
 	while (p && *p) {
 		uint64_t v;
@@ -168,7 +168,7 @@ char *hull_format_size(uint64_t bytes, char *out, size_t cap)
 		snprintf(out, cap, "%u B", (unsigned)bytes);
 		return out;
 	}
-	do { /* rounding may carry 1023.96 KiB over to the next unit */
+	do { /* rounding may turn 1023.96 KiB into 1 MiB */
 		u++;
 		uint64_t unit = (uint64_t)1 << (10 * u);
 		uint64_t rest = bytes % unit; /* in 1024ths of the unit from here: no overflow */
