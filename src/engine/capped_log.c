@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See capped_log.h. The descriptor may have been opened for writing only; to rotate, the file is opened once more
- * for reading through /proc, and where that fails the old content is dropped altogether. */
+/* See capped_log.h. The descriptor may be write-only: to rotate, the file is opened again for reading through /proc. If
+ * that fails, the old content is dropped. */
 #include "engine/capped_log.h"
 
 #include "base/cleanup.h"
@@ -32,7 +32,7 @@ static void rotate(struct hull_capped_log *l)
 	ssize_t n = 0;
 	struct stat st;
 	if (fstat(l->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		l->size = 0; /* a terminal or a pipe bounds itself */
+		l->size = 0; /* a terminal or pipe needs no limit */
 		return;
 	}
 	_cleanup_free_ char *path = hull_fmt("/proc/self/fd/%d", l->fd);
@@ -68,7 +68,7 @@ void hull_capped_log_write(struct hull_capped_log *l, const void *p, size_t n)
 		return;
 	if (l->size + n > HULL_LOG_LIMIT)
 		rotate(l);
-	/* A full host disk must not stop the machine: what does not fit is lost. */
+	/* A full host disk must not stop the machine: output that does not fit is lost. */
 	if (hull_write_full(l->fd, p, n) == 0)
 		l->size += n;
 }
@@ -88,7 +88,7 @@ void hull_capped_log_last_words(const struct hull_capped_log *l, char *out, size
 		return;
 	out[0] = '\0';
 	if (n >= cap) {
-		/* Start at a whole line where there is one. */
+		/* Start at the beginning of a line if there is one. */
 		p = stop - (cap - 1);
 		const char *nl = memchr(p, '\n', (size_t)(stop - p));
 		if (nl)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A log file that a guest may write to without end: bounded, and its last words kept in memory.
+/* A log file of limited size for unlimited guest output, whose last bytes are also kept in memory.
  *
- * When the file reaches LIMIT bytes its last KEEP bytes become the whole of it, under a line that says so (a reader
- * that follows sees the file shrink, as with any rotation by truncation). What comes in is written as it is: guest
- * text goes through hull_printable() where it is shown to a person. */
+ * When the file reaches LIMIT bytes, it is truncated to its last KEEP bytes, preceded by a line that says so (a reader
+ * that follows it sees the file shrink, as with any rotation by truncation). Output is written unmodified: guest text
+ * goes through hull_printable() where it is shown to a person. */
 #ifndef HULL_ENGINE_CAPPED_LOG_H
 #define HULL_ENGINE_CAPPED_LOG_H
 
@@ -24,7 +24,7 @@ struct hull_capped_log {
 void hull_capped_log_open(struct hull_capped_log *l, int fd);
 void hull_capped_log_close(struct hull_capped_log *l);
 void hull_capped_log_write(struct hull_capped_log *l, const void *p, size_t n);
-/* The last lines, printable, joined by " | ", at most cap - 1 bytes of them (the latest win). */
+/* The last lines, printable, joined by " | ", at most cap - 1 bytes (the latest ones). */
 void hull_capped_log_last_words(const struct hull_capped_log *l, char *out, size_t cap);
 
 #endif

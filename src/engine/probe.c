@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Is /dev/kvm worth using? A file that exists and opens is not enough: there are KVMs (nested ones without hardware
- * support below) that emulate the guest's kernel mode one instruction at a time and cannot boot a Linux. So a guest
- * of one page runs a short ring-0 loop, and the clock tells.
+/* Measures whether /dev/kvm is usable. Opening it is not enough: some KVMs (nested ones without hardware support below)
+ * emulate the guest's kernel mode one instruction at a time and cannot boot Linux. So a guest of one page runs a short
+ * ring-0 loop, which is timed.
  *
- * It runs in a child process: its timer signal disturbs nobody, and should a broken kvm hang or crash it, the parent
- * gives up on it after ten seconds (a starved host may take two for what is a millisecond's work). Inside, a timer cuts
- * the loop off after 20 ms (immediate_exit closes the race between the signal and KVM_RUN); what the counter register
- * says by then gives the time per instruction. Time is the thread's CPU time, so that a busy host does not make good
- * hardware look bad; and since to a host that is itself a guest, time stolen from it looks like work, the best of
- * several tries counts.
+ * It runs in a child process, so that its timer signal does not disturb the caller. If a broken KVM hangs or crashes
+ * the child, the parent gives up after ten seconds (an overloaded host may need two for a millisecond of work). In the
+ * child a timer stops the loop after 20 ms (immediate_exit closes the race between the signal and KVM_RUN), and the
+ * counter register gives the time per instruction. Time is the thread's CPU time, so that load on the host does not
+ * count. On a host that is itself a guest, stolen time appears as CPU time; therefore the best of several runs counts.
  *
- * Remembered: only the measurement, for one boot of the host and one /dev/kvm node. Whether this user may open it is
- * looked at each time, so that joining the group kvm shows at once. */
+ * The result is cached for one boot of the host and one /dev/kvm node. Whether this user may open it is checked each
+ * time, so that joining the group kvm has an immediate effect. */
 #include "engine/engine.h"
 
 #include "base/cleanup.h"
@@ -91,7 +90,7 @@ static double cpu_ns(void)
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-/* Run the loop once. 0 = measured (m->ns), 1 = the host gave us too little time to tell, -1 = failed (m->error). */
+/* Run the loop once. 0 = measured (m->ns), 1 = too little CPU time to measure, -1 = failed (m->error). */
 static int run_loop(int vcpu, struct measured *m)
 {
 	struct kvm_regs r;
@@ -140,7 +139,7 @@ static void measure(struct measured *m)
 		snprintf(m->error, sizeof(m->error), "creating a VM failed: %s", strerror(errno));
 		return;
 	}
-	/* Intel before "unrestricted guest" needs a place for it; others do not mind. */
+	/* Intel CPUs before "unrestricted guest" need an address for it; others ignore it. */
 	ioctl(vm, KVM_SET_TSS_ADDR, 0xfffbd000UL);
 	uint8_t *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct kvm_userspace_memory_region region = {
@@ -205,7 +204,7 @@ static int measure_in_child(struct measured *m)
 
 /* --- what it means --- */
 
-/* The part that is looked at each time: 0 = it opens; -1 = it does not, and out says why. */
+/* The uncached part: 0 = it opens; -1 = it does not, and out says why. */
 static int try_open(struct hull_probe *out, struct stat *st)
 {
 	*out = (struct hull_probe){0};
@@ -272,7 +271,7 @@ void hull_engine_probe(struct hull_probe *out)
 
 /* --- remembered --- */
 
-/* What a measurement holds for: this boot, this device node. */
+/* The key of a cached measurement: this boot, this device node. */
 static char *cache_key(const struct stat *st)
 {
 	_cleanup_(hull_buf_free) struct hull_buf boot = {0};
@@ -309,7 +308,7 @@ static void save(const char *path, const char *key, const struct hull_probe *p)
 				 "reason", p->reason);
 	_cleanup_free_ char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
 	json_decref(root);
-	/* Not being able to remember costs a few milliseconds next time, no more. */
+	/* Without the cache the next probe takes a few milliseconds; nothing else. */
 	if (text)
 		hull_write_file_atomic(AT_FDCWD, path, text, strlen(text), 0600, NULL);
 }

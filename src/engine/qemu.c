@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A running QEMU: its events, its end, and what can be asked of it. Started in qemu_start.c.
+/* A running QEMU: its events, its requests and its end. It is started in qemu_start.c.
  *
- * States: STARTING until QMP is negotiated and, when it restores, all is loaded (PAUSED then); after that RUNNING and
- * PAUSED as QEMU's own STOP and RESUME events say, STOPPED once the process has been reaped. All descriptors are in one
- * epoll instance, which is what the owner watches: one that ends early (QEMU closed it) is taken out and cannot make
- * the owner spin.
+ * States: STARTING until QMP is negotiated and, for a restore, everything is loaded (then PAUSED); afterwards RUNNING
+ * and PAUSED according to QEMU's STOP and RESUME events; STOPPED once the process has been reaped. All descriptors are
+ * in one epoll instance, which the owner watches. A descriptor that QEMU closes early is removed from it, so that the
+ * owner does not spin.
  *
- * QEMU is only half trusted. What it says is bounded (QMP lines, logs, the number of troubles told), nonsense on QMP
- * gets it killed, and reads per dispatch are limited so that a flood on one descriptor cannot hold the owner up.
+ * QEMU is not fully trusted. Its output is limited (QMP lines, logs, number of reported problems). A violation of QMP
+ * kills it. Reads per dispatch are limited, so that a flood on one descriptor cannot starve the owner.
  *
- * Disk errors: a write that fails for want of space on the host pauses the machine (werror=enospc), nothing is lost,
- * and resuming tries it again; every other error is the guest's to handle. Both are told as trouble. */
+ * Disk errors: when a write fails because the host's disk is full, the machine is paused (werror=enospc); nothing is
+ * lost, and resuming retries the write. Every other error is passed to the guest. Both are reported as trouble. */
 #include "engine/qemu_internal.h"
 
 #include "base/cleanup.h"
@@ -53,7 +53,7 @@ static void send_kill(struct hull_engine *e)
 		syscall(SYS_pidfd_send_signal, e->pidfd, SIGKILL, NULL, 0);
 }
 
-/* It misbehaves: end it, and remember why for the outcome. */
+/* Kill it for misbehaving, and record the reason for the outcome. */
 static void condemn(struct hull_engine *e, const struct hull_error *why)
 {
 	if (!e->failure.code)
@@ -76,7 +76,7 @@ static void unwatch(struct hull_engine *e, int *fd)
 	*fd = -1;
 }
 
-/* Send what QMP has queued; wait for room when there is none. */
+/* Send QMP's queued output; wait for room when there is none. */
 void hull_qemu_flush(struct hull_engine *e)
 {
 	const uint8_t *p;
@@ -88,7 +88,7 @@ void hull_qemu_flush(struct hull_engine *e)
 		if (sent < 0 && errno == EINTR)
 			continue;
 		if (sent < 0)
-			break; /* EAGAIN, or gone: the reading side notices that */
+			break; /* EAGAIN, or closed, which the reading side notices */
 		hull_qmp_sent(e->qmp, (size_t)sent);
 	}
 	struct epoll_event ev = {.events = EPOLLIN | (n > 0 ? EPOLLOUT : 0), .data.u32 = WATCH_QMP};
@@ -118,7 +118,7 @@ static void answers(struct hull_engine *e, enum hull_engine_state state)
 static void on_ready(void *ctx)
 {
 	struct hull_engine *e = ctx;
-	/* Loading may be over by now, and the event that tells it was not for us then. */
+	/* Loading may have finished already, and its event came before we expected it. */
 	if (e->restoring)
 		hull_qmp_command(e->qmp, "query-status", NULL, &e->load_id);
 	else
@@ -208,7 +208,7 @@ int hull_qemu_new_session(struct hull_engine *e, struct hull_error *err)
 
 /* --- reading --- */
 
-/* Look for the one line of the console that says why a guest died before it could say anything else. */
+/* Look for the console line that explains why a guest ended early. */
 static void scan_serial(struct hull_engine *e, const char *p, size_t n)
 {
 	static const char sign[] = "Kernel panic - not syncing: ";
@@ -234,7 +234,7 @@ static void scan_serial(struct hull_engine *e, const char *p, size_t n)
 	}
 }
 
-/* One read from fd and what follows from it; false when there is nothing more for now, or ever. */
+/* One read from fd and its consequences; false when there is no more data for now, or at all. */
 static bool read_one(struct hull_engine *e, int *fd, enum hull_engine_watch what)
 {
 	char buf[READ_AT_ONCE];
@@ -274,7 +274,7 @@ static void on_timer(struct hull_engine *e)
 	condemn(e, &err);
 }
 
-/* The process is gone: read what it left, reap it, tell the owner. The owner may free us in that call. */
+/* The process has ended: read its remaining output, reap it, notify the owner, who may free us in that call. */
 static void on_exit_of_process(struct hull_engine *e)
 {
 	for (int i = 0; i < DRAIN_MAX && read_one(e, &e->qmp_fd, WATCH_QMP); i++)
@@ -286,7 +286,7 @@ static void on_exit_of_process(struct hull_engine *e)
 	/* Does not block: the pidfd has reported that it exited. */
 	while (waitpid(e->pid, &e->wait_status, 0) < 0) {
 		if (errno != EINTR) {
-			e->wait_status = -1; /* somebody else took it; the outcome says so */
+			e->wait_status = -1; /* it was reaped elsewhere; the outcome says so */
 			break;
 		}
 	}
@@ -390,7 +390,7 @@ int hull_engine_disk_grow(struct hull_engine *e, size_t disk, uint64_t bytes, st
 	return 0;
 }
 
-/* QEMU keeps a descriptor that came along until a command takes it. */
+/* QEMU keeps a received descriptor until a command takes it. */
 int hull_qemu_send_fd(struct hull_engine *e, int fd)
 {
 	const uint8_t *p;
@@ -419,8 +419,8 @@ int hull_engine_save_device(struct hull_engine *e, int fd, struct hull_error *er
 	int r = hull_qemu_send_fd(e, fd);
 	if (r < 0)
 		return hull_fail(err, r, "cannot give QEMU the file for its state: %s", strerror(-r));
-	/* Made for another hypervisor, it is the command that writes the devices' state and nothing else; what it does
-	 * to the machine is to stop it, which it is already. */
+	/* Meant for another hypervisor, this command writes the device state and nothing else. It also stops the
+	 * machine, which is stopped already. */
 	if (hull_qmp_command(e->qmp, "xen-save-devices-state", "{\"filename\": \"/dev/fdset/100\", \"live\": false}",
 			     &e->save_id) < 0 ||
 	    hull_qmp_command(e->qmp, "remove-fd", "{\"fdset-id\": 100}", NULL) < 0)
@@ -441,8 +441,7 @@ void hull_qemu_set_patience(struct hull_engine *e, unsigned milliseconds)
 	timerfd_settime(e->timer_fd, 0, &t, NULL);
 }
 
-/* QEMU ended by itself without a word from the guest. An old one may have tripped over an option before it could tell
- * its version. */
+/* QEMU ended without a message from the guest. An old version may have rejected an option before its greeting. */
 static int explain_exit(const struct hull_engine *e, struct hull_error *err)
 {
 	char words[600], version[32] = "";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* QEMU's command line. docs/internals/engine.md says why each option is there; the short of it: no device that is not needed,
- * every file and socket by descriptor, QEMU's own seccomp filter on. Nothing here depends on the emulation but
- * accel_args(). */
+/* QEMU's command line. docs/internals/engine.md gives the reason for each option. In short: no unnecessary device,
+ * every file and socket by descriptor, QEMU's own seccomp filter on. Only accel_args() depends on emulation or hardware
+ * virtualization. */
 #include "engine/qemu_internal.h"
 
 #include "base/buf.h"
@@ -13,7 +13,7 @@
 
 enum { ARGS_MAX = 96 };
 
-/* The vector being built; `failed` once out of memory (or of slots), so that callers need not look each time. */
+/* The vector under construction; `failed` once out of memory (or slots), so that callers check only at the end. */
 struct vec {
 	char **v;
 	size_t n;
@@ -45,7 +45,7 @@ __attribute__((format(printf, 2, 3))) static void add(struct vec *a, const char 
 		a->v[a->n++] = s;
 }
 
-/* Text inside an option: a comma is doubled, or it would start the next key. */
+/* Text inside an option: a comma is doubled, since it would start the next key. */
 static char *escaped(const char *s)
 {
 	size_t n = strlen(s);
@@ -66,8 +66,8 @@ static void machine_args(struct vec *a, const struct hull_engine_config *config)
 	add(a, "-M");
 	add(a, "q35,usb=off,sata=off,smbus=off,vmport=off,graphics=off,hpet=off,i8042=off,smm=off,suppress-vmdesc=on,"
 	       "memory-backend=ram");
-	/* The device state is written and read without the section that describes the machine, which would demand
-	 * that memory comes with it. */
+	/* The device state is saved and loaded without the section that describes the machine, which would require
+	 * memory in the stream. */
 	add(a, "-global");
 	add(a, "migration.send-configuration=off");
 	add(a, "-object");
@@ -151,7 +151,8 @@ static void device_args(struct vec *a, const struct hull_qemu_fds *fds)
 	add(a, "rng-builtin,id=rng");
 	add(a, "-device");
 	add(a, "virtio-rng-pci,rng=rng,disable-legacy=on");
-	/* A new number at every start: a restored guest's kernel sees that it is a copy, and reseeds its generator. */
+	/* A new generation id at every start: a restored guest's kernel detects that it is a copy and reseeds its
+	 * generator. */
 	add(a, "-device");
 	add(a, "vmgenid,guid=auto");
 	add(a, "-device");
@@ -177,7 +178,7 @@ char **hull_qemu_args(const char *qemu, const struct hull_engine_config *config,
 	accel_args(&a, kvm);
 	machine_args(&a, config);
 	if (config->restore) {
-		/* It stands still when it is loaded, and says so. */
+		/* After loading it stays paused and reports that. */
 		add(&a, "-S");
 		add(&a, "-global");
 		add(&a, "migration.x-events=on");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which QEMU, and is it recent enough. The start path does not spend a process on asking: QEMU says its version in
- * its QMP greeting, and is refused then. Only `hull doctor`, and the explanation of a QEMU that died before it could
- * say anything, run `--version`. */
+/* Finds QEMU and checks its version. The start path does not run a process for that: QEMU sends its version in its QMP
+ * greeting and is refused then. Only `hull doctor`, and the diagnosis of a QEMU that ended before its greeting, run
+ * `--version`. */
 #include "engine/qemu_internal.h"
 
 #include "base/cleanup.h"
@@ -34,7 +34,7 @@ static char *search_path(void)
 		path = "/usr/local/bin:/usr/bin:/bin";
 	for (const char *p = path; p;) {
 		const char *end = strchrnul(p, ':');
-		if (*p == '/') { /* a relative entry would depend on where the user stands */
+		if (*p == '/') { /* a relative entry would depend on the working directory */
 			char *try = hull_fmt("%.*s/qemu-system-x86_64", (int)(end - p), p);
 			if (!try || runnable(try))
 				return try;
@@ -72,8 +72,8 @@ char *hull_engine_identity(struct hull_error *err)
 		hull_fail_errno(err, "%s", path);
 		return NULL;
 	}
-	/* Of a machine that is restored: what it was booted with shows in its memory. Of both accelerators: a saved machine
-	 * says itself which one it is of. */
+	/* The devices are visible in a restored machine's memory. Includes both accelerators: a saved machine itself
+	 * records which one it used. */
 	const struct hull_engine_restore restore = {.memory_fd = -1, .device_fd = -1};
 	const struct hull_engine_config any = {.restore = &restore, .disks = {{.readonly = true}}, .disk_count = 2};
 	uint64_t devices = HULL_HASH_START;
@@ -122,7 +122,7 @@ static int read_version(const char *path, char *text, size_t cap, struct hull_er
 	close(hull_steal_fd(&out));
 	if (r != 0)
 		return hull_fail(err, -r, "cannot run %s: %s", path, strerror(r));
-	/* Up to its end, the first line's end, or the end of our patience: HULL_QEMU may be any program. */
+	/* Read up to the end of the first line, the end of the output or the timeout: HULL_QEMU may be any program. */
 	size_t used = 0;
 	struct pollfd p = {.fd = in, .events = POLLIN};
 	while (used < cap - 1 && !memchr(text, '\n', used) && poll(&p, 1, VERSION_PATIENCE_MS) > 0) {
@@ -132,7 +132,7 @@ static int read_version(const char *path, char *text, size_t cap, struct hull_er
 		used += (size_t)n;
 	}
 	text[used] = '\0';
-	kill(pid, SIGKILL); /* it has said what we wanted, or more than that */
+	kill(pid, SIGKILL); /* it has printed the line, or too much */
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the QEMU engine share. */
+/* Private to the QEMU engine. */
 #ifndef HULL_ENGINE_QEMU_INTERNAL_H
 #define HULL_ENGINE_QEMU_INTERNAL_H
 
@@ -23,8 +23,8 @@ struct hull_engine {
 	int wait_status;
 	bool killed; /* by hull_engine_kill */
 
-	int epoll_fd; /* watches all below; the only one the owner sees */
-	int timer_fd; /* patience with a QEMU that does not say hello */
+	int epoll_fd; /* watches all descriptors below; the only one exposed to the owner */
+	int timer_fd; /* timeout for QEMU's greeting */
 	int wire;
 	int qmp_fd;
 	int serial_fd;
@@ -34,31 +34,30 @@ struct hull_engine {
 	struct hull_capped_log serial;
 	struct hull_capped_log words; /* its stderr */
 
-	char shutdown_reason[32]; /* of the SHUTDOWN event; empty = none came */
-	char panic[160];          /* the guest kernel's words, printable; empty = none */
-	char line[160];           /* the serial console's current line, as far as it fits */
+	char shutdown_reason[32]; /* reason in the SHUTDOWN event; empty = none came */
+	char panic[160];          /* the guest kernel's panic message, printable; empty = none */
+	char line[160];           /* the serial console's current line, truncated */
 	size_t line_len;
 	bool restoring;            /* until its state is loaded */
-	uint64_t load_id;          /* of the command that asks whether it is */
-	uint64_t save_id;          /* of the command that writes the device state; 0 = none under way */
+	uint64_t load_id;          /* id of the command that queries it */
+	uint64_t save_id;          /* id of the command that writes the device state; 0 = none in flight */
 	enum hull_qemu_keep keep;  /* see qemu_keep.c */
 	uint64_t keep_id;          /* of its command under way */
-	uint64_t grow_id;          /* of the command that makes a disk larger; 0 = none under way */
-	bool keep_broken;          /* it ended before it was told to */
+	uint64_t grow_id;          /* id of the command that enlarges a disk; 0 = none in flight */
+	bool keep_broken;          /* it ended before it was requested */
 	unsigned troubles;         /* told since the last resume */
 	struct hull_error failure; /* why we killed it; code 0 = we did not */
 };
 
 enum hull_engine_watch { WATCH_QMP, WATCH_SERIAL, WATCH_STDERR, WATCH_TIMER, WATCH_PROCESS };
-/* Watch for reading; `what` comes back from epoll_wait. */
+/* Watch for reading; epoll_wait returns `what`. */
 int hull_engine_watch(struct hull_engine *e, int fd, enum hull_engine_watch what);
 
-/* What QEMU is told its memory's file is called; engine/qemu_shim.c gives it the descriptor in this variable instead.
- */
+/* The path that QEMU is given for its memory file; engine/qemu_shim.c substitutes the descriptor in this variable. */
 #define HULL_QEMU_MEMORY_PATH "/hull/memory"
 #define HULL_QEMU_MEMORY_ENV  "HULL_MEMORY_FD"
 
-/* The descriptors QEMU inherits, each at the number it has in the caller. */
+/* The descriptors QEMU inherits, each with its number in the caller. */
 struct hull_qemu_fds {
 	int wire;
 	int qmp;
@@ -73,18 +72,18 @@ char **hull_qemu_args(const char *qemu, const struct hull_engine_config *config,
 		      const struct hull_qemu_fds *fds);
 void hull_argv_free(char ***v);
 
-/* qemu_find.c: the QEMU to run, an absolute path without symlinks, owned by the caller. HULL_QEMU, else PATH. */
+/* qemu_find.c: the QEMU to run, from HULL_QEMU or else PATH: an absolute path without symlinks, owned by the caller. */
 int hull_qemu_find(char **path, struct hull_error *err);
 /* 0, or -ENOTSUP with advice when the version is older than what the engine needs. */
 int hull_qemu_check_version(int major, int minor, struct hull_error *err);
 
-/* qemu.c: how long QEMU may take to say hello before it is given up on, for tests. */
+/* qemu.c: the timeout for QEMU's greeting, for tests. */
 void hull_qemu_set_patience(struct hull_engine *e, unsigned milliseconds);
-/* qemu.c: send what QMP has queued. */
+/* qemu.c: send QMP's queued output. */
 void hull_qemu_flush(struct hull_engine *e);
-/* qemu.c: send what is queued, whose last command is add-fd, and fd with it. */
+/* qemu.c: send the queued output, whose last command is add-fd, together with fd. */
 int hull_qemu_send_fd(struct hull_engine *e, int fd);
-/* qemu_keep.c: is this reply, or event, one of its own? */
+/* qemu_keep.c: does this reply, or event, belong to it? */
 bool hull_qemu_keep_reply(struct hull_engine *e, uint64_t id, const char *error);
 void hull_qemu_keep_event(struct hull_engine *e, const char *name, const json_t *data);
 /* qemu.c: attach the QMP client. */

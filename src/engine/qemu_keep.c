@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keeping what a disk held at one moment while the machine goes on; see engine.h.
+/* Copy-before-write: preserves the content of a disk at one point in time while the machine continues; see engine.h.
  *
- * It is QEMU's backup job with sync=none, which copies nothing by itself: it only writes what is about to be
- * overwritten to another file first (copy-before-write, in units of 64 KiB; a unit of which a part had data is written
- * as data, one that was a hole as zeros, which stay a hole where the file system can). The rest is copied by whoever
- * asked for it, from outside and at leisure. QEMU gets that file as a descriptor.
+ * It is QEMU's backup job with sync=none, which copies nothing by itself: before a block is overwritten, its old
+ * content is written to another file, in units of 64 KiB. A unit with some data is written as data; a hole is written
+ * as zeros, which stay a hole where the file system can do that. The caller copies the remaining units from outside.
+ * QEMU receives the file as a descriptor.
  *
- *     BEGINNING   add-fd, blockdev-add, blockdev-backup are under way
+ *     BEGINNING   add-fd, blockdev-add, blockdev-backup are in flight
  *     ON          the job runs
- *     ENDING      it was cancelled, which is its ordinary end; not over yet
- *     CLOSING     it is over; the file is being closed
+ *     ENDING      it was cancelled, its normal end, and has not ended yet
+ *     CLOSING     it has ended; the file is being closed
  *
- * Should that file not be written to (the host's disk is full), the guest's own write fails with the same error and
- * stops the machine: nothing is lost of its disk, what was kept is. */
+ * If that file cannot be written (the host's disk is full), the guest's own write fails with the same error and stops
+ * the machine: the guest's disk loses nothing, the preserved content is lost. */
 #include "engine/qemu_internal.h"
 
 #include "base/text.h"
@@ -88,7 +88,7 @@ void hull_qemu_keep_event(struct hull_engine *e, const char *name, const json_t 
 	const char *status = json_string_value(json_object_get(data, "status"));
 	if (!hull_streq(name, "JOB_STATUS_CHANGE") || !hull_streq(id, NAME) || !hull_streq(status, "null"))
 		return;
-	/* The job is gone, and with it its hold on the file. */
+	/* The job has ended and released the file. */
 	if (e->keep != KEEP_ENDING)
 		e->keep_broken = true;
 	if (e->keep != KEEP_BEGINNING) {

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Loaded into QEMU (LD_PRELOAD) when it restores a machine: gives it the saved memory, and keeps it from harming it.
+/* Preloaded into QEMU (LD_PRELOAD) when it restores a machine: gives it the saved memory and protects the file from it.
  *
- * QEMU wants its memory's file by path and open for writing, even to map it private. It gets a duplicate of the
- * descriptor it inherited (HULL_MEMORY_FD), which is open for reading only: no path has to be visible in its jail, and
- * whoever takes QEMU over still cannot write to what other sandboxes start from.
+ * QEMU opens its memory file by path and for writing, even to map it private. The shim returns a duplicate of the
+ * inherited descriptor (HULL_MEMORY_FD), which is read-only. So no path has to be visible in its jail, and a
+ * compromised QEMU cannot write to memory that other sandboxes start from.
  *
- * When the guest gives memory back (balloon, free page reporting), QEMU first punches a hole in the file and then
- * drops its own copy of the pages. The first would destroy the file under everybody else and fails on a descriptor
- * like this one, and QEMU would then leave out the second, which is the one that frees memory. So the first is
- * answered with success and not done.
+ * When the guest returns memory (balloon, free page reporting), QEMU first punches a hole in the file and then drops
+ * its own copy of the pages. The first step would destroy the file for all sandboxes, and fails on a read-only
+ * descriptor; QEMU would then skip the second step, which is the one that frees memory. So the shim reports success for
+ * the first without doing it.
  *
- * No state but the number of the descriptor, no library calls besides system calls: it runs before anything else. */
+ * It has no state but the descriptor's number and makes only system calls: it runs before everything else. */
 #include "engine/qemu_internal.h"
 
 #include <fcntl.h>
@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 int open64(const char *path, int flags, ...);
-int __open64_2(const char *path, int flags); /* what a fortified build calls */
+int __open64_2(const char *path, int flags); /* called by fortified builds */
 int fallocate64(int fd, int mode, off64_t offset, off64_t length);
 
 static int memory_fd(void)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Starting a QEMU: its sockets, its disks, its jail. What happens after that is in qemu.c.
+/* Starts a QEMU: its sockets, its disks, its jail. Everything later is in qemu.c.
  *
- * Everything QEMU works with reaches it as a descriptor: the wire, QMP and the serial console as one end of a socket
- * pair each, stderr as a pipe, the disks as open files. Only QEMU itself, its libraries and firmware, the kernel and
- * the initrd are opened by path, at the same path inside the jail as outside (so that it works without namespaces too).
+ * QEMU receives its resources as descriptors: the wire, QMP and the serial console as one end of a socket pair each,
+ * stderr as a pipe, the disks as open files. Only QEMU itself, its libraries and firmware, the kernel and the initrd
+ * are opened by path. These paths are the same inside and outside the jail, so that it also works without namespaces.
  */
 #include "engine/qemu_internal.h"
 
@@ -21,7 +21,7 @@
 
 enum { PATIENCE_S = 60, BINDS_MAX = 24, DEVICE_STATE_MAX = 1024 * 1024 };
 
-/* QEMU's own ends, closed in this process once it runs. */
+/* QEMU's ends, closed in this process once it runs. */
 static void close_fds(struct hull_qemu_fds *f)
 {
 	hull_closep(&f->wire);
@@ -43,8 +43,8 @@ static int make_pair(int *ours, int *theirs, const char *what, struct hull_error
 	return hull_set_nonblock(*ours, true) < 0 ? hull_fail_errno(err, "cannot set up the socket for %s", what) : 0;
 }
 
-/* QEMU finds a descriptor in its set by access mode, so a read-only disk needs one that cannot write: which is also
- * what makes sure that it does not. */
+/* QEMU looks up a descriptor in its set by access mode, so a read-only disk needs a read-only descriptor. This also
+ * guarantees that QEMU cannot write to it. */
 static int open_disk(const struct hull_disk *disk, int *out, struct hull_error *err)
 {
 	int mode = fcntl(disk->fd, F_GETFL);
@@ -63,8 +63,8 @@ static int open_disk(const struct hull_disk *disk, int *out, struct hull_error *
 	return *out < 0 ? hull_fail_errno(err, "disk %s cannot be opened again", disk->serial) : 0;
 }
 
-/* QEMU reads the devices' state from a pipe, the one transport that all versions know and that it cannot seek in. The
- * state fits into the pipe's buffer, so that nobody has to stay and pour; *out = its reading end. */
+/* QEMU reads the device state from a pipe: a transport that all versions support and that cannot be seeked. The state
+ * fits into the pipe's buffer, so that no process has to feed it; *out = the reading end. */
 static int fill_pipe(int from, int *out, struct hull_error *err)
 {
 	int ends[2];
@@ -106,7 +106,7 @@ static void bind_same(struct binds *b, const char *path, bool optional)
 		b->list[b->n++] = (struct hull_bind){.source = path, .target = path, .optional = optional};
 }
 
-/* A QEMU outside /usr brings its own directory, and the data and libraries next to it. */
+/* A QEMU outside /usr needs its own directory, and the data and libraries next to it. */
 static int bind_foreign_qemu(struct binds *b, const char *qemu, struct hull_error *err)
 {
 	static const char *const beside[] = {"", "/../share", "/../lib"};
@@ -115,14 +115,14 @@ static int bind_foreign_qemu(struct binds *b, const char *qemu, struct hull_erro
 		_cleanup_free_ char *path = hull_fmt("%.*s/%s", dir, qemu, beside[i]);
 		if (!path)
 			return hull_fail(err, -ENOMEM, "out of memory");
-		b->own[i] = realpath(path, NULL); /* NULL = not there, which is fine */
+		b->own[i] = realpath(path, NULL); /* NULL = it does not exist, which is not an error */
 		bind_same(b, b->own[i], true);
 	}
 	return 0;
 }
 
-/* What a QEMU of the distribution's needs besides itself: libraries (its own modules among them), and the firmware and
- * option ROMs that it loads into the machine. No other program, and no file of /etc but the linker's cache. */
+/* Files that a distribution's QEMU needs: libraries (including its modules), and the firmware and option ROMs that it
+ * loads into the machine. No other program, and from /etc only the linker's cache. */
 static const char *const system_binds[] = {
 	"/usr/lib",           "/usr/lib64",      "/lib",       "/lib64", "/etc/ld.so.cache", "/usr/share/qemu",
 	"/usr/share/seabios", "/usr/share/ipxe", "/nix/store",
@@ -181,13 +181,13 @@ static int run_in_jail(struct hull_engine *e, const struct hull_engine_config *c
 	return 0;
 }
 
-/* When the host runs out of memory, a VM goes before the user's other programs do. */
+/* When the host runs out of memory, the kernel shall kill a VM before the user's other programs. */
 static void volunteer_for_oom(pid_t pid)
 {
 	_cleanup_free_ char *path = hull_fmt("/proc/%d/oom_score_adj", pid);
 	_cleanup_close_ int fd = path ? open(path, O_WRONLY | O_CLOEXEC) : -1;
 	if (fd >= 0)
-		hull_write_full(fd, "300", 3); /* best effort: where it fails the default holds */
+		hull_write_full(fd, "300", 3); /* best effort: on failure the default stays */
 }
 
 /* --- putting it together --- */
@@ -214,7 +214,7 @@ static bool use_kvm(const struct hull_engine_config *c)
 	return now.kvm_usable;
 }
 
-/* Everything that has to be there before the process. */
+/* Set up everything that must exist before the process. */
 static int prepare(struct hull_engine *e, const struct hull_engine_config *config, struct hull_qemu_fds *theirs,
 		   struct hull_error *err)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The QMP client; see qmp.h. States: waiting for the greeting, negotiating (qmp_capabilities sent, id 0), ready, dead.
- * Commands given before "ready" wait in `held`, which is moved to the output then. */
+ * Commands given before "ready" wait in `held` and are then moved to the output. */
 #include "engine/qmp.h"
 
 #include "base/buf.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client of the QEMU Machine Protocol: JSON objects, one per line, over a stream. Without I/O: the owner feeds what
- * it read and sends what hull_qmp_output() gives.
+/* A client of the QEMU Machine Protocol: JSON objects, one per line, over a stream. It does no I/O: the owner feeds it
+ * received bytes and sends the bytes from hull_qmp_output().
  *
- * QEMU is only half trusted, its guest may have taken it over: a line is at most HULL_QMP_LINE_MAX bytes, nothing is
- * kept beyond the line being read, and whatever does not fit the protocol ends the session with an error, never the
- * process. Unknown events and replies are passed on or ignored. */
+ * QEMU is not fully trusted, because its guest may have compromised it. A line is limited to HULL_QMP_LINE_MAX bytes,
+ * nothing but the current line is kept, and a protocol violation ends the session with an error, never the process.
+ * Unknown events and replies are passed on or ignored. */
 #ifndef HULL_ENGINE_QMP_H
 #define HULL_ENGINE_QMP_H
 
@@ -19,9 +19,9 @@ enum { HULL_QMP_LINE_MAX = 1024 * 1024 };
 
 struct hull_qmp;
 
-/* Borrowed arguments. No hull_qmp_feed or hull_qmp_free from inside one. */
+/* Arguments are borrowed. Callbacks must not call hull_qmp_feed or hull_qmp_free. */
 struct hull_qmp_ops {
-	/* QEMU said hello; the capabilities are being negotiated. */
+	/* The greeting was received; capabilities are being negotiated. */
 	void (*greeting)(void *ctx, int major, int minor, int micro);
 	void (*ready)(void *ctx); /* commands are executed from here on */
 	/* data is an object or NULL. */
@@ -39,7 +39,7 @@ bool hull_qmp_ready(const struct hull_qmp *q);
 /* Queue a command (held back until the session is ready). arguments: a JSON object as text, NULL = none. Its id in *id
  * (may be NULL). */
 int hull_qmp_command(struct hull_qmp *q, const char *name, const char *arguments, uint64_t *id);
-/* What to send now; 0 when nothing. Borrowed until the next call. */
+/* The bytes to send; length 0 when there are none. Borrowed until the next call. */
 size_t hull_qmp_output(struct hull_qmp *q, const uint8_t **p);
 void hull_qmp_sent(struct hull_qmp *q, size_t n);
 
