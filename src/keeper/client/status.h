@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The answer to the request "status". See status.c. */
 #ifndef HULL_KEEPER_STATUS_H
 #define HULL_KEEPER_STATUS_H
 
