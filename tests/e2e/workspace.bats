@@ -130,7 +130,8 @@ server_of() { # PATH: the process that serves it
 	echo KEY=private >"$ws/private/env"
 	hull exec work sh -c 'ln -sfn ../private link; ln -sf ../private/env env; printf "HOST_TOKEN\nA=b\n" >bare'
 	for verb in "mount work" "create -q --name other --cpus 2 -m 1g --no-docker shell"; do
-		run hull $verb "$ws/rw/link"
+		read -ra words <<<"$verb"
+		run hull "${words[@]}" "$ws/rw/link"
 		assert_says 125 'symlink'
 	done
 	run hull exec --env-file "$ws/rw/env" work env
