@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making a sandbox: its paths, its sizes, what it starts from, its name.
+/* Makes a sandbox: its paths, its sizes, its saved machine or image, its name.
  *
- * A name is made of agent and directory, with -2, -3... behind it when another directory of the same name has it
- * already. Nothing has the name before the sandbox is complete. */
+ * The default name is made of agent and directory, with -2, -3... appended when another directory already has it. The
+ * name appears only when the sandbox is complete. */
 #include "lib/sandbox/create.h"
 
 #include "base/cleanup.h"
@@ -22,7 +22,7 @@
 
 enum { NAME_TRIES = 1000, TEMPLATE_TRIES = 2 };
 
-/* Agents there are in the image. */
+/* The agents that the image contains. */
 static const char *const agents[] = {"shell"};
 
 /* --- places --- */
@@ -44,7 +44,7 @@ static int add_path(const struct hull *h, char ***paths, char ***links, const ch
 	return 0;
 }
 
-/* The first path is the one to clone. */
+/* The first path is the repository to clone. */
 static int take_clone(const struct hull *h, struct create *c, struct hull_error *err)
 {
 	struct stat st;
@@ -61,7 +61,7 @@ static int take_clone(const struct hull *h, struct create *c, struct hull_error 
 	return hull_git_inspect(path, &c->repo, err);
 }
 
-/* Each of them, and with those before it. */
+/* Check each path, together with those before it. */
 static int check_paths(const struct hull *h, const struct create *c, struct hull_error *err)
 {
 	char **before = hull_strv_copy(NULL);
@@ -81,7 +81,7 @@ static int check_paths(const struct hull *h, const struct create *c, struct hull
 	return r;
 }
 
-/* What git needs in those of the paths that are linked worktrees; behind them, so that the first stays the first. */
+/* Add the repositories of linked worktrees, at the end, so that the first path stays the first. */
 static int add_worktrees(const struct hull *h, char ***paths, struct hull_error *err)
 {
 	size_t n = *paths ? hull_strv_count(*paths) : 0;
@@ -156,8 +156,7 @@ static int parse_ports(const struct hull_create_spec *spec, char ***out, struct 
 	return 0;
 }
 
-/* The files' own names, not what symlinks lead to now: they are read at each start. What is wrong with one is told
- * before anything is made. */
+/* Symlinks are not resolved: the files are read at each start. Errors in them are reported before anything is made. */
 static int parse_ca(const struct hull_create_spec *spec, char ***out, struct hull_error *err)
 {
 	_cleanup_(hull_ca_free) struct hull_ca ca = {0};
@@ -231,10 +230,10 @@ static const char *last_part(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* The name made of agent and directory, the n-th attempt at it. */
+/* The n-th candidate for a name made of agent and directory. */
 static char *default_name(const struct create *c, unsigned n)
 {
-	/* Without a path, after where it is made. */
+	/* Without a path, the directory that it is made in. */
 	const char *first = c->workdir ? c->workdir : c->paths ? c->paths[0] : NULL;
 	_cleanup_free_ char *path = !first ? getcwd(NULL, 0) : c->workdir ? strdup(first) : hull_entry_path(first);
 	if (!path)
@@ -249,7 +248,7 @@ static char *default_name(const struct create *c, unsigned n)
 	return hull_fmt("%s%s", name, tail);
 }
 
-/* Which saved machine it starts from, relative to home; *rel = NULL when it boots. Owned by the caller. */
+/* Find the saved machine to start from, relative to home; *rel = NULL to boot. Owned by the caller. */
 static int choose_start(const struct hull *h, const struct hull_create_spec *spec, const struct hull_sandbox *s,
 			char **rel, struct hull_error *err)
 {
@@ -274,7 +273,7 @@ static int choose_start(const struct hull *h, const struct hull_create_spec *spe
 	return *rel ? 0 : hull_fail(err, -ENOMEM, "out of memory");
 }
 
-/* What a person has to know about a clone, and their remote for it. */
+/* Report what a clone lacks, and add the remote to the user's repository. */
 static void after_clone(const struct hull *h, const struct create *c, const char *name)
 {
 	struct hull_error err = {0};
@@ -296,7 +295,8 @@ static void after_clone(const struct hull *h, const struct create *c, const char
 			"submodules are not cloned with it: `git submodule update --init` in the sandbox fetches them");
 }
 
-/* Of a saved machine, or of the image's disk when rel is NULL; under the name asked for, or the first that is free. */
+/* Make it from a saved machine, or from the image's disk when rel is NULL, under the requested name or the first free
+ * one. */
 static int make_named(const struct hull *h, const struct create *c, const char *rel, int seed, struct hull_sandbox *s,
 		      struct hull_error *err)
 {
@@ -313,8 +313,8 @@ static int make_named(const struct hull *h, const struct create *c, const char *
 	return r;
 }
 
-/* Hull's own template may be removed or damaged after it was looked at: it is looked for again, and built when it is
- * gone; should that happen to it again, the sandbox boots. */
+/* Hull's own template may be removed or damaged after it was checked: look it up, and build it, once more. If that
+ * happens again, the sandbox boots. */
 static int make_of_choice(const struct hull *h, const struct create *c, int seed, struct hull_sandbox *s,
 			  struct hull_error *err)
 {
@@ -401,7 +401,7 @@ int hull_create(struct hull *h, const struct hull_create_spec *given, char **nam
 		r = lib_flags(spec.flags, HULL_CREATE_REUSE * 2 - 1, err);
 	if (r >= 0)
 		r = make_real(h, &spec, &c, err);
-	/* Two who want the same are to share one sandbox. */
+	/* Two callers with the same request share one sandbox. */
 	if (r >= 0 && (spec.flags & HULL_CREATE_REUSE)) {
 		r = turn = reuse_turn(h, &c, err);
 		if (r >= 0)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* user.name and user.email of the host's user, and nothing else of their git: no helper, no key, no URL with a
- * password.
+/* Reads user.name and user.email of the host's user, and nothing else: no helper, no key, no URL with a password.
  *
- * Their own configuration is asked (--global, with what it includes), from the root directory and with no repository to
- * find, so that no repository's configuration is read, whatever directory this runs in. */
+ * git reads the user's own configuration (--global, with includes), from the root directory and without a repository,
+ * so that no repository's configuration is used in any working directory. */
 #include "lib/sandbox/create.h"
 
 #include "base/spawn.h"
@@ -49,7 +48,7 @@ void git_identity(char **name, char **email)
 		.argv = argv, .setenv = env, .cwd = "/", .log_fd = -1, .cancel_fd = -1, .line = line, .ctx = &who};
 	struct hull_error err;
 	int status = -1;
-	/* No git, or no such settings: then there is nothing to pass on. */
+	/* Without git or these settings there is nothing to pass on. */
 	if (hull_spawn_run(&s, &status, &err) < 0 || status != 0) {
 		free(who.name);
 		free(who.email);

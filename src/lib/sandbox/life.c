@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Starting and ending sandboxes.
+/* Starts and stops sandboxes.
  *
- * A start is hull-keeper with a pipe on descriptor 3, on which it tells its stages and its fate (keeper/api.h); its
- * stderr is an unnamed file, so that the last words of one that could not even begin are not lost. An end is asked
- * for on control.sock, and over when the keeper's process is: its pidfd says so. A keeper that does not answer is
- * killed; everything of the sandbox ends with it. */
+ * A start runs hull-keeper with a pipe on descriptor 3, on which it reports its stages and its result (keeper/api.h).
+ * Its stderr is an unnamed file, which holds the reason if it fails early. A stop is requested on control.sock and
+ * complete when the keeper's process has ended (pidfd). A keeper that does not respond is killed, which ends all of the
+ * sandbox. */
 #include "lib/sandbox/life.h"
 
 #include "base/beside.h"
@@ -28,11 +28,11 @@
 extern char **environ;
 
 enum {
-	STATUS_MAX = 64 * 1024, /* what a keeper may say while it starts, unread */
-	SOCKET_WAIT_MS = 10000, /* for the socket of a sandbox that somebody else is just starting */
-	KILL_ANSWER_MS = 5000,  /* then the keeper itself is killed */
-	STOP_SLACK_MS = 25000,  /* beyond the grace, for a keeper to have pulled the plug */
-	GONE_MS = 10000,        /* for a killed process to be gone */
+	STATUS_MAX = 64 * 1024, /* largest unread status of a starting keeper */
+	SOCKET_WAIT_MS = 10000, /* for the socket of a sandbox that another process is starting */
+	KILL_ANSWER_MS = 5000,  /* after that the keeper itself is killed */
+	STOP_SLACK_MS = 25000,  /* beyond the grace period, for the keeper to kill the machine */
+	GONE_MS = 10000,        /* for a killed process to end */
 };
 
 int life_load(const struct hull *h, const char *name, struct hull_sandbox *out, struct hull_error *err)
@@ -54,7 +54,7 @@ int life_load(const struct hull *h, const char *name, struct hull_sandbox *out, 
 	return r;
 }
 
-/* Until the process is gone; -ETIMEDOUT. */
+/* Wait until the process has ended; -ETIMEDOUT. */
 static int await_end(int pidfd, int ms)
 {
 	struct pollfd fd = {.fd = pidfd, .events = POLLIN};
@@ -87,7 +87,7 @@ static int spawn_keeper(const struct hull *h, const char *program, const char *n
 		return hull_fail_errno(err, "starting the keeper");
 	if (!pid) {
 		lib_child(h);
-		/* Above the numbers they are copied to, so that no copy lands on another's original. */
+		/* Above the target numbers, so that no dup2 overwrites another source. */
 		int s = fcntl(theirs, F_DUPFD, 10), w = fcntl(words, F_DUPFD, 10), z = fcntl(null, F_DUPFD, 10);
 		if (s < 0 || w < 0 || z < 0 || dup2(z, 0) < 0 || dup2(z, 1) < 0 || dup2(w, 2) < 0 ||
 		    dup2(s, HULL_KEEPER_STATUS_FD) < 0)
@@ -102,7 +102,7 @@ static int spawn_keeper(const struct hull *h, const char *program, const char *n
 	return 0;
 }
 
-/* One line of the status pipe: 1 = ready, 0 = go on, -errno = it failed. */
+/* Handle one line of the status pipe: 1 = ready, 0 = continue, -errno = the start failed. */
 static int status_line(const struct hull *h, const char *name, const char *line, size_t n, struct hull_error *err)
 {
 	json_t *o = json_loadb(line, n, 0, NULL);
@@ -123,7 +123,7 @@ static int status_line(const struct hull *h, const char *name, const char *line,
 	return r;
 }
 
-/* The pipe ended and neither "ready" nor an error had come. */
+/* The pipe ended without "ready" or an error. */
 static int silent_end(const char *name, struct starting *s, struct hull_error *err)
 {
 	char words[512];
@@ -137,8 +137,8 @@ static int silent_end(const char *name, struct starting *s, struct hull_error *e
 			 n ? ": " : "", words, name);
 }
 
-/* Called off. What has been heard of the keeper it said with the lock held, so it is ours that holds it. Only a memory
- * that is being restored is not to be cut short: it might be lost. */
+/* Cancelled. The keeper reported its stage while holding the lock, so the holder of the lock is ours. A keeper that is
+ * restoring memory is not stopped, because the memory might be lost. */
 static int call_off(const struct hull *h, const char *name, bool restores, struct hull_error *err)
 {
 	const struct hull_paths *p = &h->paths;
@@ -164,7 +164,7 @@ static int await_ready(const struct hull *h, const char *name, struct starting *
 		if (heard && interrupted)
 			return call_off(h, name, restores, err);
 		struct pollfd fd = {.fd = s->status_fd, .events = POLLIN};
-		/* Once more is not asked: the descriptor may stay readable. */
+		/* The cancel descriptor may stay readable: it is not polled again. */
 		int w = interrupted ? poll(&fd, 1, -1) : lib_poll(h, &fd, 1, -1, err);
 		if (w == -EINTR && !interrupted)
 			interrupted = true;
@@ -193,8 +193,8 @@ static int await_ready(const struct hull *h, const char *name, struct starting *
 	}
 }
 
-/* Will its memory be restored? The memory of a pause may be there and not be what would be: it was being resumed when
- * its keeper was killed, and may have changed its disk by then. */
+/* Will its memory be restored? Suspended memory may exist and not be used: if the keeper was killed while resuming, the
+ * disk may have changed since. */
 static bool look_at_memory(const struct hull *h, const char *name)
 {
 	const struct hull_paths *p = &h->paths;
@@ -229,7 +229,7 @@ int life_start_leased(const struct hull *h, const char *name, char *const *envp,
 	else
 		close(s.status_fd);
 	close(s.stderr_fd);
-	/* The keeper has put itself in the background, so its first process is over. */
+	/* The keeper has daemonized: its first process has ended. */
 	while (waitpid(s.pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	if (r == -EBUSY && hull_sandbox_running(p, name))
@@ -248,7 +248,7 @@ int life_connect(const struct hull *h, const char *name, struct hull_error *err)
 	int r = life_load(h, name, &sb, err);
 	if (r < 0)
 		return r;
-	/* It may stop between the look and the connect: once more, then. */
+	/* It may have stopped between the check and the connect: try once more. */
 	for (int attempt = 0;; attempt++) {
 		r = life_start(h, name, NULL, err);
 		if (r < 0)
@@ -276,7 +276,8 @@ int life_stop(const struct hull *h, const char *name, int grace_ms, struct hull_
 		      : grace_ms < INT_MAX - STOP_SLACK_MS ? grace_ms + STOP_SLACK_MS
 							   : -1;
 	int r = client_ask(h, name, request, timeout, NULL, err);
-	/* The keeper has gone, or is going: it may have been killed meanwhile. If it stays it did not listen to us. */
+	/* The keeper has ended or is ending: it may have been killed. If it does not end, the stop request had no
+	 * effect. */
 	bool refused = r == -ECONNRESET;
 	if (r == -ENOTCONN || r == -ECONNRESET)
 		r = 0;
@@ -287,7 +288,7 @@ int life_stop(const struct hull *h, const char *name, int grace_ms, struct hull_
 					   "the plug",
 					   name, name, name)
 			       : r;
-	/* The answer comes just before the keeper's end; the lock is free after it. */
+	/* The answer precedes the keeper's end; the lock is free after that. */
 	if (pidfd >= 0)
 		await_end(pidfd, GONE_MS);
 	if (refused && hull_sandbox_running(p, name))
@@ -301,7 +302,7 @@ int life_stop(const struct hull *h, const char *name, int grace_ms, struct hull_
 	return 0;
 }
 
-/* The remote that the repository has for its sandbox goes with it. */
+/* Remove the sandbox's remote from the repository. */
 static void forget_remote(const struct hull *h, const char *clone, const char *name)
 {
 	struct hull_error err = {0};
@@ -336,7 +337,7 @@ int life_remove(const struct hull *h, const char *name, struct hull_error *err)
 		}
 	}
 	int r = hull_sandbox_remove(p, name, err);
-	/* One made with --rm goes by itself. */
+	/* A sandbox made with --rm is removed by its keeper. */
 	r = r == -ENOENT ? 0 : r;
 	if (r >= 0 && known && sb.clone)
 		forget_remote(h, sb.clone, name);

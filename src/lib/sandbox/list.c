@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is known of sandboxes: their files, and what those that run say of themselves, all asked at once and with a
- * deadline, so that one keeper that hangs does not hang the list. One whose file is damaged is listed as that. */
+/* Lists sandboxes: their files, and the status of running ones. All keepers are queried in parallel with one deadline,
+ * so that a hanging keeper does not block the list. A sandbox with a damaged file is listed as damaged. */
 #include "lib/client.h"
 #include "lib/sandbox/life.h"
 
@@ -30,7 +30,7 @@ static void look(const struct hull_paths *p, struct row *row)
 		hull_sandbox_sweep(p, row->name);
 }
 
-/* Ask those of rows[0..n) that run, together, until the deadline. */
+/* Query the running ones of rows[0..n) in parallel until the deadline. */
 static void ask_all(const struct hull_paths *p, struct row *rows, size_t n)
 {
 	uint64_t until = lib_now_ms() + DEADLINE_MS;
@@ -128,7 +128,7 @@ static json_t *to_json(const struct hull_paths *p, const struct row *row)
 	return o;
 }
 
-/* --- the public struct: its strings are those of the JSON --- */
+/* --- the public struct: its strings point into the JSON --- */
 
 struct info {
 	struct hull_info pub; /* first */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Paths of the host that a sandbox is to have, at the same place inside: real and absolute, so that both sides mean
- * the same by a name. What would hand over Hull's own state, or cover what a sandbox needs itself, is refused. */
+/* Validates host paths for a sandbox, mounted at the same path inside: real and absolute, so that a name means the same
+ * on both sides. A path that would expose Hull's own state, or cover a directory that the sandbox needs, is refused. */
 #include "lib/sandbox/place.h"
 
 #include "base/cleanup.h"
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* A person can say ":ro" only: ":git" is Hull's own doing. */
+/* Users can say ":ro" only; ":git" is set by Hull. */
 static size_t argument_length(const char *word)
 {
 	enum hull_path_mode mode;
@@ -50,7 +50,7 @@ int place_parse(const struct hull_paths *p, const char *word, char **path, bool 
 	return 0;
 }
 
-/* The current directory as the person's shell names it. */
+/* The current directory as the user's shell names it ($PWD). */
 static char *logical_cwd(void)
 {
 	const char *pwd = getenv("PWD");
@@ -69,7 +69,7 @@ char *place_link(const char *word, const char *real)
 	_cleanup_free_ char *path = whole ? calloc(1, strlen(whole) + 2) : NULL;
 	char *save = NULL;
 	for (char *part = path ? strtok_r(whole, "/", &save) : NULL; part; part = strtok_r(NULL, "/", &save)) {
-		/* A step up means another place by the name than by the directories. */
+		/* ".." after a symlink means another directory textually than physically. */
 		if (!strcmp(part, ".."))
 			return NULL;
 		if (strcmp(part, ".") != 0) {
@@ -99,7 +99,7 @@ static int keep_apart(const char *path, const char *own, const char *what, struc
 
 int place_allowed(const char *path, struct hull_error *err)
 {
-	/* At these places the sandbox has its own. */
+	/* Directories that the sandbox itself provides. */
 	static const char *const whole[] = {"/",     "/bin", "/boot", "/etc", "/home", "/lib", "/lib64",     "/opt",
 					    "/root", "/run", "/sbin", "/srv", "/usr",  "/var", "/home/agent"};
 	static const char *const all[] = {"/dev", "/proc", "/sys", "/run/hull"};
@@ -129,7 +129,7 @@ int place_check(const struct hull_paths *p, const char *path, char *const *entri
 		r = keep_apart(path, p->home, "where Hull keeps its sandboxes", err);
 	if (r >= 0)
 		r = keep_apart(path, p->runtime, "where Hull has its sockets", err);
-	/* They may come to be here, which is then not to have been made by a sandbox. */
+	/* They may be created here later, and must not have been created by a sandbox. */
 	_cleanup_free_ char *other = hull_runtime_short(p, "", NULL);
 	if (r >= 0 && other && (*strrchr(other, '/') = '\0', hull_path_in(other, path)))
 		r = hull_fail(err, -EPERM,
@@ -147,7 +147,7 @@ int place_check(const struct hull_paths *p, const char *path, char *const *entri
 	return 0;
 }
 
-/* Does one of the entries have it? */
+/* Is it in one of the entries? */
 static bool covered(char *const *entries, const char *path)
 {
 	for (; *entries; entries++) {
@@ -177,12 +177,12 @@ int place_worktree(const struct hull *h, const char *path, bool readonly, char *
 		return r < 0 ? hull_fail(err, r, "%s", why.msg) : 0;
 	bool there = (*entries)[hull_entry_find(*entries, w.common)] != NULL;
 	if (!there && covered(*entries, w.common))
-		return 0; /* with all of the repository, or as somebody wanted it */
+		return 0; /* already mounted as a whole, or at the user's request */
 	if (!there)
 		r = add_entry(w.common, readonly ? HULL_PATH_READONLY : HULL_PATH_GIT, entries, err);
 	if (r < 0)
 		return r;
-	/* Or it is there for another worktree of the same repository. */
+	/* Or added for another worktree of the same repository. */
 	enum hull_path_mode mode;
 	hull_entry_split((*entries)[hull_entry_find(*entries, w.common)], &mode);
 	if (readonly || mode != HULL_PATH_GIT || (*entries)[hull_entry_find(*entries, w.own)])

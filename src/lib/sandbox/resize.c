@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Changing the size of a sandbox that is there.
+/* Changes the size of an existing sandbox.
  *
- * What does not run is changed on disk, with its lock held so that no start can come in between. The disk's file is
- * made longer before sandbox.json says so: killed in between, it is a file with a hole at its end that the next attempt
- * uses. The guest grows its file system when it starts. Of what runs, the keeper changes the disk; cpus, memory
- * and swap are those of the machine, and need another one. */
+ * A stopped sandbox is changed on disk under its lock, so that no start can intervene. The disk's file is extended
+ * before sandbox.json is updated: after a kill in between, the file has a hole at its end that the next attempt uses.
+ * The guest grows its file system at the next start. For a running sandbox the keeper enlarges the disk; cpus, memory
+ * and swap belong to the machine and require a restart. */
 #include "lib/client.h"
 #include "lib/sandbox/life.h"
 #include "lib/sandbox/size.h"
@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What is asked for, over what the sandbox has. */
+/* Apply the requested sizes to the sandbox's current ones. */
 static int wanted(const struct hull_sandbox *sb, const struct hull_set_spec *spec, struct hull_sandbox *out,
 		  struct hull_error *err)
 {
@@ -51,10 +51,10 @@ static int lengthen(const struct hull_paths *p, const char *name, uint64_t bytes
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
 	struct stat st;
 	if (fd < 0 && errno == ENOENT)
-		return 0; /* the first start makes it, as large as sandbox.json says */
+		return 0; /* the first start makes it with the size in sandbox.json */
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return hull_fail_errno(err, "cannot open %s", path);
-	/* Never shorter, whatever sandbox.json says. */
+	/* Never shorten it, whatever sandbox.json says. */
 	if ((uint64_t)st.st_size < bytes && (ftruncate(fd, (off_t)bytes) < 0 || fsync(fd) < 0))
 		return hull_fail_errno(err, "cannot make %s larger", path);
 	return 0;
@@ -74,8 +74,8 @@ static int change_stopped(const struct hull *h, const char *name, const struct h
 	bool machine = want.cpus != sb.cpus || want.memory != sb.memory || want.disk != sb.disk;
 	if (!machine && want.swap == sb.swap)
 		return 0;
-	/* Saved memory is that of a machine of its own size, and may be swapped out in part. A template's is no loss:
-	 * the disk boots instead. */
+	/* Saved memory fits only a machine of its own size, and may be swapped out in part. Losing a template's memory
+	 * is harmless: the disk boots instead. */
 	if (sb.restore && !hull_starts(sb.restore, "templates/"))
 		return hull_fail(
 			err, -EBUSY,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Finding the sandbox that the same agent and paths, or the same name, have already, so that whoever asks for it again
- * gets that one. Two who ask at the same time take turns. */
+/* Finds an existing sandbox for the same agent and paths, or of the same name, so that a repeated request returns it.
+ * Concurrent requests are serialized. */
 #include "lib/sandbox/create.h"
 
 #include "base/cleanup.h"
@@ -50,7 +50,7 @@ static bool same_list(char *const *a, char *const *b)
 	return true;
 }
 
-/* What is asked for must be what the sandbox was made with, when it is asked for at all. */
+/* Explicitly requested settings must equal those that the sandbox was made with. */
 static int check_same(const struct hull *h, const struct hull_sandbox *s, const struct create *c,
 		      struct hull_error *err)
 {

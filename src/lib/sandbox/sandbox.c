@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of a sandbox as hull.h has it: started, waited for, stopped, paused, removed. */
+/* The lifecycle functions of hull.h: start, wait, stop, pause, remove. */
 #include "lib/client.h"
 #include "lib/sandbox/life.h"
 #include "lib/saved/saved.h"
@@ -32,7 +32,7 @@ int hull_start(struct hull *h, const char *name, enum hull_until until, unsigned
 	return ready < 0 ? ready : r;
 }
 
-/* The connection ends with the keeper. */
+/* The connection closes when the keeper ends. */
 static int until_stopped(struct hull *h, const char *name, int timeout_ms, struct hull_error *err)
 {
 	uint64_t now = lib_now_ms(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
@@ -76,7 +76,7 @@ int hull_stop(struct hull *h, const char *name, int grace_ms, struct hull_error 
 	struct hull_error why = {0};
 	int r = life_load(h, name, &sb, &why);
 	bool runs = hull_name_check(name, NULL) >= 0 && hull_sandbox_running(&h->paths, name);
-	/* A damaged file is no reason not to stop what runs. */
+	/* A damaged file must not prevent stopping what runs. */
 	if (r < 0 && (r != -EBADMSG || !runs))
 		return hull_fail(err, r, "%s", why.msg);
 	if (!runs)
@@ -97,7 +97,7 @@ int hull_remove(struct hull *h, const char *name, unsigned flags, struct hull_er
 		hull_sandbox_sweep(&h->paths, name);
 		return 0;
 	}
-	/* A damaged one is removed like any other. */
+	/* A damaged sandbox is removed like any other. */
 	if (r < 0 && r != -EBADMSG)
 		return hull_fail(err, r, "%s", why.msg);
 	if (!force && hull_sandbox_running(&h->paths, name))

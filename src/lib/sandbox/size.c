@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sizes of sandboxes. Only memory that the guest touches and disk that it writes cost anything, so the defaults are
+/* Sizes of sandboxes. Only memory that the guest touches and disk that it writes use resources, so the defaults are
  * generous: all cpus of the host, half of its memory (at most 4 GiB), a disk of 64 GiB. */
 #include "lib/sandbox/size.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A build that needs a machine (seed.c, template_build.c) has a runtime directory of its own for it, beside those of
- * the sandboxes because sockets want a short path: .KIND-XXXXXX, with hull/KIND in it while the machine runs.
+/* A build that needs a machine (seed.c, template_build.c) has its own runtime directory, .KIND-XXXXXX, next to those of
+ * the sandboxes, because socket paths must be short. It contains hull/KIND while the machine runs.
  *
- * The build holds a lock on the directory, the machine's keeper one on its part of it. Where neither is held the build
- * was killed, and whoever comes by sweeps it. The keeper ends by itself then: it is started with HULL_KEEPER_LEASE. */
+ * The build holds a lock on the directory, the machine's keeper one on its part of it. If neither is held, the build
+ * was killed, and the next command sweeps the directory. The keeper ends by itself then: it is started with
+ * HULL_KEEPER_LEASE. */
 #include "lib/saved/aside.h"
 
 #include "base/cleanup.h"
@@ -26,7 +27,7 @@ int aside_remove(const char *path, struct hull_error *err)
 	return fd >= 0 ? hull_remove_tree(fd, slash + 1, err) : 0;
 }
 
-/* Nobody builds in it: neither the maker nor a keeper holds its lock. */
+/* No build is in progress: neither the build nor a keeper holds its lock. */
 static bool abandoned(const char *parent, const char *kind)
 {
 	_cleanup_free_ char *keeper = hull_fmt("%s/hull/%s", parent, kind);

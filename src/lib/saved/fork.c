@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Running copies of a running sandbox.
  *
- * The sandbox is saved once, into a scratch directory of its own, from which every copy is made and started; then that
- * goes away. The copies have their own disks and share the memory they do not change, for as long as any of them runs.
- * They are other sandboxes: their identities are renewed, and a stop and start boots them from their disks. */
+ * The sandbox is saved once, into a scratch directory, from which every copy is made and started; then the directory is
+ * removed. The copies have their own disks and share unmodified memory while any of them runs. They are separate
+ * sandboxes: their identities are renewed, and after a stop they boot from their disks. */
 #include "lib/client.h"
 #include "lib/sandbox/life.h"
 #include "lib/saved/saved.h"
@@ -18,7 +18,7 @@
 
 enum { COUNT_MAX = 1000, NAME_TRIES = 10000 };
 
-/* NEW for one, NEW-1 and so on for several; without NEW the first of NAME-2, NAME-3... that is free. */
+/* NEW for one copy, NEW-1 and so on for several; without NEW the first free name of NAME-2, NAME-3... */
 static char *nth_name(const char *name, const char *wish, unsigned n, unsigned count)
 {
 	if (wish && count == 1)
@@ -30,7 +30,7 @@ static char *nth_name(const char *name, const char *wish, unsigned n, unsigned c
 	return hull_fmt("%.*s%s", (int)keep, base, tail);
 }
 
-/* A copy may do what the original may: a policy that cannot be read is none to go without. */
+/* A copy gets the original's policy: if that cannot be read, no copy is made. */
 static int copy_policy(const struct hull *h, const struct hull_sandbox *of, struct hull_sandbox *s,
 		       struct hull_error *err)
 {

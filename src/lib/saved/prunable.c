@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `hull prune` removes: templates that Hull made and that can be made again, and what interrupted commands left.
+/* Determines what `hull prune` removes: templates that Hull made and can make again, and leftovers of interrupted
+ * commands.
  *
- * Of the templates those that no new sandbox could use any more (the engine, hull or the image has changed), those not
- * used for a month, on request every one. Nothing of a person's own is among them. A leftover is told from work under
- * way by its lock (snapshot/scratch.c). */
+ * 1. Templates that no new sandbox could use (the engine, hull or the image has changed).
+ * 2. Templates not used for a month; on request all.
+ * 3. Leftovers. Their lock distinguishes them from work in progress (snapshot/scratch.c).
+ *
+ * A user's own templates are never included. */
 #include "lib/saved/prunable.h"
 
 #include "base/cleanup.h"
@@ -21,7 +24,8 @@
 
 enum { KEEP_S = 30 * 24 * 3600 };
 
-/* What there is on this host; a member that cannot be told is NULL, and nothing is removed for it. */
+/* The current engine, image and so on; a member that cannot be determined is NULL, and then nothing is removed because
+ * of it. */
 struct host {
 	char *identity; /* of the engine */
 	char *initramfs;
@@ -34,11 +38,11 @@ struct search {
 	struct prunable_list *out;
 	struct hull_usage usage;
 	enum prunable_where where;
-	const char *below; /* the directory that is looked through, as a path below home */
+	const char *below; /* the directory being searched, as a path below home */
 	bool failed;       /* out of memory */
 };
 
-/* Why it may go; NULL = it stays. */
+/* The reason for removal; NULL = it stays. */
 static const char *reason(const struct hull_paths *p, const char *name, const struct hull_snapshot *s, int loaded,
 			  const struct host *host, bool all)
 {
@@ -61,7 +65,7 @@ static const char *reason(const struct hull_paths *p, const char *name, const st
 	return all ? "asked for" : NULL;
 }
 
-/* `name` in the directory root is one of them. `stored` < 0: as much as it takes. */
+/* Add `name` in the directory root. `stored` < 0: use its measured size. */
 static void add(struct search *s, int root, const char *name, const char *why, int64_t stored)
 {
 	_cleanup_free_ char *path = hull_fmt("%s/%s", s->below, name);
@@ -74,7 +78,7 @@ static void add(struct search *s, int root, const char *name, const char *why, i
 		s->failed = true;
 		return;
 	}
-	/* What cannot be measured goes free all the same; the figure is for a person. */
+	/* It is removed even if it cannot be measured; the figure is for display. */
 	uint64_t size = hull_usage_add(&s->usage, root, name, own);
 	more[s->out->count++] = (struct prunable){.where = s->where,
 						  .name = own,
@@ -88,7 +92,8 @@ static void found(void *ctx, int root, const char *name)
 	add(ctx, root, name, "left by an interrupted command", -1);
 }
 
-/* Directories in which saved machines are made: of each sandbox two, for a pause leaves it beside the disk. */
+/* Directories in which saved machines are made: two for each sandbox, since a pause saves in the sandbox's directory.
+ */
 static void each_parent(const struct hull_paths *p, void (*visit)(struct search *s, const char *path), struct search *s)
 {
 	char **names = NULL;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `hull prune` removes: chosen in one place, for the verb that does it and the one that tells how much that is.
- * See prunable.c. */
+/* Selects what `hull prune` removes: used by prune itself and by df, which shows the amount. See prunable.c. */
 #ifndef HULL_LIB_SAVED_PRUNABLE_H
 #define HULL_LIB_SAVED_PRUNABLE_H
 
@@ -9,20 +8,20 @@
 enum prunable_where { PRUNABLE_TEMPLATE, PRUNABLE_LEFT_TEMPLATES, PRUNABLE_LEFT_SANDBOX, PRUNABLE_LEFT_SNAPSHOTS };
 
 struct prunable {
-	enum prunable_where where; /* a template, or what an interrupted command left in such a directory */
-	char *name;                /* of a template; else the path below HULL_HOME */
+	enum prunable_where where; /* a template, or a leftover of an interrupted command */
+	char *name;                /* name of a template; otherwise the path below HULL_HOME */
 	const char *reason;
-	uint64_t stored; /* bytes by the template's own account; those of a leftover are its size */
-	uint64_t size;   /* bytes that go free on the disk, by store/usage.h */
+	uint64_t stored; /* size as the template records it; for a leftover its measured size */
+	uint64_t size;   /* bytes of disk space that its removal frees, by store/usage.h */
 };
 struct prunable_list {
 	struct prunable *items;
 	size_t count;
 };
 
-/* With `all` as `hull prune --all` has it. Removes and makes nothing. */
+/* `all` as in `hull prune --all`. Does not change anything. */
 int prunable_find(const struct hull_paths *p, bool all, struct prunable_list *out, struct hull_error *err);
-/* Take away everything that an interrupted command left, and no template. */
+/* Remove all leftovers of interrupted commands, and no template. */
 void prunable_sweep(const struct hull_paths *p);
 void prunable_free(struct prunable_list *list); /* members; fit for _cleanup_ */
 

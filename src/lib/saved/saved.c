@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Saved machines: asking a keeper for one, and making sandboxes of one. */
+/* Saved machines: requests one from a keeper, and makes sandboxes from one. */
 #include "lib/saved/saved.h"
 
 #include "base/cleanup.h"
@@ -54,12 +54,12 @@ int saved_sandbox(const struct hull *h, const char *rel, struct hull_sandbox *s,
 	if (replace(&s->image, snap.image) < 0 || replace(&s->restore, rel) < 0 ||
 	    replace(&s->restore_id, snap.digest) < 0 || replace(&s->state, "created") < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	/* Of Hull's own templates alone: without them the image's disk does as well. */
+	/* Only for Hull's own templates: the image's disk can replace theirs. */
 	return hull_sandbox_create(p, s, disk, hull_template_is_hulls(rel), err);
 }
 
-/* What it would be restored from goes, but the disk of that it is to have. Without it the keeper takes the image's,
- * with which a template of Hull's own began. */
+/* The saved memory is dropped, but its disk is kept. If the disk is missing, the keeper uses the image's, from which
+ * Hull's own templates began. */
 static void make_disk(const struct hull *h, const struct hull_sandbox *s)
 {
 	const struct hull_paths *p = &h->paths;
@@ -87,7 +87,7 @@ int saved_forget(const struct hull *h, const char *name, struct hull_error *err)
 	make_disk(h, &s);
 	free(s.restore);
 	s.restore = NULL;
-	/* s.fresh stays: its disk may still be another sandbox's, and its identity is renewed when it boots. */
+	/* s.fresh stays set: the disk may still be a copy of another sandbox's, whose identity is renewed at boot. */
 	if (replace(&s.state, "stopped") < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	r = hull_sandbox_save(&h->paths, &s, err);

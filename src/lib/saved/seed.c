@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Filling the disk that sandboxes start from: a sandbox like any other is started on it, `docker import` is run in
- * it, and its disk, cleanly unmounted, becomes the seed.
+/* Fills the disk that sandboxes start from: a sandbox is started on it, `docker import` runs in it, and its disk,
+ * cleanly unmounted, becomes the seed.
  *
- * It lives in a HULL_HOME of its own inside the build's scratch directory, with the unfinished image (hard links)
- * under a digest of its own, and in a runtime directory of its own, so that nothing outside the build can see it and
- * no other code has to know that such a thing exists. Both are removed here. Of a build that was killed the machine
- * ends by itself (HULL_KEEPER_LEASE), and the next one sweeps both. */
+ * The sandbox has its own HULL_HOME inside the build's scratch directory, with the unfinished image (hard links) under
+ * its own digest, and its own runtime directory. So it is invisible outside the build, and no other code has to handle
+ * it. Both directories are removed here. If the build is killed, the machine ends by itself (HULL_KEEPER_LEASE), and
+ * the next build sweeps both. */
 #include "lib/saved/seed.h"
 
 #include "base/cleanup.h"
@@ -33,7 +33,7 @@ extern char **environ;
 #define SUBJECT       "image"
 #define SEED_IMAGE    "localhost/debian:trixie"
 
-/* The image as it will be, but for the seed: parts linked, image.json with a digest that fits it. */
+/* The final image except the seed: linked parts, and an image.json with a matching digest. */
 static int lay_out_image(const struct hull_image *unfinished, const char *home, const char *seed_img, char **digest,
 			 struct hull_error *err)
 {
@@ -94,7 +94,7 @@ static int make_sandbox(const struct hull_paths *p, const char *digest, const ch
 
 extern const char hull_seed_script[]; /* seed.sh, embedded */
 
-/* docker import, its words kept for the case that it fails. 1 = there is no Docker to import anything into. */
+/* Run docker import and keep its output for an error message. 1 = the image has no Docker. */
 static int import(const struct hull *h, const char *tar, struct hull_error *err)
 {
 	int r = client_await(h, SEED_NAME, "docker", err);
@@ -122,7 +122,7 @@ static int import(const struct hull *h, const char *tar, struct hull_error *err)
 	return hull_fail(err, -EIO, "docker import ended with code %d: %s", r, shown ? shown : "");
 }
 
-/* The environment of a keeper that lives in p. */
+/* The environment of a keeper whose paths are p. */
 char **seed_keeper_env(const struct hull_paths *p, const char *runtime_parent)
 {
 	char **env = hull_strv_copy(NULL);
@@ -140,7 +140,7 @@ char **seed_keeper_env(const struct hull_paths *p, const char *runtime_parent)
 
 static int fill(const struct hull *h, char *const *env, const char *tar, struct hull_error *err)
 {
-	/* Should this process be killed, its machine goes with it. */
+	/* If this process is killed, its machine ends too. */
 	_cleanup_close_ int lease = -1;
 	int r = life_start_leased(h, SEED_NAME, env, &lease, err);
 	if (r < 0)
@@ -156,7 +156,7 @@ static int fill(const struct hull *h, char *const *env, const char *tar, struct 
 	return stopped;
 }
 
-/* Its disk becomes the seed, as a file of ours. */
+/* Move its disk to the seed file, owned by us. */
 static int take_disk(const struct hull_paths *p, const char *seed_img, struct hull_error *err)
 {
 	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Filling the disk that sandboxes start from, during an image build. See seed.c. */
+/* Fills the disk that sandboxes start from, during an image build. See seed.c. */
 #ifndef HULL_LIB_SAVED_SEED_H
 #define HULL_LIB_SAVED_SEED_H
 

@@ -17,7 +17,7 @@
 
 #define DEFAULT_TAG "latest"
 
-/* The sandbox and where its snapshots are; owned. */
+/* The sandbox and its snapshot directory; owned. */
 static int open_place(const struct hull *h, const char *name, const char *tag, struct hull_sandbox *sb, char **parent,
 		      struct hull_error *err)
 {
@@ -170,8 +170,8 @@ int hull_snapshots(struct hull *h, const char *name, struct hull_saved_info ***o
 
 /* --- restoring --- */
 
-/* Can the snapshot be restored, all of it, into this sandbox and by what is installed now? Everything is read that has
- * to be. */
+/* Can the complete snapshot be restored into this sandbox by the installed programs? Reads and verifies all files if
+ * necessary. */
 static int check_all(const struct hull *h, const struct hull_sandbox *sb, const char *dir,
 		     const struct hull_snapshot *snap, struct hull_error *err)
 {
@@ -192,7 +192,7 @@ static int check_all(const struct hull *h, const struct hull_sandbox *sb, const 
 	return r;
 }
 
-/* A copy of the snapshot's disk beside the sandbox's, on the host's disk when this returns. */
+/* Copy the snapshot's disk to a file next to the sandbox's, and fsync it. */
 static int copy_disk(const char *dir, const struct hull_snapshot *snap, const char *home, struct hull_scratch *scratch,
 		     struct hull_error *err)
 {
@@ -218,7 +218,7 @@ static int set_restore(struct hull_sandbox *s, char *restore, const char *id, st
 	return 0;
 }
 
-/* Under the sandbox's lock: its disk becomes the snapshot's, its next start restores the memory. */
+/* With the sandbox's lock held: replace its disk by the snapshot's; its next start restores the memory. */
 static int go_back(const struct hull *h, const char *name, const char *tag, const struct hull_snapshot *snap,
 		   const struct hull_scratch *scratch, struct hull_error *err)
 {
@@ -231,8 +231,8 @@ static int go_back(const struct hull *h, const char *name, const char *tag, cons
 	if (dir < 0)
 		return hull_fail_errno(err, "cannot open %s", name);
 	int r = hull_sandbox_load(&h->paths, name, &s, err);
-	/* Memory that it has aside (of a pause) is of the disk it has now: it is given up before that is replaced. The
-	 * word that other memory belongs to the new disk comes after it. Between each two of these it boots. */
+	/* Suspended memory belongs to the current disk: it is dropped before the disk is replaced. The record of the
+	 * snapshot's memory is written after the replacement. Interrupted between any two steps, the sandbox boots. */
 	if (r >= 0)
 		r = set_restore(&s, NULL, NULL, err);
 	if (r >= 0)
@@ -273,7 +273,7 @@ int hull_snapshot_restore(struct hull *h, const char *name, const char *tag, str
 		r = hull_fail(err, -EINVAL, "%s was made with --rm: it would be gone once it is stopped", name);
 	if (r < 0)
 		return r;
-	/* Whatever can fail does so before anything is given up for it. */
+	/* All steps that can fail come before anything is dropped. */
 	lib_stage(h, name, "checking the snapshot");
 	r = check_all(h, &sb, dir, &snap, err);
 	if (r >= 0) {

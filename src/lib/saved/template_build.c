@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The template that sandboxes of one shape start from: found, or built on first use.
+/* Finds the template for sandboxes of one shape, or builds it on first use.
  *
- * Building is booting a sandbox like any other, in a HULL_HOME and a runtime directory of its own (as seed.c does), and
- * saving it once Docker is up and what most people do first has been done once: what they will touch is then in the
- * guest's memory, and that memory is shared by all its clones. Before that the guest's caches are emptied and its free
- * memory is joined and given back, so that no more is saved than will be used.
+ * Building boots a sandbox in a HULL_HOME and runtime directory of its own (like seed.c). When Docker is up, common
+ * first commands are run once as a warm-up, so that the memory they touch is in the template and shared by all its
+ * clones; then the sandbox is saved. Before the warm-up the guest's caches are dropped, and its free memory is
+ * compacted and returned, so that only useful memory is saved.
  *
- * Two builds of one shape wait for each other; an interrupted one leaves a directory that the next sweeps. A template
- * that cannot be built or read is no reason not to have a sandbox: it boots, and the person is told. */
+ * Two builds of one shape are serialized. An interrupted build leaves a directory that the next sweep removes. If a
+ * template cannot be built or read, the sandbox boots instead, and the user is told. */
 #include "lib/saved/saved.h"
 
 #include "base/beside.h"
@@ -32,7 +32,7 @@
 
 #define BUILD_NAME "template"
 
-/* What a clone's first commands will need is read in last, after everything else has been thrown out. */
+/* Files for a clone's first commands are read last, after all caches were dropped. */
 extern const char hull_warmup_script[]; /* warmup.sh, embedded */
 
 static int run_in(const struct hull *h, const char *user, const char *part, struct hull_error *err)
@@ -43,7 +43,7 @@ static int run_in(const struct hull *h, const char *user, const char *part, stru
 	if (fd < 0)
 		return fd;
 	int r = session_run(h, fd, BUILD_NAME, NULL, &spec, NULL, err);
-	return r < 0 ? r : 0; /* a warm-up that fails costs warmth only */
+	return r < 0 ? r : 0; /* a failed warm-up only makes first commands slower */
 }
 
 static int prepare_and_save(const struct hull *h, bool docker, const char *to, struct hull_error *err)
@@ -73,7 +73,7 @@ static int make_sandbox(const struct hull_paths *p, const struct hull_sandbox *l
 	_cleanup_close_ int seed = hull_image_open(image, "seed.img", err);
 	if (seed < 0)
 		return seed;
-	/* What shapes the machine, and nothing else of it: everybody's sandboxes will have what is in this one. */
+	/* Copy the machine's settings only: the content of a template is in every user's sandbox. */
 	struct hull_sandbox s = {.name = (char *)BUILD_NAME,
 				 .agent = (char *)"shell",
 				 .image = like->image,
@@ -110,7 +110,7 @@ static int build_in(const struct hull *h, const char *runtime_parent, const stru
 		r = make_sandbox(p, s, image, err);
 	if (r < 0)
 		return r;
-	/* Should this process be killed, its machine goes with it. */
+	/* If this process is killed, its machine ends too. */
 	_cleanup_close_ int lease = -1;
 	char **env = seed_keeper_env(p, runtime_parent);
 	r = env && hull_strv_add(&env, HULL_KEEPER_LEASE "=1") >= 0 ? life_start_leased(h, BUILD_NAME, env, &lease, err)
@@ -157,7 +157,7 @@ static int build(const struct hull *h, const struct hull_sandbox *s, const struc
 	return r < 0 ? r : hull_scratch_commit(&result, templates, key, true, err);
 }
 
-/* Is it there, whole, and its disk undamaged? Its memory is looked at by the keeper, which maps it. */
+/* Does it exist, complete and with an undamaged disk? Its memory is verified by the keeper, which maps it. */
 static int look(const struct hull *h, const char *key, struct hull_error *err)
 {
 	_cleanup_free_ char *dir = hull_template_path(&h->paths, key);
@@ -207,7 +207,7 @@ static int key_of(const struct hull *h, const struct hull_sandbox *s, const stru
 	return hull_template_key(&shape, key, err);
 }
 
-/* Under the lock: somebody else may have built it meanwhile. */
+/* With the lock held: another process may have built it meanwhile. */
 static int find_or_build(const struct hull *h, const struct hull_sandbox *s, const struct hull_image *image,
 			 const char *key, struct hull_error *err)
 {
