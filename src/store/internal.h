@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between the files of the store only. */
+/* Private to the store. */
 #ifndef HULL_STORE_INTERNAL_H
 #define HULL_STORE_INTERNAL_H
 
 #include "store/store.h"
 
-/* A directory of ours and nobody else's: see paths.c. */
+/* Check that a directory belongs to this user and no other can replace it: see paths.c. */
 int hull_check_private(const char *dir, struct hull_error *err);
 
 /* Check and write sandbox.json into the directory. */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sandboxes come, go, and are held; see store.h.
+/* Creates, removes and locks sandboxes; see store.h.
  *
- * Coming: everything is made in a scratch directory `sandboxes/.new-XXXXXX` (base/scratch.h), and one rename gives it
- * its name. Going: under the sandbox's lock one rename to `sandboxes/.old-XXXXXX` takes the name away, then the tree is
- * removed. So a name is there whole or not at all.
+ * Create: everything is made in a scratch directory `sandboxes/.new-XXXXXX` (base/scratch.h), and one rename gives it
+ * its name. Remove: with the sandbox's lock held, one rename to `sandboxes/.old-XXXXXX` removes the name, then the tree
+ * is deleted. So a name refers to a complete sandbox or does not exist.
  *
- * Held: the keeper has two locks on NAME/lock through one descriptor: flock(2), which excludes a second keeper and
- * `rm`, and an open-file-description lock, which can be asked about (F_OFD_GETLK) without being taken; asking with
- * flock would take it for a moment and make a start at that moment fail. Both end with the process, however it ends.
- * NAME/lock may have been replaced between open and lock (rm, create again), so its identity is checked after. */
+ * Lock: the keeper holds two locks on NAME/lock through one descriptor: flock(2), which excludes a second keeper and
+ * `rm`, and an open-file-description lock, which can be queried (F_OFD_GETLK) without being taken. Querying with flock
+ * would take it for a moment and make a concurrent start fail. Both end with the process. NAME/lock may have been
+ * replaced between open and lock (rm, then create), so its identity is checked afterwards. */
 #include "store/internal.h"
 
 #include "base/cleanup.h"
@@ -24,7 +24,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-/* What a sandbox needs besides its disk's first content: logs, and room for the guest to start at all. */
+/* Space for a sandbox besides the initial content of its disk: logs, and enough for the guest to start. */
 static const uint64_t SPACE_SLACK = 64ull << 20;
 
 #define NEW_PREFIX ".new-"
@@ -47,7 +47,7 @@ static int open_sandboxes(const struct hull_paths *p, struct hull_error *err)
 	return fd < 0 ? hull_fail_errno(err, "cannot open %s", dir) : fd;
 }
 
-/* Remove what interrupted creations and removals left. */
+/* Remove leftovers of interrupted creations and removals. */
 static void sweep_scratch(const char *sandboxes)
 {
 	hull_scratch_sweep(sandboxes, NEW_PREFIX);
@@ -79,7 +79,7 @@ void hull_boot_id(char out[37])
 		snprintf(out, 37, "%.36s", (const char *)hull_buf_bytes(&b));
 }
 
-/* *made: it is there; else it is to be made at the first start. */
+/* *made: the disk exists; otherwise the first start makes it. */
 static int make_disk(int dir, const struct hull_sandbox *s, int seed_fd, bool may_wait, bool *made,
 		     struct hull_error *err)
 {
@@ -237,7 +237,7 @@ int hull_sandbox_remove(const struct hull_paths *p, const char *name, struct hul
 					 name);
 		return hull_fail_errno(err, "cannot stat sandbox \"%s\"", name);
 	}
-	/* A damaged one may lack its lock, or not even be a directory: nobody can be running it then. */
+	/* A damaged sandbox may lack its lock, or not be a directory: then it cannot be running. */
 	_cleanup_close_ int lock = -1;
 	if (S_ISDIR(st.st_mode)) {
 		struct hull_error why;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where Hull keeps things, and what a sandbox may be called; see store.h.
+/* Hull's directories, and the rules for names of sandboxes; see store.h.
  *
- * The runtime directory holds sockets that give full control of a sandbox, so in shared /tmp it is used only when it
- * is a real directory, ours, and closed to everyone else: someone may have put a symlink there first. And whoever may
- * rename a directory above one of ours can put another in its place: every directory on the way has to be root's or
- * ours, and writable by nobody else but where names belong to their owners (the sticky bit of /tmp). */
+ * The runtime directory holds sockets that give full control of a sandbox. In shared /tmp it is used only if it is a
+ * real directory, owned by this user and closed to others: another user may have placed a symlink there. Whoever can
+ * rename a directory above it can replace it. So every directory on the path must belong to root or this user and be
+ * writable by no other user, except sticky directories such as /tmp, where names belong to their owners. */
 #include "store/internal.h"
 
 #include "base/cleanup.h"
@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* An environment variable that names a directory; XDG says relative and empty ones are to be ignored. */
+/* A directory from the environment; as XDG requires, relative and empty values are ignored. */
 static const char *env_dir(const char *name)
 {
 	const char *v = getenv(name);
@@ -66,7 +66,7 @@ int hull_check_private(const char *dir, struct hull_error *err)
 	return 0;
 }
 
-/* In a user namespace that does not have all ids, root of the host is shown as this one. */
+/* In a user namespace without all ids, the host's root appears as this id. */
 static bool is_hosts_root(uid_t uid)
 {
 	enum { OVERFLOW = 65534 };
@@ -77,7 +77,8 @@ static bool is_hosts_root(uid_t uid)
 	return f && fscanf(f, "%u %u %u", &inside, &outside, &count) == 3 && count != UINT32_MAX;
 }
 
-/* Who besides root and us could rename or replace what is in this directory? NULL = nobody; else in words, owned. */
+/* Which users besides root and us can rename or replace entries of this directory? NULL = none; otherwise a
+ * description, owned. */
 static char *who_could(const struct stat *st)
 {
 	if (st->st_uid != geteuid() && !is_hosts_root(st->st_uid)) {
@@ -88,13 +89,13 @@ static char *who_could(const struct stat *st)
 		return NULL;
 	if (st->st_mode & S_IWOTH)
 		return strdup("can be written to by everybody");
-	/* A group of one's own, as many distributions make for each user, is nobody else. */
+	/* A user's private group, as many distributions create it, contains no other user. */
 	if ((st->st_mode & S_IWGRP) && st->st_gid != getegid() && st->st_gid != 0)
 		return hull_fmt("can be written to by group %u", st->st_gid);
 	return NULL;
 }
 
-/* `path` and all directories above it, as it is written. */
+/* Check `path` and all directories above it, as written. */
 static int check_way(const char *path, const char *what, const char *variable, struct hull_error *err)
 {
 	_cleanup_free_ char *part = strdup(path);
@@ -121,7 +122,7 @@ static int check_way(const char *path, const char *what, const char *variable, s
 	}
 }
 
-/* Once as it is written, for its symlinks could be replaced, and once as it is. */
+/* Check the path as written, because its symlinks could be replaced, and the resolved path. */
 static int check_parents(const char *path, const char *what, const char *variable, struct hull_error *err)
 {
 	_cleanup_free_ char *real = realpath(path, NULL);
@@ -135,7 +136,7 @@ int hull_paths_open(struct hull_paths *out, struct hull_error *err)
 {
 	_cleanup_(hull_paths_free) struct hull_paths p = {0};
 	const char *home = getenv("HULL_HOME");
-	/* A relative HULL_HOME counts from here; the keeper leaves this directory, so it must not stay relative. */
+	/* Resolve a relative HULL_HOME now: the keeper changes its working directory. */
 	p.home = home && home[0] ? strdup(home) : xdg_dir("XDG_DATA_HOME", ".local/share");
 	p.config = xdg_dir("XDG_CONFIG_HOME", ".config");
 	p.runtime = runtime_dir();
@@ -216,7 +217,7 @@ void hull_hostname(const char *name, char out[HULL_NAME_MAX + 1])
 	size_t n = 0;
 	for (; *name && n < HULL_NAME_MAX; name++) {
 		bool fine = lower_alnum(*name) || (*name == '.' && n > 0 && lower_alnum(out[n - 1]));
-		/* No label starts or ends with '-', nor is one empty. */
+		/* No label is empty, or starts or ends with '-'. */
 		if (fine && *name == '.' && !lower_alnum(name[1]))
 			fine = false;
 		if (fine)
@@ -242,7 +243,7 @@ char *hull_name_from(const char *agent, const char *directory)
 		for (const char *c = parts[k]; *c && n < HULL_NAME_MAX; c++) {
 			char l = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
 			bool fine = lower_alnum(l) || (n > 0 && (l == '_' || l == '.'));
-			/* One '-' for each run of other bytes, and none in front. */
+			/* One '-' for each run of other bytes, none at the start. */
 			if (fine)
 				name[n++] = l;
 			else if (n > 0 && name[n - 1] != '-')

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runtime directories: where the sockets of a running sandbox are, and how they and its keeper are found; see store.h.
+/* Runtime directories: where the sockets of a running sandbox are, and how they and the keeper are found; see store.h.
  *
- * The place follows from the environment: $XDG_RUNTIME_DIR/hull/NAME. Where that would be too long for the address of a
- * socket (sun_path has 108 bytes) it is /tmp/hull-UID/HASH, so that programs which know nothing of Hull can use the
- * sockets there. The keeper may have another environment than who looks for it, and moves when its directory is taken
- * away for good: what counts is the record that it keeps in NAME/lock, the file whose lock it holds:
+ * The default path depends on the environment: $XDG_RUNTIME_DIR/hull/NAME. If that is too long for a socket address
+ * (sun_path has 108 bytes), it is /tmp/hull-UID/HASH, so that programs that do not know Hull can use the sockets there.
+ * The keeper's environment may differ from that of a client, and the keeper moves when its directory is removed for
+ * good. Authoritative is the keeper's record in NAME/lock, the file whose lock it holds:
  *
  *     PID START-TIME
  *     /path/of/its/runtime/directory
  *
- * It is true exactly while the lock is held. A pid alone may be another process's by now; with the time at which that
- * started, in ticks since the boot (/proc/PID/stat), it is not. */
+ * The record is valid while the lock is held. A pid alone may have been reused; together with the process's start time
+ * in ticks since boot (/proc/PID/stat) it is unique. */
 #include "store/internal.h"
 
 #include "base/cleanup.h"
@@ -73,7 +73,7 @@ int hull_sandbox_record(int lock_fd, const char *runtime, struct hull_error *err
 	return 0;
 }
 
-/* False when there is no whole record. */
+/* False when there is no complete record. */
 static bool read_record(const struct hull_paths *p, const char *name, pid_t *pid, unsigned long long *start,
 			char **runtime)
 {
@@ -112,7 +112,7 @@ int hull_sandbox_keeper(const struct hull_paths *p, const char *name)
 	if (!hull_sandbox_running(p, name) || !read_record(p, name, &pid, &start, NULL))
 		return -1;
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	/* With the descriptor at hand its number cannot become another's. */
+	/* While the descriptor is open, the pid cannot be reused. */
 	return fd >= 0 && start_time(pid) == start && hull_sandbox_running(p, name) ? hull_steal_fd(&fd) : -1;
 }
 
@@ -125,8 +125,7 @@ int hull_runtime_hold(const char *path, struct hull_error *err)
 	if (!slash)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	*slash = '\0';
-	/* The directory above ours is not for us to make: a session that has ended, and its directory with it, must not
-	 * come back in parts. */
+	/* The parent directory is not created: the directory of an ended login session must not reappear in part. */
 	if (mkdir(parent, 0700) < 0 && errno != EEXIST)
 		return hull_fail_errno(err, "cannot make %s", parent);
 	int r = hull_check_private(parent, err);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sandbox.json: what a sandbox is; see store.h.
+/* Reads and writes sandbox.json, the description of a sandbox; see store.h.
  *
- * The file is ours, but it may be damaged or edited by hand, so everything in it is checked for type and range before
- * anybody computes with it; the same check guards what is written. Unknown members are ignored (a newer Hull may
- * write more). The one message for all damage names the file and how to get rid of the sandbox. */
+ * The file may be damaged or edited by hand, so every member is checked for type and range before it is used; the same
+ * check precedes writing. Unknown members are ignored (a newer Hull may write more). There is one message for all
+ * damage: it names the file and the command that removes the sandbox. */
 #include "store/internal.h"
 #include "store/json.h"
 
@@ -62,7 +62,7 @@ static bool one_of(const char *s, const char *const *list, size_t n)
 	return false;
 }
 
-/* A plain token: it stands in paths and messages. */
+/* A plain token: it is used in paths and messages. */
 static bool token(const char *s)
 {
 	if (!s || !s[0] || s[0] == '.' || strlen(s) > 128)
@@ -70,7 +70,7 @@ static bool token(const char *s)
 	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-") == strlen(s);
 }
 
-/* A path below home: plain components, none of them a step up. */
+/* A path below home: plain components, no "..". */
 static bool below_home(const char *s)
 {
 	if (!s[0] || s[0] == '/' || strlen(s) > 512)
@@ -286,7 +286,7 @@ static json_t *to_json(const struct hull_sandbox *s)
 		  json_object_set_new(j, "state", json_string(s->state)) == 0;
 	if (ok && s->restore)
 		ok = json_object_set_new(j, "restore", json_string(s->restore)) == 0;
-	/* Also without it: what was another sandbox and has not been up yet still is that, booted or not. */
+	/* Written without `restore` too: a copied disk that has not been started yet still needs new identities. */
 	if (ok && s->fresh)
 		ok = json_object_set_new(j, "fresh", json_true()) == 0;
 	if (ok && s->restore && s->restore_id)
@@ -310,7 +310,7 @@ static json_t *to_json(const struct hull_sandbox *s)
 	if (ok && (s->has_policy || s->policy))
 		ok = json_object_set_new(j, "policy", json_true()) == 0;
 	if (ok && s->last_error) {
-		/* May quote a guest or an engine: when it is not UTF-8, escaped is better than lost. */
+		/* May contain text of a guest or engine: if it is not UTF-8, it is escaped. */
 		json_t *text = json_string(s->last_error);
 		if (!text) {
 			_cleanup_free_ char *shown = hull_printable(s->last_error, strlen(s->last_error));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whose turn it is: commands that look for something and make it when it is not there do so one after the other.
+/* Serializes commands that look for an object and create it when it is missing.
  *
- * A turn is a lock on one byte of sandboxes/.turns, whose offset is a hash of what the turn is about: there is one
- * file, empty, however many things there are, and two of them hardly ever wait for each other. It ends when its
- * descriptor is closed, so with the process at the latest. */
+ * A turn is a lock on one byte of sandboxes/.turns, whose offset is a hash of the object's description. So there is a
+ * single empty file for all objects, and unrelated ones rarely wait for each other. The turn ends when its descriptor
+ * is closed, at the latest with the process. */
 #include "store/store.h"
 
 #include "base/cleanup.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A walk that adds up st_blocks; the contract is in usage.h. Descriptors go down the tree and never up or across: a
- * directory that is replaced by a symlink in the meantime is refused by openat(2), not followed. A running sandbox
- * writes, rotates and removes files at any time, so a name that is gone when it is looked at is an ordinary event. */
+/* Walks a tree and adds up st_blocks; the contract is in usage.h. Descriptors are opened downwards only: openat(2)
+ * refuses a directory that was replaced by a symlink. A running sandbox writes, rotates and removes files at any time,
+ * so a vanished name is normal. */
 #include "store/usage.h"
 
 #include "base/cleanup.h"
@@ -35,7 +35,7 @@ static void problem(struct hull_usage *u, const char *shown, int error)
 		u->incomplete = true;
 }
 
-/* Is a file with several links to be counted with this one? */
+/* Shall this file with several links be counted? */
 static bool counts(struct hull_usage *u, const struct stat *st, const char *shown)
 {
 	struct hull_usage_link *l = u->links;

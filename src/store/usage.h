@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What files really take on the host's disk: allocated blocks, so that holes count nothing. See usage.c.
+/* Disk usage of files: allocated blocks, so holes count nothing. See usage.c.
  *
- * A file with several hard links counts once in everything that is added to one hull_usage. Blocks that files share by
- * reflink count in each of them: with reflinks the sum is an upper bound. */
+ * A file with several hard links counts once per hull_usage. Blocks shared by reflink count in each file: with reflinks
+ * the sum is an upper bound. */
 #ifndef HULL_STORE_USAGE_H
 #define HULL_STORE_USAGE_H
 
@@ -14,8 +14,7 @@ struct hull_usage_link;
 
 /* Begins as {0}. */
 struct hull_usage {
-	/* Count what is freed when all that is added goes: a file with several hard links counts when the last of them
-	 * is added. */
+	/* Count the space that removal frees: a file with several hard links counts when its last link is added. */
 	bool freed;
 	bool incomplete; /* something could not be measured: the figures are lower bounds */
 	char **problems; /* a line for each file that was not measured; NULL-terminated, or NULL */
@@ -23,11 +22,11 @@ struct hull_usage {
 	size_t link_count;
 };
 
-/* The bytes that dirfd/name and all below it take, without what was added before. Only directories are opened, and no
- * symlink is followed, not even `name`. `shown` is its path in the problems. What cannot be read, or vanishes while
- * it is looked at, is a problem and the rest is measured; only the former makes it incomplete. */
+/* Bytes used by dirfd/name and everything below it, except files counted before. Opens directories only and follows no
+ * symlink, not even `name`. `shown` is its path in the problems. An entry that cannot be read, or that vanishes during
+ * the walk, is a problem; the rest is measured. Only unreadable ones make the result incomplete. */
 uint64_t hull_usage_add(struct hull_usage *u, int dirfd, const char *name, const char *shown);
-/* For a caller that reads a directory itself: its descriptor (close-on-exec), or -errno with a problem added. */
+/* For a caller that reads a directory itself: its descriptor (close-on-exec), or -errno after adding a problem. */
 int hull_usage_open(struct hull_usage *u, int dirfd, const char *name, const char *shown);
 void hull_usage_free(struct hull_usage *u); /* members; fit for _cleanup_ */
 
