@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The option parser: docker's habits, from one table per verb.
+/* The option parser: docker's conventions, from one table per verb.
  *
- * Long flags as --name VALUE or --name=VALUE, short ones as -m VALUE, -mVALUE or -m=VALUE, switches joined (-it), a
- * switch set or unset with =true or =false. "--" ends the flags. Where flags end otherwise is the verb's choice
- * (options_end), so that those of a command to be run are not taken for hull's. A flag given twice: the last one
- * counts, lists add up. An unknown one names the closest known. */
+ *   --name VALUE, --name=VALUE      long flags
+ *   -m VALUE, -mVALUE, -m=VALUE     short flags
+ *   -it                             joined switches
+ *   --x, --x=true, --x=false        switches
+ *   --                              ends the flags
+ *
+ * Each verb chooses where flags end otherwise (options_end), so that flags of a command to be run are not parsed as
+ * hull's. Of a repeated flag the last value counts; lists accumulate. For an unknown flag the closest known one is
+ * suggested. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
@@ -59,7 +64,7 @@ static int unknown_flag(const struct cli *cli, const char *flag, size_t n, struc
 	_cleanup_free_ char *shown = hull_printable(flag, n);
 	char self[64];
 	title(cli, self, sizeof self);
-	/* "-memory" is a long flag with a dash too few. */
+	/* "-memory" is a long flag with a missing dash. */
 	const char *bare = word ? word + strspn(word, "-") : "";
 	const char *near = *bare ? hull_closest(bare, names, count) : NULL;
 	if (near)
@@ -106,7 +111,7 @@ static int set_value(const struct cli_opt *o, const char *value, struct hull_err
 	return 0;
 }
 
-/* One argument that starts with "--": 1 when the next argument was its value too. */
+/* One argument that starts with "--": 1 when it consumed the next argument as its value. */
 static int take_long(struct cli *cli, const char *arg, const char *next, struct hull_error *err)
 {
 	const char *name = arg + 2;
@@ -125,7 +130,7 @@ static int take_long(struct cli *cli, const char *arg, const char *next, struct 
 	return r < 0 ? r : 1;
 }
 
-/* One argument of short flags: 1 when the next argument was the last one's value. */
+/* One argument of short flags: 1 when it consumed the next argument as a value. */
 static int take_short(struct cli *cli, const char *arg, const char *next, struct hull_error *err)
 {
 	for (const char *c = arg + 1; *c; c++) {
@@ -203,7 +208,7 @@ int cli_parse(struct cli *cli, const struct cli_verb *verb, char **argv, struct 
 			break;
 		}
 	}
-	/* "hull exec -- NAME CMD": the dashes ended hull's flags, the name is still to come. */
+	/* "hull exec -- NAME CMD": the dashes end hull's flags; the name follows. */
 	if (verb->options_end != CLI_OPTIONS_ANYWHERE && !cli->word_count && i < n)
 		cli->words[cli->word_count++] = argv[i++];
 	if (verb->options_end == CLI_OPTIONS_BEFORE_NAME && i < n && !strcmp(argv[i], "--"))

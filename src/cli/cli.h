@@ -19,13 +19,14 @@
 #include <stdint.h>
 
 enum {
-	CLI_EXIT_FAIL = 1,     /* something of several failed, as docker has it: the rest was done */
+	/* an operation failed for some of several sandboxes (as in docker); the others succeeded */
+	CLI_EXIT_FAIL = 1,
 	CLI_EXIT_HULL = 125,   /* hull's own failure, usage errors included */
 	CLI_EXIT_CANNOT = 126, /* the command was found and cannot be executed */
 	CLI_EXIT_ABSENT = 127, /* the command was not found */
 };
 
-/* What completion offers for a word. */
+/* The kind of values that completion offers for a word. */
 enum cli_complete {
 	CLI_ANY, /* nothing */
 	CLI_FILE,
@@ -35,7 +36,7 @@ enum cli_complete {
 	CLI_TEMPLATE,
 	CLI_VERB,
 	CLI_ENGINE,
-	CLI_AGENT, /* or the directory that may stand in its place */
+	CLI_AGENT, /* or a directory in its place */
 	CLI_LOG,
 	CLI_SHELL,
 	CLI_JOB,      /* of the sandbox before it */
@@ -67,7 +68,7 @@ struct cli_verb {
 	const char *usage;   /* behind "hull NAME [FLAGS] " */
 	const char *summary; /* one line, in the list of verbs */
 	const char *about;   /* paragraphs for --help; may be NULL */
-	const char *aka;     /* what it is called elsewhere, space-separated: for suggestions; may be NULL */
+	const char *aka;     /* its names in other tools, space-separated: for suggestions; may be NULL */
 	const struct cli_opt *options;
 	const struct cli_opt *more_options;  /* shared with another verb; may be NULL */
 	const struct cli_verb *const *verbs; /* verbs below this one (image build...), NULL-terminated; or NULL */
@@ -75,7 +76,7 @@ struct cli_verb {
 	enum cli_options_end options_end;
 	bool command;                    /* what follows "--" or options_end is a command, in cli->command */
 	enum cli_complete complete;      /* the first plain word; all of them when there may be any number */
-	enum cli_complete complete_more; /* the others, when they are something else */
+	enum cli_complete complete_more; /* the kind of the other words, if different */
 	int (*run)(struct cli *cli, struct hull_error *err);
 };
 
@@ -84,7 +85,7 @@ enum { CLI_WORDS_ANY = 10000 };
 /* One invocation, parsed. argv is borrowed. */
 struct cli {
 	const struct cli_verb *verb;
-	const struct cli_verb *parent; /* the verb above a verb below, else NULL */
+	const struct cli_verb *parent; /* the parent of a nested verb, otherwise NULL */
 	const char **words;            /* plain words, NULL-terminated; owned */
 	size_t word_count;
 	char **command; /* the rest, NULL-terminated, borrowed from argv; never NULL */
@@ -115,11 +116,12 @@ void cli_help_all(void);
 /* completion.c: the script for "bash" or "zsh" on stdout; -EINVAL for another shell. */
 int cli_completion(const char *shell, struct hull_error *err);
 
-/* library.c: the handle, opened once; what the library has to say goes to the person. */
+/* library.c: open the handle, once; the library's notices are shown to the user. */
 int cli_open(struct cli *cli, bool quiet, struct hull_error *err);
-/* From now on signals are events (signals.h), and those that would end the process end what the library waits for. */
+/* From now on signals are delivered as events (signals.h), and signals that would end the process cancel the library's
+ * waits. */
 int cli_catch(struct cli *cli, struct hull_error *err);
-/* The figure of `hull cp`, wiped. */
+/* Clear the progress line of `hull cp`. */
 void cli_moved_end(struct cli *cli);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Completion scripts for bash and zsh, made from the table of verbs, so that they cannot differ from what the program
- * takes. What a word may be comes from hull itself at that moment: `hull ls -q`, `hull image ls`,
- * `hull template ls`. */
+/* Completion scripts for bash and zsh, generated from the table of verbs, so that they always match the program. Names
+ * are completed by running hull: `hull ls -q`, `hull image ls`, `hull template ls`. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
@@ -94,7 +93,7 @@ static void bash_valued(const struct cli_opt *o)
 	}
 }
 
-/* The kind of the words behind the first. */
+/* The kind of all words after the first. */
 static enum cli_complete more(const struct cli_verb *v)
 {
 	return v->complete_more ? v->complete_more : v->max_words == CLI_WORDS_ANY ? v->complete : CLI_ANY;
@@ -103,7 +102,7 @@ static enum cli_complete more(const struct cli_verb *v)
 static void bash_verb(const struct cli_verb *v, const struct cli_verb *above)
 {
 	bash_case_label(v, above);
-	/* A command, or what is docker's, is not ours to complete. */
+	/* Commands and docker's arguments are not completed here. */
 	printf("\t\t_hull_count %d \"", above ? 3 : 2);
 	bash_valued(v->options);
 	bash_valued(v->more_options);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which sandbox to make, out of flags and words: a hull_create_spec. What is done with that is the library's. */
+/* Converts flags and words to a hull_create_spec, the description of the sandbox to make. The library does the rest. */
 #include "cli/create.h"
 
 #include "base/cleanup.h"
@@ -60,7 +60,7 @@ static bool looks_like_path(const char *word)
 	return strchr(word, '/') || word[0] == '.' || stat(word, &st) == 0;
 }
 
-/* [AGENT] [PATH...]: is the first word the agent? */
+/* [AGENT] [PATH...]: is the first word an agent? */
 static int first_word(const struct cli *cli, bool *agent, struct hull_error *err)
 {
 	const char *word = cli->words[0];
@@ -77,7 +77,7 @@ static int first_word(const struct cli *cli, bool *agent, struct hull_error *err
 			 shown ? shown : "");
 }
 
-/* --- sizes: the library speaks of members, here they are flags --- */
+/* --- sizes: error messages of the library name members, here they must name flags --- */
 
 int create_flag_words(struct hull_error *err)
 {
@@ -127,7 +127,7 @@ int create_disk(const char *text, uint64_t *out, struct hull_error *err)
 	return size_disk(text && !v ? HULL_NONE : v, out, err) < 0 ? create_flag_words(err) : 0;
 }
 
-/* Those that were given, checked; the library has the defaults. */
+/* The flags that were given, validated; the library has the defaults. */
 static int sizes(struct hull_create_spec *spec, struct hull_error *err)
 {
 	unsigned cpus = 0;
@@ -182,7 +182,7 @@ static int fill(struct cli *cli, unsigned flags, struct hull_create_spec *spec, 
 	return sizes(spec, err);
 }
 
-/* -e and --env-file; a file in what the sandbox will have may be a stranger's. */
+/* -e and --env-file. A file in a directory that the sandbox gets is untrusted. */
 static int environment(struct cli *cli, const struct hull_create_spec *spec, char ***env, struct hull_error *err)
 {
 	char **given = NULL;
@@ -207,7 +207,7 @@ int create_make(struct cli *cli, unsigned flags, char **name, char ***env, struc
 	}
 	if (r < 0)
 		r = create_flag_words(err);
-	/* People who know docker's -t mean a terminal by it. */
+	/* Users who know docker's -t expect a terminal. */
 	if (r == -ENOENT && flag_template && hull_streq(cli->verb->name, "run") && strstr(err->msg, "template")) {
 		struct hull_error why = *err;
 		return hull_fail(err, r, "%.800s; -t names a template here, a terminal is used where there is one",

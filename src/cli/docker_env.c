@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The docker client believes the daemon: it sends it the logins that it has (all of them with a build, or those that it
- * is asked for), and looks for proxies, contexts and plugins in its configuration. A sandbox's daemon is the guest's,
- * so the client gets a configuration directory of the sandbox's own, sandboxes/NAME/docker. `hull docker NAME login`
- * writes there, nothing is copied from it by a fork, a snapshot or an export, and it goes with the sandbox.
+/* The docker client trusts the daemon: it sends it logins (all of them with a build, or those it is asked for), and
+ * reads proxies, contexts and plugins from its configuration. A sandbox's daemon belongs to the guest, so the client
+ * gets a separate configuration directory, sandboxes/NAME/docker. `hull docker NAME login` writes there. A fork,
+ * snapshot or export copies nothing from it, and it is removed with the sandbox.
  *
- * In a directory without a login the client would look for a program that opens the desktop's keyring
- * (docker-credential-pass, -secretservice), and use that for good: one login without content, of a registry that
- * cannot exist, stands there for "plain file". The same is done when the last real login has been taken out by hand.
+ * In a directory without a login the client would look for a credential helper of the desktop's keyring
+ * (docker-credential-pass, -secretservice) and use it from then on. To select the plain file, the directory contains
+ * one empty login for a registry that cannot exist. It is added again when the last real login has been removed by
+ * hand.
  *
- * DOCKER_* and BUILDX_* of the environment name hosts, contexts, configurations and (DOCKER_AUTH_CONFIG) logins: they
- * are taken away, but for two that only say how to build. */
+ * DOCKER_* and BUILDX_* variables name hosts, contexts, configurations and (DOCKER_AUTH_CONFIG) logins: they are
+ * removed, except for two that only control how to build. */
 #include "cli/docker_env.h"
 
 #include "base/cleanup.h"
@@ -45,14 +46,14 @@ static int clean_environment(void)
 		if (theirs && !name)
 			return -ENOMEM;
 		if (theirs)
-			unsetenv(name); /* what is behind it moves here */
+			unsetenv(name); /* the following entries move here */
 		else
 			e++;
 	}
 	return 0;
 }
 
-/* Does it keep logins in the file itself? Whatever cannot be read is for the client to complain of. */
+/* Does the configuration store logins in the file itself? Unreadable files are left for the client to report. */
 static bool is_plain_file(int dir)
 {
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Several sandboxes at once: a child process each, a few at a time, because each one waits for a machine. One alone
- * is done right here, with progress. */
+/* Operates on several sandboxes in parallel, with a child process for each, because each one waits for a machine. A
+ * single one is handled in this process, with progress. */
 #include "cli/each.h"
 
 #include "base/cleanup.h"

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* -e K=V, -e K (the value this process has; nothing when it has none) and --env-file. Files first, then -e.
+/* -e K=V, -e K (this process's value; nothing when unset) and --env-file. Files first, then -e.
  *
- * A file has one K=V or K a line, as docker reads them, and what a shell or docker compose would make of quotes:
- *   - blank lines, and lines that begin with #, are left out; `export ` in front of a name is, too
- *   - a value without quotes is all there is up to the line's end, # and blanks included
- *   - 'as it is'; "with \n \r \t \" \\ \$ and \`", any other backslash stands for itself; only blanks and a # comment
- *     may follow. A quote ends on its line. Nothing is expanded: a $ is a $.
+ * A file has one K=V or K per line, as in docker, with quotes as in a shell or docker compose:
  *
- * A file in a directory that a sandbox has, or is about to have, may be the guest's or a stranger's. It says what the
- * sandbox gets, and must not choose among what is this machine's: a symlink in there is not followed, and a K whose
- * value would be this process's is refused (lib/files/reach.h). */
+ * - Blank lines and lines that begin with # are ignored, and so is `export ` before a name.
+ * - A value without quotes extends to the end of the line, including # and blanks.
+ * - 'literal'; "with \n \r \t \" \\ \$ and \`", any other backslash is literal. Only blanks and a # comment may follow.
+ *   A quote ends on its line. Nothing is expanded: a $ is a $.
+ *
+ * A file in a directory that a sandbox has, or is about to get, may have been written by the guest or another third
+ * party. It determines the sandbox's variables, but must not read this machine's: a symlink in there is not followed,
+ * and a K without a value is refused (lib/files/reach.h). */
 #include "cli/create.h"
 
 #include "base/cleanup.h"
@@ -52,7 +53,7 @@ static int add(const char *pair, bool theirs, char ***out, const char *where, st
 	return 0;
 }
 
-/* The value in quotes that begins at `p`, unquoted in place. */
+/* Unquotes the quoted value at `p` in place. */
 static int unquote(char *p, const char *where, struct hull_error *err)
 {
 	char quote = *p, *to = p, *from = p + 1;

@@ -21,7 +21,7 @@ static int character(struct filter *f, struct hull_buf *out)
 		cp = cp << 6 | (c[i] & 0x3fU);
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	bool bad = cp < least[f->held_len] || cp > 0x10ffff || (cp >= 0xd800 && cp < 0xe000) || cp < 0xa0;
-	/* characters that turn the direction of what follows */
+	/* characters that change the direction of the following text */
 	bad = bad || (cp >= 0x202a && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069);
 	return bad ? hull_buf_add(out, "?", 1) : hull_buf_add(out, c, f->held_len);
 }

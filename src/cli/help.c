@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Text broken at spaces to fit `width`, continuation lines indented by `indent`; the first line starts at `at`. */
+/* Wraps text at `width`, indenting continuation lines by `indent`; the first line starts at column `at`. */
 static void wrap(const char *text, int at, int indent, int width)
 {
 	int col = at;
 	while (*text) {
-		if (*text == '\n') { /* a line break of the text's own is kept */
+		if (*text == '\n') { /* a line break in the text is kept */
 			printf("\n%*s", indent, "");
 			col = indent;
 			text++;
@@ -59,7 +59,7 @@ static int widest(const struct cli_opt *o, int so_far)
 	return so_far;
 }
 
-/* The summary is written to stand in a list, without a capital; --help opens with it as a sentence. */
+/* The summary is written for the list, without a capital; --help prints it as a sentence. */
 void cli_help_verb(const struct cli_verb *verb, const struct cli_verb *parent)
 {
 	const char *above = parent ? parent->name : "", *sp = parent ? " " : "";

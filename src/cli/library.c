@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The library's handle in a command: progress and notices go to stderr, signals end what it waits for. */
+/* The command's handle of the library: progress and notices go to stderr, signals cancel waits. */
 #include "cli/cli.h"
 
 #include "base/text.h"
@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { SLOW_MS = 1000 }; /* a copy that is over by then needs no figure */
+enum { SLOW_MS = 1000 }; /* a copy that ends sooner shows no progress */
 
 static struct cli_progress template, copied;
 
@@ -19,7 +19,7 @@ static void on_stage(void *ctx, const char *subject, const char *stage)
 	if (!strcmp(subject, "template") && !stage) {
 		cli_progress_end(&template);
 	} else if (!strcmp(subject, "template") && cli_progress_current() != &template) {
-		cli_catch(cli, &err); /* there is something to take away again */
+		cli_catch(cli, &err); /* a line is shown that must be cleared */
 		cli_progress_begin(&template, cli->quiet, true, "template");
 	}
 	if (stage && cli_progress_current())

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages, tables and progress; see out.h. The progress line on the terminal, when there is one, is remembered
- * here, so that a message or an error never lands in the middle of it. */
+/* Messages, tables and progress; see out.h. The current progress line is tracked here, so that messages and errors
+ * never appear in the middle of it. */
 #include "cli/out.h"
 
 #include "base/buf.h"
@@ -33,7 +33,7 @@ static void wipe(void)
 
 static void say(const char *fmt, va_list ap)
 {
-	fflush(stdout); /* what was printed before stands before */
+	fflush(stdout); /* keep the order of stdout and stderr */
 	wipe();
 	char line[2048];
 	vsnprintf(line, sizeof line, fmt, ap);
@@ -97,7 +97,7 @@ void cli_cellf(struct cli_table *t, enum cli_tone tone, const char *fmt, ...)
 	cli_cell(t, tone, text);
 }
 
-/* Columns a text takes: its UTF-8 characters. */
+/* Display width of a text: its number of UTF-8 characters. */
 static size_t width(const char *s)
 {
 	size_t n = 0;
@@ -207,7 +207,7 @@ int cli_progress_tick(struct cli_progress *p)
 		plain_line(p);
 		return -1;
 	}
-	/* Nothing is worth a line that is over within a blink. */
+	/* A wait that ends quickly gets no line. */
 	if (elapsed < 300)
 		return (int)(300 - elapsed);
 	struct winsize ws = {0};

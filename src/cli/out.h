@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a person sees: messages, aligned tables, one line of progress. Colour and moving lines only on a terminal
- * (and never with NO_COLOR set, or TERM=dumb); plain text in a pipe. Text from a guest or a file goes through
- * hull_printable() here, not in each verb. */
+/* Output for people: messages, aligned tables, one line of progress. Colour and redrawn lines only on a terminal (never
+ * with NO_COLOR or TERM=dumb); plain text in a pipe. Text from a guest or a file goes through hull_printable() here,
+ * not in each verb. */
 #ifndef HULL_CLI_OUT_H
 #define HULL_CLI_OUT_H
 
@@ -10,12 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* "hull: message" on stderr; a progress line in the way is wiped first. */
+/* Print "hull: message" on stderr, after clearing a progress line. */
 __attribute__((format(printf, 1, 2))) void cli_error(const char *fmt, ...);
-/* As cli_error, for what is worth knowing and is not a failure. */
+/* Like cli_error, for information that is not a failure. */
 __attribute__((format(printf, 1, 2))) void cli_note(const char *fmt, ...);
 
-/* Does this descriptor take colour? */
+/* Does this descriptor support colour? */
 bool cli_colour(int fd);
 
 enum cli_tone { CLI_PLAIN, CLI_GOOD, CLI_WARN, CLI_BAD, CLI_DIM };
@@ -33,17 +33,17 @@ void cli_cell(struct cli_table *t, enum cli_tone tone, const char *text); /* cop
 __attribute__((format(printf, 3, 4))) void cli_cellf(struct cli_table *t, enum cli_tone tone, const char *fmt, ...);
 void cli_table_print(const struct cli_table *t);
 void cli_table_free(struct cli_table *t);
-/* text in that tone, on stdout, without a line end */
+/* text in that colour on stdout, without a line end */
 void cli_tone(enum cli_tone tone, const char *text);
 /* One JSON value and a line end on stdout. */
 void cli_json(const json_t *value);
-/* JSON text with all that could steer a terminal as \u and four digits: the same JSON. Owned; NULL when out of memory.
- */
+/* JSON text with every terminal control character as \u and four digits: equivalent JSON. Owned; NULL when out of
+ * memory. */
 char *out_json_safe(const char *text);
 
-/* Progress of one thing a person waits for, on stderr. On a terminal one line that says the stage and the seconds;
- * in a pipe a plain line per stage, and only once the wait has become long (`lines` false) or always (`lines` true).
- * The line on the terminal is redrawn by cli_progress_tick(), which says how long to wait until the next. */
+/* Progress of one operation, on stderr. On a terminal one line with the stage and the seconds. In a pipe a plain line
+ * per stage, either only after a long wait (`lines` false) or always (`lines` true). cli_progress_tick() redraws the
+ * line and returns the time until the next redraw. */
 struct cli_progress {
 	bool quiet, lines;
 	bool tty, shown, told;
@@ -53,10 +53,10 @@ struct cli_progress {
 };
 void cli_progress_begin(struct cli_progress *p, bool quiet, bool lines, const char *what);
 void cli_progress_stage(struct cli_progress *p, const char *stage);
-/* Redraw if due; milliseconds until it is due again, -1 when never. For poll(2)'s timeout. */
+/* Redraw if due; returns the milliseconds until the next redraw, -1 = never. For poll(2)'s timeout. */
 int cli_progress_tick(struct cli_progress *p);
-void cli_progress_end(struct cli_progress *p);   /* wipe the line; may be called twice */
-struct cli_progress *cli_progress_current(void); /* the one begun last, until it ends; or NULL */
+void cli_progress_end(struct cli_progress *p);   /* clear the line; may be called twice */
+struct cli_progress *cli_progress_current(void); /* the one begun last and not ended; or NULL */
 
 uint64_t cli_now_ms(void); /* CLOCK_MONOTONIC */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verbs of `hull policy` that have a file of their own. */
+/* The verbs of `hull policy` that are in files of their own. */
 #ifndef HULL_CLI_POLICY_H
 #define HULL_CLI_POLICY_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull policy log: what sandboxes asked for and what became of it, out of their egress.log files.
+/* hull policy log: the requests of sandboxes and the decisions on them, from their egress.log files.
  *
- * Without -f the lines of all the sandboxes wanted are put in order of time. With -f new ones are printed as they come:
- * inotify tells of each write; a log that was rotated away is opened anew. */
+ * Without -f the lines of all selected sandboxes are sorted by time. With -f new lines are printed as inotify reports
+ * them; after a rotation the new file is opened. */
 #include "cli/policy.h"
 
 #include "base/cleanup.h"
@@ -95,7 +95,7 @@ static int add_line(struct lines *l, const char *s, size_t n)
 	return 0;
 }
 
-/* Whole lines that can be read now. */
+/* Print the complete lines that are available. */
 static int read_lines(struct source *s, struct lines *out)
 {
 	for (;;) {
@@ -115,7 +115,7 @@ static int read_lines(struct source *s, struct lines *out)
 	}
 }
 
-/* The "time" of a line: all of one form, so that their texts compare. */
+/* The "time" of a line: all have one format, so they are compared as text. */
 static int by_time(const void *a, const void *b)
 {
 	const char *x = strstr(*(char *const *)a, "\"time\":\""), *y = strstr(*(char *const *)b, "\"time\":\"");
@@ -203,7 +203,7 @@ static int run(struct cli *cli, struct hull_error *err)
 	struct lines l = {0};
 	for (size_t i = 0; s && r == 0 && i < n; i++) {
 		s[i].fd = -1;
-		/* The older generation first, then the one that is written. */
+		/* The rotated file first, then the current one. */
 		s[i].path = hull_sandbox_path(cli->paths, names[i], "egress.log.1");
 		if (s[i].path)
 			r = open_source(&s[i], &l);

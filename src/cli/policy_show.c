@@ -103,7 +103,7 @@ static void ls_table(const struct hull_policy *p, const char *preset)
 		printf("preset %s\n", preset);
 }
 
-/* Of those that run, a line each. */
+/* One line for each running sandbox. */
 static void ls_force(const struct policy_force *f, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -120,7 +120,7 @@ static void ls_force(const struct policy_force *f, size_t n)
 	}
 }
 
-/* What a running sandbox has, where that is not what the files say. 1 = *out is it. */
+/* The policy in force in a running sandbox if it differs from the files. 1 = *out is set. */
 static int from_keeper(const struct policy_force *f, struct hull_policy *out, const char **preset,
 		       struct hull_error *err)
 {
@@ -169,7 +169,7 @@ static int run_ls(struct cli *cli, struct hull_error *err)
 	return r < 0 ? r : 0;
 }
 
-/* HOST[:PORT][/udp]; port 443 without one. */
+/* HOST[:PORT][/udp]; the default port is 443. */
 static int read_target(const char *word, char **name, struct hull_target *t, struct hull_error *err)
 {
 	_cleanup_(hull_rule_free) struct hull_rule r = {0};
@@ -199,7 +199,7 @@ static int run_check(struct cli *cli, struct hull_error *err)
 	int r = read_target(cli->words[0], &name, &t, err);
 	if (r == 0)
 		r = cli_open(cli, false, err);
-	/* Of one that runs, what it has. */
+	/* Of a running sandbox, the policy in force. */
 	_cleanup_free_ char *file = r == 0 && sandbox ? policy_path(cli->hull, sandbox, err) : NULL;
 	if (r == 0 && sandbox)
 		r = file ? policy_force_ask(cli->hull, sandbox, NULL, true, &f, &n, err) : err->code;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Few clients show what a refusal is about, and TLS cannot carry it: whoever ran a command that failed is told. */
+/* Reports refusals of the network policy after a command failed: few clients show the reason, and TLS cannot carry it.
+ */
 #include "cli/refused.h"
 
 #include "base/cleanup.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From argv to a verb and back to an exit code. Every failure passes through here and is printed once. */
+/* From argv to a verb and back to an exit code. Every failure is printed here, once. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
@@ -44,7 +44,7 @@ static int start(struct cli *cli, int argc, char **argv, struct hull_error *err)
 {
 	int r = hull_debug_init(&argc, argv, err);
 	char levels[HULL_DEBUG_TEXT];
-	/* For the keeper, should this start one. */
+	/* Inherited by a keeper that this command starts. */
 	if (r >= 0 && hull_debug_text(levels)[0] && setenv("HULL_LOG", levels, 1) < 0)
 		r = hull_fail_errno(err, "HULL_LOG");
 	if (r < 0)
@@ -71,7 +71,7 @@ int cli_main(int argc, char **argv)
 		cli_error("%s", err.code ? err.msg : strerror(-r));
 		r = CLI_EXIT_HULL;
 	}
-	/* What was printed must have arrived: a full disk behind `>` is a failure. */
+	/* Check that all output was written: a full disk behind `>` is a failure. */
 	if ((fflush(stdout) || ferror(stdout)) && r == 0) {
 		cli_error("writing to standard output: %s", strerror(errno));
 		r = CLI_EXIT_HULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A command of a sandbox at this process's standard descriptors: the terminal becomes raw when it starts, signals are
- * passed on, and what could not be executed is told as a shell would. */
+/* Runs a command of a sandbox on this process's standard descriptors: the terminal is set to raw mode when the command
+ * starts, signals are forwarded, and a command that cannot be executed is reported as by a shell. */
 #include "cli/session.h"
 
 #include "base/cleanup.h"
@@ -54,8 +54,8 @@ static int on_signal(struct glue *g, struct hull_process *p, int n)
 		}
 		return 0;
 	}
-	/* Nothing runs yet, or our terminal is the session's (its Ctrl-C comes as a byte, so this signal is for us):
-	 * leave. The keeper hangs the command up when the stream goes. */
+	/* Nothing runs yet, or our terminal is the session's (its Ctrl-C arrives as a byte, so this signal is for us):
+	 * exit. The keeper hangs up the command when the stream closes. */
 	if (!g->accepted || g->raw || g->session->no_signals)
 		return 128 + n;
 	hull_process_signal(p, n);

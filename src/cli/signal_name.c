@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See signal_name.h. The guest is Linux on the host's kind of processor, so the host's own numbers are its. */
+/* See signal_name.h. The guest is Linux on the same architecture, so the signal numbers are equal. */
 #include "cli/signal_name.h"
 
 #include "base/cleanup.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Signals as events of the poll loop, through one signalfd. What the process found blocked or ignored at its start
- * is given back to its children. */
+/* Signals as events of the poll loop, through one signalfd. Children get back the signal mask and dispositions that the
+ * process started with. */
 #include "cli/signals.h"
 
 #include <errno.h>

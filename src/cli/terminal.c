@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Raw mode and size of the terminal. One terminal at a time; the saved modes live here so that an exit handler can
- * put them back. Signals that would end the process are caught (signals.c) while it is raw. */
+/* Raw mode and size of the terminal. One terminal at a time; the saved modes are static so that an exit handler can
+ * restore them. Signals that would end the process are caught (signals.c) while it is raw. */
 #include "cli/terminal.h"
 
 #include <errno.h>

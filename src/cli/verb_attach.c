@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull attach: this terminal, or these pipes, on a job that runs: what it prints from now on, and its stdin when it was
- * started with -i. Signals, detach keys and exit code as docker attach has them. */
+/* hull attach: connects this terminal, or these pipes, to a running job: its output from now on, and its stdin if it
+ * was started with -i. Signals, detach keys and exit code as in docker attach. */
 #include "cli/cli.h"
 
 #include "cli/session.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull cp: files and trees between the host and a sandbox, as docker cp has it. */
+/* hull cp: copies files and trees between the host and a sandbox, with docker cp's semantics. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
@@ -20,8 +20,8 @@ static const struct cli_opt options[] = {
 	{0},
 };
 
-/* "NAME:PATH": the name, owned, and the path in the sandbox, absolute and owned. False when it is no such thing, as
- * "./a:b" and "/a:b" are not. */
+/* Split "NAME:PATH" into the name and the absolute path in the sandbox, both owned. False for a host path, such as
+ * "./a:b" and "/a:b". */
 static bool remote(const char *word, char **name, char **path)
 {
 	const char *colon = strchr(word, ':');

@@ -52,7 +52,7 @@ static void summary(const struct df *df)
 	cli_table_print(&t);
 }
 
-/* A table of the items: a text column or more, then sizes; a key a column, the heading beside it. */
+/* A table of the items: text columns, then sizes; each column has a key and a heading. */
 static void items(const struct df *df, int kind, const char *const *heads, const char *const *keys)
 {
 	_cleanup_(cli_table_free) struct cli_table t = {0};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull docker: the docker client against a sandbox's daemon. This machine's client when it has one (then the files it
- * reads are this machine's, but its configuration is the sandbox's: docker_env.c), over the socket in the runtime
- * directory; else the client in the sandbox. */
+/* hull docker: runs the docker client against a sandbox's daemon. Uses this machine's client if it is installed (it
+ * then reads this machine's files, but the sandbox's configuration: docker_env.c), through the socket in the runtime
+ * directory; otherwise the client in the sandbox. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"

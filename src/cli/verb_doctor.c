@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull doctor: what this machine can do for hull, and what it lacks. Each check is a function that fills one finding:
- * ok, warn (it works, with this cost) or fail (it does not), why, and what to do. */
+/* hull doctor: checks this machine's support for hull. Each check is a function that fills one finding: ok, warn
+ * (works, at a cost) or fail (does not work), why, and what to do. */
 #include "cli/cli.h"
 
 #include "base/beside.h"
@@ -68,7 +68,7 @@ static bool have(const char *tool)
 		if (file && access(file, X_OK) == 0)
 			return true;
 	}
-	/* Debian keeps these where an ordinary user's PATH does not look. */
+	/* Debian installs these outside an ordinary user's PATH. */
 	_cleanup_free_ char *sbin = hull_fmt("/usr/sbin/%s", tool);
 	return sbin && access(sbin, X_OK) == 0;
 }
@@ -258,7 +258,7 @@ static void check_docker(struct cli *cli, struct finding *f)
 			   : "no docker client here: `hull docker` uses the one in the sandbox");
 }
 
-/* check_home comes before those that need the directories. */
+/* check_home precedes the checks that need the directories. */
 static const struct {
 	const char *name;
 	void (*check)(struct cli *cli, struct finding *f);

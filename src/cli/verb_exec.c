@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull exec: a command in a sandbox, with docker exec's flags. */
+/* hull exec: runs a command in a sandbox, with docker exec's flags. */
 #include "cli/create.h"
 
 #include "cli/out.h"
@@ -90,7 +90,7 @@ static int environment(struct cli *cli, const char *name, char ***env, struct hu
 static int run(struct cli *cli, struct hull_error *err)
 {
 	const char *name = cli->words[0];
-	/* On a terminal, or with input, a shell is what is meant. */
+	/* Without a command, a terminal or piped input means a shell. */
 	if ((!cli->command_count && !((tty || interactive) && !detach)) || (cli->command_count && !*cli->command[0]))
 		return hull_fail(err, -EINVAL,
 				 "exec: which command? hull exec %s COMMAND, or `hull exec -it %s bash` for a shell",

@@ -34,7 +34,7 @@ static void on_progress(void *ctx, const char *stage, int percent, const char *d
 	char text[160];
 	int n = snprintf(text, sizeof text, "%s", stage);
 	struct cli_progress *p = cli_progress_current();
-	/* Percents are for the moving line; in a pipe a line a stage is enough. */
+	/* Percentages only on a terminal; in a pipe one line per stage. */
 	if (p->tty && percent >= 0 && n > 0 && (size_t)n < sizeof text)
 		n += snprintf(text + n, sizeof text - (size_t)n, " %d%%", percent);
 	if (p->tty && detail && *detail && n > 0 && (size_t)n < sizeof text)
@@ -42,7 +42,7 @@ static void on_progress(void *ctx, const char *stage, int percent, const char *d
 	cli_progress_stage(p, text);
 }
 
-/* In the middle of a build signals are for the machine that is started for it. */
+/* During a build, signals are handled by the machine that is started for it. */
 static int seed(void *ctx, const struct hull_image *unfinished, const char *seed_img, const char *rootfs_tar,
 		struct hull_error *err)
 {
@@ -113,7 +113,7 @@ static const struct cli_opt ls_options[] = {
 	{0},
 };
 
-/* What its files take on this disk. */
+/* Disk usage of its files. */
 static uint64_t stored(const struct hull_image *im)
 {
 	uint64_t sum = 0;

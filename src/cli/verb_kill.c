@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull kill: end a job, or as docker kill a whole sandbox. A job's signal goes to every process of its session,
- * whatever process group or session of the kernel's they have put themselves in. */
+/* hull kill: sends a signal to a job or, like docker kill, ends a sandbox. The signal reaches every process of the
+ * job's session, in any process group or kernel session. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull logs: what was written about a sandbox. Followed by inotify, to the end of the job or of the sandbox; the
- * keeper rotates a log that is full to FILE.1, so the name is watched and not only the file; of a job's output that
- * older part is shown first. Serial console, dockerd and jobs are guests' words: on a terminal they pass a filter. */
+/* hull logs: the logs of a sandbox, or the output of a job. Follows with inotify until the job or sandbox ends. The
+ * keeper rotates a full log to FILE.1, so the name is watched as well as the file; of a job's output the rotated part
+ * is shown first. Serial console, dockerd and jobs contain guest output: on a terminal it is filtered. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
@@ -42,7 +42,7 @@ static const struct cli_opt options[] = {
 struct reader {
 	char *path;    /* owned */
 	int dir, file; /* -1 = not there */
-	int older;     /* what was rotated away of a job's output, or -1 */
+	int older;     /* descriptor of the rotated part of a job's output, or -1 */
 	bool filtered;
 	struct filter filter;
 	char *job_json; /* owned; NULL for a log of the sandbox */
@@ -113,7 +113,7 @@ static int put(struct reader *r, const void *p, size_t n, struct hull_error *err
 	return code < 0 ? hull_fail(err, code, "writing to standard output: %s", strerror(-code)) : 0;
 }
 
-/* All there is from the file's position on. */
+/* Print everything from the file's position on. */
 static int drain_from(struct reader *r, int fd, struct hull_error *err)
 {
 	uint8_t bytes[CHUNK];
@@ -136,9 +136,9 @@ static int drain(struct reader *r, struct hull_error *err)
 	return drain_from(r, r->file, err);
 }
 
-/* To where the last `lines` lines begin: behind the line end that has that many lines after it. The line end at the
- * very end of the output (`last`: the file has it) closes the last line and begins none. What is left of `lines` when
- * the whole file is less. */
+/* Seek to the start of the last `lines` lines: after the line end that is followed by that many lines. A line end at
+ * the very end of the output (`last`: of this file) closes the last line and does not begin one. Returns the number of
+ * lines that are missing when the file has fewer. */
 static int seek_tail(int fd, uint64_t *lines, bool last, struct hull_error *err)
 {
 	off_t end = lseek(fd, 0, SEEK_END), at = end;
@@ -171,7 +171,7 @@ static bool job_running(const struct reader *r)
 	return running;
 }
 
-/* A new file under the name: the rest of the old one is out, go on with it. */
+/* The log was rotated: the rest of the old file has been printed, continue with the new one. */
 static int reopen(struct reader *r, struct hull_error *err)
 {
 	struct stat now, had;
@@ -196,7 +196,7 @@ static int follow_on(struct cli *cli, const char *name, struct reader *r, int wa
 			code = reopen(r, err);
 		if (code < 0 || over)
 			return code;
-		/* The connection says nothing; it ends with the keeper. */
+		/* The connection carries no data; it closes when the keeper ends. */
 		struct pollfd fds[2] = {{.fd = watch, .events = POLLIN}, {.fd = keeper_fd, .events = POLLRDHUP}};
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			return hull_fail_errno(err, "waiting for the log");
@@ -248,7 +248,7 @@ static int list_jobs(struct cli *cli, const char *name, struct hull_error *err)
 
 /* --- the verb --- */
 
-/* A log and what was rotated away of it, such that nothing is between the two: the keeper may do so right now. */
+/* Open a log and its rotated part without a gap between both: the keeper may rotate at the same time. */
 static void open_with_older(struct reader *r, const char *older)
 {
 	for (int attempt = 0; attempt < 8; attempt++) {
@@ -267,7 +267,7 @@ static void open_with_older(struct reader *r, const char *older)
 	}
 }
 
-/* The last lines of both parts. */
+/* The last lines across both parts. */
 static int seek_both(struct reader *r, uint64_t lines, struct hull_error *err)
 {
 	struct stat st;

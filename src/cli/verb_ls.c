@@ -26,7 +26,7 @@ static enum cli_tone tone_of(const char *state)
 													  : CLI_PLAIN;
 }
 
-/* "QEMU 10.0 (tcg)" is what the keeper says at length; the column has the word. */
+/* The keeper reports "QEMU 10.0 (tcg)"; the column shows one word. */
 static void to_cells(struct cli_table *t, const struct hull_info *i)
 {
 	char used[32] = "-", limit[32], age[32];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull mount and hull unmount: paths of the host in a sandbox. */
+/* hull mount and hull unmount: host paths in a sandbox. */
 #include "cli/cli.h"
 
 #include "cli/verbs.h"

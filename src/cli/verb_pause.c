@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull pause and hull resume: a sandbox's memory to disk and back. A paused one takes no memory and no CPU; its
- * processes go on where they were. */
+/* hull pause and hull resume: suspend a sandbox's memory to disk and restore it. A paused sandbox uses no memory and no
+ * CPU; after resume its processes continue. */
 #include "cli/each.h"
 
 #include "base/cleanup.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull policy: what sandboxes may reach. The verbs that change a file; policy_show.c and policy_log.c have the others.
- */
+/* hull policy: the network policy of sandboxes. This file has the verbs that change a file; the others are in
+ * policy_show.c and policy_log.c. */
 #include "cli/policy.h"
 
 #include "base/cleanup.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull ports: ports of a sandbox published on this host. */
+/* hull ports: the ports of a sandbox that are published on this host. */
 #include "cli/cli.h"
 
 #include "base/buf.h"

@@ -41,7 +41,7 @@ static int by_cpu(const void *a, const void *b)
 	return cx != cy ? (cx < cy ? 1 : -1) : mx != my ? (mx < my ? 1 : -1) : 0;
 }
 
-/* Borrowed pointers to the list's members, in the order they are shown in. */
+/* Borrowed pointers to the list's members, in display order. */
 static json_t **sorted(json_t *list, bool top)
 {
 	size_t n = json_array_size(list);

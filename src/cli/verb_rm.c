@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull rm: remove sandboxes and everything of theirs. */
+/* hull rm: remove sandboxes and all their files. */
 #include "cli/each.h"
 
 static bool all, force;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull run: a sandbox for this directory, made if there is none, started if it is not, and a shell or a command in
- * it. With --rm it is removed again on every way out that leaves us alive; the keeper removes it otherwise. */
+/* hull run: makes a sandbox for this directory if there is none, starts it if necessary, and runs a shell or a command
+ * in it. With --rm it is removed on every exit path; if this process is killed, the keeper removes it. */
 #include "cli/create.h"
 
 #include "base/cleanup.h"
@@ -60,7 +60,8 @@ static int in_it(struct cli *cli, const char *name, char ***env, struct hull_err
 	int r = detach ? in_background(cli, name, *env, err) : in_foreground(cli, name, env, err);
 	cli_progress_end(&progress);
 	struct hull_error why = {0};
-	/* In the background only what did not come up is removed here; the keeper does it at the end otherwise. */
+	/* In the background, only a sandbox that failed to start is removed here; otherwise the keeper removes it at
+	 * its end. */
 	if (remove_after && (!detach || r != 0) && hull_remove(cli->hull, name, HULL_REMOVE_FORCE, &why) < 0) {
 		cli_error("removing %s: %s", name, why.msg);
 		r = r > 0 ? r : CLI_EXIT_HULL;
@@ -73,7 +74,8 @@ static int run(struct cli *cli, struct hull_error *err)
 	_cleanup_free_ char *name = NULL;
 	char **env = NULL;
 	int r = cli_open(cli, create_quiet(), err);
-	/* What is to be removed again must not be left by a signal. Otherwise it may end the wait for another hull. */
+	/* With --rm a signal must not end the process before the removal. Otherwise it may end the wait for another
+	 * hull. */
 	if (r >= 0 && remove_after)
 		r = cli_catch(cli, err);
 	if (r >= 0)

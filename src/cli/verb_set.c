@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull set: change the size of a sandbox that is there. */
+/* hull set: change the size of an existing sandbox. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"

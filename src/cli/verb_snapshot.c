@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull snapshot create, ls, rm, restore: moments of a sandbox to come back to. */
+/* hull snapshot create, ls, rm, restore: snapshots of a sandbox. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull start: start sandboxes and wait until they take commands. */
+/* hull start: start sandboxes and wait until they accept commands. */
 #include "cli/each.h"
 
 #include "cli/out.h"

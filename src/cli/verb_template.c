@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull template ls, inspect, save, rm, export, import: what sandboxes start from. */
+/* hull template ls, inspect, save, rm, export, import: the saved machines that sandboxes start from. */
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
@@ -138,8 +138,8 @@ static const struct cli_opt export_options[] = {
 	{0},
 };
 
-/* Under its name only when it is whole. A sandbox may write in the directory at the same time, and have left anything
- * there: nothing is written through a symlink. */
+/* The file gets its name when it is complete. A sandbox may write to the directory at the same time, and may have
+ * created any file there: nothing is written through a symlink. */
 static int export_to(struct cli *cli, const char *name, const char *path, struct hull_error *err)
 {
 	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;

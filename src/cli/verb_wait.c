@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull wait: sleep until a sandbox takes commands, has its Docker ready, or has stopped. */
+/* hull wait: block until a sandbox accepts commands, its Docker is ready, or it has stopped. */
 #include "cli/cli.h"
 
 #include "cli/out.h"

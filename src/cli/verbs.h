@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verbs there are; each is in its verb_NAME.c. */
+/* All verbs; each is defined in its verb_NAME.c. */
 #ifndef HULL_CLI_VERBS_H
 #define HULL_CLI_VERBS_H
 
