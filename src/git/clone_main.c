@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hull-clone TOP: the stream of git/git.h on standard output. hull-keeper starts it, at a sandbox's first start, with
- * its output on a pipe: a process of its own, so that the keeper neither waits for git nor knows anything about it. */
+/* hull-clone TOP: writes the stream of git/git.h to standard output. hull-keeper starts it at a sandbox's first start
+ * with its output on a pipe. As a separate process, it neither blocks the keeper nor exposes git to it. */
 #include "git/git.h"
 
 #include "base/debug.h"

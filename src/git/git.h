@@ -34,17 +34,17 @@ struct hull_git_repo {
 	bool uncommitted; /* there are changes or files that no commit has */
 	bool submodules;
 };
-/* The repository that the directory `path` is in. -EINVAL when there is none, or none with a work tree; -ENOENT when
- * there is no git. */
+/* Find the repository that contains the directory `path`. -EINVAL when there is none, or none with a work tree; -ENOENT
+ * when git is not installed. */
 int hull_git_inspect(const char *path, struct hull_git_repo *out, struct hull_error *err);
 void hull_git_repo_free(struct hull_git_repo *r); /* the members */
 
 struct hull_git_worktree {
 	char *common; /* the repository that it is a worktree of; owned, as the other one */
-	char *own;    /* what is this worktree's of it: common/worktrees/NAME */
+	char *own;    /* this worktree's own directory: common/worktrees/NAME */
 };
-/* Is the directory `path` the top of a linked worktree? 1 and its repository, or 0. -EINVAL when it says so, and the
- * repository does not know it. All paths are real. */
+/* Is the directory `path` the top of a linked worktree? 1 and its repository, or 0. -EINVAL when it claims to be one
+ * that the repository does not have. All paths are real. */
 int hull_git_worktree(const char *path, struct hull_git_worktree *out, struct hull_error *err);
 void hull_git_worktree_free(struct hull_git_worktree *w); /* the members */
 
@@ -53,18 +53,18 @@ int hull_git_send(const char *top, int fd, struct hull_error *err);
 
 /* Give the repository the remote hull-NAME. -EEXIST when it has one of that name that is not ours. */
 int hull_git_remote_add(const char *top, const char *sandbox, struct hull_error *err);
-/* Take it away, if it is ours. What was fetched stays when no branch or tag has it: *kept. 0 when there is none. */
+/* Remove it, if it is ours. *kept: fetched commits that no branch or tag contains are kept. 0 when there is none. */
 int hull_git_remote_remove(const char *top, const char *sandbox, bool *kept, struct hull_error *err);
 
 /* url without user and password where they are credentials; owned by the caller. */
 char *hull_git_plain_url(const char *url);
 
-/* Run a command that git has built in, in its jail, for the repository that `dir` is in, read-only, until it ends. What
- * it writes is appended to *out, at most OUT_MAX bytes, or goes to out_fd. in_fd is its input, -1 = none. Its exit
- * code, or -errno. When that is not 0, err has what it said. */
+/* Run a built-in command of git in its jail, for the repository that contains `dir`, read-only, and wait for it. Its
+ * output is appended to *out, at most OUT_MAX bytes, or goes to out_fd. in_fd is its input, -1 = none. Returns its exit
+ * code, or -errno. If that is not 0, err has git's message. */
 int hull_git_run(const char *dir, const char *const *args, int in_fd, struct hull_buf *out, int out_fd,
 		 struct hull_error *err);
-/* The same for what changes the repository, in nothing but its own directory (.git). */
+/* The same for a command that changes the repository: only its own directory (.git) is writable. */
 int hull_git_change(const char *dir, const char *const *args, int in_fd, struct hull_error *err);
 enum { HULL_GIT_OUT_MAX = 64 << 20, HULL_GIT_WORDS_MAX = 64 << 10 };
 
@@ -81,23 +81,25 @@ void hull_git_own_free(struct hull_git_own *o); /* the members */
 /* As hull_git_run, in it. */
 int hull_git_own_run(const struct hull_git_own *o, const char *const *args, int in_fd, struct hull_buf *out, int out_fd,
 		     struct hull_error *err);
-/* The ids at which its history ends, when it is shallow: lines, appended. */
+/* Append the ids at which its history ends, if it is shallow, as lines. */
 int hull_git_own_shallow(const struct hull_git_own *o, struct hull_buf *out, struct hull_error *err);
 
-/* incoming.c: a pack that a stranger sends, into a repository: fed in pieces, checked whole, and only then there. */
+/* incoming.c: store an untrusted pack in a repository: written in pieces, verified as a whole, and only then visible.
+ */
 struct hull_git_incoming;
 int hull_git_incoming_begin(const struct hull_git_own *o, struct hull_git_incoming **out, struct hull_error *err);
 int hull_git_incoming_add(struct hull_git_incoming *i, const void *p, size_t n, struct hull_error *err);
 /* *keep: the file to be removed when references to the objects are there, NULL when there is none; owned by the
  * caller. */
 int hull_git_incoming_end(struct hull_git_incoming *i, char **keep, struct hull_error *err);
-void hull_git_incoming_free(struct hull_git_incoming *i); /* what was not ended leaves nothing */
+void hull_git_incoming_free(struct hull_git_incoming *i); /* a pack that was not completed leaves nothing */
 static inline void hull_git_incoming_freep(struct hull_git_incoming **i)
 {
 	hull_git_incoming_free(*i);
 }
 
-/* What a program said when it failed with `code`: its first "fatal:" or "error:", else its last line; printable. */
+/* The message of a program that failed with `code`: its first "fatal:" or "error:", otherwise its last line; printable.
+ */
 int hull_git_complain(struct hull_buf *words, bool cut, int code, struct hull_error *err);
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A pack that a stranger sends, into a repository of the user's.
+/* Stores an untrusted pack in a repository of the user's.
  *
- * A jailed `git index-pack --strict --fix-thin` reads it: it checks every object (fsck) and that everything an object
- * leads to is there, here or in the pack. It sees the repository read-only and writes in one directory made for this,
- * objects/tmp_objdir-hull-XXXXXX, a name that `git prune` clears away when we are killed. What it leaves there counts
- * when it has ended well, and only files with the names of one pack: they are moved beside the others in the order that
- * git itself keeps, the index last, since a pack without an index is none to git.
- *
- * A floor of free space stays, however long the pack is, and whatever number of objects it claims to have. */
+ * 1. A jailed `git index-pack --strict --fix-thin` verifies every object (fsck), and that every object it refers to
+ *    exists in the repository or the pack.
+ * 2. It sees the repository read-only and writes to a directory created for this, objects/tmp_objdir-hull-XXXXXX, which
+ *    `git prune` removes if we are killed.
+ * 3. Its files are used only if it succeeds, and only files with the names of one pack. They are moved to the other
+ *    packs in git's own order, the index last: git ignores a pack without an index.
+ * 4. A floor of free space stays, whatever the size of the pack and the number of objects it claims. */
 #include "git/internal.h"
 
 #include "base/cleanup.h"
@@ -22,19 +22,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STEP = 8 << 20, HEAD_SIZE = 12, INDEX_ENTRY = 64 /* index and reverse index, of one object */ };
+enum { STEP = 8 << 20, HEAD_SIZE = 12, INDEX_ENTRY = 64 /* index and reverse index, per object */ };
 
 struct hull_git_incoming {
 	struct hull_git_child child;
 	bool running;
 	int in;              /* the pack goes there; does not block */
 	int objects;         /* the repository's directory of objects */
-	char *dir;           /* the directory made for this; NULL = none */
+	char *dir;           /* the directory created for this; NULL = none */
 	const char *name;    /* in it: its last component */
 	struct hull_buf out; /* what index-pack prints */
 	uint8_t head[HEAD_SIZE];
 	size_t head_len;
-	uint64_t since; /* bytes since space was asked for */
+	uint64_t since; /* bytes since the last check of free space */
 };
 
 int hull_git_incoming_begin(const struct hull_git_own *o, struct hull_git_incoming **out, struct hull_error *err)
@@ -57,7 +57,7 @@ int hull_git_incoming_begin(const struct hull_git_own *o, struct hull_git_incomi
 		return hull_fail_errno(err, "making a directory in %s", o->objects);
 	i->dir = hull_steal_ptr(dir);
 	i->name = strrchr(i->dir, '/') + 1;
-	/* Started by root for somebody else's repository, git acts as them. */
+	/* Run by root for another user's repository, git runs as that user. */
 	if (geteuid() == 0 && st.st_uid != 0 &&
 	    fchownat(i->objects, i->name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return hull_fail_errno(err, "giving %s to its owner", i->dir);
@@ -75,7 +75,7 @@ int hull_git_incoming_begin(const struct hull_git_own *o, struct hull_git_incomi
 	return 0;
 }
 
-/* What index-pack says has failed, rather than that it did not want more. */
+/* index-pack's own error explains more than the failed write. */
 static int ended_early(struct hull_git_incoming *i, struct hull_error *err)
 {
 	i->running = false;
@@ -112,7 +112,7 @@ int hull_git_incoming_add(struct hull_git_incoming *i, const void *p, size_t n, 
 
 /* --- what it left --- */
 
-/* The pack's own name, "pack-ID", as index-pack said it; NULL when it said none. */
+/* The pack's name, "pack-ID", printed by index-pack; NULL when there is none. */
 static char *pack_name(const struct hull_buf *out)
 {
 	static const char tell[] = "keep\t", other[] = "pack\t";

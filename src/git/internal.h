@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of src/git share. */
+/* Private to git/. */
 #ifndef HULL_GIT_INTERNAL_H
 #define HULL_GIT_INTERNAL_H
 
@@ -7,8 +7,8 @@
 
 #include <sys/types.h>
 
-/* The path that a file of one line holds, behind `prefix`, made absolute from `dir`, and real; NULL when there is none.
- * Owned by the caller. */
+/* The path in a file of one line, after `prefix`, resolved relative to `dir`; NULL when there is none. Owned by the
+ * caller. */
 char *hull_git_path_in(const char *dir, const char *name, const char *prefix);
 
 /* The repository of the work tree whose top is the real path `top`, or that is at `top` itself (a bare one): 1 and its
@@ -47,8 +47,8 @@ struct hull_git_child {
 /* out_fd: where it writes, or -1: what it writes is read into *out. */
 int hull_git_child_start(struct hull_git_child *c, const struct hull_git_at *at, const char *const *args, int in_fd,
 			 struct hull_buf *out, int out_fd, struct hull_error *err);
-/* Give it bytes through its input, `fd`, which does not block, and meanwhile take what it says. -EPIPE when it does not
- * want them. */
+/* Write bytes to its input, `fd`, which is non-blocking, reading its output meanwhile. -EPIPE when it has closed its
+ * input. */
 int hull_git_child_feed(struct hull_git_child *c, int fd, const void *p, size_t n, struct hull_error *err);
 /* After how long without any progress a git is ended, in ms; tests have less patience. */
 extern int hull_git_stall_ms;

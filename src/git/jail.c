@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The jail of git on the host. A repository tells git what programs to run: filters, hooks, watchers, transports to
- * fetch what is missing. One that an agent had as its workspace, or that came in an archive, may be made for that. So
- * git runs where no other program can: it may make no process and execute nothing (a filter of system calls, which
- * holds without namespaces as well), and sees the repository, read-only unless it has to write in it, libraries, and
- * the user's git configuration; no network. What git itself offers against this (GIT_NO_LAZY_FETCH, GIT_ALLOW_PROTOCOL,
- * core.hooksPath) is set too, so that it fails early, with fewer words, and is no substitute: not every command looks.
+/* The jail of git on the host. A repository's configuration names programs for git to run: filters, hooks, watchers,
+ * transports. A repository that an agent had as its workspace, or that came in an archive, may exploit this. So git is
+ * jailed:
  *
- * Therefore only commands that git has built in can be used here, and none that calls another.
+ * 1. It can start no process and execute no program (a system call filter, which works without namespaces too).
+ * 2. It sees the repository, read-only unless it has to write to it, libraries, and the user's git configuration.
+ * 3. It has no network.
  *
- * The repository is found without git, as git would: `.git` in the directory or above, a directory or a file that names
- * one; its common directory, when it is a linked worktree; alternates. What leads out of the work tree is believed only
- * if the repository leads back (worktree.c): else a file in a workspace could open any repository of the user's. Paths
- * are pinned: what is renamed or replaced meanwhile makes the start fail. Everything has the same path inside and
- * outside. For git-remote-hull the user's own git has found the repository already, and its word is taken. What a guest
- * sends is written to a directory of its own (incoming.c); all else of the repository stays read-only then. */
+ * git's own protections (GIT_NO_LAZY_FETCH, GIT_ALLOW_PROTOCOL, core.hooksPath) are set as well, so that it fails early
+ * with a clear message. They do not replace the jail: not every command honours them. Consequently only built-in
+ * commands of git can be used here, and none that runs another.
+ *
+ * The repository is found without git, by git's rules: `.git` in the directory or above it, a directory or a file that
+ * names one; the common directory of a linked worktree; alternates. A path out of the work tree is trusted only if the
+ * repository leads back (worktree.c); otherwise a file in a workspace could open any repository of the user's. Paths
+ * are pinned: if one is renamed or replaced, the start fails. Paths are equal inside and outside. For git-remote-hull
+ * the user's own git has already found the repository and is trusted. A guest's pack is written to a separate directory
+ * (incoming.c); the rest of the repository is then read-only. */
 #include "git/internal.h"
 
 #include "base/cleanup.h"
@@ -57,7 +60,7 @@ static void cell_free(struct cell *c)
 		free(c->env[i]);
 }
 
-/* A path that is real (owned from here on) or NULL; `pin` = it is a stranger's to rename. */
+/* A resolved path (owned from here on) or NULL; `pin` = others may rename it. */
 static void add(struct cell *c, char *path, bool pin, bool writable)
 {
 	if (!path || c->count == BINDS_MAX) {
@@ -67,7 +70,7 @@ static void add(struct cell *c, char *path, bool pin, bool writable)
 	}
 	int fd = pin ? hull_path_open(AT_FDCWD, path, O_PATH, false) : -1;
 	if (pin && fd < 0) {
-		free(path); /* git will say that it is missing */
+		free(path); /* git reports that it is missing */
 		return;
 	}
 	c->fds[c->count] = fd;
@@ -99,14 +102,14 @@ static void add_alternates(struct cell *c, const char *objects)
 		_cleanup_free_ char *path = l[0] == '/' ? strdup(l) : hull_fmt("%s/%s", objects, l);
 		_cleanup_free_ char *real = path ? realpath(path, NULL) : NULL;
 		const char *name = real ? strrchr(real, '/') : NULL;
-		/* The list may be a stranger's: a directory of objects, and no other. */
+		/* The list is untrusted: accept only directories of objects. */
 		if (name && strcmp(name, "/objects") == 0 &&
 		    (is(real, "pack", S_IFDIR, &st) || is(real, "info", S_IFDIR, &st)))
 			add(c, hull_steal_ptr(real), true, false);
 	}
 }
 
-/* The repository that the real path `dir` is in; when there is none, the directory alone. */
+/* The repository that contains the resolved path `dir`; if there is none, only the directory. */
 static int add_repository(struct cell *c, const char *dir, bool writes, struct hull_error *err)
 {
 	_cleanup_(hull_git_worktree_free) struct hull_git_worktree w = {0};
@@ -149,7 +152,7 @@ static void set(struct cell *c, char *text)
 		free(text);
 }
 
-/* A variable with a list of paths, of one: quoted as git takes it, since a ':' would part it. */
+/* A variable that holds a list of one path: quoted as git requires, since ':' separates entries. */
 static void set_path(struct cell *c, const char *name, const char *path)
 {
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
@@ -162,8 +165,7 @@ static void set_path(struct cell *c, const char *name, const char *path)
 		set(c, strndup((const char *)hull_buf_bytes(&b), b.len));
 }
 
-/* A repository that git itself has named. New objects go to `incoming`, and the repository's own are seen from there.
- */
+/* A repository found by git itself. New objects go to `incoming`, where the repository's own are visible. */
 static int add_own(struct cell *c, const struct hull_git_own *own, const char *incoming, struct hull_error *err)
 {
 	if (stat(own->dir, &c->top) < 0)
@@ -183,7 +185,7 @@ static int add_own(struct cell *c, const struct hull_git_own *own, const char *i
 	return 0;
 }
 
-/* --- what git needs besides --- */
+/* --- other files that git needs --- */
 
 static void pass_on(struct cell *c, const char *name)
 {
@@ -192,11 +194,11 @@ static void pass_on(struct cell *c, const char *name)
 		set(c, hull_fmt("%s=%s", name, value));
 }
 
-/* The user's own configuration, and the files that it is commonly split into. No credentials. */
+/* The user's own configuration and the files it commonly includes. No credentials. */
 static void add_configuration(struct cell *c)
 {
 	const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME"), *global = getenv("GIT_CONFIG_GLOBAL");
-	/* Started by root for a repository of somebody else's: it acts as them, and root's files are not theirs. */
+	/* Run by root for another user's repository, git runs as that user, who does not get root's files. */
 	bool own = geteuid() != 0 || c->top.st_uid == 0;
 	add(c, strdup("/etc/gitconfig"), false, false);
 	pass_on(c, "GIT_CONFIG_NOSYSTEM");
@@ -232,7 +234,7 @@ static void add_system(struct cell *c, const char *git)
 					    "GIT_ALLOW_PROTOCOL=none"};
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
 		add(c, strdup(places[i]), false, false);
-	/* Somewhere else: its libraries are beside it. */
+	/* Outside /usr: the libraries are next to it. */
 	char *bin = strstr(git, "/bin/");
 	if (bin && !hull_starts(git, "/usr/") && !hull_starts(git, "/nix/store/") && bin != git)
 		add(c, hull_fmt("%.*s/lib", (int)(bin - git), git), false, false);
@@ -255,7 +257,7 @@ static char *find_git(struct hull_error *err)
 	return NULL;
 }
 
-/* It is executed by its descriptor, once (execveat); execve, which git would use, is refused. */
+/* git is executed by its descriptor, once (execveat); execve, which git itself would use, is refused. */
 static int no_program(void *arg, struct hull_error *err)
 {
 	static const int refused[] = {SCMP_SYS(execve)};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A repository by its own directory, as git names it to the helpers that it calls ($GIT_DIR). */
+/* A repository given by its own directory, as git passes it to its helpers ($GIT_DIR). */
 #include "git/internal.h"
 
 #include "base/cleanup.h"

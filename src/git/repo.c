@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looking at a repository, and its remote for a sandbox. */
+/* Inspects a repository, and manages its remote for a sandbox. */
 #include "git/git.h"
 
 #include "base/cleanup.h"
@@ -17,7 +17,7 @@ void hull_git_repo_free(struct hull_git_repo *r)
 	*r = (struct hull_git_repo){0};
 }
 
-/* Its output without the last line end; NULL when it fails. Owned by the caller. */
+/* git's output without the last line end; NULL on failure. Owned by the caller. */
 static char *ask(const char *dir, const char *const *args, int *code, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf out = {0};
@@ -63,7 +63,7 @@ int hull_git_inspect(const char *path, struct hull_git_repo *out, struct hull_er
 	if (!out->top)
 		return hull_fail(err, -errno, "%s: %s", found, strerror(errno));
 	_cleanup_(hull_buf_free) struct hull_buf changes = {0}, list = {0};
-	/* It fails where a filter is required that is not run: then there may be some. */
+	/* It fails if a required filter is not run: then changes are possible. */
 	out->uncommitted = hull_git_run(path, status, -1, &changes, -1, NULL) != 0 || changes.len > 0;
 	out->submodules = hull_git_run(path, modules, -1, &list, -1, NULL) == 0 && list.len > 0;
 	return 0;
@@ -98,7 +98,7 @@ int hull_git_remote_add(const char *top, const char *sandbox, struct hull_error 
 	if (r < 0)
 		return r;
 	if (has && strcmp(has, url) == 0)
-		return 0; /* of one that had this name before */
+		return 0; /* left by an earlier sandbox of this name */
 	if (has)
 		return hull_fail(err, -EEXIST, "the repository has a remote %s of its own", name);
 	const char *const args[] = {"remote", "add", "--no-tags", name, url, NULL};
@@ -106,7 +106,7 @@ int hull_git_remote_add(const char *top, const char *sandbox, struct hull_error 
 	return r > 0 ? -EIO : r;
 }
 
-/* What was fetched, hooks not asked. (`git remote remove` would run them whatever core.hooksPath says.) */
+/* Delete the fetched references without running hooks. (`git remote remove` runs them despite core.hooksPath.) */
 static int forget_refs(const char *top, const char *name, struct hull_error *err)
 {
 	_cleanup_free_ char *below = hull_fmt("refs/remotes/%s/", name);
@@ -125,7 +125,7 @@ static int forget_refs(const char *top, const char *name, struct hull_error *err
 	return hull_git_change(top, forget, in, err);
 }
 
-/* Branches that follow it follow nothing from now on. */
+/* Branches that track this remote track nothing from now on. */
 static int forget_upstreams(const char *top, const char *name, struct hull_error *err)
 {
 	static const char *const look[] = {"config", "--local", "--get-regexp", "^branch\\..*\\.remote$", NULL};

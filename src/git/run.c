@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Running git in its jail (jail.c), and taking what it writes: its output up to a limit, and of its messages (which may
- * be about a guest's bytes, and have them in it) the first 64 KiB; the rest is thrown away. */
+/* Runs git in its jail (jail.c) and reads its output up to a limit. Of its messages (which may contain a guest's bytes)
+ * the first 64 KiB are kept, and the rest is discarded. */
 #include "git/internal.h"
 
 #include "base/cleanup.h"
@@ -93,7 +93,7 @@ static int watch(const struct hull_git_child *c, struct hull_git_taken *out, str
 	return r == 0 && out->cut ? -EFBIG : r;
 }
 
-/* What git said: its first "fatal:" or "error:", else its last line; made printable. */
+/* git's message: its first "fatal:" or "error:", otherwise its last line; made printable. */
 int hull_git_complain(struct hull_buf *words, bool cut, int code, struct hull_error *err)
 {
 	if (code == 127)

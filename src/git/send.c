@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The stream of a clone; git.h says what is in it. */
+/* Writes the stream of a clone; its format is in git.h. */
 #include "git/git.h"
 
 #include "base/cleanup.h"
@@ -46,7 +46,7 @@ static int put_shallow(struct hull_buf *b, const char *top, struct hull_error *e
 	char *text = (char *)hull_buf_bytes(&file);
 	for (char *save = NULL, *id = r == 0 && text ? strtok_r(text, "\n", &save) : NULL; id && r == 0;
 	     id = strtok_r(NULL, "\n", &save)) {
-		/* The file may be a symlink to something else. */
+		/* The file may be a symlink to an unrelated one. */
 		size_t n = strlen(id);
 		if ((n == 40 || n == 64) && strspn(id, "0123456789abcdef") == n)
 			r = put(b, "shallow", id);
@@ -54,7 +54,7 @@ static int put_shallow(struct hull_buf *b, const char *top, struct hull_error *e
 	return r;
 }
 
-/* What the clone is checked out at. */
+/* The checked-out branch or commit of the clone. */
 static int put_head(struct hull_buf *b, const char *top, bool *born)
 {
 	_cleanup_free_ char *head = line(top, "symbolic-ref", "-q", "HEAD", NULL);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Linked worktrees (git-worktree(1)): a work tree whose `.git` is a file that names a directory in the repository of
- * another one. That directory's `commondir` leads to what all worktrees share, and its `gitdir` back to the file.
+/* Linked worktrees (git-worktree(1)): a work tree whose `.git` is a file that names a directory in another one's
+ * repository. That directory's `commondir` leads to the files shared by all worktrees, its `gitdir` back to the `.git`
+ * file.
  *
- * The `.git` file may have been written by an agent that had this directory as its workspace, so it is believed only
- * when the repository it names knows a worktree here: that part an agent could not write, unless the repository is its
- * own. The same holds for everything that leads out of a work tree: the `.git` of a submodule, whose repository has the
- * way back in core.worktree; a symlink; a `commondir`. No git is run: it would obey the configuration it finds. */
+ * An agent may have written the `.git` file if the directory was its workspace. So it is trusted only if the repository
+ * it names has a worktree registered here: the agent could not write that part, unless the repository is its own. The
+ * same rule holds for everything that leads out of a work tree: the `.git` of a submodule (whose repository leads back
+ * by core.worktree), a symlink, a `commondir`. git is not run, because it would obey the configuration it finds. */
 #include "git/internal.h"
 
 #include "base/cleanup.h"
@@ -106,7 +107,7 @@ static char *core_worktree(const char *own, const char *name)
 		size_t n = strlen(l);
 		while (n && (l[n - 1] == ' ' || l[n - 1] == '\t'))
 			n--;
-		/* As git writes a path that has a ';' or '#'. */
+		/* The form in which git writes a path with ';' or '#'. */
 		if (n >= 2 && l[0] == '"' && l[n - 1] == '"') {
 			l++;
 			n -= 2;
