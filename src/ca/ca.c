@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading and checking files of certificates: see ca.h. The files are the user's own; that they are what was meant is
- * checked here, so that a mistake is told at once and not by every client in the guest. */
+/* Reads and checks certificate files: see ca.h. The files are the user's own. They are validated here, so that a
+ * mistake is reported at once and not by every client in the guest. */
 #include "ca/ca.h"
 
 #include "base/cleanup.h"
@@ -35,7 +35,7 @@ void hull_ca_free(struct hull_ca *ca)
 	*ca = (struct hull_ca){0};
 }
 
-/* A regular file: a FIFO or a device would hold the start up. */
+/* Only a regular file: a FIFO or a device would block the start. */
 static int read_whole(const char *path, struct hull_buf *text, struct hull_error *err)
 {
 	struct stat st;
@@ -60,8 +60,8 @@ static int no_memory(struct hull_error *err)
 	return hull_fail(err, -ENOMEM, "out of memory");
 }
 
-/* A certificate of a server, which no client takes for an authority, is a usual mistake. One that has signed itself is
- * taken: some clients do take those. */
+/* A common mistake is a server's certificate, which no client accepts as an authority. A self-signed one is accepted,
+ * as some clients do. */
 static bool is_authority(X509 *x)
 {
 	return X509_check_ca(x) != 0 || (X509_get_extension_flags(x) & EXFLAG_SS);
@@ -121,7 +121,7 @@ int hull_ca_add_file(struct hull_ca *ca, const char *path, struct hull_error *er
 	unsigned number = 0;
 	for (;;) {
 		ERR_clear_error();
-		/* A password given is one that is not asked for on the terminal. */
+		/* An empty password prevents a prompt on the terminal. */
 		_cleanup_(free_x509) X509 *x = PEM_read_bio_X509(in, NULL, NULL, no_password);
 		if (!x)
 			break;

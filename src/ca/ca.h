@@ -28,10 +28,10 @@ struct hull_ca {
 	size_t bytes; /* of PEM */
 };
 
-/* Add what the file at an absolute path holds; one that is there already counts once. -EINVAL, -EFBIG or what reading
- * said; the message names the file, what is wrong with it and what to do. */
+/* Add the certificates of the file at an absolute path; duplicates count once. -EINVAL, -EFBIG or the error of reading;
+ * the message names the file, the problem and the remedy. */
 int hull_ca_add_file(struct hull_ca *ca, const char *path, struct hull_error *err);
-/* Add what `ca:` in config.yaml of this directory names: a file or a list of them, relative to the directory. */
+/* Add the files of `ca:` in config.yaml of this directory: one path or a list, relative to the directory. */
 int hull_ca_add_config(struct hull_ca *ca, const char *dir, struct hull_error *err);
 /* As fields for the guest: CA_HASH and CA for each (wire/service.h). */
 int hull_ca_fields(const struct hull_ca *ca, struct hull_buf *out);

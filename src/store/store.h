@@ -65,7 +65,7 @@ char *hull_entry_make(const char *path, enum hull_path_mode mode);
 /* Where the path is in the list, which may be NULL; its length when it is not. */
 size_t hull_entry_find(char *const *entries, const char *path);
 
-/* What a person asked for, and what became of it. Strings owned; lists NULL-terminated, never NULL. */
+/* The requested settings of a sandbox and its state. Strings owned; lists NULL-terminated, never NULL. */
 struct hull_sandbox {
 	char *name;
 	char *agent; /* "shell" */
@@ -82,7 +82,7 @@ struct hull_sandbox {
 	char *workdir; /* with a clone: where commands start, in it */
 	bool cloned;   /* it is there */
 	char **ports;  /* published: "[IP:]HOST:PORT/tcp" (policy/port.h) */
-	/* Names by which a person knows those paths: symlinks of the host, made in the guest where nothing is. LINK and
+	/* The user's names for those paths: symlinks of the host, made in the guest where no file exists. LINK and
 	 * TARGET in turn. */
 	char **links;
 	char **ca; /* files of certificates of authorities that it trusts, absolute; read at each start */
@@ -92,25 +92,27 @@ struct hull_sandbox {
 	bool remove;      /* --rm */
 	uint64_t created; /* seconds since 1970 */
 	uint64_t started; /* 0 = never */
-	char *state;   /* as last written by the keeper: "created" "starting" "running" "paused" "stopped" "crashed" */
-	char *restore; /* the next start restores the saved machine in this directory, relative to home; else NULL */
-	char *restore_id; /* which save that has to be: its hull_snapshot.digest; kept only beside `restore` */
-	char *disk_boot; /* it has never run, and its disk was copied in this boot of the host: after another it may not
-			  * be complete; NULL = it has run, or is */
-	bool fresh;      /* its disk is another sandbox's, and it has not been up yet: identities are to be renewed */
-	bool has_policy; /* it has had a policy.yaml of its own: without the file everything is denied */
-	char *policy;    /* for hull_sandbox_create() alone: text of the policy.yaml it begins with; NULL = none */
+	/* last state written by the keeper: "created" "starting" "running" "paused" "stopped" "crashed" */
+	char *state;
+	char *restore;    /* the next start restores the saved machine in this directory, relative to home; else NULL */
+	char *restore_id; /* hull_snapshot.digest of that save; present only with `restore` */
+	/* it has never run, and its disk was copied in this boot of the host: after another boot the disk may be
+	 * incomplete; NULL = it has run, or the disk is complete */
+	char *disk_boot;
+	bool fresh;       /* its disk is another sandbox's, and it has not been up yet: identities are to be renewed */
+	bool has_policy;  /* it has had a policy.yaml of its own: without the file everything is denied */
+	char *policy;     /* for hull_sandbox_create() alone: text of the policy.yaml it begins with; NULL = none */
 	char *last_error; /* why it crashed or did not start; NULL after a clean stop */
 };
 void hull_sandbox_free(struct hull_sandbox *s); /* frees the members, not s; fit for _cleanup_ */
 
 /* Read sandbox.json. -ENOENT unknown name; -EBADMSG damaged (the message says file and what to do). */
 int hull_sandbox_load(const struct hull_paths *p, const char *name, struct hull_sandbox *out, struct hull_error *err);
-/* What that file holds, to be freed. */
+/* The content of that file; to be freed. */
 int hull_sandbox_text(const struct hull_sandbox *s, char **text, struct hull_error *err);
 int hull_sandbox_save(const struct hull_paths *p, const struct hull_sandbox *s, struct hull_error *err);
-/* May a new sandbox be called so? -EINVAL for a bad name, -EEXIST for one that is taken. To be asked before what takes
- * long; making the sandbox has the last word. */
+/* May a new sandbox have this name? -EINVAL: not a valid name; -EEXIST: taken. Meant for a check before long
+ * operations; hull_sandbox_create() decides. */
 int hull_sandbox_name_new(const struct hull_paths *p, const char *name, struct hull_error *err);
 /* Make the directory of a new sandbox and its disk (cloned from seed_fd, then grown to s->disk), and write
  * sandbox.json last. -EEXIST when the name is taken, -ENOSPC with the figures, -EINVAL when a member of s is out of
@@ -120,15 +122,15 @@ int hull_sandbox_name_new(const struct hull_paths *p, const char *name, struct h
  * (keeper/machine/disk.c), and there is no disk.img until then. */
 int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s, int seed_fd, bool may_wait,
 			struct hull_error *err);
-/* The boot of the host, "" when it cannot be told. */
+/* The boot id of the host, "" when unknown. */
 void hull_boot_id(char out[37]);
 /* Remove everything of a stopped sandbox: -EBUSY while its lock is held. Works on damaged ones too. */
 int hull_sandbox_remove(const struct hull_paths *p, const char *name, struct hull_error *err);
 /* Names, sorted; *names NULL-terminated, free with hull_strv_free(). */
 int hull_sandbox_list(const struct hull_paths *p, char ***names, struct hull_error *err);
 
-/* Wait until nobody else has the turn about these strings (a list that ends with NULL), and take it: the descriptor
- * (close-on-exec) that holds it. waits(ctx) is called before, if somebody else has it; it may be NULL. */
+/* Wait until no other process has the turn for these strings (a NULL-terminated list), and take it. Returns the
+ * descriptor (close-on-exec) that holds it. waits(ctx), which may be NULL, is called before waiting. */
 int hull_turn_take(const struct hull_paths *p, char *const *about, void (*waits)(void *ctx), void *ctx,
 		   struct hull_error *err);
 
@@ -139,8 +141,8 @@ bool hull_sandbox_running(const struct hull_paths *p, const char *name);
 /* Remove the runtime directory of a sandbox that is not running (stale sockets after a crash). One that a keeper
  * holds (hull_sandbox_runtime) is left alone. */
 void hull_sandbox_sweep(const struct hull_paths *p, const char *name);
-/* The truth for a person: "created" "starting" "running" "paused" "stopped" or "crashed" (its file says "crashed", or
- * that it runs while its lock is free). Static string. */
+/* The state to show: "created" "starting" "running" "paused" "stopped" or "crashed" (also when the file says that it
+ * runs while its lock is free). Static string. */
 const char *hull_sandbox_truth(const struct hull_sandbox *s, bool lock_held);
 
 /* For the keeper, which holds the sandbox's lock. Make the runtime directory, hull_runtime_path() (0700, empty), and
@@ -150,13 +152,13 @@ int hull_sandbox_runtime(const struct hull_paths *p, const char *name, struct hu
 int hull_runtime_hold(const char *path, struct hull_error *err);
 /* Remove a runtime directory that is held by us. */
 void hull_runtime_remove(const char *path);
-/* Write down who holds the lock (this process) and where its sockets are. */
+/* Record the holder of the lock (this process) and where its sockets are. */
 int hull_sandbox_record(int lock_fd, const char *runtime, struct hull_error *err);
-/* What it wrote: the runtime directory of a sandbox that runs (hull_runtime_path() when none is known), and a pidfd of
- * the process that holds its lock (-1: there is none, or it is in another pid namespace). */
+/* Read that record: the runtime directory of a running sandbox (hull_runtime_path() when unknown), and a pidfd of the
+ * process that holds its lock (-1: there is none, or it is in another pid namespace). */
 char *hull_sandbox_runtime_path(const struct hull_paths *p, const char *name, const char *file);
 int hull_sandbox_keeper(const struct hull_paths *p, const char *name);
-/* As hull_sandbox_remove, by the holder of the lock. */
+/* Like hull_sandbox_remove, for the holder of the lock. */
 int hull_sandbox_remove_held(const struct hull_paths *p, const char *name, struct hull_error *err);
 
 /* When Hull runs as root, a sandbox's children run as an id of their own, so that they cannot touch each other. It
