@@ -207,6 +207,9 @@ static int run_check(struct cli *cli, struct hull_error *err)
 		r = from_keeper(f, &p, &preset, err);
 	if (r == 0)
 		r = policy_build(cli->hull, sandbox, &p, NULL, err);
+	/* The answer is by what is in force; the file would change it, if it could be read. */
+	if (r >= 0 && n == 1 && f[0].why[0])
+		cli_note("not in force in %s: %s", f[0].name, f[0].why);
 	policy_force_free(f, n);
 	if (r < 0)
 		return r;

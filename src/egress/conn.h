@@ -99,7 +99,7 @@ void conn_await_first(struct conn *c);
  * of this host's own. */
 struct hull_answer judge_address(const struct egress *g, const struct hull_target *target, const struct hull_addr *a);
 
-/* --- whole.c --- */
+/* --- passthrough.c --- */
 
 /* Does a rule allow this connection without inspection? */
 bool conn_whole(const struct conn *c);

@@ -10,7 +10,7 @@
  *   dial.c     connecting to the first of several addresses that answers; proxies
  *   connect.c  CONNECT streams: from the question to a connected socket;  conn.c  their bytes
  *   inspect.c  their first bytes, and HTTP requests
- *   whole.c    what passes without inspection
+ *   passthrough.c  what passes without inspection
  *   refuse.c   refusals, and what helps against them
  *   datagram.c DATAGRAM streams
  *   ports.c    published ports

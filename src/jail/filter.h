@@ -2,8 +2,8 @@
 /* System call filters. All of Hull's are made in this one place, from lists that stand beside the code that makes the
  * calls:
  *
- *     src/share/calls.c, src/egress/calls.c   allow-lists of processes that serve a guest; installed once the process
- *                                             has what it needs and before it reads a byte of the guest's
+ *     src/share/syscalls.c                    allow-lists of processes that serve a guest; installed once the process
+ *     src/egress/syscalls.c                   has what it needs and before it reads a byte of the guest's
  *     src/jail/jail_seccomp.c                 the base filter, a list of what is refused, which stands under those in
  *                                             every jailed child and is all there is of ours in one that brings its own
  *                                             (QEMU)

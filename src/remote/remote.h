@@ -16,8 +16,10 @@
  *    it as a command of the helper protocol ("lock FILE" would make it remove a file), and none reaches a terminal as a
  *    control sequence.
  *
- *   lines.c   parses the guest's lines         far.c    the program at the far end, packet by packet
- *   fetch.c   references and objects from it   push.c   references and objects to it */
+ *   lines.c         parses the guest's lines
+ *   sandbox_end.c   the program at the far end, packet by packet
+ *   fetch.c         references and objects from it
+ *   push.c          references and objects to it */
 #ifndef HULL_REMOTE_REMOTE_H
 #define HULL_REMOTE_REMOTE_H
 
@@ -63,7 +65,7 @@ int remote_status(const char *text, size_t n, char *const *refs, struct hull_buf
 bool remote_ref_ok(const char *name, size_t n);
 bool remote_id_ok(const char *id, size_t n);
 
-/* --- far.c --- */
+/* --- sandbox_end.c --- */
 
 struct remote_far {
 	pid_t pid;

@@ -11,10 +11,10 @@
  * (hull_share_sync); the answer, when it is through, is the same. Two bytes, 0 and 'K': it is to write into the file
  * --nodes what the guest knows (keep.c), for the next server of this path; the answer is two bytes, the first 0 when it
  * has. The file is a length, u32, and so many bytes; what is in there at the start is what the server before wrote.
- * Before it reads a byte from it, it takes away from itself all system calls but those that serving takes (calls.c). It
+ * Before it reads a byte from it, it takes away from itself all system calls but those that serving takes (syscalls.c). It
  * is linked statically and executed by descriptor, so the jail need not show it any program or library. What it has to
  * say goes to standard error, the keeper's log. */
-#include "share/calls.h"
+#include "share/syscalls.h"
 #include "share/share.h"
 
 #include "base/buf.h"

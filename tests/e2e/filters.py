@@ -131,7 +131,7 @@ def main():
         for call in sorted(refused | {number("fork"), number("vfork"), number("execve")}):
             expect(call_name(call), allowed(filters, call), False)
     else:
-        ours, perhaps = listed(f"src/{kind}/calls.c", "allowed")
+        ours, perhaps = listed(f"src/{kind}/syscalls.c", "allowed")
         ours |= {mmap, number("mprotect")}
         for call in set(range(CALLS)) - special - perhaps:
             expect(call_name(call), allowed(filters, call), call in ours - refused)

@@ -15,7 +15,7 @@
  * A minute in ready resets the pause to 1 s.
  *
  * Rest: templates are saved with dockerd frozen, so that a restored copy spends next to nothing on it before it uses
- * Docker. containerd has a cgroup of its own and is never frozen, because other clients (ctr) use it. rest.c decides
+ * Docker. containerd has a cgroup of its own and is never frozen, because other clients (ctr) use it. idle.c decides
  * whether dockerd may be frozen.
  *
  * Socket: hull-init creates it before it starts dockerd and passes it on (LISTEN_FDS, as systemd does). A client that
@@ -36,7 +36,7 @@
 #include "guest/core/core.h"
 #include "guest/core/loop.h"
 #include "guest/core/own.h"
-#include "guest/docker/rest.h"
+#include "guest/docker/idle.h"
 #include "guest/session/users.h"
 #include "wire/service.h"
 

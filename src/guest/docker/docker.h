@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Docker: dockerd as a child of hull-init, and its socket. docker.c supervises it; rest.c says when it may be frozen. */
+/* Docker: dockerd as a child of hull-init, and its socket. docker.c supervises it; idle.c says when it may be frozen. */
 #ifndef HULL_GUEST_DOCKER_H
 #define HULL_GUEST_DOCKER_H
 

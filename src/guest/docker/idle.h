@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* May dockerd be frozen, and how is it to listen? See rest.c. */
+/* May dockerd be frozen, and how is it to listen? See idle.c. */
 #ifndef HULL_GUEST_DOCKER_REST_H
 #define HULL_GUEST_DOCKER_REST_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When dockerd may be frozen, from a daemon.json that the sandbox's user may have written, and from a process's
  * sockets: this one's. */
-#include "guest/docker/rest.h"
+#include "guest/docker/idle.h"
 
 #include "base/cleanup.h"
 

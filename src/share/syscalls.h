@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What hull-share may still ask of the kernel (calls.c). */
+/* What hull-share may still ask of the kernel (syscalls.c). */
 #ifndef HULL_SHARE_CALLS_H
 #define HULL_SHARE_CALLS_H
 

@@ -8,7 +8,7 @@
  *
  * Whatever cannot be read or is too large counts as a reason not to freeze it. daemon.json is searched as text: words
  * that mean something else cost an idle dockerd, nothing more. */
-#include "guest/docker/rest.h"
+#include "guest/docker/idle.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"

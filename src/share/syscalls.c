@@ -6,7 +6,7 @@
  * older one). Opening, changing and renaming work on whatever path the process can name, and the jail's root is what
  * limits that; no call here makes a socket, a process, a mapping that is executable, or reaches another process.
  */
-#include "share/calls.h"
+#include "share/syscalls.h"
 
 #include "jail/filter.h"
 
