@@ -81,7 +81,7 @@ teardown() { remove_own; }
 	reap "$pid"
 	cat "$BATS_TEST_TMPDIR/out"
 	[ "$status" = 130 ]
-	grep -q "$name goes on starting" "$BATS_TEST_TMPDIR/out"
+	grep -q "$name continues to start" "$BATS_TEST_TMPDIR/out"
 	[ "$(hull exec "$name" echo well)" = well ]
 }
 
