@@ -265,7 +265,7 @@ static void end(void)
 	close(client_fd);
 	close(docker_fd);
 	logfile_close(&k.dockerlog->file);
-	memset(&k.guest, 0, sizeof(k.guest));
+	memset(k.guest, 0, sizeof(*k.guest));
 	memset(streams, 0, sizeof(streams));
 	k.life.phase = PHASE_STARTING;
 	k.life.killed = k.life.stop_asked = k.loop.corked = k.life.save_due = killed = false;
