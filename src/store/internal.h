@@ -11,4 +11,7 @@ int hull_check_private(const char *dir, struct hull_error *err);
 /* Check and write sandbox.json into the directory. */
 int hull_sandbox_write(int dirfd, const struct hull_sandbox *s, struct hull_error *err);
 
+/* The process that recorded itself in the lock file is dying: true when it has ended, within a second. */
+bool hull_keeper_await_dying(const struct hull_paths *p, const char *name);
+
 #endif

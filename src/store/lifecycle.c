@@ -167,6 +167,15 @@ int hull_sandbox_create(const struct hull_paths *p, const struct hull_sandbox *s
 
 /* --- locks --- */
 
+/* 0, -EBUSY while somebody has it, or -errno. */
+static int lock_take(int fd)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fcntl(fd, F_OFD_SETLK, &whole) == 0)
+		return 0;
+	return errno == EWOULDBLOCK || errno == EACCES ? -EBUSY : -errno;
+}
+
 int hull_sandbox_lock(const struct hull_paths *p, const char *name, struct hull_error *err)
 {
 	int r = hull_name_check(name, err);
@@ -183,15 +192,22 @@ int hull_sandbox_lock(const struct hull_paths *p, const char *name, struct hull_
 	_cleanup_close_ int fd = openat(dir, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return hull_fail_errno(err, "cannot open the lock of sandbox \"%s\"", name);
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fcntl(fd, F_OFD_SETLK, &whole) < 0) {
-		if (errno == EWOULDBLOCK || errno == EACCES)
-			return hull_fail(err, -EBUSY, "sandbox \"%s\" is running already", name);
-		return hull_fail_errno(err, "cannot lock sandbox \"%s\"", name);
-	}
+	r = lock_take(fd);
+	if (r == -EBUSY && hull_keeper_await_dying(p, name))
+		r = lock_take(fd);
+	if (r == -EBUSY)
+		return hull_fail(err, r, "sandbox \"%s\" is running already", name);
+	if (r < 0)
+		return hull_fail(err, r, "cannot lock sandbox \"%s\": %s", name, strerror(-r));
 	if (!hull_same_file(fd, dir, "lock") || !hull_same_file(dir, root, name))
 		return hull_fail(err, -ENOENT, "sandbox \"%s\" has just been removed", name);
 	return hull_steal_fd(&fd);
+}
+
+static bool lock_held(int fd)
+{
+	struct flock ask = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	return fcntl(fd, F_OFD_GETLK, &ask) == 0 && ask.l_type != F_UNLCK;
 }
 
 bool hull_sandbox_running(const struct hull_paths *p, const char *name)
@@ -200,8 +216,7 @@ bool hull_sandbox_running(const struct hull_paths *p, const char *name)
 		return false;
 	_cleanup_free_ char *path = hull_sandbox_path(p, name, "lock");
 	_cleanup_close_ int fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
-	struct flock ask = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &ask) == 0 && ask.l_type != F_UNLCK;
+	return fd >= 0 && lock_held(fd) && !(hull_keeper_await_dying(p, name) && !lock_held(fd));
 }
 
 /* --- remove --- */

@@ -20,6 +20,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -27,7 +28,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 
-enum { RECORD_MAX = PATH_MAX + 64 };
+enum { RECORD_MAX = PATH_MAX + 64, DYING_MS = 1000 };
 
 /* --- where --- */
 
@@ -48,15 +49,17 @@ char *hull_runtime_path(const struct hull_paths *p, const char *name, const char
 
 /* --- the record --- */
 
-/* 0 when there is no such process. */
-static unsigned long long start_time(pid_t pid)
+/* 0 when there is no such process. *dying: it has been killed, or its main thread has ended; may be NULL. */
+static unsigned long long start_time(pid_t pid, bool *dying)
 {
 	_cleanup_free_ char *path = hull_fmt("/proc/%d/stat", (int)pid);
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	if (!path || hull_read_file(AT_FDCWD, path, 4096, &b, NULL) < 0 || hull_buf_add(&b, "", 1) < 0)
 		return 0;
-	/* Field 22; the second, the name in parentheses, may hold anything. */
+	/* Field 22; the second, the name in parentheses, may hold anything. Behind that is the state. */
 	const char *at = strrchr((const char *)hull_buf_bytes(&b), ')');
+	if (at && dying)
+		*dying = !strncmp(at, ") Z", 3) || !strncmp(at, ") X", 3);
 	for (int field = 2; at && field < 22; field++)
 		at = strchr(at + 1, ' ');
 	return at ? strtoull(at + 1, NULL, 10) : 0;
@@ -64,7 +67,7 @@ static unsigned long long start_time(pid_t pid)
 
 int hull_sandbox_record(int lock_fd, const char *runtime, struct hull_error *err)
 {
-	_cleanup_free_ char *text = hull_fmt("%d %llu\n%s\n", (int)getpid(), start_time(getpid()), runtime);
+	_cleanup_free_ char *text = hull_fmt("%d %llu\n%s\n", (int)getpid(), start_time(getpid(), NULL), runtime);
 	if (!text)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	size_t n = strlen(text);
@@ -113,7 +116,24 @@ int hull_sandbox_keeper(const struct hull_paths *p, const char *name)
 		return -1;
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	/* While the descriptor is open, the pid cannot be reused. */
-	return fd >= 0 && start_time(pid) == start && hull_sandbox_running(p, name) ? hull_steal_fd(&fd) : -1;
+	return fd >= 0 && start_time(pid, NULL) == start && hull_sandbox_running(p, name) ? hull_steal_fd(&fd) : -1;
+}
+
+bool hull_keeper_await_dying(const struct hull_paths *p, const char *name)
+{
+	pid_t pid;
+	unsigned long long start;
+	bool dying = false;
+	if (!read_record(p, name, &pid, &start, NULL))
+		return false;
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0)
+		return errno == ESRCH; /* it has ended since */
+	if (start_time(pid, &dying) != start || !dying)
+		return false;
+	/* Readable when the last thread has ended, and so has closed its files. */
+	struct pollfd end = {.fd = fd, .events = POLLIN};
+	return poll(&end, 1, DYING_MS) > 0;
 }
 
 /* --- holding it --- */

@@ -136,7 +136,8 @@ int hull_turn_take(const struct hull_paths *p, char *const *about, void (*waits)
 
 /* Take the sandbox's lock for the keeper: the descriptor (close-on-exec) that holds it, or -EBUSY when running. */
 int hull_sandbox_lock(const struct hull_paths *p, const char *name, struct hull_error *err);
-/* Is the lock held (is it running)? Takes nothing. */
+/* Is the lock held (is it running)? Takes nothing. A keeper that has been killed holds it until its last thread has left
+ * the kernel: it is waited for, for a second at most, so that whoever saw its death finds the lock free. */
 bool hull_sandbox_running(const struct hull_paths *p, const char *name);
 /* Remove the runtime directory of a sandbox that is not running (stale sockets after a crash). One that a keeper
  * holds (hull_sandbox_runtime) is left alone. */

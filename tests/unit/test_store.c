@@ -7,6 +7,7 @@
 #include "base/text.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -16,7 +17,9 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -478,6 +481,50 @@ static void test_record(void **state)
 	assert_int_equal(hull_sandbox_keeper(&w->paths, "one"), -1);
 }
 
+static void *linger(void *arg)
+{
+	usleep(300 * 1000);
+	_exit(0);
+	return arg;
+}
+
+/* A keeper whose main thread has ended is a zombie to all the world, and holds its lock until the others have ended. */
+static void test_dying_keeper(void **state)
+{
+	struct world *w = *state;
+	struct hull_error err;
+	create(w, "one");
+	for (int way = 0; way < 2; way++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			pthread_t other;
+			int lock = hull_sandbox_lock(&w->paths, "one", &err);
+			if (lock < 0 || hull_sandbox_record(lock, "/some/where", &err) < 0 ||
+			    pthread_create(&other, NULL, linger, NULL) != 0)
+				_exit(1);
+			syscall(SYS_exit, 0); /* this thread alone */
+		}
+		siginfo_t info;
+		char path[64], line[256] = "";
+		snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+		while (!strstr(line, ") Z")) { /* until it looks dead */
+			_cleanup_fclose_ FILE *f = fopen(path, "re");
+			assert_non_null(f);
+			assert_non_null(fgets(line, sizeof(line), f));
+		}
+		assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+		if (way == 0) {
+			assert_false(hull_sandbox_running(&w->paths, "one"));
+		} else {
+			_cleanup_close_ int lock = hull_sandbox_lock(&w->paths, "one", &err);
+			assert_true(lock >= 0);
+		}
+		int status;
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+}
+
 /* A place whose sockets would have too long a path is not used. */
 static void test_long_runtime(void **state)
 {
@@ -721,6 +768,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_runtime, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_record, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dying_keeper, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_runtime, setup, teardown),
 		cmocka_unit_test(test_hostnames),
 		cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
