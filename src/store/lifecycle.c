@@ -193,7 +193,7 @@ int hull_sandbox_lock(const struct hull_paths *p, const char *name, struct hull_
 	if (fd < 0)
 		return hull_fail_errno(err, "cannot open the lock of sandbox \"%s\"", name);
 	r = lock_take(fd);
-	if (r == -EBUSY && hull_keeper_await_dying(p, name))
+	if (r == -EBUSY && hull_keeper_await_dying(fd))
 		r = lock_take(fd);
 	if (r == -EBUSY)
 		return hull_fail(err, r, "sandbox \"%s\" is running already", name);
@@ -204,19 +204,29 @@ int hull_sandbox_lock(const struct hull_paths *p, const char *name, struct hull_
 	return hull_steal_fd(&fd);
 }
 
-static bool lock_held(int fd)
+int hull_lock_open(const struct hull_paths *p, const char *name)
+{
+	if (hull_name_check(name, NULL) < 0)
+		return -1;
+	_cleanup_free_ char *path = hull_sandbox_path(p, name, "lock");
+	return path ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+}
+
+static bool held_now(int fd)
 {
 	struct flock ask = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	return fcntl(fd, F_OFD_GETLK, &ask) == 0 && ask.l_type != F_UNLCK;
 }
 
+bool hull_lock_held(int fd)
+{
+	return fd >= 0 && held_now(fd) && !(hull_keeper_await_dying(fd) && !held_now(fd));
+}
+
 bool hull_sandbox_running(const struct hull_paths *p, const char *name)
 {
-	if (hull_name_check(name, NULL) < 0)
-		return false;
-	_cleanup_free_ char *path = hull_sandbox_path(p, name, "lock");
-	_cleanup_close_ int fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
-	return fd >= 0 && lock_held(fd) && !(hull_keeper_await_dying(p, name) && !lock_held(fd));
+	_cleanup_close_ int fd = hull_lock_open(p, name);
+	return hull_lock_held(fd);
 }
 
 /* --- remove --- */

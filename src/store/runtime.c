@@ -77,15 +77,10 @@ int hull_sandbox_record(int lock_fd, const char *runtime, struct hull_error *err
 }
 
 /* False when there is no complete record. */
-static bool read_record(const struct hull_paths *p, const char *name, pid_t *pid, unsigned long long *start,
-			char **runtime)
+static bool read_record(int lock_fd, pid_t *pid, unsigned long long *start, char **runtime)
 {
 	char text[RECORD_MAX];
-	if (hull_name_check(name, NULL) < 0)
-		return false;
-	_cleanup_free_ char *path = hull_sandbox_path(p, name, "lock");
-	_cleanup_close_ int fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
-	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
+	ssize_t n = pread(lock_fd, text, sizeof(text) - 1, 0);
 	text[n > 0 ? n : 0] = '\0';
 	char *place = strchr(text, '\n'), *end = place ? strchr(place + 1, '\n') : NULL, *rest;
 	if (!end || place[1] != '/')
@@ -103,7 +98,8 @@ char *hull_sandbox_runtime_path(const struct hull_paths *p, const char *name, co
 	_cleanup_free_ char *dir = NULL;
 	pid_t pid;
 	unsigned long long start;
-	if (!hull_sandbox_running(p, name) || !read_record(p, name, &pid, &start, &dir))
+	_cleanup_close_ int lock = hull_lock_open(p, name);
+	if (!hull_lock_held(lock) || !read_record(lock, &pid, &start, &dir))
 		return hull_runtime_path(p, name, file);
 	return file ? hull_fmt("%s/%s", dir, file) : hull_steal_ptr(dir);
 }
@@ -112,19 +108,20 @@ int hull_sandbox_keeper(const struct hull_paths *p, const char *name)
 {
 	pid_t pid;
 	unsigned long long start;
-	if (!hull_sandbox_running(p, name) || !read_record(p, name, &pid, &start, NULL))
+	_cleanup_close_ int lock = hull_lock_open(p, name);
+	if (!hull_lock_held(lock) || !read_record(lock, &pid, &start, NULL))
 		return -1;
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	/* While the descriptor is open, the pid cannot be reused. */
-	return fd >= 0 && start_time(pid, NULL) == start && hull_sandbox_running(p, name) ? hull_steal_fd(&fd) : -1;
+	return fd >= 0 && start_time(pid, NULL) == start && hull_lock_held(lock) ? hull_steal_fd(&fd) : -1;
 }
 
-bool hull_keeper_await_dying(const struct hull_paths *p, const char *name)
+bool hull_keeper_await_dying(int lock_fd)
 {
 	pid_t pid;
 	unsigned long long start;
 	bool dying = false;
-	if (!read_record(p, name, &pid, &start, NULL))
+	if (!read_record(lock_fd, &pid, &start, NULL))
 		return false;
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (fd < 0)
