@@ -4,7 +4,7 @@
 #include "git/internal.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
+#include "base/proc.h"
 #include "base/text.h"
 
 #include <fcntl.h>
@@ -35,25 +35,6 @@ static int take(struct hull_git_taken *t)
 
 int hull_git_stall_ms = 30000;
 
-/* Processor time of the process, in the kernel's ticks, and its state ('S' = it waits; 'D' = for a disk); false when it is
- * gone. */
-static bool progress_of(pid_t pid, unsigned long *ticks, char *state)
-{
-	char path[32], text[1024];
-	unsigned long user = 0, kernel = 0;
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return false;
-	text[n] = '\0';
-	const char *at = strrchr(text, ')'); /* the program's name may hold anything */
-	if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", state, &user, &kernel) != 3)
-		return false;
-	*ticks = user + kernel;
-	return true;
-}
-
 /* Until git has ended and what it wrote is read; output that only a stray child of it could write is not waited for. An
  * output of more than may be taken ends it (-EFBIG). So does a stall (-EDEADLK): for hull_git_stall_ms it has written
  * nothing, used no processor time, and does not wait for a disk. It has then opened a file of the repository's that
@@ -62,7 +43,7 @@ static int watch(const struct hull_git_child *c, struct hull_git_taken *out, str
 {
 	int r = 0;
 	bool ended = false;
-	unsigned long before = 0;
+	unsigned long long before = 0;
 	while (r == 0 && !out->cut && (!ended || out->fd >= 0 || words->fd >= 0)) {
 		struct pollfd p[3] = {{.fd = out->fd, .events = POLLIN},
 				      {.fd = words->fd, .events = POLLIN},
@@ -73,13 +54,12 @@ static int watch(const struct hull_git_child *c, struct hull_git_taken *out, str
 		if (n == 0 && ended)
 			break;
 		if (n == 0) {
-			unsigned long now = 0;
-			char state = 0;
+			struct hull_proc now = {0};
 			struct pollfd reader = {.fd = c->out_fd, .events = POLLOUT};
 			bool held = c->out_fd >= 0 && poll(&reader, 1, 0) == 0;
-			if (!held && progress_of(c->pid, &now, &state) && state == 'S' && now == before)
+			if (!held && hull_proc_look(c->pid, &now) && now.state == 'S' && now.used == before)
 				return -EDEADLK;
-			before = now;
+			before = now.used;
 			continue;
 		}
 		if (n < 0)

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/io.h"
+#include "base/proc.h"
 #include "base/text.h"
 
 #include <fcntl.h>
@@ -49,25 +50,11 @@ char *hull_runtime_path(const struct hull_paths *p, const char *name, const char
 
 /* --- the record --- */
 
-/* 0 when there is no such process. *dying: it has been killed, or its main thread has ended; may be NULL. */
-static unsigned long long start_time(pid_t pid, bool *dying)
-{
-	_cleanup_free_ char *path = hull_fmt("/proc/%d/stat", (int)pid);
-	_cleanup_(hull_buf_free) struct hull_buf b = {0};
-	if (!path || hull_read_file(AT_FDCWD, path, 4096, &b, NULL) < 0 || hull_buf_add(&b, "", 1) < 0)
-		return 0;
-	/* Field 22; the second, the name in parentheses, may hold anything. Behind that is the state. */
-	const char *at = strrchr((const char *)hull_buf_bytes(&b), ')');
-	if (at && dying)
-		*dying = !strncmp(at, ") Z", 3) || !strncmp(at, ") X", 3);
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	return at ? strtoull(at + 1, NULL, 10) : 0;
-}
-
 int hull_sandbox_record(int lock_fd, const char *runtime, struct hull_error *err)
 {
-	_cleanup_free_ char *text = hull_fmt("%d %llu\n%s\n", (int)getpid(), start_time(getpid(), NULL), runtime);
+	struct hull_proc self = {0};
+	hull_proc_look(getpid(), &self);
+	_cleanup_free_ char *text = hull_fmt("%d %llu\n%s\n", (int)getpid(), self.start, runtime);
 	if (!text)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	size_t n = strlen(text);
@@ -111,22 +98,25 @@ int hull_sandbox_keeper(const struct hull_paths *p, const char *name)
 	_cleanup_close_ int lock = hull_lock_open(p, name);
 	if (!hull_lock_held(lock) || !read_record(lock, &pid, &start, NULL))
 		return -1;
+	struct hull_proc now;
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	/* While the descriptor is open, the pid cannot be reused. */
-	return fd >= 0 && start_time(pid, NULL) == start && hull_lock_held(lock) ? hull_steal_fd(&fd) : -1;
+	return fd >= 0 && hull_proc_look(pid, &now) && now.start == start && hull_lock_held(lock) ? hull_steal_fd(&fd)
+												  : -1;
 }
 
 bool hull_keeper_await_dying(int lock_fd)
 {
 	pid_t pid;
 	unsigned long long start;
-	bool dying = false;
+	struct hull_proc now;
 	if (!read_record(lock_fd, &pid, &start, NULL))
 		return false;
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (fd < 0)
 		return errno == ESRCH; /* it has ended since */
-	if (start_time(pid, &dying) != start || !dying)
+	/* Killed, or its main thread has ended. */
+	if (!hull_proc_look(pid, &now) || now.start != start || (now.state != 'Z' && now.state != 'X'))
 		return false;
 	/* Readable when the last thread has ended, and so has closed its files. */
 	struct pollfd end = {.fd = fd, .events = POLLIN};

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The base: where Hull's own programs lie; directories that appear whole; the hash that names follow from; paths. */
+/* The base: where Hull's own programs lie; directories that appear whole; the hash that names follow from; paths;
+ * processes. */
 #include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/path.h"
+#include "base/proc.h"
 #include "base/scratch.h"
 #include "base/text.h"
 
@@ -15,8 +17,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <stdlib.h>
+#include <signal.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -199,6 +204,35 @@ static void test_path_open(void **state)
 	assert_true(hull_same_file(same, AT_FDCWD, parent));
 }
 
+static void test_proc(void **state)
+{
+	struct hull_proc self, alive, dead;
+	char name[] = ") Z 1 2 (3", was[16];
+	assert_true(hull_proc_look(getpid(), &self));
+	assert_int_equal(self.state, 'R');
+	assert_true(self.start > 0);
+	/* A child has the name of its parent. */
+	assert_int_equal(prctl(PR_GET_NAME, was), 0);
+	assert_int_equal(prctl(PR_SET_NAME, name), 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		for (;;)
+			pause();
+	prctl(PR_SET_NAME, was);
+	assert_true(pid > 0);
+	assert_true(hull_proc_look(pid, &alive));
+	assert_int_not_equal(alive.state, 'Z');
+	assert_true(alive.start >= self.start);
+	kill(pid, SIGKILL);
+	siginfo_t info;
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	assert_true(hull_proc_look(pid, &dead));
+	assert_int_equal(dead.state, 'Z');
+	assert_int_equal(dead.start, alive.start);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_false(hull_proc_look(pid, &dead));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +240,7 @@ int main(void)
 		cmocka_unit_test(test_beside_installed),
 		cmocka_unit_test(test_hash),
 		cmocka_unit_test(test_path_in),
+		cmocka_unit_test(test_proc),
 		cmocka_unit_test_setup_teardown(test_path_open, make_parent, drop_parent),
 		cmocka_unit_test_setup_teardown(test_scratch_sweep, make_parent, drop_parent),
 		cmocka_unit_test_setup_teardown(test_scratch_commit, make_parent, drop_parent),
