@@ -328,7 +328,7 @@ static const char *region(const struct unpack *x, const char *path)
 {
 	const char *found = NULL;
 	for (char *const *s = x->u->apart; s && *s; s++)
-		if ((below(path, *s) || strcmp(path, *s) == 0) && (!found || strlen(*s) > strlen(found)))
+		if (hull_path_in(path, *s) && (!found || strlen(*s) > strlen(found)))
 			found = *s;
 	return found;
 }
@@ -336,7 +336,7 @@ static const char *region(const struct unpack *x, const char *path)
 static int make_link(struct unpack *x, const struct item *i)
 {
 	const char *from = region(x, i->path), *to = region(x, i->link);
-	if (from == to || (from && to && strcmp(from, to) == 0))
+	if (hull_streq(from, to))
 		return beneath_link(x->u->dir, i->path, i->link, &x->made, x->err);
 	_cleanup_free_ char *shown = hull_printable(i->path, strlen(i->path));
 	_cleanup_free_ char *target = hull_printable(i->link, strlen(i->link));
