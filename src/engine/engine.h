@@ -15,13 +15,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* AUTO and QEMU run QEMU (with hardware virtualization where usable). KVM is hull-vmm and fails until it is
- * implemented. */
 /* That a machine can have. */
 #define HULL_ENGINE_CPUS_MAX 255
 /* Threads of the engine's process: one for each CPU, 64 for the disks, and a few others. */
 #define HULL_ENGINE_THREADS_MAX 512
 
+/* AUTO and QEMU run QEMU (with hardware virtualization where usable). KVM is hull-vmm and fails until it is
+ * implemented. */
 enum hull_engine_kind { HULL_ENGINE_AUTO, HULL_ENGINE_QEMU, HULL_ENGINE_KVM };
 
 /* The usability of hardware virtualization (engine/probe.c). */
