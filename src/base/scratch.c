@@ -24,11 +24,11 @@ static int open_parent(const char *path)
 void hull_scratch_each(const char *parent, const char *prefix, void (*found)(void *ctx, int root, const char *name),
 		       void *ctx)
 {
-	_cleanup_close_ int root = open_parent(parent);
-	_cleanup_closedir_ DIR *d = root < 0 ? NULL : opendir(parent);
+	_cleanup_closedir_ DIR *d = opendir(parent);
 	for (const struct dirent *e; d && (e = readdir(d));) {
 		if (!hull_starts(e->d_name, prefix))
 			continue;
+		int root = dirfd(d);
 		_cleanup_close_ int fd = openat(root, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
 			found(ctx, root, e->d_name);
