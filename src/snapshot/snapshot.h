@@ -114,7 +114,7 @@ int hull_disk_merge(int kept, const struct hull_disk_map *m, int to, uint64_t *m
 int hull_saved_scratch(const char *parent, struct hull_scratch *out, struct hull_error *err);
 /* Remove parent/name: it disappears by one rename, then its content is deleted. -ENOENT if it does not exist. */
 int hull_saved_remove(const char *parent, const char *name, struct hull_error *err);
-/* As hull_saved_sweep() and hull_saved_each(). */
+/* As hull_scratch_sweep() and hull_scratch_each(). */
 void hull_saved_sweep(const char *parent);
 void hull_saved_each(const char *parent, void (*found)(void *ctx, int root, const char *name), void *ctx);
 
