@@ -39,15 +39,16 @@ int hull_git_stall_ms = 30000;
  * output of more than may be taken ends it (-EFBIG). So does a stall (-EDEADLK): for hull_git_stall_ms it has written
  * nothing, used no processor time, and does not wait for a disk. It has then opened a file of the repository's that
  * never opens: a FIFO. While nobody takes what it writes to a descriptor of the caller's, it is not judged. */
-static int watch(const struct hull_git_child *c, struct hull_git_taken *out, struct hull_git_taken *words, int pidfd)
+static int watch(struct hull_git_child *c)
 {
+	struct hull_git_taken *out = &c->out, *words = &c->words;
 	int r = 0;
 	bool ended = false;
 	unsigned long long before = 0;
 	while (r == 0 && !out->cut && (!ended || out->fd >= 0 || words->fd >= 0)) {
 		struct pollfd p[3] = {{.fd = out->fd, .events = POLLIN},
 				      {.fd = words->fd, .events = POLLIN},
-				      {.fd = ended ? -1 : pidfd, .events = POLLIN}};
+				      {.fd = ended ? -1 : c->pidfd, .events = POLLIN}};
 		int n = poll(p, 3, ended ? 0 : hull_git_stall_ms);
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -96,7 +97,7 @@ int hull_git_complain(struct hull_buf *words, bool cut, int code, struct hull_er
 
 int hull_git_child_end(struct hull_git_child *c, bool kill_it, struct hull_error *err)
 {
-	int status, r = kill_it ? 0 : watch(c, &c->out, &c->words, c->pidfd);
+	int status, r = kill_it ? 0 : watch(c);
 	bool cut = c->words.cut;
 	hull_closep(&c->out.fd);
 	hull_closep(&c->words.fd);
