@@ -7,6 +7,13 @@
 
 #include <sys/types.h>
 
+/* Append a file of a repository, which is untrusted, to `out` (NUL-terminated after its len): 1. 0 when it is not there
+ * or not a regular file; symlinks are not followed. */
+int hull_git_read(const char *dir, const char *name, size_t max, struct hull_buf *out, struct hull_error *err);
+
+/* Append the ids in the text of a file `shallow`, which is changed, as lines: `before` and the id. 0 or -ENOMEM. */
+int hull_git_shallow_ids(char *text, const char *before, struct hull_buf *out);
+
 /* The path in a file of one line, after `prefix`, resolved relative to `dir`; NULL when there is none. Owned by the
  * caller. */
 char *hull_git_path_in(const char *dir, const char *name, const char *prefix);

@@ -20,7 +20,6 @@
 #include "git/internal.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/path.h"
 #include "base/sanitizer.h"
 #include "base/text.h"
@@ -90,11 +89,9 @@ static bool is(const char *dir, const char *name, mode_t type, struct stat *st)
 static void add_alternates(struct cell *c, const char *objects)
 {
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};
-	_cleanup_free_ char *list = hull_fmt("%s/info/alternates", objects);
 	struct stat st;
 	unsigned n = 0;
-	if (!list || lstat(list, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    hull_read_regular(AT_FDCWD, list, 64 * 1024, &text, NULL) < 0 || !text.len)
+	if (hull_git_read(objects, "info/alternates", 64 * 1024, &text, NULL) <= 0)
 		return;
 	char *save = NULL;
 	for (char *l = strtok_r((char *)hull_buf_bytes(&text), "\n", &save); l && n < ALTERNATES_MAX;

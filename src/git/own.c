@@ -3,13 +3,10 @@
 #include "git/internal.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/text.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { SHALLOW_MAX = 64 << 20 };
 
@@ -36,21 +33,24 @@ void hull_git_own_free(struct hull_git_own *o)
 	*o = (struct hull_git_own){0};
 }
 
+int hull_git_shallow_ids(char *text, const char *before, struct hull_buf *out)
+{
+	int r = 0;
+	char *save = NULL;
+	for (char *id = strtok_r(text, "\n", &save); id && r == 0; id = strtok_r(NULL, "\n", &save)) {
+		size_t n = strlen(id);
+		if ((n == 40 || n == 64) && strspn(id, "0123456789abcdef") == n)
+			r = hull_buf_addf(out, "%s%s\n", before, id);
+	}
+	return r;
+}
+
 int hull_git_own_shallow(const struct hull_git_own *o, struct hull_buf *out, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf file = {0};
-	_cleanup_free_ char *path = hull_fmt("%s/shallow", o->common);
-	struct stat st;
-	if (!path || lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
-		return path ? 0 : hull_fail(err, -ENOMEM, "out of memory");
-	int r = hull_read_regular(AT_FDCWD, path, SHALLOW_MAX, &file, err);
-	if (r == 0)
-		r = hull_buf_add(&file, "", 1);
-	char *text = (char *)hull_buf_bytes(&file), *save = NULL;
-	for (char *id = r == 0 ? strtok_r(text, "\n", &save) : NULL; id && r == 0; id = strtok_r(NULL, "\n", &save)) {
-		size_t n = strlen(id);
-		if ((n == 40 || n == 64) && strspn(id, "0123456789abcdef") == n)
-			r = hull_buf_addf(out, "%s\n", id);
-	}
-	return r;
+	int r = hull_git_read(o->common, "shallow", SHALLOW_MAX, &file, err);
+	if (r <= 0)
+		return r;
+	r = hull_git_shallow_ids((char *)hull_buf_bytes(&file), "", out);
+	return r < 0 ? hull_fail(err, r, "out of memory") : 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writes the stream of a clone; its format is in git.h. */
-#include "git/git.h"
+#include "git/internal.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -43,15 +43,8 @@ static int put_shallow(struct hull_buf *b, const char *top, struct hull_error *e
 	_cleanup_(hull_buf_free) struct hull_buf file = {0};
 	int r = path ? hull_read_regular(AT_FDCWD, path, SHALLOW_MAX, &file, err)
 		     : hull_fail(err, -EIO, "git does not say where the history ends");
-	char *text = (char *)hull_buf_bytes(&file);
-	for (char *save = NULL, *id = r == 0 && text ? strtok_r(text, "\n", &save) : NULL; id && r == 0;
-	     id = strtok_r(NULL, "\n", &save)) {
-		/* The file may be a symlink to an unrelated one. */
-		size_t n = strlen(id);
-		if ((n == 40 || n == 64) && strspn(id, "0123456789abcdef") == n)
-			r = put(b, "shallow", id);
-	}
-	return r;
+	/* The file may be a symlink to an unrelated one: nothing but ids is taken from it. */
+	return r < 0 ? r : hull_git_shallow_ids((char *)hull_buf_bytes(&file), "shallow ", b);
 }
 
 /* The checked-out branch or commit of the clone. */

@@ -22,13 +22,22 @@
 
 enum { CONFIG_MAX = 1 << 20 };
 
+int hull_git_read(const char *dir, const char *name, size_t max, struct hull_buf *out, struct hull_error *err)
+{
+	_cleanup_free_ char *file = hull_fmt("%s/%s", dir, name);
+	struct stat st;
+	if (!file)
+		return hull_fail(err, -ENOMEM, "out of memory");
+	if (lstat(file, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	int r = hull_read_regular(AT_FDCWD, file, max, out, err);
+	return r < 0 ? r : 1;
+}
+
 char *hull_git_path_in(const char *dir, const char *name, const char *prefix)
 {
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};
-	_cleanup_free_ char *file = hull_fmt("%s/%s", dir, name);
-	struct stat st;
-	if (!file || lstat(file, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    hull_read_regular(AT_FDCWD, file, PATH_MAX + 16, &text, NULL) < 0 || hull_buf_add(&text, "", 1) < 0)
+	if (hull_git_read(dir, name, PATH_MAX + 16, &text, NULL) <= 0)
 		return NULL;
 	char *line = (char *)(uintptr_t)hull_buf_bytes(&text);
 	line[strcspn(line, "\r\n")] = '\0';
@@ -84,12 +93,9 @@ void hull_git_worktree_free(struct hull_git_worktree *w)
 static char *core_worktree(const char *own, const char *name)
 {
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};
-	_cleanup_free_ char *file = hull_fmt("%s/%s", own, name);
 	char *found = NULL, *save = NULL;
-	struct stat st;
 	bool core = false;
-	if (!file || lstat(file, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    hull_read_regular(AT_FDCWD, file, CONFIG_MAX, &text, NULL) < 0 || hull_buf_add(&text, "", 1) < 0)
+	if (hull_git_read(own, name, CONFIG_MAX, &text, NULL) <= 0)
 		return NULL;
 	for (char *l = strtok_r((char *)(uintptr_t)hull_buf_bytes(&text), "\r\n", &save); l;
 	     l = strtok_r(NULL, "\r\n", &save)) {
