@@ -77,8 +77,6 @@ static int watch(struct hull_git_child *c)
 /* git's message: its first "fatal:" or "error:", otherwise its last line; made printable. */
 int hull_git_complain(struct hull_buf *words, bool cut, int code, struct hull_error *err)
 {
-	if (code == 127)
-		return hull_fail(err, -ENOENT, "there is no git in PATH: install it");
 	const char *line = NULL;
 	char *text = hull_buf_add(words, "", 1) == 0 ? (char *)hull_buf_bytes(words) : NULL;
 	bool memory = text && strcasestr(text, "out of memory");
