@@ -104,17 +104,10 @@ static void watch(struct call *c)
 /* False when c is gone. */
 static bool call_flush(struct call *c)
 {
-	while (c->out.len > 0) {
-		ssize_t n = send(c->sock->fd, hull_buf_bytes(&c->out), c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			break;
+	if (loop_stream_drain(&c->stream, &c->out, c->sock->fd) < 0) {
 		/* Broken: the read tells. What was not taken is dropped. */
-		size_t gone = n < 0 ? c->out.len : (size_t)n;
-		hull_buf_drain(&c->out, gone);
-		if (c->stream.id)
-			loop_stream_grant(&c->stream, gone);
+		loop_stream_grant(&c->stream, c->out.len);
+		hull_buf_drain(&c->out, c->out.len);
 	}
 	if (!c->stream.id && !c->out.len) {
 		loop_socket_close(c->sock);
@@ -200,33 +193,19 @@ static const struct loop_stream_ops OPS = {
 static void on_sock(struct loop_socket *s, int events)
 {
 	struct call *c = s->owner;
-	struct egress *g = c->g;
 	if ((events & UV_WRITABLE) && !call_flush(c))
 		return;
 	if (!(events & UV_READABLE))
 		return;
-	size_t room = loop_stream_room(&c->stream);
-	if (room == 0) {
-		watch(c);
+	ssize_t n = loop_stream_fill(&c->g->loop, &c->stream, s->fd);
+	if (n < 0 && n != -EAGAIN) {
+		call_end(c, (int)-n);
 		return;
 	}
-	ssize_t n = recv(s->fd, g->scratch, room < sizeof(g->scratch) ? room : sizeof(g->scratch), MSG_DONTWAIT);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-		watch(c);
-		return;
-	}
-	if (n < 0) {
-		call_end(c, errno);
-		return;
-	}
-	if (n > 0) {
-		loop_stream_write(&c->stream, 0, g->scratch, (size_t)n);
-		watch(c);
-		return;
-	}
-	c->peer_eof = true;
+	c->peer_eof = c->peer_eof || n == 0;
 	watch(c);
-	loop_stream_eof(&c->stream);
+	if (n == 0)
+		loop_stream_eof(&c->stream);
 }
 
 /* --- accepting --- */
