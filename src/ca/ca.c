@@ -15,7 +15,6 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static void free_bio(BIO **b)
 {
@@ -38,20 +37,17 @@ void hull_ca_free(struct hull_ca *ca)
 /* Only a regular file: a FIFO or a device would block the start. */
 static int read_whole(const char *path, struct hull_buf *text, struct hull_error *err)
 {
-	struct stat st;
-	if (stat(path, &st) < 0)
-		return hull_fail(err, -errno,
-				 "the certificates of %s cannot be read: %s; give the path of a PEM file that is there",
-				 path, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return hull_fail(err, -EINVAL, "%s is not a file: name a PEM file with certificates", path);
-	struct hull_error why = {0};
-	int r = hull_read_file(AT_FDCWD, path, HULL_CA_FILE_MAX, text, &why);
+	int r = hull_read_regular(AT_FDCWD, path, HULL_CA_FILE_MAX, text, NULL);
+	if (r == -EINVAL)
+		return hull_fail(err, r, "%s is not a file: name a PEM file with certificates", path);
 	if (r == -EFBIG)
 		return hull_fail(err, r, "%s is larger than 1 MiB: name a file with your own authorities' certificates",
 				 path);
 	if (r < 0)
-		return hull_fail(err, r, "%s: make it readable, or name another file", why.msg);
+		return hull_fail(err, r,
+				 "the certificates of %s cannot be read: %s; give the path of a PEM file that is there "
+				 "and that you may read",
+				 path, strerror(-r));
 	return 0;
 }
 
