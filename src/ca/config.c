@@ -7,7 +7,6 @@
 #include "policy/config.h"
 
 #include <libfyaml.h>
-#include <stdlib.h>
 #include <string.h>
 
 static int bad(const char *dir, struct hull_error *err)

@@ -8,9 +8,7 @@
 #include "egress/conn.h"
 
 #include "egress/http.h"
-#include "wire/service.h"
 
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 

@@ -7,8 +7,6 @@
  * what happens once the connection is open. */
 #include "egress/conn.h"
 
-#include "wire/service.h"
-
 #include <string.h>
 
 /* --- connecting --- */

@@ -11,7 +11,6 @@
 
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <string.h>
 #include <sys/socket.h>
 
 static void next(struct dial *d);

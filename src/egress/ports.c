@@ -5,7 +5,6 @@
  * becomes a DIAL stream: bytes, ends and breaks are passed on as in connect.c; one that the guest does not take is
  * reset. For UDP every sender gets a DIAL stream of its own for as long as it is not idle. */
 #include "egress/internal.h"
-#include "egress/dial.h"
 
 #include "wire/args.h"
 #include "wire/service.h"

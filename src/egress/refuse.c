@@ -9,9 +9,6 @@
  * content of a request is wrong, not its destination. */
 #include "egress/conn.h"
 
-#include "egress/http.h"
-#include "wire/service.h"
-
 #include <string.h>
 
 enum { COMMAND = 800, WHAT = COMMAND + 100 };
