@@ -34,7 +34,7 @@ static void conn_free(struct conn *c)
 	name_release(c->proxy_name);
 	hull_buf_free(&c->in);
 	hull_buf_free(&c->out);
-	hull_buf_free(&c->from_proxy);
+	hull_buf_free(&c->reply);
 	if (c->http)
 		http_free(c->http);
 	free(c->http);
@@ -259,7 +259,7 @@ void conn_opened(struct conn *c)
 
 static void proxy_readable(struct conn *c)
 {
-	uint8_t *room = hull_buf_room(&c->from_proxy, 4096);
+	uint8_t *room = hull_buf_room(&c->reply, 4096);
 	/* One byte at a time behind the answer would be the peer's: a handshake is short. */
 	ssize_t n = room ? recv(c->sock->fd, room, c->shake.proxy->socks ? 512 : 4096, MSG_DONTWAIT) : -1;
 	if (n < 0 && room && (errno == EAGAIN || errno == EINTR))
@@ -268,15 +268,15 @@ static void proxy_readable(struct conn *c)
 		conn_reset(c, ECONNREFUSED, "the upstream proxy closed the connection");
 		return;
 	}
-	hull_buf_added(&c->from_proxy, (size_t)n);
+	hull_buf_added(&c->reply, (size_t)n);
 	_cleanup_(hull_buf_free) struct hull_buf say = {0};
 	int r;
 	do {
 		int before = c->shake.state;
-		r = proxy_step(&c->shake, &c->from_proxy, &say);
+		r = proxy_step(&c->shake, &c->reply, &say);
 		if (c->shake.state == before)
 			break;
-	} while (r == 0 && c->from_proxy.len > 0);
+	} while (r == 0 && c->reply.len > 0);
 	if (r < 0) {
 		conn_reset(c, -r, c->shake.why);
 		return;
@@ -289,8 +289,8 @@ static void proxy_readable(struct conn *c)
 		return;
 	}
 	/* What came with the answer is the peer's. */
-	_cleanup_(hull_buf_free) struct hull_buf first = c->from_proxy;
-	c->from_proxy = (struct hull_buf){0};
+	_cleanup_(hull_buf_free) struct hull_buf first = c->reply;
+	c->reply = (struct hull_buf){0};
 	c->state = CONN_OPEN;
 	accept_stream(c);
 	c->received += first.len;

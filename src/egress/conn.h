@@ -55,10 +55,10 @@ struct conn {
 	struct handshake shake;
 	struct loop_socket *sock;
 	struct loop_timer *alarm;
-	struct hull_buf in;         /* from the guest, not judged */
-	struct hull_buf out;        /* judged, on its way to the peer */
-	struct hull_buf from_proxy; /* from a proxy, before the connection is open */
-	size_t owed;                /* bytes received from the guest and not granted */
+	struct hull_buf in;    /* from the guest, not judged */
+	struct hull_buf out;   /* judged, on its way to the peer */
+	struct hull_buf reply; /* its beginning: the proxy's, or in MODE_SWITCH the peer's */
+	size_t owed;           /* bytes received from the guest and not granted */
 	struct http *http;
 	struct tls_watch *tls; /* of MODE_TLS */
 	size_t sent_early;     /* bytes of `in` that may be a request line and went out already */

@@ -75,7 +75,7 @@ static void on_dialed(struct dial *d, int fd, const struct hull_addr *addr)
 	c->state = CONN_PROXY;
 	c->shake.host = c->host;
 	c->shake.port = c->target.port;
-	int r = proxy_step(&c->shake, &c->from_proxy, &c->out);
+	int r = proxy_step(&c->shake, &c->reply, &c->out);
 	if (r < 0)
 		conn_reset(c, -r, "the request to the upstream proxy cannot be made");
 	else

@@ -261,17 +261,15 @@ static bool requests(struct conn *c)
 bool conn_switched(struct conn *c, const uint8_t *p, size_t n)
 {
 	static const char want[] = "HTTP/1.1 101";
-	size_t need = sizeof(want) - 1 - c->from_proxy.len;
-	if (hull_buf_add(&c->from_proxy, p, n < need ? n : need) < 0) {
+	size_t need = sizeof(want) - 1 - c->reply.len;
+	if (hull_buf_add(&c->reply, p, n < need ? n : need) < 0) {
 		conn_reset(c, ENOMEM, "out of memory");
 		return false;
 	}
-	if (c->from_proxy.len < sizeof(want) - 1 &&
-	    memcmp(hull_buf_bytes(&c->from_proxy), want, c->from_proxy.len) == 0)
+	if (c->reply.len < sizeof(want) - 1 && memcmp(hull_buf_bytes(&c->reply), want, c->reply.len) == 0)
 		return conn_flush(c);
-	bool yes = c->from_proxy.len == sizeof(want) - 1 &&
-		   memcmp(hull_buf_bytes(&c->from_proxy), want, sizeof(want) - 1) == 0;
-	hull_buf_free(&c->from_proxy);
+	bool yes = c->reply.len == sizeof(want) - 1 && memcmp(hull_buf_bytes(&c->reply), want, sizeof(want) - 1) == 0;
+	hull_buf_free(&c->reply);
 	c->mode = yes ? MODE_PASS : MODE_HTTP;
 	c->judged = yes;
 	return (yes ? pass(c) : requests(c)) && conn_flush(c);
