@@ -119,6 +119,6 @@ void control_open(struct egress *g, uint32_t id)
 	}
 	g->control.ops = &ops;
 	loop_stream_adopt(&g->control, &g->link, id);
-	hull_wire_accept(g->link.wire, id, NULL, 0);
+	loop_stream_accept(&g->control, NULL);
 	control_writable(&g->control);
 }

@@ -52,13 +52,11 @@ static void give(struct ask *q)
 {
 	_cleanup_(hull_buf_free) struct hull_buf b = {0};
 	char text[HULL_ADDR_TEXT];
-	struct egress *g = q->g;
-	uint32_t id = q->stream.id;
 	struct hull_addr a = q->type == TYPE_A ? name_addr4(q->name) : name_addr6(q->name);
 	int r = 0;
 	if (q->type == TYPE_A || q->type == TYPE_AAAA) {
 		r = hull_args_put_str(&b, HULL_TAG_ADDRESS, hull_addr_text(&a, text));
-		name_given(g, q->name);
+		name_given(q->g, q->name);
 	}
 	if (r == 0)
 		r = hull_args_put_u32(&b, HULL_TAG_TTL, NAME_TTL);
@@ -66,8 +64,8 @@ static void give(struct ask *q)
 		refuse(q, ENOMEM, "out of memory");
 		return;
 	}
-	hull_wire_accept(g->link.wire, id, hull_buf_bytes(&b), b.len);
-	hull_wire_eof(g->link.wire, id);
+	loop_stream_accept(&q->stream, &b);
+	loop_stream_eof(&q->stream);
 }
 
 static void on_looked(struct lookup *l, int error, const struct hull_addr *addrs, size_t n)
