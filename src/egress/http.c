@@ -121,11 +121,6 @@ void http_free(struct http *h)
 	hull_buf_free(&h->head);
 }
 
-bool http_idle(const struct http *h)
-{
-	return h->state == S_HEAD && h->head.len == 0;
-}
-
 /* --- a head --- */
 
 /* What the target asks for. */

@@ -53,8 +53,6 @@ enum http_event http_feed(struct http *h, const uint8_t *p, size_t n, size_t *us
 void http_strip_upgrade(struct http *h);
 /* Behind the head: the body, or the next head. */
 void http_go_on(struct http *h);
-/* Between requests: nothing of one has come. */
-bool http_idle(const struct http *h);
 void http_free(struct http *h);
 /* "name", "name:port" or "[::1]:port": its host, as it stands there but without brackets. *port is 0 when none is said.
  * False when it is none of these, or the host is too long. */
