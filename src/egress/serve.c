@@ -3,6 +3,7 @@
 #include "egress/internal.h"
 #include "egress/names.h"
 
+#include "base/log.h"
 #include "wire/service.h"
 
 static void on_opened(struct loop_link *l, uint32_t id, uint8_t service, const uint8_t *args, size_t len)
@@ -60,11 +61,13 @@ int egress_main(int fd, const struct egress_hooks *hooks)
 		list_init(heads[i]);
 	g->loop.scratch = g->scratch;
 	g->loop.scratch_size = sizeof(g->scratch);
-	struct hull_error err;
+	struct hull_error err = {0};
 	int code = 1;
 	if (loop_init(&g->loop, &err) == 0 && names_open(g) == 0 && open_link(g, fd, &err) == 0) {
 		uv_run(&g->loop.uv, UV_RUN_DEFAULT);
 		code = g->exit_code;
+	} else {
+		hull_log("cannot start: %s", err.msg[0] ? err.msg : "no memory or no random bytes for the names");
 	}
 	loop_link_close(&g->link);
 	/* The process ends here: what is left goes with it. */
