@@ -403,7 +403,10 @@ static const char *bind_error(int e, const char *where, uint16_t host, const cha
 			 "port %u is privileged: ports below 1024 cannot be bound here; use one above, as %u:...", host,
 			 host + 8000u);
 	else if (e == -EADDRNOTAVAIL)
-		snprintf(out, cap, "%s is not an address of this host", where);
+		snprintf(out, cap,
+			 "%s is not an address of this host; choose one that `ip address` lists, or leave it out to "
+			 "publish on its loopback",
+			 where);
 	else
 		snprintf(out, cap, "cannot listen on %s port %u/%s: %s", where, host, proto, strerror(-e));
 	return out;
@@ -427,7 +430,7 @@ void port_publish(struct egress *g, const json_t *j)
 	}
 	struct port *p = g->port_count < EGRESS_PORTS_MAX ? calloc(1, sizeof(*p)) : NULL;
 	if (!p) {
-		tell(g, id, NULL, 0, "too many ports are published");
+		tell(g, id, NULL, 0, "too many ports are published; `hull ports NAME --unpublish PORT` makes room");
 		return;
 	}
 	p->g = g;
