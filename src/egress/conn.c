@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bytes of a connection of the guest's, in both directions, and its end; see internal.h and connect.c.
+/* The bytes of a connection of the guest's, in both directions, and its end; see conn.h and connect.c.
  *
  * What the guest sends is judged (inspect.c) before it goes out; what the peer sends passes. Memory: what the guest has
  * sent and the peer has not taken is at most a window, because credit is granted only for what has gone out; from the
@@ -13,8 +13,8 @@
 #include <sys/socket.h>
 
 enum {
-	/* For the first bytes of the guest; after that it is a protocol where the server speaks first. Emulated, pip takes
-	 * a second. */
+	/* For the first bytes of the guest; after that it is a protocol where the server speaks first. Emulated, pip
+	 * takes a second. */
 	REFUSED_MS = 5000,
 	ENDING_MS = 5000, /* for the guest to read a refusal */
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A connection of the guest's: CONNECT streams. */
+/* A connection of the guest: a CONNECT stream, and the socket that it leads to. internal.h lists the files. */
 #ifndef HULL_EGRESS_CONN_H
 #define HULL_EGRESS_CONN_H
 

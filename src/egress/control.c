@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines to the keeper, on the EGRESS stream; see egress.h. Lines of the log may be dropped while too many wait; how many
- * were is reported when there is room again. */
+/* Lines to the keeper, on the EGRESS stream; see egress.h. Lines of the log may be dropped while too many wait; how
+ * many were is reported when there is room again. */
 #include "egress/internal.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Connecting to the first of several addresses that answers (RFC 8305); see internal.h.
+/* Connecting to the first of several addresses that answers (RFC 8305); see dial.h.
  *
  * The addresses are tried one after the other, the families in turn. The next attempt starts when the last has failed,
  * or after DIAL_AGAIN_MS. The first that connects wins; the others are closed. When all have failed, the error is that

@@ -3,15 +3,17 @@
  * outside is egress/egress.h.
  *
  *   serve.c    the loop, the wire to the keeper, and the table of services
+ *   syscalls.c the system calls that all of this may make
  *   request.c  arguments of an OPEN
  *   config.c   the EGRESS stream: lines from the keeper;  control.c  lines to it
  *   names.c    synthetic addresses, and looking names up
  *   resolve.c  RESOLVE streams
- *   dial.c     connecting to the first of several addresses that answers; proxies
+ *   dial.c     connecting to the first of several addresses that answers
+ *   proxy.c    upstream proxies
  *   connect.c  CONNECT streams: from the question to a connected socket;  conn.c  their bytes
- *   inspect.c  their first bytes, and HTTP requests
+ *   inspect.c  their first bytes, and HTTP requests;  http.c, sni.c, tls.c  parsers
  *   passthrough.c  what passes without inspection
- *   refuse.c   refusals, and what helps against them
+ *   refuse.c   refusals, and what helps against them;  log.c  lines of egress.log
  *   datagram.c DATAGRAM streams
  *   ports.c    published ports
  *

@@ -6,8 +6,8 @@
  *   many names. Requests may have any Host, be for a proxy, or switch to another protocol at any time: all of that is
  *   within the rule.
  * - A rule that denies a name holds however its server is reached. So while there is one for the port, these
- *   connections are inspected as well. When one is added, those that passed without inspection and could have named it are aborted
- *   (connect_recheck()).
+ *   connections are inspected as well. When one is added, those that passed without inspection and could have named it
+ *   are aborted (connect_recheck()).
  *
  * For the log, the first request or the server name of TLS is read, as far as it is in the first bytes. */
 #include "egress/conn.h"

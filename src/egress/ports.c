@@ -2,7 +2,7 @@
 /* Published ports: listeners on the host whose connections are dialed into the guest; see internal.h.
  *
  * Without an address a port is bound on 127.0.0.1 and ::1, with the same number on both. A connection that is accepted
- * becomes a DIAL stream: bytes, ends and breaks are passed on as in connect.c; one that the guest does not take is
+ * becomes a DIAL stream: bytes, ends and breaks are passed on as in conn.c; one that the guest does not take is
  * reset. For UDP every sender gets a DIAL stream of its own for as long as it is not idle. */
 #include "egress/internal.h"
 

@@ -56,8 +56,8 @@ static bool remedy(const struct conn *c, const char *method, const char *path, c
 	}
 }
 
-/* Ports where HTTP or TLS is expected: the connection is accepted, and the refusal sent on it. Elsewhere it fails.
- */
+/* Ports where HTTP or TLS is expected: the connection is accepted, and the refusal sent on it. Elsewhere it
+ * fails. */
 static bool speaks(uint16_t port)
 {
 	return port == 80 || port == 8080 || port == 443 || port == 8443;

@@ -27,7 +27,7 @@ static void on_opened(struct loop_link *l, uint32_t id, uint8_t service, const u
 	}
 }
 
-/* The keeper has ended. Closing the link ends every stream, and that what stands behind it. */
+/* The keeper has ended. Closing the link ends every stream, and what stands behind it. */
 static void on_gone(struct loop_link *l, int code, const char *why)
 {
 	struct egress *g = l->owner;
