@@ -348,8 +348,7 @@ void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uin
 	hull_debug(HULL_AREA_KEEPER, "client's stream #%u asks for service %u, %zu bytes of arguments", stream, service,
 		   len);
 	if (e == 0 && !k->guest->configured && k->relays->pending_bytes + r->args.len > PENDING_BYTES_MAX)
-		if (e == 0 && !k->guest->configured && k->relays->pending_bytes + r->args.len > PENDING_BYTES_MAX)
-			e = -EAGAIN;
+		e = -EAGAIN;
 	if (e < 0) {
 		hull_wire_refuse(client->wire, stream, -e,
 				 e == -EINVAL   ? "malformed arguments"
