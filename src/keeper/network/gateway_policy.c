@@ -73,7 +73,8 @@ static void apply(struct policy_state *p)
 		return;
 	}
 	char *texts[POLICY_FILES] = {global ? strdup(global) : NULL, sandbox ? strdup(sandbox) : NULL};
-	int r = hull_policy_build(global, sandbox, &built, NULL, &err);
+	/* Each was checked by itself when it was read; the preset is built in. */
+	int r = global && sandbox ? hull_policy_build(global, sandbox, &built, NULL, &err) : 0;
 	if (r == 0 && ((global && !texts[0]) || (sandbox && !texts[1])))
 		r = hull_fail(&err, -ENOMEM, "out of memory");
 	if (r < 0) {
