@@ -8,16 +8,6 @@
 
 enum { LOG_WAITING_MAX = 1 << 20 };
 
-static void pump(struct egress *g)
-{
-	while (g->control.id && g->control_out.len > 0) {
-		ssize_t n = loop_stream_write(&g->control, 0, hull_buf_bytes(&g->control_out), g->control_out.len);
-		if (n <= 0)
-			return;
-		hull_buf_drain(&g->control_out, (size_t)n);
-	}
-}
-
 void control_send(struct egress *g, json_t *j, bool may_be_lost)
 {
 	_cleanup_(json_decrefp) json_t *own = j;
@@ -32,13 +22,13 @@ void control_send(struct egress *g, json_t *j, bool may_be_lost)
 		hull_buf_add(&g->control_out, text, n + 1);
 	}
 	free(text);
-	pump(g);
+	loop_stream_push(&g->control, 0, &g->control_out);
 }
 
 void control_writable(struct loop_stream *s)
 {
 	struct egress *g = container_of(s, struct egress, control);
-	pump(g);
+	loop_stream_push(s, 0, &g->control_out);
 	if (g->log_lost && g->control_out.len == 0) {
 		unsigned lost = g->log_lost;
 		g->log_lost = 0;

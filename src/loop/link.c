@@ -345,6 +345,16 @@ ssize_t loop_stream_fill(struct loop *loop, struct loop_stream *s, int fd)
 	return n;
 }
 
+void loop_stream_push(struct loop_stream *s, unsigned channel, struct hull_buf *out)
+{
+	while (out->len) {
+		ssize_t n = loop_stream_write(s, channel, hull_buf_bytes(out), out->len);
+		if (n <= 0)
+			return;
+		hull_buf_drain(out, (size_t)n);
+	}
+}
+
 int loop_stream_drain(struct loop_stream *s, struct hull_buf *out, int fd)
 {
 	size_t done = 0;

@@ -118,6 +118,8 @@ void loop_stream_reset(struct loop_stream *s, int code, const char *message); /*
 /* Pass on what is to be read from fd, as much as the stream takes: the number of bytes, 0 at the end of fd, -EAGAIN
  * when there is nothing or no room, or -errno. */
 ssize_t loop_stream_fill(struct loop *loop, struct loop_stream *s, int fd);
+/* Write what `out` holds to the stream, as much as that takes. The rest waits for `writable`. */
+void loop_stream_push(struct loop_stream *s, unsigned channel, struct hull_buf *out);
 /* Write what the stream brought and `out` holds to the socket fd, as much as that takes, and grant it. 0 or -errno. */
 int loop_stream_drain(struct loop_stream *s, struct hull_buf *out, int fd);
 

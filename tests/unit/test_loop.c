@@ -2,6 +2,8 @@
 /* The wire on a libuv loop: two ends of a socketpair in one loop, and children that die. */
 #include "loop/loop.h"
 
+#include "base/cleanup.h"
+
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -222,6 +224,31 @@ static void credit_bounds_a_writer(void **state)
 		turn(w, 1);
 	}
 	assert_true(sent >= MANY);
+}
+
+/* What does not fit into the window waits in the buffer; on a stream that is not open all of it does. */
+static void a_buffer_is_pushed_by_and_by(void **state)
+{
+	struct world *w = *state;
+	static const uint8_t block[HULL_WIRE_WINDOW + 1000];
+	_cleanup_(hull_buf_free) struct hull_buf out = {0};
+	connect_sides(w);
+	w->guest.grants = false;
+	assert_int_equal(hull_buf_add(&out, block, sizeof(block)), 0);
+	loop_stream_push(&w->host.stream, 0, &out);
+	assert_int_equal(out.len, 1000);
+	turn(w, 200);
+	assert_int_equal(w->guest.received, HULL_WIRE_WINDOW);
+	loop_stream_grant(&w->guest.stream, HULL_WIRE_WINDOW);
+	turn(w, 4);
+	loop_stream_push(&w->host.stream, 0, &out);
+	assert_int_equal(out.len, 0);
+	turn(w, 4);
+	assert_int_equal(w->guest.received, sizeof(block));
+	loop_stream_reset(&w->host.stream, EIO, "");
+	assert_int_equal(hull_buf_add(&out, block, 10), 0);
+	loop_stream_push(&w->host.stream, 0, &out);
+	assert_int_equal(out.len, 10);
 }
 
 static void a_held_link_sends_what_was_queued(void **state)
@@ -485,6 +512,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(streams_pass_both_ways, setup, teardown),
 		cmocka_unit_test_setup_teardown(credit_bounds_a_writer, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_buffer_is_pushed_by_and_by, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_held_link_sends_what_was_queued, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_corked_loop_sends_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_end_of_a_peer_ends_its_streams, setup, teardown),

@@ -20,12 +20,9 @@
 
 static void pump(struct request *q)
 {
-	while (q->answer.len > 0) {
-		ssize_t n = hull_wire_write(q->stream.wire, q->stream.id, 0, hull_buf_bytes(&q->answer), q->answer.len);
-		if (n <= 0)
-			return;
-		hull_buf_drain(&q->answer, (size_t)n);
-	}
+	loop_stream_push(&q->stream, 0, &q->answer);
+	if (q->answer.len)
+		return;
 	q->finished = true;
 	loop_stream_eof(&q->stream);
 }

@@ -20,16 +20,6 @@ enum { LINE_MAX_OUT = 4 << 20, END_MS = 5000 };
 
 /* --- lines --- */
 
-static void pump(struct child *c)
-{
-	while (c->control.id && c->out.len > 0) {
-		ssize_t n = hull_wire_write(c->control.wire, c->control.id, 0, hull_buf_bytes(&c->out), c->out.len);
-		if (n <= 0)
-			return;
-		hull_buf_drain(&c->out, (size_t)n);
-	}
-}
-
 void gateway_send(struct gateway *g, json_t *j)
 {
 	_cleanup_(json_decrefp) json_t *own = j;
@@ -39,7 +29,7 @@ void gateway_send(struct gateway *g, json_t *j)
 	if (n) {
 		text[n] = '\n';
 		hull_buf_add(&c->out, text, n + 1);
-		pump(c);
+		loop_stream_push(&c->control, 0, &c->out);
 	}
 	free(text);
 }
@@ -63,7 +53,7 @@ static void control_data(struct loop_stream *s, unsigned channel, const uint8_t 
 
 static void control_writable(struct loop_stream *s)
 {
-	pump(container_of(s, struct child, control));
+	loop_stream_push(s, 0, &container_of(s, struct child, control)->out);
 }
 
 static void control_closed(struct loop_stream *s, int code, const char *message)

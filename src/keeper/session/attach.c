@@ -55,13 +55,9 @@ static void settle(struct audience *a)
 static void pump_out(struct attached *c)
 {
 	for (unsigned i = 0; i < CHANNELS; i++) {
-		while (c->out[i].len && c->stream.id) {
-			ssize_t n = hull_wire_write(c->stream.wire, c->stream.id, i, hull_buf_bytes(&c->out[i]),
-						    c->out[i].len);
-			if (n <= 0)
-				return;
-			hull_buf_drain(&c->out[i], (size_t)n);
-		}
+		loop_stream_push(&c->stream, i, &c->out[i]);
+		if (c->out[i].len)
+			return;
 	}
 	if (!c->over || !c->stream.id)
 		return;
