@@ -69,11 +69,6 @@ static void on_writable(struct loop_stream *s)
 		pump(q);
 }
 
-static void on_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
-{
-	loop_stream_grant(s, n); /* a request has no body; ignored */
-}
-
 static void on_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct request *q = container_of(s, struct request, stream);
@@ -90,7 +85,7 @@ static void on_closed(struct loop_stream *s, int code, const char *message)
 	free(q);
 }
 
-static const struct loop_stream_ops OPS = {.data = on_data, .writable = on_writable, .closed = on_closed};
+static const struct loop_stream_ops OPS = {.writable = on_writable, .closed = on_closed};
 
 void service_init(struct keeper *k)
 {

@@ -167,11 +167,6 @@ static void control_message(struct loop_stream *s, const uint8_t *p, size_t n)
 	}
 }
 
-static void control_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
-{
-	loop_stream_grant(s, n); /* none is expected; discarded */
-}
-
 static void control_closed(struct loop_stream *s, int code, const char *message)
 {
 	struct keeper *k = container_of(s, struct guest, control)->link.owner;
@@ -183,7 +178,6 @@ static void control_closed(struct loop_stream *s, int code, const char *message)
 
 static const struct loop_stream_ops CONTROL_OPS = {
 	.message = control_message,
-	.data = control_data,
 	.closed = control_closed,
 };
 
