@@ -37,7 +37,6 @@ static void do_status(struct request *q, const json_t *j)
 		return;
 	if (uv_is_active((uv_handle_t *)&k->service->stats_timer))
 		return; /* asked already */
-	k->service->stats_timer.data = k;
 	uv_timer_start(&k->service->stats_timer, on_stats_timeout, STATS_TIMEOUT_MS, 0);
 	guest_ask_stats(k);
 }
@@ -370,8 +369,6 @@ static void mount(struct request *q, const json_t *j, bool mount_it)
 			 : share_unmount(k, path, json_is_true(json_object_get(j, "force")), &err);
 	if (r < 0)
 		request_fail(q, r, err.msg);
-	else if (r > 0)
-		request_answer(q, json_pack("{s:s+}", "path", path, ""));
 }
 
 static void do_grow(struct request *q, const json_t *j)
