@@ -27,7 +27,7 @@ struct machine_ops {
 	int (*resume)(struct keeper *k, struct hull_error *err);
 	/* Make its disk `bytes` long; grow_resized() reports how it went. May be NULL. */
 	int (*grow)(struct keeper *k, uint64_t bytes, struct hull_error *err);
-	/* kill() and close() may be called at any time and again; keeper_machine_ended() reports the end. */
+	/* kill() and close() may be called at any time and again; events.machine_ended reports the end. */
 	void (*close)(struct keeper *k); /* ended or not: nothing is left of it after this */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The engine and what it starts from; see machine.h.
  *
- * The engine's descriptors are watched in the loop and handed to it; its events only record (keeper_machine_ended,
+ * The engine's descriptors are watched in the loop and handed to it; its events only record (events.machine_ended,
  * trouble), so that it is never freed from inside its own dispatch. */
 #include "keeper/machine/machine.h"
 #include "keeper/machine/grow.h"

@@ -5,7 +5,7 @@
 
 #include "keeper/keeper.h"
 
-/* Fit for keeper.gateway_start. */
+/* Fit for network.start (gateway.h). */
 int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct hull_error *err);
 
 /* --- gateway.c, for starting and saving --- */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of the workspace (share*.c) know of each other. Nobody else includes this.
- */
+/* What the parts of the workspace (share*.c) know of each other. Nobody else includes this. */
 #ifndef HULL_KEEPER_SHARE_INTERNAL_H
 #define HULL_KEEPER_SHARE_INTERNAL_H
 
