@@ -273,6 +273,11 @@ void job_id(char out[JOB_ID + 1])
 	snprintf(out, JOB_ID + 1, "%08x", id);
 }
 
+static bool is_id(const char *s)
+{
+	return strlen(s) == JOB_ID && strspn(s, "0123456789abcdef") == JOB_ID;
+}
+
 /* Without -i it finds stdin empty. A terminal has no end of its own: whoever reads it waits. */
 static int open_stream(struct job *j)
 {
@@ -303,7 +308,7 @@ void jobs_init(struct keeper *k)
 	list_init(&k->jobs->list);
 }
 
-int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_error *err)
+int job_start(struct keeper *k, const json_t *request, char out[JOB_ID + 1], struct hull_error *err)
 {
 	if (!k->guest->configured || k->life.phase >= PHASE_STOPPING)
 		return hull_fail(err, -EAGAIN, "the sandbox does not take commands now; wait for it to be up");
@@ -369,10 +374,8 @@ int job_start(struct keeper *k, const json_t *request, char out[9], struct hull_
 int job_signal(struct keeper *k, const char *id, uint32_t sig, const char **state, bool *reached,
 	       struct hull_error *err)
 {
-	struct job *j = strlen(id) == JOB_ID && strspn(id, "0123456789abcdef") == JOB_ID ? running(k, id) : NULL;
-	_cleanup_(json_decrefp) json_t *about =
-		j ? json_incref(j->about)
-		  : (strspn(id, "0123456789abcdef") == JOB_ID && !id[JOB_ID] ? job_record_read(k, id) : NULL);
+	struct job *j = is_id(id) ? running(k, id) : NULL;
+	_cleanup_(json_decrefp) json_t *about = j ? json_incref(j->about) : is_id(id) ? job_record_read(k, id) : NULL;
 	if (!about)
 		return hull_fail(err, -ENOENT, "%s has no such job: `hull logs %s --jobs` lists them", k->sb.name,
 				 k->sb.name);
@@ -424,7 +427,7 @@ static json_t *read_session(struct hull_cur *cur)
 			json_array_append_new(argv, json_string(word ? word : ""));
 		}
 	}
-	if (cur->bad || !id || strlen(id) != JOB_ID || strspn(id, "0123456789abcdef") != JOB_ID)
+	if (cur->bad || !id || !is_id(id))
 		return NULL;
 	return json_pack("{s:s,s:O,s:b}", "id", id, "argv", argv, "tty", tty);
 }
