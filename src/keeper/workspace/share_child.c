@@ -32,7 +32,7 @@ int share_child_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 		      struct hull_error *err)
 {
 	char uid[16], gid[16], number[16], nodes[16], keep[24];
-	char *argv[2 * GUARDS_MAX + 16];
+	char *argv[2 * GUARDS_MAX + 17];
 	size_t n = 0;
 	struct stat st;
 	int ends[2], control_ends[2];
