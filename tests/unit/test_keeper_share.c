@@ -458,7 +458,9 @@ static void test_too_many(void **state)
 		paths[i] = hull_fmt("/n%d", i);
 	}
 	struct keeper *k = fresh(paths);
+	k->sb.name = (char *)"box";
 	assert_int_equal(shares_start(k, &err), -ENOSPC);
+	assert_non_null(strstr(err.msg, "hull unmount box "));
 	for (int i = 0; i <= MOUNTS_MAX; i++)
 		free(paths[i]);
 	end(k);

@@ -313,7 +313,10 @@ int job_start(struct keeper *k, const json_t *request, char out[JOB_ID + 1], str
 	if (!k->guest->configured || k->life.phase >= PHASE_STOPPING)
 		return hull_fail(err, -EAGAIN, "the sandbox does not take commands now; wait for it to be up");
 	if (k->jobs->count >= JOBS_MAX || k->relays->count + k->jobs->count >= STREAMS_MAX)
-		return hull_fail(err, -EAGAIN, "too many jobs run in this sandbox");
+		return hull_fail(
+			err, -EAGAIN,
+			"too many jobs run in this sandbox: end some of them (`hull logs %s --jobs` lists them)",
+			k->sb.name);
 	_cleanup_(hull_buf_free) struct hull_buf args = {0};
 	int r = arguments(k, request, &args, err);
 	if (r < 0)

@@ -335,7 +335,8 @@ void relay_open(struct keeper *k, struct loop_link *client, uint32_t stream, uin
 		return;
 	}
 	if (k->relays->count >= STREAMS_MAX) {
-		hull_wire_refuse(client->wire, stream, EAGAIN, "too many sessions are open in this sandbox");
+		hull_wire_refuse(client->wire, stream, EAGAIN,
+				 "too many sessions are open in this sandbox: end some of them");
 		return;
 	}
 	struct relay *r = calloc(1, sizeof(*r));

@@ -145,7 +145,9 @@ static int mount_add(struct keeper *k, const char *path, enum hull_path_mode mod
 {
 	struct stat st;
 	if (k->workspace->mount_count >= MOUNTS_MAX)
-		return hull_fail(err, -ENOSPC, "a sandbox can have %d paths", MOUNTS_MAX);
+		return hull_fail(err, -ENOSPC,
+				 "%s is not mounted: a sandbox can have %d paths; `hull unmount %s PATH` takes one out",
+				 path, MOUNTS_MAX, k->sb.name);
 	_cleanup_close_ int fd = share_open_path(path, &st, err);
 	if (fd < 0)
 		return fd;
@@ -382,7 +384,7 @@ int share_mount(struct keeper *k, const char *path, enum hull_path_mode mode, st
 	if (record_awaited(k, path))
 		return hull_fail(err, -EAGAIN, "%s is being mounted or unmounted: try again when that is done", path);
 	if (!k->workspace->spawn || !k->guest->configured || k->life.phase >= PHASE_STOPPING)
-		return hull_fail(err, -EAGAIN, "the sandbox is not up");
+		return hull_fail(err, -EAGAIN, "the sandbox does not take paths now: try again when it is up");
 	if (m && m->state == GONE) {
 		mount_free(m);
 		m = NULL;
