@@ -10,9 +10,7 @@
  * empties the file and then writes it would otherwise be read in between. */
 #include "keeper/path_watch.h"
 
-#include "base/cleanup.h"
 #include "base/log.h"
-#include "base/text.h"
 
 #include <errno.h>
 #include <limits.h>

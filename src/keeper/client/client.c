@@ -9,14 +9,12 @@
 #include "keeper/client/service.h"
 #include "keeper/session/jobs.h"
 #include "keeper/session/relay.h"
-#include "keeper/api.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "wire/service.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>

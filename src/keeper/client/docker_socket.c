@@ -14,7 +14,6 @@
 #include "keeper/workspace/share.h"
 
 #include "base/cleanup.h"
-#include "base/log.h"
 #include "base/text.h"
 #include "wire/args.h"
 #include "wire/service.h"

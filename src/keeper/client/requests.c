@@ -16,7 +16,6 @@
 #include "base/text.h"
 #include "wire/service.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* --- status --- */

@@ -11,9 +11,7 @@
 #include "keeper/client/docker_socket.h"
 #include "keeper/network/gateway.h"
 
-#include "base/cleanup.h"
 #include "base/log.h"
-#include "keeper/api.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

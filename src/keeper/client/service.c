@@ -14,7 +14,6 @@
 #include "wire/service.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* --- answering --- */
 

@@ -24,7 +24,6 @@
 #include "wire/args.h"
 #include "wire/service.h"
 
-#include <string.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>

@@ -12,7 +12,6 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "wire/args.h"
 #include "wire/service.h"
 
 #include <string.h>

@@ -25,7 +25,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
 	BOOT_TIMEOUT_MS = 300 * 1000, /* the guest kernel did not come up: emulation on a busy host takes 30 s */

@@ -17,7 +17,6 @@
 #include "snapshot/snapshot.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -19,8 +19,6 @@
 #include "wire/args.h"
 #include "wire/service.h"
 
-#include <string.h>
-
 /* It takes seconds, of a big disk on a slow host. */
 enum { WAIT_MS = 300 * 1000 };
 

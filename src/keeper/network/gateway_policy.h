@@ -7,7 +7,6 @@
 #include "keeper/path_watch.h"
 
 #include <jansson.h>
-#include <stdint.h>
 
 enum { POLICY_GLOBAL, POLICY_SANDBOX, POLICY_FILES };
 

@@ -8,13 +8,10 @@
  * either: a server has many short connections, and a round for each would cost more than it is worth. */
 #include "keeper/keeper.h"
 #include "keeper/network/gateway.h"
-#include "keeper/guest/guest.h"
 
 #include "base/cleanup.h"
 #include "base/debug.h"
 #include "base/text.h"
-#include "wire/args.h"
-#include "wire/service.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -8,15 +8,11 @@
  * - Input waits in the client's own buffer (at most the window it was granted) until the job's stream takes it, and is
  *   granted then. Its STDIN_EOF follows. A job without stdin discards it.
  * - At the end, EXIT follows the output, then the stream ends. */
-#include "keeper/keeper.h"
 #include "keeper/session/attach.h"
-#include "keeper/session/jobs.h"
 
-#include "base/cleanup.h"
 #include "wire/service.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum { CHANNELS = 2 };
 

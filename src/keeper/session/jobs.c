@@ -36,13 +36,10 @@
 #include "wire/args.h"
 #include "wire/service.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <time.h>
 
 struct job {

@@ -20,7 +20,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 enum { SOCKET_BUFFER = 1024 * 1024, GUARDS_MAX = 64, THREADS_MAX = 64 };
 

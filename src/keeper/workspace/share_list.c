@@ -8,7 +8,6 @@
 #include "base/text.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* What git on the host runs, or is led elsewhere by, when it works in the main work tree or in another worktree; and
  * what these have under way: a MERGE_AUTOSTASH is applied to the work tree by the next commit. A linked worktree has files of its

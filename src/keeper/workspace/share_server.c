@@ -16,7 +16,6 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
