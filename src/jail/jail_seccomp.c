@@ -13,7 +13,6 @@
 
 #include <sched.h>
 #include <seccomp.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
