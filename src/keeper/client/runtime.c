@@ -11,13 +11,13 @@
 #include "keeper/client/docker_socket.h"
 #include "keeper/network/gateway.h"
 
+#include "base/io.h"
 #include "base/log.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SETTLE_MS = 200, RETRY_SHIFT_MAX = 9 };
@@ -42,9 +42,7 @@ static void add_watch(struct keeper *k)
 
 static bool same_directory(const struct keeper *k)
 {
-	struct stat a, b;
-	return fstat(k->runtime_fd, &a) == 0 && lstat(k->runtime_dir, &b) == 0 && a.st_dev == b.st_dev &&
-	       a.st_ino == b.st_ino;
+	return hull_same_file(k->runtime_fd, AT_FDCWD, k->runtime_dir);
 }
 
 static bool there(const struct keeper *k, const struct listener *l)
