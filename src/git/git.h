@@ -74,11 +74,13 @@ struct hull_git_own {
 	char *dir;     /* real paths; owned */
 	char *common;  /* what its worktrees share; may be the same */
 	char *objects; /* where its objects are */
+	int stop_fd;   /* readable = end a git that runs; -1 = never */
+	int peer_fd;   /* hung up = likewise; -1 = never */
 };
 /* `objects` is $GIT_OBJECT_DIRECTORY, or NULL. */
 int hull_git_own_open(const char *dir, const char *objects, struct hull_git_own *out, struct hull_error *err);
 void hull_git_own_free(struct hull_git_own *o); /* the members */
-/* As hull_git_run, in it. */
+/* As hull_git_run, in it; -ECANCELED when it was ended (stop_fd, peer_fd). */
 int hull_git_own_run(const struct hull_git_own *o, const char *const *args, int in_fd, struct hull_buf *out, int out_fd,
 		     struct hull_error *err);
 /* Append the ids at which its history ends, if it is shallow, as lines. */

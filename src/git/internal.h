@@ -47,7 +47,9 @@ struct hull_git_taken {
 struct hull_git_child {
 	pid_t pid;
 	int pidfd;
-	int out_fd; /* where its output goes, borrowed; -1 = to `out` */
+	int out_fd;              /* where its output goes, borrowed; -1 = to `out` */
+	int stop_fd, peer_fd;    /* as in struct hull_git_own */
+	unsigned long long used; /* its processor time when it was last looked at */
 	struct hull_git_taken out, words;
 	struct hull_buf said; /* what words reads */
 };
@@ -55,11 +57,11 @@ struct hull_git_child {
 int hull_git_child_start(struct hull_git_child *c, const struct hull_git_at *at, const char *const *args, int in_fd,
 			 struct hull_buf *out, int out_fd, struct hull_error *err);
 /* Write bytes to its input, `fd`, which is non-blocking, reading its output meanwhile. -EPIPE when it has closed its
- * input. */
+ * input, -EDEADLK when it hangs, -ECANCELED. */
 int hull_git_child_feed(struct hull_git_child *c, int fd, const void *p, size_t n, struct hull_error *err);
 /* After how long without any progress a git is ended, in ms; tests have less patience. */
 extern int hull_git_stall_ms;
-/* Until it has ended, or it is killed at once. Its exit code, or -errno; -EDEADLK when it hung. */
+/* Until it has ended, or it is killed at once. Its exit code, or -errno; -EDEADLK when it hung, -ECANCELED. */
 int hull_git_child_end(struct hull_git_child *c, bool kill_it, struct hull_error *err);
 
 #endif

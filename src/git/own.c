@@ -12,7 +12,7 @@ enum { SHALLOW_MAX = 64 << 20 };
 
 int hull_git_own_open(const char *dir, const char *objects, struct hull_git_own *out, struct hull_error *err)
 {
-	*out = (struct hull_git_own){.dir = realpath(dir, NULL)};
+	*out = (struct hull_git_own){.dir = realpath(dir, NULL), .stop_fd = -1, .peer_fd = -1};
 	if (!out->dir)
 		return hull_fail_errno(err, "the repository %s", dir);
 	out->common = hull_git_path_in(out->dir, "commondir", "");

@@ -35,43 +35,61 @@ static int take(struct hull_git_taken *t)
 
 int hull_git_stall_ms = 30000;
 
+/* One look at a git for which nothing could be done for hull_git_stall_ms: has it used no processor time since the last
+ * one, and does not wait for a disk? It has then opened a file of the repository's that never opens: a FIFO. While
+ * nobody takes what it writes to a descriptor of the caller's, it is not judged. */
+static bool stalled(struct hull_git_child *c)
+{
+	struct hull_proc now = {0};
+	struct pollfd reader = {.fd = c->out_fd, .events = POLLOUT};
+	bool held = c->out_fd >= 0 && poll(&reader, 1, 0) == 0;
+	if (!held && hull_proc_look(c->pid, &now) && now.state == 'S' && now.used == c->used)
+		return true;
+	c->used = now.used;
+	return false;
+}
+
+/* Wait until *first or git's output (c->out, c->words) is ready, which is read. The number of ready descriptors; 0 after
+ * timeout_ms; -ECANCELED on an interrupt. */
+static int await(struct hull_git_child *c, struct pollfd *first, int timeout_ms)
+{
+	struct pollfd p[5] = {*first,
+			      {.fd = c->out.fd, .events = POLLIN},
+			      {.fd = c->words.fd, .events = POLLIN},
+			      {.fd = c->stop_fd, .events = POLLIN},
+			      {.fd = c->peer_fd}};
+	int n = poll(p, 5, timeout_ms), r = 0;
+	if (n < 0)
+		return -errno;
+	if (p[3].revents || p[4].revents)
+		return -ECANCELED;
+	first->revents = p[0].revents;
+	if (p[1].revents)
+		r = take(&c->out);
+	if (r == 0 && p[2].revents)
+		r = take(&c->words);
+	return r < 0 ? r : n;
+}
+
 /* Until git has ended and what it wrote is read; output that only a stray child of it could write is not waited for. An
- * output of more than may be taken ends it (-EFBIG). So does a stall (-EDEADLK): for hull_git_stall_ms it has written
- * nothing, used no processor time, and does not wait for a disk. It has then opened a file of the repository's that
- * never opens: a FIFO. While nobody takes what it writes to a descriptor of the caller's, it is not judged. */
+ * output of more than may be taken ends it (-EFBIG). So does a stall (-EDEADLK), and an interrupt (-ECANCELED). */
 static int watch(struct hull_git_child *c)
 {
-	struct hull_git_taken *out = &c->out, *words = &c->words;
 	int r = 0;
 	bool ended = false;
-	unsigned long long before = 0;
-	while (r == 0 && !out->cut && (!ended || out->fd >= 0 || words->fd >= 0)) {
-		struct pollfd p[3] = {{.fd = out->fd, .events = POLLIN},
-				      {.fd = words->fd, .events = POLLIN},
-				      {.fd = ended ? -1 : c->pidfd, .events = POLLIN}};
-		int n = poll(p, 3, ended ? 0 : hull_git_stall_ms);
-		if (n < 0 && errno != EINTR)
-			return -errno;
+	while (r == 0 && !c->out.cut && (!ended || c->out.fd >= 0 || c->words.fd >= 0)) {
+		struct pollfd end = {.fd = ended ? -1 : c->pidfd, .events = POLLIN};
+		int n = await(c, &end, ended ? 0 : hull_git_stall_ms);
+		if (n == -EINTR)
+			continue;
 		if (n == 0 && ended)
 			break;
-		if (n == 0) {
-			struct hull_proc now = {0};
-			struct pollfd reader = {.fd = c->out_fd, .events = POLLOUT};
-			bool held = c->out_fd >= 0 && poll(&reader, 1, 0) == 0;
-			if (!held && hull_proc_look(c->pid, &now) && now.state == 'S' && now.used == before)
-				return -EDEADLK;
-			before = now.used;
-			continue;
-		}
-		if (n < 0)
-			continue;
-		ended = ended || p[2].revents;
-		if (p[0].revents)
-			r = take(out);
-		if (r == 0 && p[1].revents)
-			r = take(words);
+		if (n == 0 && stalled(c))
+			return -EDEADLK;
+		r = n < 0 ? n : 0;
+		ended = ended || end.revents;
 	}
-	return r == 0 && out->cut ? -EFBIG : r;
+	return r == 0 && c->out.cut ? -EFBIG : r;
 }
 
 /* git's message: its first "fatal:" or "error:", otherwise its last line; made printable. */
@@ -93,6 +111,17 @@ int hull_git_complain(struct hull_buf *words, bool cut, int code, struct hull_er
 	return code;
 }
 
+static int failed(int r, struct hull_error *err)
+{
+	if (r == -EFBIG)
+		return hull_fail(err, r, "git's output exceeds the limit of %d MiB", HULL_GIT_OUT_MAX >> 20);
+	if (r == -EDEADLK)
+		return hull_fail(err, r,
+				 "git hangs in this repository: is one of its files a FIFO? `find .git -type p` lists "
+				 "them");
+	return r == -ECANCELED ? hull_fail(err, r, "interrupted") : hull_fail(err, r, "git: %s", strerror(-r));
+}
+
 int hull_git_child_end(struct hull_git_child *c, bool kill_it, struct hull_error *err)
 {
 	int status, r = kill_it ? 0 : watch(c);
@@ -107,13 +136,8 @@ int hull_git_child_end(struct hull_git_child *c, bool kill_it, struct hull_error
 			r = hull_fail_errno(err, "waiting for git");
 			goto out;
 		}
-	if (r == -EFBIG)
-		hull_fail(err, r, "git's output exceeds the limit of %d MiB", HULL_GIT_OUT_MAX >> 20);
-	else if (r == -EDEADLK)
-		hull_fail(err, r,
-			  "git hangs in this repository: is one of its files a FIFO? `find .git -type p` lists them");
-	else if (r < 0)
-		hull_fail(err, r, "git: %s", strerror(-r));
+	if (r < 0)
+		failed(r, err);
 	else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		r = hull_git_complain(&c->said, cut, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
 				      err);
@@ -155,6 +179,8 @@ int hull_git_child_start(struct hull_git_child *c, const struct hull_git_at *at,
 	if (r < 0)
 		return r;
 	c->out_fd = out_fd;
+	c->stop_fd = at->own ? at->own->stop_fd : -1;
+	c->peer_fd = at->own ? at->own->peer_fd : -1;
 	c->out = (struct hull_git_taken){.fd = hull_steal_fd(&p.out[0]), .into = out, .most = HULL_GIT_OUT_MAX};
 	c->words = (struct hull_git_taken){
 		.fd = hull_steal_fd(&p.words[0]), .into = &c->said, .most = HULL_GIT_WORDS_MAX};
@@ -174,16 +200,12 @@ int hull_git_child_feed(struct hull_git_child *c, int fd, const void *p, size_t 
 			continue;
 		if (errno != EAGAIN)
 			return -errno;
-		struct pollfd q[3] = {{.fd = fd, .events = POLLOUT},
-				      {.fd = c->out.fd, .events = POLLIN},
-				      {.fd = c->words.fd, .events = POLLIN}};
-		int r = poll(q, 3, -1) < 0 && errno != EINTR ? -errno : 0;
-		if (r == 0 && q[1].revents)
-			r = take(&c->out);
-		if (r == 0 && q[2].revents)
-			r = take(&c->words);
-		if (r < 0)
-			return hull_fail(err, r, "git: %s", strerror(-r));
+		struct pollfd room = {.fd = fd, .events = POLLOUT};
+		int r = await(c, &room, hull_git_stall_ms);
+		if (r == 0 && stalled(c))
+			r = -EDEADLK;
+		if (r < 0 && r != -EINTR)
+			return failed(r, err);
 	}
 	return 0;
 }

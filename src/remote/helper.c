@@ -148,7 +148,10 @@ static int open_own(struct helper *h, struct hull_error *err)
 	const char *dir = getenv("GIT_DIR");
 	if (h->own.dir)
 		return 0;
-	return hull_git_own_open(dir && *dir ? dir : ".", getenv("GIT_OBJECT_DIRECTORY"), &h->own, err);
+	int r = hull_git_own_open(dir && *dir ? dir : ".", getenv("GIT_OBJECT_DIRECTORY"), &h->own, err);
+	h->own.stop_fd = h->signals;
+	h->own.peer_fd = STDIN_FILENO;
+	return r;
 }
 
 /* Show progress on a terminal: one line, updated once per second. */

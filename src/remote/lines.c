@@ -38,7 +38,8 @@ int remote_pkt(const uint8_t *p, size_t n, size_t *size)
 }
 
 /* git performs the remaining checks (git-check-ref-format(1)). Refused here are characters that could have a meaning
- * beyond the name. */
+ * beyond the name, and those that steer a terminal, on which git prints names as they are: also those of several bytes
+ * (U+009B is ESC [), and bytes that are not UTF-8. */
 bool remote_ref_ok(const char *name, size_t n)
 {
 	static const char head[] = "HEAD", refs[] = "refs/";
@@ -51,7 +52,8 @@ bool remote_ref_ok(const char *name, size_t n)
 		if (c <= ' ' || c == 127 || strchr("~^:?*[\\", c))
 			return false;
 	}
-	return true;
+	_cleanup_free_ char *shown = hull_printable(name, n);
+	return shown && strlen(shown) == n;
 }
 
 /* Returns the next line at *p, without its terminator. */

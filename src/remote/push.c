@@ -237,9 +237,11 @@ static int carry_out(struct remote_far *f, const struct hull_git_own *own, const
 			r = send_pack(f, own, adv, changes, count, cut, err);
 		hull_closep(&f->in);
 		f->in = -1;
-		/* The far end's message explains an incomplete pack better than our write error. */
 		struct hull_error other = {0};
 		int told = take_report(f, &lines, r < 0 ? &other : err);
+		/* When the far end has ended, its message explains an incomplete pack better than our write error. */
+		if (r < 0 && told == -ENODATA)
+			*err = other;
 		r = r < 0 ? r : told;
 		if (remote_status((const char *)hull_buf_bytes(&lines), lines.len, names, answer) < 0)
 			r = hull_fail(err, -ENOMEM, "out of memory");

@@ -3,6 +3,7 @@
  * was refused leaves nothing in the repository. Needs git and python3; works in a directory of its own. */
 #include "remote/remote.h"
 
+#include "git/internal.h"
 #include "git_rig.h"
 
 #include <signal.h>
@@ -123,8 +124,8 @@ static void test_fetch(void **state)
 	assert_int_equal(
 		shell("[ -f '%s' ]; cd here; git fsck --strict 2>/dev/null; git rev-list --objects %s --not main | "
 		      "wc -l | grep -qx 7; ls .git/objects/pack/*.idx | wc -l | grep -qx 1; git show-index "
-		      "<$(ls .git/objects/pack/*.idx) | wc -l | grep -q '^[78]$'; ! ls -d .git/objects/tmp_* "
-		      "2>/dev/null; git update-ref refs/remotes/x/main %s",
+		      "<$(ls .git/objects/pack/*.idx) | wc -l | grep -q '^[78]$'; [ -z \"$(ls -d .git/objects/tmp_* "
+		      "2>/dev/null)\" ]; git update-ref refs/remotes/x/main %s",
 		      keep, tip, tip),
 		0);
 	assert_int_equal(fetch(&own, tip, &again, "exec git upload-pack far"), 0);
@@ -215,6 +216,49 @@ static void test_push(void **state)
 	assert_true(push("git receive-pack far", told, false, odd, &answer) < 0);
 }
 
+/* A git that waits for ever while the pack is written to it is ended: when it stalls (it has opened a FIFO, which a
+ * workspace's guest has put in an object's place), and on an interrupt. So is one that makes a pack which nobody takes. */
+static void test_interrupted(void **state)
+{
+	_cleanup_free_ char *tip = said("git -C far rev-parse main"), *keep = NULL, *answer = NULL;
+	_cleanup_free_ char *far = hull_fmt(
+		"exec python3 -c \"import os,zlib\nw=lambda s: os.write(1,b'%%04x'%%(len(s)+4)+s)\n"
+		"w(b'%s HEAD\\0side-band-64k report-status')\nos.write(1,b'0000')\nw(b'NAK\\n')\n"
+		"w(b'\\1PACK\\0\\0\\0\\2\\0\\0\\0\\2\\x33'+zlib.compress(b'hi\\n'))\n"
+		"open('stop','w').write(os.environ.get('WORD',''))\n"
+		"while 1: w(b'\\1'+os.urandom(60000))\"",
+		tip);
+	_cleanup_free_ char *fifo = hull_fmt("%s/stop", base), *interrupt = hull_fmt("export WORD=x; %s", far);
+	assert_int_equal(
+		shell("mkfifo stop; I=$(echo hi | git hash-object --stdin | sed 's,..,&/,'); cd here/.git/objects; "
+		      "mkdir -p ${I%%/*}; mkfifo $I; cd ../..; git checkout -q -b big; head -c 3000000 /dev/urandom "
+		      ">big; git add big; git commit -qm big"),
+		0);
+	own.stop_fd = open(fifo, O_RDWR | O_CLOEXEC);
+	int patience = hull_git_stall_ms;
+	hull_git_stall_ms = 300;
+	assert_int_equal(fetch(&own, tip, &keep, far), -EDEADLK);
+	assert_non_null(strstr(err.msg, "FIFO"));
+	hull_git_stall_ms = patience;
+	assert_int_equal(fetch(&own, tip, &keep, interrupt), -ECANCELED);
+	assert_string_equal(err.msg, "interrupted");
+	assert_int_equal(shell("[ -z \"$(ls -d here/.git/objects/tmp_* 2>/dev/null)\" ]; head -c 1 <>stop "
+			       ">/dev/null"),
+			 0);
+	char *specs[] = {(char *)"refs/heads/big:refs/heads/big", NULL};
+	assert_int_equal(push("printf '0058%040d capabilities^{}\\0report-status side-band-64k0000' 0; echo x "
+			      ">stop; exec sleep 1000",
+			      "", false, specs, &answer),
+			 -ECANCELED);
+	close(hull_steal_fd(&own.stop_fd));
+	/* Of a far end that ended, the user is told what it said. */
+	assert_true(push("printf '0058%040d capabilities^{}\\0report-status side-band-64k0000' 0; echo no room >&2", "",
+			 false, specs, &answer) < 0);
+	assert_string_equal(err.msg, "no room");
+	assert_int_equal(
+		shell("find here/.git -type p -delete; rm stop; cd here; git checkout -q main; git branch -qD big"), 0);
+}
+
 #define ID "0123456789abcdef0123456789abcdef01234567"
 
 static void check_list(const char *const *lines, const char *expected)
@@ -246,6 +290,11 @@ static void test_list(void **state)
 					  ID " lock /etc/passwd",
 					  ID " refs/heads/a b",
 					  ID " refs/heads/\x1b[2J",
+					  ID " refs/heads/\xc2\x9b"
+					     "2J",
+					  ID " refs/heads/\x9b"
+					     "2J",
+					  ID " refs/heads/\xe2\x80\xaey",
 					  ID " refs/heads/x\ny",
 					  ID "\trefs/heads/x",
 					  "foo refs/heads/x",
@@ -277,8 +326,13 @@ static void test_status(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_list),  cmocka_unit_test(test_status),          cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_fetch), cmocka_unit_test(test_fetch_elsewhere), cmocka_unit_test(test_push),
+		cmocka_unit_test(test_list),
+		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_fetch),
+		cmocka_unit_test(test_fetch_elsewhere),
+		cmocka_unit_test(test_push),
+		cmocka_unit_test(test_interrupted),
 	};
 	if (system("git --version >/dev/null 2>&1 && python3 --version >/dev/null") != 0) {
 		puts("1..0 # SKIP no git, or no python3");
