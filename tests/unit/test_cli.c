@@ -22,7 +22,6 @@
 #include "cli/out.h"
 #include "lib/command/refused.h"
 #include "lib/sandbox/create.h"
-#include "lib/files/reach.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -656,32 +655,9 @@ static void test_signal_names(void **state)
 		assert_int_equal(signal_number(bad[i], &err), -EINVAL);
 }
 
-/* A sandbox whose directories cannot be told could have made any symlink. */
-static void test_reach_unknown(void **state)
-{
-	char home[] = "/tmp/hull-test-reach-XXXXXX";
-	struct reach at;
-	assert_non_null(mkdtemp(home));
-	_cleanup_free_ char *dir = hull_fmt("%s/sandboxes/bad", home), *file = hull_fmt("%s/sandbox.json", dir);
-	_cleanup_free_ char *link = hull_fmt("%s/link", home);
-	const struct hull_paths p = {.home = home, .runtime = home, .config = home};
-	assert_int_equal(hull_mkdir_all(dir, 0700, &err), 0);
-	assert_int_equal(hull_write_file_atomic(AT_FDCWD, file, "{", 1, 0600, &err), 0);
-	assert_int_equal(symlink("/tmp", link), 0);
-	assert_int_equal(reach_path(&p, link, true, &at, &err), -EBADMSG);
-	assert_non_null(strstr(err.msg, "which directories bad may write to"));
-	assert_non_null(strstr(err.msg, "hull rm bad"));
-	reach_free(&at);
-	assert_int_equal(hull_remove_tree(AT_FDCWD, dir, &err), 0);
-	assert_int_equal(reach_path(&p, link, true, &at, &err), 0);
-	reach_free(&at);
-	assert_int_equal(hull_remove_tree(AT_FDCWD, home, &err), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reach_unknown),
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_where_flags_end),

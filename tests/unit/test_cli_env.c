@@ -1,63 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Variables for a sandbox: -e and --env-file (cli/env.c). Who may have written such a file decides what it may ask for. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "home_rig.h"
 
-#include <cmocka.h>
-
-#include "base/cleanup.h"
-#include "base/io.h"
-#include "base/text.h"
 #include "cli/create.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 static struct hull_error err;
-static char base[] = "/tmp/hull-test-env-XXXXXX";
-static struct hull_paths paths;
 
 static int setup(void **state)
 {
-	if (!mkdtemp(base))
-		return -1;
-	_cleanup_free_ char *make = hull_fmt(
-		"cd %s && mkdir -p home/sandboxes/web ws/sub stranger ro && echo K=secret >secret && "
-		"ln -s ../secret ws/link && ln -s ws/sub own",
-		base);
-	paths.home = hull_fmt("%s/home", base);
-	char *entries[] = {hull_fmt("%s/ws", base), hull_fmt("%s/ro:ro", base), NULL}, *none[] = {NULL};
-	struct hull_sandbox s = {.name = (char *)"web",
-				 .agent = (char *)"shell",
-				 .image = (char *)"0123456789abcdef0123456789abcdef",
-				 .cpus = 1,
-				 .memory = 1 << 30,
-				 .disk = 1 << 30,
-				 .engine = (char *)"auto",
-				 .env = none,
-				 .paths = entries,
-				 .state = (char *)"created"};
-	int r = system(make) == 0 ? hull_sandbox_save(&paths, &s, &err) : -1;
-	free(entries[0]);
-	free(entries[1]);
-	return r;
+	int r = home_make("mkdir -p ws/sub stranger ro && echo K=secret >secret && ln -s ../secret ws/link && "
+			  "ln -s ws/sub own");
+	_cleanup_free_ char *ws = hull_fmt("%s/ws", base), *ro = hull_fmt("%s/ro:ro", base);
+	char *entries[] = {ws, ro, NULL};
+	return r != 0 ? r : home_save(entries, &err);
 }
 
-static int teardown(void **state)
+/* What the file at `name`, of this content (NULL = as it is), gives a sandbox that is about to have `given`. */
+static int from(const char *name, const char *content, const char *given, char ***out)
 {
-	free(paths.home);
-	return hull_remove_tree(AT_FDCWD, base, NULL);
+	_cleanup_free_ char *path = hull_fmt("%s/%s", base, name);
+	_cleanup_free_ char *dir = given ? hull_fmt("%s/%s", base, given) : NULL;
+	char *files[] = {path, NULL}, *dirs[] = {dir, NULL};
+	if (content)
+		assert_int_equal(hull_write_file_atomic(AT_FDCWD, path, content, strlen(content), 0600, &err), 0);
+	*out = NULL;
+	return create_env(&paths, dirs, files, NULL, out, &err);
 }
 
 static void test_env(void **state)
 {
-	char path[] = "/tmp/hull-env-XXXXXX";
-	int fd = mkstemp(path);
+	_cleanup_free_ char *path = hull_fmt("%s/file", base);
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	static const char file[] = "\xef\xbb\xbf# comment\nX=from file\r\n\n  Y=2\nHULL_TEST_HERE\nHULL_TEST_NOT\nZ=";
 	assert_int_equal(write(fd, file, sizeof file - 1), sizeof file - 1);
 	setenv("HULL_TEST_HERE", "yes", 1);
@@ -88,19 +61,6 @@ static void test_env(void **state)
 	hull_strv_free(out);
 }
 
-static int env_of(const char *content, char ***out)
-{
-	char path[] = "/tmp/hull-env-XXXXXX";
-	char *files[] = {path, NULL};
-	int fd = mkstemp(path);
-	assert_true(fd >= 0);
-	assert_int_equal(hull_write_full(fd, content, strlen(content)), 0);
-	close(fd);
-	int r = create_env(&paths, NULL, files, NULL, out, &err);
-	unlink(path);
-	return r;
-}
-
 static void test_env_quotes(void **state)
 {
 	static const char good[] = "# comment\n"
@@ -123,30 +83,17 @@ static void test_env_quotes(void **state)
 	(void)state;
 	setenv("HULL_TEST_HERE", "yes", 1);
 	unsetenv("HULL_TEST_NOT");
-	assert_int_equal(env_of(good, &out), 0);
+	assert_int_equal(from("quotes", good, NULL, &out), 0);
 	for (size_t i = 0; i < sizeof want / sizeof *want; i++)
 		assert_string_equal(out[i], want[i]);
 	assert_null(out[sizeof want / sizeof *want]);
 	hull_strv_free(out);
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		_cleanup_free_ char *file = hull_fmt("\n# first\n%s\n", bad[i]);
-		out = NULL;
-		assert_int_equal(env_of(file, &out), -EINVAL);
+		assert_int_equal(from("quotes", file, NULL, &out), -EINVAL);
 		assert_non_null(strstr(err.msg, "line 3"));
 		hull_strv_free(out);
 	}
-}
-
-/* What the file at `name`, of this content (NULL = as it is), gives a sandbox that is about to have `given`. */
-static int from(const char *name, const char *content, const char *given, char ***out)
-{
-	_cleanup_free_ char *path = hull_fmt("%s/%s", base, name);
-	_cleanup_free_ char *dir = given ? hull_fmt("%s/%s", base, given) : NULL;
-	char *files[] = {path, NULL}, *dirs[] = {dir, NULL};
-	if (content)
-		assert_int_equal(hull_write_file_atomic(AT_FDCWD, path, content, strlen(content), 0600, &err), 0);
-	*out = NULL;
-	return create_env(&paths, dirs, files, NULL, out, &err);
 }
 
 static void refused(const char *name, const char *content, const char *given, int code, const char *word)
@@ -198,5 +145,5 @@ int main(void)
 		cmocka_unit_test(test_env_quotes),
 		cmocka_unit_test(test_env_of_strangers),
 	};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, setup, home_drop);
 }

@@ -1,48 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a command is led by a path of the host (lib/files/reach.c): a sandbox that writes there, or one that is gone,
  * may have left symlinks. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "home_rig.h"
 
-#include <cmocka.h>
-
-#include "base/cleanup.h"
-#include "base/io.h"
-#include "base/text.h"
 #include "lib/files/reach.h"
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-static char base[64];
-static struct hull_paths paths;
 
 static int setup(void **state)
 {
-	snprintf(base, sizeof(base), "/tmp/hull-test-reach-XXXXXX");
-	if (!mkdtemp(base))
-		return -1;
-	_cleanup_free_ char *make = hull_fmt(
-		"cd %s && mkdir -p home/sandboxes run config ws/dir out && ln -s ../out ws/build && "
-		"ln -s none ws/new && echo x >file && ln -s ../file ws/tofile && ln -s ws above",
-		base);
-	paths.home = hull_fmt("%s/home", base);
-	paths.runtime = hull_fmt("%s/run", base);
-	paths.config = hull_fmt("%s/config", base);
-	return system(make);
-}
-
-static int teardown(void **state)
-{
-	free(paths.home);
-	free(paths.runtime);
-	free(paths.config);
-	return hull_remove_tree(AT_FDCWD, base, NULL);
+	return home_make("mkdir -p ws/dir out && ln -s ../out ws/build && ln -s none ws/new && echo x >file && "
+			 "ln -s ../file ws/tofile && ln -s ws above");
 }
 
 static void expect(const char *path, bool follow, int result, const char *found)
@@ -95,21 +61,10 @@ static void test_a_link_that_a_sandbox_made(void **state)
 {
 	_cleanup_free_ char *home = hull_fmt("%s/home/sandboxes/web", base);
 	_cleanup_free_ char *ws = hull_fmt("%s/ws", base);
-	char *entries[] = {ws, NULL}, *none[] = {NULL};
-	struct hull_sandbox s = {.name = (char *)"web",
-				 .agent = (char *)"shell",
-				 .image = (char *)"0123456789abcdef0123456789abcdef",
-				 .cpus = 1,
-				 .memory = 1 << 30,
-				 .disk = 1 << 30,
-				 .engine = (char *)"auto",
-				 .env = none,
-				 .paths = entries,
-				 .state = (char *)"created"};
+	char *entries[] = {ws, NULL};
 	struct hull_error err = {0};
 	real_is("ws/build", "out");
-	assert_int_equal(mkdir(home, 0700), 0);
-	assert_int_equal(hull_sandbox_save(&paths, &s, &err), 0);
+	assert_int_equal(home_save(entries, &err), 0);
 	real_is("ws/build", NULL);
 	real_is("ws/build/.", NULL);
 	real_is("above/build", NULL);
@@ -127,11 +82,29 @@ static void test_a_link_that_a_sandbox_made(void **state)
 	assert_int_equal(hull_remove_tree(AT_FDCWD, home, NULL), 0);
 }
 
+/* A sandbox whose directories cannot be told could have made any symlink. */
+static void test_unknown(void **state)
+{
+	_cleanup_(reach_free) struct reach at = {0};
+	struct hull_error err = {0};
+	_cleanup_free_ char *dir = hull_fmt("%s/home/sandboxes/bad", base), *file = hull_fmt("%s/sandbox.json", dir);
+	_cleanup_free_ char *link = hull_fmt("%s/link", base);
+	assert_int_equal(hull_mkdir_all(dir, 0700, &err), 0);
+	assert_int_equal(hull_write_file_atomic(AT_FDCWD, file, "{", 1, 0600, &err), 0);
+	assert_int_equal(symlink("/tmp", link), 0);
+	assert_int_equal(reach_path(&paths, link, true, &at, &err), -EBADMSG);
+	assert_non_null(strstr(err.msg, "which directories bad may write to"));
+	assert_non_null(strstr(err.msg, "hull rm bad"));
+	assert_int_equal(hull_remove_tree(AT_FDCWD, dir, &err), 0);
+	assert_int_equal(reach_path(&paths, link, true, &at, &err), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_link_as_dest),
 		cmocka_unit_test(test_a_link_that_a_sandbox_made),
+		cmocka_unit_test(test_unknown),
 	};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, setup, home_drop);
 }

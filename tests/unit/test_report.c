@@ -1,24 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What goes into a bug report: nothing of the person's, whatever a log says, and whatever a guest wrote into it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "home_rig.h"
 
-#include <cmocka.h>
+#include "lib/report/bundle.h"
+#include "lib/report/redact.h"
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/text.h"
-#include "lib/report/bundle.h"
-#include "lib/report/redact.h"
+static int setup(void **state)
+{
+	return home_make("true");
+}
 
 static void expect(const struct hull_redact *r, const char *in, const char *want)
 {
@@ -92,18 +85,10 @@ static void put(const char *dir, const char *name, const char *text)
 
 static void test_bundle(void **state)
 {
-	char top[] = "/tmp/hull-report-XXXXXX";
-	assert_non_null(mkdtemp(top));
-	_cleanup_free_ char *home = hull_fmt("%s/home", top);
-	_cleanup_free_ char *runtime = hull_fmt("%s/run", top);
-	_cleanup_free_ char *config = hull_fmt("%s/config", top);
-	_cleanup_free_ char *sandboxes = hull_fmt("%s/sandboxes", home);
-	_cleanup_free_ char *damaged = hull_fmt("%s/broken-diary", sandboxes);
-	_cleanup_free_ char *out = hull_fmt("%s/bundle.tar.gz", top);
-	assert_int_equal(mkdir(home, 0700) | mkdir(runtime, 0700) | mkdir(config, 0700) | mkdir(sandboxes, 0700), 0);
-	struct hull_paths p = {.home = home, .runtime = runtime, .config = config};
+	_cleanup_free_ char *damaged = hull_fmt("%s/sandboxes/broken-diary", paths.home);
+	_cleanup_free_ char *out = hull_fmt("%s/bundle.tar.gz", base);
 	char *env[] = {(char *)"TOKEN=sk-very-secret-123", (char *)"A=1", NULL};
-	char *paths[] = {(char *)"/srv/ann/love letters:ro", NULL};
+	char *entries[] = {(char *)"/srv/ann/love letters:ro", NULL};
 	char *none[] = {NULL};
 	struct hull_sandbox s = {.name = (char *)"shell-love-letters",
 				 .agent = (char *)"shell",
@@ -113,7 +98,7 @@ static void test_bundle(void **state)
 				 .disk = 1 << 30,
 				 .engine = (char *)"auto",
 				 .env = env,
-				 .paths = paths,
+				 .paths = entries,
 				 .ports = none,
 				 .git_name = (char *)"Ann Lee",
 				 .git_email = (char *)"ann@example.org",
@@ -121,11 +106,11 @@ static void test_bundle(void **state)
 				 .state = (char *)"crashed",
 				 .created = 1};
 	struct hull_error err = {0};
-	put(top, "seed", "a disk");
-	_cleanup_free_ char *seed_path = hull_fmt("%s/seed", top);
+	put(base, "seed", "a disk");
+	_cleanup_free_ char *seed_path = hull_fmt("%s/seed", base);
 	_cleanup_close_ int seed = open(seed_path, O_RDONLY | O_CLOEXEC);
-	assert_int_equal(hull_sandbox_create(&p, &s, seed, true, &err), 0);
-	_cleanup_free_ char *dir = hull_sandbox_path(&p, s.name, NULL);
+	assert_int_equal(hull_sandbox_create(&paths, &s, seed, true, &err), 0);
+	_cleanup_free_ char *dir = hull_sandbox_path(&paths, s.name, NULL);
 	put(dir, "keeper.log",
 	    "keeper: starting shell-love-letters\n"
 	    "keeper: share /srv/ann/love letters/to bob.txt: damaged\n"
@@ -133,9 +118,9 @@ static void test_bundle(void **state)
 	put(dir, "egress.log", "{\"name\": \"private.example\"}\n");
 	put(dir, "dockerd.log", "pulling private/image\n");
 	/* A log that is a link elsewhere, as a hostile disk could have it. */
-	put(top, "elsewhere", "contents of elsewhere\n");
+	put(base, "elsewhere", "contents of elsewhere\n");
 	_cleanup_free_ char *serial = hull_fmt("%s/serial.log", dir);
-	_cleanup_free_ char *elsewhere = hull_fmt("%s/elsewhere", top);
+	_cleanup_free_ char *elsewhere = hull_fmt("%s/elsewhere", base);
 	assert_int_equal(symlink(elsewhere, serial), 0);
 	/* A long one is cut, at a line. */
 	_cleanup_free_ char *engine = hull_fmt("%s/engine.log", dir);
@@ -147,7 +132,7 @@ static void test_bundle(void **state)
 	put(damaged, "sandbox.json", "{not json");
 
 	int fd = open(out, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	assert_int_equal(hull_bundle_write(&p, "[{\"text\": \"shell-love-letters\"}]", fd, &err), 0);
+	assert_int_equal(hull_bundle_write(&paths, "[{\"text\": \"shell-love-letters\"}]", fd, &err), 0);
 	close(fd);
 	size_t n;
 	unsigned members;
@@ -179,17 +164,15 @@ static void test_bundle(void **state)
 					    "elsewhere",
 					    "sk-",
 					    "engine line 000000",
-					    "/tmp/hull-report"};
+					    "/tmp/hull-test-home"};
 	for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
 		if (strstr(all, taken[i]))
 			fail_msg("still there: %s in:\n%.3000s", taken[i], all);
 	assert_null(strstr(all, "\ngine line")); /* cut at a line */
-	_cleanup_free_ char *rm = hull_fmt("rm -rf '%s'", top);
-	assert_int_equal(system(rm), 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_redact), cmocka_unit_test(test_bundle)};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, setup, home_drop);
 }
