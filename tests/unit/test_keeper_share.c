@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -45,7 +46,8 @@ static int fake_spawn(struct keeper *k, const struct share_spec *spec, int *fd, 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	child->pid = fork();
 	if (child->pid == 0) {
-		close_range(3, ~0U, 0); /* the other servers' sockets */
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when the test fails */
+		close_range(3, ~0U, 0);           /* the other servers' sockets */
 		pause();
 		_exit(0);
 	}
