@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A relay's part (share_prefetch.h) between a server in this process and requests by hand: each goes through it first, as
- * in hull-init, and everything the server sends passes it on the way back. */
+/* A relay's part (guest/workspace/prefetch/prefetch.h) between a server in this process and requests by hand: each goes
+ * through it first, as in hull-init, and everything the server sends passes it on the way back. */
 #ifndef HULL_TESTS_PREFETCH_H
 #define HULL_TESTS_PREFETCH_H
 
