@@ -344,10 +344,8 @@ usual_policy() { policy ""; }
 }
 
 @test "network: hull policy: of a sandbox whose file was lost it says so, not what a new one would have" {
-	name=t$BATS_SUITE_TEST_NUMBER-$RANDOM
-	echo "$name" >>"$BATS_TEST_TMPDIR/own"
-	hull create -q --cpus 1 -m 1g --no-docker --name "$name" shell "$BATS_TEST_TMPDIR"
-	hull policy allow -q --sandbox "$name" lost.example || hull policy allow --sandbox "$name" lost.example
+	own_sandbox --no-docker
+	hull policy allow --sandbox "$name" lost.example
 	hull policy check --sandbox "$name" lost.example
 	rm "$HULL_HOME/sandboxes/$name/policy.yaml"
 	run hull policy ls "$name"
