@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/debug.h"
 #include "base/error.h"
+#include "base/list.h"
 #include "wire/wire.h"
 
 enum {
@@ -29,39 +30,11 @@ enum {
 };
 #define WIRE_MAGIC "HULLWIRE"
 
-/* Intrusive doubly linked list with a sentinel; a link that is on no list points to itself. */
-struct link {
-	struct link *prev;
-	struct link *next;
-};
-static inline void link_init(struct link *l)
-{
-	l->prev = l->next = l;
-}
-static inline bool link_alone(const struct link *l)
-{
-	return l->next == l;
-}
-static inline void link_remove(struct link *l)
-{
-	l->prev->next = l->next;
-	l->next->prev = l->prev;
-	link_init(l);
-}
-static inline void link_append(struct link *list, struct link *l)
-{
-	link_remove(l);
-	l->prev = list->prev;
-	l->next = list;
-	list->prev->next = l;
-	list->prev = l;
-}
-
 struct stream {
-	struct stream *chain; /* next in its bucket; next in the list of a mass ending */
-	struct link waiting;  /* on wire.waiting: has credit, waits for room in the queue */
-	struct link granting; /* on wire.granting: `grant` is due to be sent */
-	void *user;           /* the owner's */
+	struct stream *chain;      /* next in its bucket; next in the list of a mass ending */
+	struct list_node waiting;  /* on wire.waiting: has credit, waits for room in the queue */
+	struct list_node granting; /* on wire.granting: `grant` is due to be sent */
+	void *user;                /* the owner's */
 	uint32_t id;
 	uint32_t send_credit; /* bytes of DATA we may still send */
 	uint32_t recv_credit; /* bytes the peer may still send, as far as it was told */
@@ -132,13 +105,13 @@ struct hull_wire {
 	size_t handed;     /* bytes at the front of `out` that the owner was shown: they may be under way */
 	size_t tail;       /* bytes of the last frame in `out`, and whose it is; 0 = not to be extended */
 	uint32_t tail_stream;
-	uint16_t tail_kind;  /* type << 8 | flags */
-	size_t out_control;  /* bytes of `out` in frames other than DATA and OPEN */
-	size_t out_open;     /* bytes of `out` in OPEN frames */
-	bool told;           /* `output` was called and the owner has not seen the queue empty since */
-	bool firing;         /* `writable` events of the queue are running */
-	struct link waiting; /* streams, longest waiting first */
-	struct link granting;
+	uint16_t tail_kind;       /* type << 8 | flags */
+	size_t out_control;       /* bytes of `out` in frames other than DATA and OPEN */
+	size_t out_open;          /* bytes of `out` in OPEN frames */
+	bool told;                /* `output` was called and the owner has not seen the queue empty since */
+	bool firing;              /* `writable` events of the queue are running */
+	struct list_node waiting; /* streams, longest waiting first */
+	struct list_node granting;
 };
 
 /* table.c */

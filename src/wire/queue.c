@@ -12,12 +12,9 @@
  * window; so no peer ever waits for credit that is held back. */
 #include "wire/internal.h"
 
-#include <stddef.h>
 #include <string.h>
 
 enum { GRANT_DUE = HULL_WIRE_WINDOW / 4, CREDIT_LOW = HULL_WIRE_WINDOW / 2, KEEP = HULL_WIRE_WINDOW };
-
-#define STREAM_OF(link_ptr, member) ((struct stream *)(void *)((char *)(link_ptr)-offsetof(struct stream, member)))
 
 static void put_le32(uint8_t *to, uint32_t v)
 {
@@ -144,19 +141,19 @@ void queue_forget(struct hull_wire *w)
 void queue_grant(struct hull_wire *w, struct stream *s)
 {
 	if (s->got_eof || s->grant == 0)
-		link_remove(&s->granting);
-	else if (link_alone(&s->granting) && (s->grant >= GRANT_DUE || s->recv_credit < CREDIT_LOW))
-		link_append(&w->granting, &s->granting);
+		list_del(&s->granting);
+	else if (list_empty(&s->granting) && (s->grant >= GRANT_DUE || s->recv_credit < CREDIT_LOW))
+		list_add(&w->granting, &s->granting);
 }
 
 /* Turn due grants into CREDIT frames; those that do not fit wait until what is queued was sent. */
 static void flush_grants(struct hull_wire *w)
 {
-	while (!link_alone(&w->granting) && w->out_control < w->config.queue_max_control / 2) {
-		struct stream *s = STREAM_OF(w->granting.next, granting);
+	while (!list_empty(&w->granting) && w->out_control < w->config.queue_max_control / 2) {
+		struct stream *s = container_of(w->granting.next, struct stream, granting);
 		uint8_t raw[4];
 		put_le32(raw, s->grant);
-		link_remove(&s->granting);
+		list_del(&s->granting);
 		if (queue_frame(w, s->id, HULL_WIRE_CREDIT, 0, raw, sizeof(raw), NULL, 0) < 0)
 			return;
 		s->recv_credit += s->grant;
@@ -169,7 +166,7 @@ void queue_tell(struct hull_wire *w)
 	if (w->told || w->busy)
 		return;
 	/* A death that no feed has reported also needs the owner's attention. */
-	if (w->out.len == 0 && link_alone(&w->granting) && !(w->dead && w->table.count))
+	if (w->out.len == 0 && list_empty(&w->granting) && !(w->dead && w->table.count))
 		return;
 	w->told = true;
 	if (w->ops.output)
@@ -201,9 +198,9 @@ static void fire_waiting(struct hull_wire *w)
 	if (w->firing)
 		return;
 	w->firing = true;
-	while (!w->dead && !link_alone(&w->waiting) && queue_room(w) > 0) {
-		struct stream *s = STREAM_OF(w->waiting.next, waiting);
-		link_remove(&s->waiting);
+	while (!w->dead && !list_empty(&w->waiting) && queue_room(w) > 0) {
+		struct stream *s = container_of(w->waiting.next, struct stream, waiting);
+		list_del(&s->waiting);
 		if (w->ops.writable)
 			w->ops.writable(w->ctx, s->id, s->user);
 	}

@@ -166,7 +166,7 @@ static int recv_credit(struct hull_wire *w, struct stream *s, const uint8_t *p, 
 		return 0;
 	s->wants_credit = false;
 	if (queue_room(w) == 0)
-		link_append(&w->waiting, &s->waiting);
+		list_add(&w->waiting, &s->waiting);
 	else if (w->ops.writable)
 		w->ops.writable(w->ctx, id, s->user);
 	return 0;

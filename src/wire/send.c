@@ -119,9 +119,9 @@ static void want(struct hull_wire *w, struct stream *s)
 {
 	s->wants_credit = s->send_credit == 0;
 	if (s->wants_credit)
-		link_remove(&s->waiting);
-	else if (link_alone(&s->waiting))
-		link_append(&w->waiting, &s->waiting);
+		list_del(&s->waiting);
+	else if (list_empty(&s->waiting))
+		list_add(&w->waiting, &s->waiting);
 }
 
 static size_t takes(const struct hull_wire *w, const struct stream *s)
@@ -213,7 +213,7 @@ int hull_wire_eof(struct hull_wire *w, uint32_t stream)
 		return r;
 	s->sent_eof = true;
 	s->wants_credit = false;
-	link_remove(&s->waiting);
+	list_del(&s->waiting);
 	r = queue_frame(w, stream, HULL_WIRE_EOF, 0, NULL, 0, NULL, 0);
 	if (s->got_eof)
 		wire_finish(w, s, 0, "");

@@ -38,8 +38,8 @@ struct hull_wire *hull_wire_new(const struct hull_wire_config *config, const str
 	w->ctx = ctx;
 	w->next_id = config->side == HULL_WIRE_HOST ? 1 : 2;
 	table_init(&w->table, w);
-	link_init(&w->waiting);
-	link_init(&w->granting);
+	list_init(&w->waiting);
+	list_init(&w->granting);
 	return w;
 }
 
@@ -96,8 +96,8 @@ struct stream *wire_stream_new(struct hull_wire *w, uint32_t id, bool local, voi
 	s->local = local;
 	s->user = user;
 	s->send_credit = s->recv_credit = HULL_WIRE_WINDOW;
-	link_init(&s->waiting);
-	link_init(&s->granting);
+	list_init(&s->waiting);
+	list_init(&s->granting);
 	if (table_add(&w->table, s) < 0) {
 		free(s);
 		return NULL;
@@ -108,8 +108,8 @@ struct stream *wire_stream_new(struct hull_wire *w, uint32_t id, bool local, voi
 
 static void finish_detached(struct hull_wire *w, struct stream *s, int code, const char *message)
 {
-	link_remove(&s->waiting);
-	link_remove(&s->granting);
+	list_del(&s->waiting);
+	list_del(&s->granting);
 	if (w->ops.closed)
 		w->ops.closed(w->ctx, s->id, s->user, code, message);
 	free(s);
@@ -126,8 +126,8 @@ void wire_finish_all(struct hull_wire *w, struct stream *all, const char *why)
 {
 	/* Off the lists at once: an event below must not reach a stream that is only waiting for its end. */
 	for (struct stream *s = all; s; s = s->chain) {
-		link_remove(&s->waiting);
-		link_remove(&s->granting);
+		list_del(&s->waiting);
+		list_del(&s->granting);
 	}
 	bool outer = w->ending;
 	w->ending = true;
@@ -158,12 +158,12 @@ struct stream *wire_new_session(struct hull_wire *w)
 	if (w->next_id > UINT32_MAX / 2)
 		w->next_id = w->config.side == HULL_WIRE_HOST ? 1 : 2;
 	struct stream *all = table_take_all(&w->table);
-	link_init(&w->waiting);
-	link_init(&w->granting);
+	list_init(&w->waiting);
+	list_init(&w->granting);
 	/* The sentinels are fresh; the old members must not point to them any more. */
 	for (struct stream *s = all; s; s = s->chain) {
-		link_init(&s->waiting);
-		link_init(&s->granting);
+		list_init(&s->waiting);
+		list_init(&s->granting);
 	}
 	return all;
 }
