@@ -56,13 +56,12 @@ struct hull_port_ops {
 int hull_port_open(const struct hull_port_ops *ops, struct hull_error *err);
 /* Send what is queued, for at most `ms`, at the very end. */
 void hull_port_flush(int ms);
-/* When frames are traced: a number into the arguments of an OPEN, by which its stream is found in every log. 0 or
- * -ENOMEM. */
+/* Open a stream of this service at the host, unless the sandbox is stopping; `args` get the number of a trace. `user`
+ * begins with a struct hull_stream, whose id is *stream. 0 or -errno. */
 struct hull_buf;
-int hull_port_trace(struct hull_buf *args);
+int hull_port_ask(uint8_t service, struct hull_buf *args, void *user, uint32_t *stream);
 
 /* --- report.c: messages to the host on the stream control --- */
-struct hull_buf;
 /* Control is open from now on, and closed. What is reported while it is closed is dropped. */
 void hull_report_open(uint32_t stream);
 void hull_report_closed(void);

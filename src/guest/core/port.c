@@ -117,7 +117,8 @@ static int new_wire(struct hull_error *err)
 	return hull_wire ? 0 : hull_fail(err, -ENOMEM, "out of memory for the wire");
 }
 
-int hull_port_trace(struct hull_buf *args)
+/* When frames are traced: a number into the arguments of an OPEN, by which its stream is found in every log. */
+static int add_trace(struct hull_buf *args)
 {
 	static uint32_t last;
 	if (!hull_debug_on(HULL_AREA_WIRE, HULL_LEVEL_TRACE))
@@ -125,6 +126,12 @@ int hull_port_trace(struct hull_buf *args)
 	if (!last)
 		last = (uint32_t)hull_uptime_ms() << 8; /* others' numbers are random */
 	return hull_args_put_u32(args, HULL_TAG_TRACE, ++last);
+}
+
+int hull_port_ask(uint8_t service, struct hull_buf *args, void *user, uint32_t *stream)
+{
+	int r = !hull_wire || hull_shutting_down() ? -ENETDOWN : add_trace(args);
+	return r < 0 ? r : hull_wire_open(hull_wire, service, hull_buf_bytes(args), args->len, user, stream);
 }
 
 /* --- bytes --- */

@@ -184,14 +184,7 @@ static int dns_ask_host(struct question *q)
 	int r = hull_args_put_str(&args, HULL_TAG_NAME, q->query.name);
 	if (r == 0)
 		r = hull_args_put_u32(&args, HULL_TAG_QTYPE, q->query.qtype);
-	if (r == 0)
-		r = hull_port_trace(&args);
-	if (r == 0)
-		r = !hull_wire || hull_shutting_down()
-			    ? -ENETDOWN
-			    : hull_wire_open(hull_wire, HULL_SVC_RESOLVE, hull_buf_bytes(&args), args.len, q,
-					     &q->stream.id);
-	return r;
+	return r < 0 ? r : hull_port_ask(HULL_SVC_RESOLVE, &args, q, &q->stream.id);
 }
 
 /* The wire's callbacks come from wherever it is called, so a closed stream may call this amid itself: once is enough.

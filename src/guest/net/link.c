@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Addresses, and sockets on the addresses of hull0; see link.h. IP_FREEBIND: they can be bound before hull0 is there. */
+/* Addresses, sockets on the addresses of hull0, and streams to addresses; see link.h. IP_FREEBIND: they can be bound before hull0 is there. */
 #include "guest/net/link.h"
 
+#include "base/buf.h"
 #include "base/cleanup.h"
+#include "guest/core/core.h"
+#include "wire/args.h"
+#include "wire/service.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -57,4 +61,14 @@ int hull_link_socket(int family, int type, uint16_t port, struct hull_error *err
 	if (fd < 0 || bind(fd, &a.any, hull_sockaddr_len(&a)) < 0 || (type == SOCK_STREAM && listen(fd, BACKLOG) < 0))
 		return hull_fail_errno(err, "cannot listen on port %u of %s", port, HULL_LINK);
 	return hull_steal_fd(&fd);
+}
+
+int hull_link_ask(uint8_t service, const union hull_sockaddr *to, void *user, uint32_t *stream)
+{
+	_cleanup_(hull_buf_free) struct hull_buf args = {0};
+	char text[INET6_ADDRSTRLEN];
+	int r = hull_args_put_str(&args, HULL_TAG_ADDRESS, hull_sockaddr_text(to, text));
+	if (r == 0)
+		r = hull_args_put_u32(&args, HULL_TAG_PORT, hull_sockaddr_port(to));
+	return r < 0 ? r : hull_port_ask(service, &args, user, stream);
 }

@@ -51,6 +51,10 @@ void hull_link_address(int family, uint16_t port, union hull_sockaddr *out);
 /* A non-blocking socket bound to hull0's address, whether hull0 is there yet or not; for SOCK_STREAM it listens. */
 int hull_link_socket(int family, int type, uint16_t port, struct hull_error *err);
 
+/* Ask the host for a stream of this service to an address. `user` begins with a struct hull_stream, whose id is *stream.
+ * 0 or -errno. */
+int hull_link_ask(uint8_t service, const union hull_sockaddr *to, void *user, uint32_t *stream);
+
 /* The rules, for `nft -f -`, in this order (nft.c). */
 extern const char hull_nft_local[];
 extern const char hull_nft_forwarded[];

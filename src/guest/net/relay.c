@@ -28,7 +28,6 @@
 #include "guest/core/core.h"
 #include "guest/net/hold.h"
 #include "guest/core/loop.h"
-#include "wire/args.h"
 #include "wire/service.h"
 #include "wire/wire.h"
 
@@ -299,22 +298,6 @@ static int relay_original(int fd, int family, union hull_sockaddr *to)
 	return to->any.sa_family != family || hull_sockaddr_same(to, &self) ? -ECONNREFUSED : 0;
 }
 
-static int relay_ask_host(struct relay *r, const union hull_sockaddr *to)
-{
-	_cleanup_(hull_buf_free) struct hull_buf args = {0};
-	char text[INET6_ADDRSTRLEN];
-	int e = hull_args_put_str(&args, HULL_TAG_ADDRESS, hull_sockaddr_text(to, text));
-	if (e == 0)
-		e = hull_args_put_u32(&args, HULL_TAG_PORT, hull_sockaddr_port(to));
-	if (e == 0)
-		e = hull_port_trace(&args);
-	if (e < 0)
-		return e;
-	if (!hull_wire || hull_shutting_down())
-		return -ENETDOWN;
-	return hull_wire_open(hull_wire, HULL_SVC_CONNECT, hull_buf_bytes(&args), args.len, r, &r->stream.id);
-}
-
 static struct relay *relay_new(int fd)
 {
 	struct relay *r = calloc(1, sizeof(*r));
@@ -362,7 +345,7 @@ static void relay_held(uint32_t id, const union hull_sockaddr *from, const union
 	r->held = id;
 	r->from = *from;
 	r->to = *to;
-	int e = relay_ask_host(r, to);
+	int e = hull_link_ask(HULL_SVC_CONNECT, to, r, &r->stream.id);
 	if (e < 0) {
 		relay_free(r, false);
 		hull_hold_answer(id, hull_hold_of(e));
@@ -406,7 +389,7 @@ static void relay_take(int fd, const union hull_sockaddr *from)
 	r = relay_new(fd);
 	if (!r)
 		close(fd);
-	else if (relays > RELAYS_MAX || e < 0 || relay_ask_host(r, &to) < 0)
+	else if (relays > RELAYS_MAX || e < 0 || hull_link_ask(HULL_SVC_CONNECT, &to, r, &r->stream.id) < 0)
 		relay_free(r, true);
 	else
 		relay_attach(r);

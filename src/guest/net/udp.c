@@ -19,7 +19,6 @@
 #include "guest/core/core.h"
 #include "guest/core/loop.h"
 #include "guest/net/netlink.h"
-#include "wire/args.h"
 #include "wire/service.h"
 #include "wire/wire.h"
 
@@ -271,23 +270,6 @@ static void sweep_fired(struct hull_timer *t)
 		hull_timer_start(t, SWEEP_MS, sweep_fired);
 }
 
-static int udp_ask_host(struct flow *f, const union hull_sockaddr *to)
-{
-	_cleanup_(hull_buf_free) struct hull_buf args = {0};
-	char text[INET6_ADDRSTRLEN];
-	int r = hull_args_put_str(&args, HULL_TAG_ADDRESS, hull_sockaddr_text(to, text));
-	if (r == 0)
-		r = hull_args_put_u32(&args, HULL_TAG_PORT, hull_sockaddr_port(to));
-	if (r == 0)
-		r = hull_port_trace(&args);
-	if (r == 0)
-		r = !hull_wire || hull_shutting_down()
-			    ? -ENETDOWN
-			    : hull_wire_open(hull_wire, HULL_SVC_DATAGRAM, hull_buf_bytes(&args), args.len, f,
-					     &f->stream.id);
-	return r;
-}
-
 static struct flow *udp_begin(int fd, const union hull_sockaddr *from)
 {
 	union hull_sockaddr to;
@@ -301,7 +283,7 @@ static struct flow *udp_begin(int fd, const union hull_sockaddr *from)
 	*slot(from) = f;
 	if (flows++ == 0)
 		hull_timer_start(&sweep, SWEEP_MS, sweep_fired);
-	if (udp_ask_host(f, &to) == 0)
+	if (hull_link_ask(HULL_SVC_DATAGRAM, &to, f, &f->stream.id) == 0)
 		return f;
 	unreachable(f, true);
 	flow_free(f);
