@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/list.h"
 #include "guest/net/dns_message.h"
 #include "guest/core/core.h"
 #include "guest/core/loop.h"
@@ -35,7 +36,7 @@ struct client { /* of TCP */
 	bool read_done;            /* it has sent its FIN */
 	struct question *question; /* the one it waits for */
 	struct hull_buf in, out;
-	struct client *next, *prev; /* oldest first */
+	struct list_node place; /* in `clients` */
 };
 
 struct question {
@@ -45,45 +46,16 @@ struct question {
 	int socket;            /* UDP: borrowed; -1 otherwise */
 	union hull_sockaddr from;
 	bool answered;
-	struct question *next, *prev; /* in `asked` or `waiting` */
-};
-
-struct list {
-	struct question *first, *last;
-	size_t count;
+	struct list_node place; /* in `waiting` */
 };
 
 static struct hull_watch datagrams[2], listeners[2];
-static struct list asked, waiting;
-static struct client *clients, *clients_last;
+static struct list_node waiting = {&waiting, &waiting};
+static size_t waiting_count, asked_count;
+static struct list_node clients = {&clients, &clients}; /* oldest first */
 static size_t client_count;
 
 static void client_step(struct client *c);
-
-static void dns_list_add(struct list *l, struct question *q)
-{
-	q->next = NULL;
-	q->prev = l->last;
-	if (l->last)
-		l->last->next = q;
-	else
-		l->first = q;
-	l->last = q;
-	l->count++;
-}
-
-static void dns_list_del(struct list *l, struct question *q)
-{
-	if (q->prev)
-		q->prev->next = q->next;
-	else
-		l->first = q->next;
-	if (q->next)
-		q->next->prev = q->prev;
-	else
-		l->last = q->prev;
-	l->count--;
-}
 
 /* --- answers --- */
 
@@ -120,7 +92,7 @@ static void dns_answer(struct question *q, enum hull_dns_rcode rcode, const stru
 
 static void ask_more(void);
 
-/* The end of a question that is on no list any more. */
+/* The end of a question that does not wait. */
 static void question_free(struct question *q)
 {
 	struct client *c = q->client;
@@ -171,7 +143,7 @@ static void dns_on_closed(void *user, int code, const char *message)
 {
 	struct question *q = user;
 	dns_answer(q, rcode_of(code), NULL);
-	dns_list_del(&asked, q);
+	asked_count--;
 	question_free(q);
 	ask_more();
 }
@@ -195,15 +167,16 @@ static void ask_more(void)
 	if (busy)
 		return;
 	busy = true;
-	while (waiting.first && asked.count < ASKED_MAX) {
-		struct question *q = waiting.first;
-		dns_list_del(&waiting, q);
-		dns_list_add(&asked, q);
+	while (!list_empty(&waiting) && asked_count < ASKED_MAX) {
+		struct question *q = container_of(waiting.next, struct question, place);
+		list_del(&q->place);
+		waiting_count--;
+		asked_count++;
 		if (dns_ask_host(q) == 0) {
 			hull_wire_eof(hull_wire, q->stream.id);
 			continue;
 		}
-		dns_list_del(&asked, q);
+		asked_count--;
 		dns_answer(q, HULL_DNS_SERVFAIL, NULL);
 		question_free(q);
 	}
@@ -225,7 +198,7 @@ static bool dns_take(const uint8_t *p, size_t n, struct client *c, int fd, const
 			send_udp(fd, from, &query, rcode, NULL);
 		return true;
 	}
-	struct question *q = waiting.count < WAITING_MAX ? calloc(1, sizeof(*q)) : NULL;
+	struct question *q = waiting_count < WAITING_MAX ? calloc(1, sizeof(*q)) : NULL;
 	if (!q)
 		return true;
 	q->stream.ops = &question_ops;
@@ -236,7 +209,8 @@ static bool dns_take(const uint8_t *p, size_t n, struct client *c, int fd, const
 		q->from = *from;
 	if (c)
 		c->question = q;
-	dns_list_add(&waiting, q);
+	list_add(&waiting, &q->place);
+	waiting_count++;
 	return true;
 }
 
@@ -264,8 +238,7 @@ static void client_free(struct client *c)
 		c->question->client = NULL;
 		c->question->socket = -1;
 	}
-	*(c->prev ? &c->prev->next : &clients) = c->next;
-	*(c->next ? &c->next->prev : &clients_last) = c->prev;
+	list_del(&c->place);
 	client_count--;
 	hull_watch_del(&c->watch);
 	close(c->fd);
@@ -357,10 +330,8 @@ static void dns_accept_ready(struct hull_watch *w, uint32_t events)
 	}
 	c->fd = fd;
 	if (client_count >= CLIENTS_MAX)
-		client_free(clients);
-	c->prev = clients_last;
-	*(clients_last ? &clients_last->next : &clients) = c;
-	clients_last = c;
+		client_free(container_of(clients.next, struct client, place));
+	list_add(&clients, &c->place);
 	client_count++;
 }
 
