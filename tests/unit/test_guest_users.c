@@ -8,8 +8,10 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -167,12 +169,52 @@ static void test_own_files(void **state)
 	assert_int_equal(read(again, &c, 1), 1);
 }
 
+/* A FIFO in the place of a file is refused: to open it would be to wait for its writer. */
+static void test_fifo(void **state)
+{
+	char dir[] = "/tmp/hull-test-fifo.XXXXXX", path[64];
+	_cleanup_(hull_user_free) struct hull_user u = {0};
+	_cleanup_(hull_buf_free) struct hull_buf text = {0};
+	struct hull_error err = {0};
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	int user = hull_user_find("agent", path, path, &u, &err);
+	int own = hull_own_read(path, 4096, &text);
+	unlink(path);
+	rmdir(dir);
+	assert_int_equal(user, -EINVAL);
+	assert_int_equal(own, -EINVAL);
+}
+
+/* Directories on the way are made where they are missing; nothing leads up. */
+static void test_own_make_dir(void **state)
+{
+	char root[] = "/tmp/hull-test-dirs.XXXXXX", path[64];
+	struct stat st;
+	assert_non_null(mkdtemp(root));
+	_cleanup_close_ int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int made = hull_own_make_dir(fd, "/a//b");
+	_cleanup_close_ int again = hull_own_make_dir(fd, "a/b/");
+	int up = hull_own_make_dir(fd, "a/../c");
+	snprintf(path, sizeof(path), "%s/a/b", root);
+	bool there = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+	unlinkat(fd, "a/b", AT_REMOVEDIR);
+	unlinkat(fd, "a", AT_REMOVEDIR);
+	rmdir(root);
+	assert_true(made >= 0 && again >= 0);
+	assert_true(there);
+	assert_int_equal(up, -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_by_name),   cmocka_unit_test(test_by_number),  cmocka_unit_test(test_with_group),
-		cmocka_unit_test(test_unknown),   cmocka_unit_test(test_odd_fields), cmocka_unit_test(test_no_files),
-		cmocka_unit_test(test_own_files),
+		cmocka_unit_test(test_by_name),      cmocka_unit_test(test_by_number),
+		cmocka_unit_test(test_with_group),   cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_odd_fields),   cmocka_unit_test(test_no_files),
+		cmocka_unit_test(test_own_files),    cmocka_unit_test(test_fifo),
+		cmocka_unit_test(test_own_make_dir),
 	};
 	return cmocka_run_group_tests_name("guest_users", tests, files_make, files_remove);
 }

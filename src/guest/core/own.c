@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -40,6 +41,34 @@ int hull_own_open(const char *path, int flags, mode_t mode)
 void hull_own_path(int fd, char path[32])
 {
 	snprintf(path, 32, "/proc/self/fd/%d", fd);
+}
+
+/* One step from a directory to one in it, made if it is not there. */
+static int own_step(int dir, const char *name)
+{
+	int fd = hull_own_openat(dir, name, O_PATH | O_DIRECTORY, 0);
+	if (fd != -ENOENT)
+		return fd;
+	return mkdirat(dir, name, 0755) < 0 ? -errno : hull_own_openat(dir, name, O_PATH | O_DIRECTORY, 0);
+}
+
+int hull_own_make_dir(int root, const char *path)
+{
+	int dir = hull_own_openat(root, ".", O_PATH | O_DIRECTORY, 0);
+	for (path += strspn(path, "/"); dir >= 0 && *path; path += strspn(path, "/")) {
+		char name[NAME_MAX + 1];
+		size_t n = strcspn(path, "/");
+		int next = -ENAMETOOLONG;
+		if (n <= NAME_MAX) {
+			memcpy(name, path, n);
+			name[n] = '\0';
+			next = strcmp(name, "..") == 0 ? -EINVAL : own_step(dir, name);
+		}
+		close(dir);
+		dir = next;
+		path += n;
+	}
+	return dir;
 }
 
 /* A small file that is there already gets its new content in place: one write, which who reads it sees whole or not at
@@ -74,13 +103,17 @@ int hull_own_replace(const char *path, const void *p, size_t n, mode_t mode, str
 	return 0;
 }
 
-/* A file of /etc, wherever a workspace is mounted. */
-int hull_own_read(const char *path, size_t max, struct hull_buf *out)
+int hull_own_readat(int dir, const char *path, size_t max, struct hull_buf *out)
 {
 	char open_one[32];
-	_cleanup_close_ int fd = hull_own_open(path, O_RDONLY | O_NONBLOCK, 0);
+	_cleanup_close_ int fd = hull_own_openat(dir, path, O_RDONLY | O_NONBLOCK, 0);
 	if (fd < 0)
 		return fd;
 	hull_own_path(fd, open_one);
-	return hull_read_file(AT_FDCWD, open_one, max, out, NULL);
+	return hull_read_regular(AT_FDCWD, open_one, max, out, NULL);
+}
+
+int hull_own_read(const char *path, size_t max, struct hull_buf *out)
+{
+	return hull_own_readat(AT_FDCWD, path, max, out);
 }

@@ -16,8 +16,12 @@ int hull_own_openat(int dir, const char *path, int flags, mode_t mode);
 /* For what takes a path: that of an open descriptor. */
 void hull_own_path(int fd, char path[32]);
 
-/* Read one, wherever a workspace is mounted; -ENOENT when there is none. */
+/* Open (O_PATH) the directory `path` below another, and make what is missing of it. -errno; -EINVAL for "..". */
+int hull_own_make_dir(int root, const char *path);
+
+/* Read a regular one, wherever a workspace is mounted; -ENOENT when there is none. */
 int hull_own_read(const char *path, size_t max, struct hull_buf *out);
+int hull_own_readat(int dir, const char *path, size_t max, struct hull_buf *out);
 /* Replace one, whole or not at all for who reads it; not waited for on the disk. */
 int hull_own_replace(const char *path, const void *p, size_t n, mode_t mode, struct hull_error *err);
 

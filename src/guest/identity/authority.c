@@ -114,43 +114,11 @@ static void read_fields(const uint8_t *args, size_t len, struct blocks *b)
 
 /* --- files --- */
 
-/* A directory below another, made where it is not there. */
-static int open_dir(int root, const char *path)
-{
-	int dir = hull_own_openat(root, ".", O_PATH | O_DIRECTORY, 0);
-	for (const char *part = path; dir >= 0 && *part;) {
-		char name[64];
-		size_t n = strcspn(part, "/");
-		snprintf(name, sizeof(name), "%.*s", (int)n, part);
-		int next = hull_own_openat(dir, name, O_PATH | O_DIRECTORY, 0);
-		if (next == -ENOENT && mkdirat(dir, name, 0755) == 0)
-			next = hull_own_openat(dir, name, O_PATH | O_DIRECTORY, 0);
-		close(dir);
-		dir = next;
-		part += n + (part[n] == '/');
-	}
-	return dir;
-}
-
 /* What is not there is empty. */
 static int authority_read_file(int dir, const char *name, struct hull_buf *out)
 {
-	struct stat st;
-	_cleanup_close_ int fd = hull_own_openat(dir, name, O_RDONLY | O_NONBLOCK, 0);
-	if (fd == -ENOENT)
-		return 0;
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return fd < 0 ? fd : -errno;
-	if (!S_ISREG(st.st_mode) || st.st_size > FILE_MAX)
-		return -EFBIG;
-	uint8_t *to = hull_buf_room(out, (size_t)st.st_size + 1);
-	if (!to)
-		return -ENOMEM;
-	ssize_t n = hull_read_full(fd, to, (size_t)st.st_size);
-	if (n < 0)
-		return (int)n;
-	hull_buf_added(out, (size_t)n);
-	return 0;
+	int r = hull_own_readat(dir, name, FILE_MAX, out);
+	return r == -ENOENT ? 0 : r;
 }
 
 /* Whole or not at all for who reads it. */
@@ -274,7 +242,7 @@ static void free_work(struct work **w)
 
 static int authority_change(struct work *w, int root, int ssl)
 {
-	_cleanup_close_ int certs = open_dir(root, CERTS);
+	_cleanup_close_ int certs = hull_own_make_dir(root, CERTS);
 	if (certs < 0)
 		return certs;
 	int r = authority_read_file(certs, BUNDLE, &w->bundle);
@@ -295,7 +263,7 @@ static int authority_change(struct work *w, int root, int ssl)
 		same = authority_holds(&w->old, w->now.all[i].p, w->now.all[i].n);
 	if (same && same_text(&w->bundle, &w->next))
 		return put_blocks(ssl, GIVEN, &w->given, NULL);
-	_cleanup_close_ int local = open_dir(root, LOCAL);
+	_cleanup_close_ int local = hull_own_make_dir(root, LOCAL);
 	if (local < 0)
 		return local;
 	if (w->given.count)
@@ -328,7 +296,7 @@ int hull_authority_install(int root, const uint8_t *args, size_t len, bool *ther
 	_cleanup_close_ int had = hull_own_openat(root, SSL "/" GIVEN, O_PATH, 0);
 	if (w->given.count == 0 && had == -ENOENT)
 		return 0;
-	_cleanup_close_ int ssl = open_dir(root, SSL);
+	_cleanup_close_ int ssl = hull_own_make_dir(root, SSL);
 	int r = ssl < 0 ? ssl : authority_read_file(ssl, ADDED, &w->record);
 	if (r == 0) {
 		find_blocks(&w->record, &w->old);

@@ -34,15 +34,6 @@ void hull_person_git(const char *name, const char *email)
 		hull_say("git has no name and email of the host's: %s", err.msg[0] ? err.msg : strerror(-r));
 }
 
-/* One step from a directory to one in it, made if it is not there. */
-static int person_step(int dir, const char *name)
-{
-	int fd = hull_own_openat(dir, name, O_PATH | O_DIRECTORY, 0);
-	if (fd != -ENOENT)
-		return fd;
-	return mkdirat(dir, name, 0755) < 0 ? -errno : hull_own_openat(dir, name, O_PATH | O_DIRECTORY, 0);
-}
-
 void hull_person_link(const char *link, const char *target)
 {
 	_cleanup_free_ char *path = strdup(link);
@@ -50,16 +41,9 @@ void hull_person_link(const char *link, const char *target)
 	if (!slash || path[0] != '/' || !slash[1] || target[0] != '/')
 		return;
 	*slash = '\0';
-	int dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	char *save = NULL;
-	for (char *part = strtok_r(path, "/", &save); dir >= 0 && part; part = strtok_r(NULL, "/", &save)) {
-		int next = strcmp(part, "..") == 0 ? -EINVAL : person_step(dir, part);
-		close(dir);
-		dir = next;
-	}
+	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int dir = hull_own_make_dir(root, path);
 	/* EEXIST: the guest has something of its own there, or the link from the last start. */
 	if (dir < 0 || (symlinkat(target, dir, slash + 1) < 0 && errno != EEXIST))
 		hull_say("%s is not to be had by this name: %s", link, strerror(dir < 0 ? -dir : errno));
-	if (dir >= 0)
-		close(dir);
 }

@@ -39,7 +39,7 @@ static int parse_id(const char *s, unsigned *id)
 static int each_line(const char *path, int (*line)(void *ctx, char **fields, int n), void *ctx, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf text = {0};
-	int r = hull_read_file(AT_FDCWD, path, FILE_MAX_BYTES, &text, err);
+	int r = hull_read_regular(AT_FDCWD, path, FILE_MAX_BYTES, &text, err);
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
