@@ -23,7 +23,6 @@
 #include "guest/core/cgroup.h"
 #include "guest/core/child.h"
 #include "guest/core/core.h"
-#include "guest/core/own.h"
 #include "guest/core/pump.h"
 #include "guest/machine/machine.h"
 #include "guest/session/exec.h"
@@ -578,27 +577,6 @@ static const struct hull_stream_ops exec_ops = {
 	.closed = exec_on_closed,
 };
 
-/* Who is it to be? By the root's own files: PID 1 must not ask a workspace for them. */
-static int find_user(const char *spec, struct hull_user *u, struct hull_error *err)
-{
-	static const char *const files[] = {"/etc/passwd", "/etc/group"};
-	char paths[2][32];
-	int fds[2], r = 0;
-	for (int i = 0; i < 2; i++) {
-		fds[i] = hull_own_open(files[i], O_RDONLY | O_NONBLOCK, 0);
-		hull_own_path(fds[i], paths[i]); /* one that is missing is as good as empty */
-		if (fds[i] < 0 && fds[i] != -ENOENT)
-			r = hull_fail(err, fds[i], "cannot look up the user \"%s\": %s: %s", spec, files[i],
-				      fds[i] == -EXDEV ? "something is mounted there" : strerror(-fds[i]));
-	}
-	if (r == 0)
-		r = hull_user_find(spec, paths[0], paths[1], u, err);
-	for (int i = 0; i < 2; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
-	return r;
-}
-
 void hull_exec_authorities(bool there)
 {
 	authorities = there;
@@ -661,7 +639,7 @@ void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 		return;
 	}
 	if (e == 0)
-		e = find_user(r.user ? r.user : "agent", &u, &err);
+		e = hull_user_find_own(r.user ? r.user : "agent", &u, &err);
 	r.authorities = authorities;
 	if (e == 0)
 		e = hull_request_complete(&r, &u, &err);
@@ -717,7 +695,7 @@ int hull_exec_warmup(void (*wait)(void), struct hull_error *err)
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	struct warmup r = {.launch = {.request = &request, .user = &user, .fd = {null, null, null}}, .wait = wait};
 	struct hull_child child = {0};
-	int e = find_user("agent", &user, err);
+	int e = hull_user_find_own("agent", &user, err);
 	if (e == 0)
 		e = hull_spawn(&child, -1, warmup_run, &r, NULL, NULL, err);
 	if (e < 0)

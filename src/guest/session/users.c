@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "guest/core/own.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -160,6 +161,26 @@ int hull_user_find(const char *spec, const char *passwd, const char *group, stru
 	*out = u;
 	u = (struct hull_user){0};
 	return 0;
+}
+
+int hull_user_find_own(const char *spec, struct hull_user *out, struct hull_error *err)
+{
+	static const char *const files[] = {"/etc/passwd", "/etc/group"};
+	char paths[2][32];
+	int fds[2], r = 0;
+	for (int i = 0; i < 2; i++) {
+		fds[i] = hull_own_open(files[i], O_RDONLY | O_NONBLOCK, 0);
+		hull_own_path(fds[i], paths[i]); /* one that is missing is as good as empty */
+		if (fds[i] < 0 && fds[i] != -ENOENT)
+			r = hull_fail(err, fds[i], "cannot look up the user \"%s\": %s: %s", spec, files[i],
+				      fds[i] == -EXDEV ? "something is mounted there" : strerror(-fds[i]));
+	}
+	if (r == 0)
+		r = hull_user_find(spec, paths[0], paths[1], out, err);
+	for (int i = 0; i < 2; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	return r;
 }
 
 void hull_user_free(struct hull_user *u)

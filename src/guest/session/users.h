@@ -26,6 +26,8 @@ struct hull_user {
 
 int hull_user_find(const char *spec, const char *passwd, const char *group, struct hull_user *out,
 		   struct hull_error *err);
+/* By /etc/passwd and /etc/group of the guest's own root: PID 1 must not ask a workspace for them (core/own.h). */
+int hull_user_find_own(const char *spec, struct hull_user *out, struct hull_error *err);
 void hull_user_free(struct hull_user *u); /* the members */
 
 #endif
