@@ -75,7 +75,6 @@ static void main_power_off(void)
 static int boot(struct hull_error *err)
 {
 	struct hull_options o;
-	bool have_disk;
 	int r = hull_early_mounts(err);
 	if (r < 0)
 		return r;
@@ -94,7 +93,7 @@ static int boot(struct hull_error *err)
 	if (r == 0)
 		start_processors();
 	if (r == 0)
-		r = hull_enter_root(&o, &have_disk, err);
+		r = hull_enter_root(&o, err);
 	if (r < 0)
 		return r;
 	hull_cgroup_setup();

@@ -20,8 +20,8 @@ struct hull_options {
 
 int hull_modules_load(const char *list, struct hull_error *err);
 int hull_early_mounts(struct hull_error *err);
-/* Mount base and disk, build the overlay and make it the root. *have_disk tells what it found. */
-int hull_enter_root(const struct hull_options *o, bool *have_disk, struct hull_error *err);
+/* Mount base and disk, build the overlay and make it the root. */
+int hull_enter_root(const struct hull_options *o, struct hull_error *err);
 /* Everything a distribution's init would have set up: links in /dev, loopback, sysctls. */
 void hull_setup(void);
 

@@ -65,10 +65,15 @@ int hull_early_mounts(struct hull_error *err)
 	return 0;
 }
 
-static bool disk_found(void *serial)
-{
+struct disk {
+	const char *serial;
 	char dev[64];
-	return hull_find_disk(serial, dev, sizeof(dev));
+};
+
+static bool disk_found(void *ctx)
+{
+	struct disk *d = ctx;
+	return hull_find_disk(d->serial, d->dev, sizeof(d->dev));
 }
 
 /* Delete what the initramfs holds: it is memory nobody uses any more. Stays on the root's own file system. */
@@ -92,24 +97,22 @@ static void empty_dir(int fd, dev_t dev)
 	}
 }
 
-static int mount_disk(const struct hull_options *o, bool *have_disk, struct hull_error *err)
+static int mount_disk(const struct hull_options *o, struct hull_error *err)
 {
-	char serial[] = "disk", disk_dev[64];
+	struct disk disk = {.serial = "disk"};
 	mkdir("/run/hull/disk", 0700);
-	*have_disk = o->disk && hull_wait_device(disk_found, serial, DISK_WAIT_MS) &&
-		     hull_find_disk(serial, disk_dev, sizeof(disk_dev));
-	if (!*have_disk) {
+	if (!o->disk || !hull_wait_device(disk_found, &disk, DISK_WAIT_MS)) {
 		hull_say("no disk of the sandbox's own: changes are kept in memory and end with it");
 		if (mount("tmpfs", "/run/hull/disk", "tmpfs", MS_NODEV, "mode=0755") < 0)
 			return hull_fail_errno(err, "cannot mount a tmpfs in place of the sandbox's disk");
-	} else if (mount(disk_dev, "/run/hull/disk", "ext4", 0, DISK_OPTIONS) < 0) {
+	} else if (mount(disk.dev, "/run/hull/disk", "ext4", 0, DISK_OPTIONS) < 0) {
 		return hull_fail_errno(err,
 				       "cannot mount the sandbox's disk %s as ext4; when it is damaged, repair it "
 				       "on the host with e2fsck -f",
-				       disk_dev);
+				       disk.dev);
 	} else {
 		struct hull_error grow = {0};
-		hull_disk_set(disk_dev);
+		hull_disk_set(disk.dev);
 		if (hull_disk_grow(&grow) < 0)
 			hull_say("%s", grow.msg);
 	}
@@ -129,14 +132,14 @@ static int mount_disk(const struct hull_options *o, bool *have_disk, struct hull
 
 static int mount_root(const char *root, struct hull_error *err)
 {
-	char serial[] = "base", dev[64];
-	if (!hull_wait_device(disk_found, serial, DEVICE_WAIT_MS) || !hull_find_disk(serial, dev, sizeof(dev)))
+	struct disk base = {.serial = "base"};
+	if (!hull_wait_device(disk_found, &base, DEVICE_WAIT_MS))
 		return hull_fail(err, -ENODEV,
 				 "no disk with the serial \"base\" appeared: the root file system is missing");
 	mkdir("/base", 0755);
 	mkdir(root, 0755);
-	if (mount(dev, "/base", "erofs", MS_RDONLY, NULL) < 0)
-		return hull_fail_errno(err, "cannot mount the base image %s as erofs", dev);
+	if (mount(base.dev, "/base", "erofs", MS_RDONLY, NULL) < 0)
+		return hull_fail_errno(err, "cannot mount the base image %s as erofs", base.dev);
 	/* redirect_dir: directories of the base can be renamed, as on any disk. */
 	if (mount("overlay", root, "overlay", 0,
 		  "lowerdir=/base,upperdir=/run/hull/disk/root/upper,workdir=/run/hull/disk/root/work,"
@@ -154,11 +157,11 @@ static void bind_data(const char *from, const char *to)
 		hull_say("cannot put %s at %s: %s", from, to, strerror(errno));
 }
 
-int hull_enter_root(const struct hull_options *o, bool *have_disk, struct hull_error *err)
+int hull_enter_root(const struct hull_options *o, struct hull_error *err)
 {
 	static const char *const moved[] = {"/proc", "/sys", "/dev", "/run"};
 	static const char root[] = "/newroot";
-	int r = mount_disk(o, have_disk, err);
+	int r = mount_disk(o, err);
 	if (r < 0)
 		return r;
 	r = mount_root(root, err);
