@@ -111,6 +111,4 @@ void hull_setup(void)
 	sysctls();
 	loopback_up();
 	poweroff_commands();
-	if (access("/etc/resolv.conf", F_OK) < 0)
-		hull_write_file_atomic(AT_FDCWD, "/etc/resolv.conf", "", 0, 0644, NULL);
 }

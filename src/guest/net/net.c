@@ -14,10 +14,10 @@
 #include "guest/net/net.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "guest/core/child.h"
 #include "guest/core/core.h"
 #include "guest/core/loop.h"
+#include "guest/core/own.h"
 #include "guest/net/link.h"
 #include "guest/net/netlink.h"
 
@@ -180,14 +180,16 @@ static void net_run(void *ctx, int status_fd)
 
 /* --- in hull-init --- */
 
+/* A symlink that leads nowhere is as good as none. */
 static void write_resolv_conf(void)
 {
 	static const char text[] = "nameserver " HULL_LINK_ADDRESS4 "\n";
 	struct hull_error err = {0};
 	struct stat st;
-	if (lstat("/etc/resolv.conf", &st) == 0 && (!S_ISREG(st.st_mode) || st.st_size > 0))
+	if (access("/etc/resolv.conf", F_OK) == 0 && lstat("/etc/resolv.conf", &st) == 0 &&
+	    (!S_ISREG(st.st_mode) || st.st_size > 0))
 		return;
-	if (hull_write_file_atomic(AT_FDCWD, "/etc/resolv.conf", text, strlen(text), 0644, &err) < 0)
+	if (hull_own_replace("/etc/resolv.conf", text, strlen(text), 0644, &err) < 0)
 		hull_say("%s", err.msg);
 }
 
