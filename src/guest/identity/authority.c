@@ -287,13 +287,15 @@ static int authority_change(struct work *w, int root, int ssl)
 
 int hull_authority_install(int root, const uint8_t *args, size_t len, bool *there, struct hull_error *err)
 {
-	_cleanup_(free_work) struct work *w = calloc(1, sizeof(*w));
 	*there = false;
+	/* Without any, and none from before, which is the rule, this is all that is done: no page of work is touched. */
+	_cleanup_close_ int had = hull_own_openat(root, SSL "/" GIVEN, O_PATH, 0);
+	if (len == 0 && had == -ENOENT)
+		return 0;
+	_cleanup_(free_work) struct work *w = calloc(1, sizeof(*w));
 	if (!w)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	read_fields(args, len, &w->given);
-	/* Without any, and none from before, which is the rule, this is all that is done. */
-	_cleanup_close_ int had = hull_own_openat(root, SSL "/" GIVEN, O_PATH, 0);
 	if (w->given.count == 0 && had == -ENOENT)
 		return 0;
 	_cleanup_close_ int ssl = hull_own_make_dir(root, SSL);
