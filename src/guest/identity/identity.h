@@ -17,6 +17,8 @@
 int hull_set_hostname(const char *name, struct hull_error *err);
 /* Make /etc/machine-id when there is none, or anew in any case. After the host has given entropy. */
 void hull_machine_id(bool anew);
+/* A UUID of version 4. False: there is no random to be had. */
+bool hull_random_uuid(uint8_t id[16]);
 
 /* --- renew.c --- */
 /* This machine is a copy: make what has to be unique anew, then call `then` (perhaps at once). */

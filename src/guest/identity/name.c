@@ -62,6 +62,16 @@ int hull_set_hostname(const char *name, struct hull_error *err)
 	return r < 0 ? r : hull_own_replace("/etc/hostname", line, strlen(line), 0644, err);
 }
 
+bool hull_random_uuid(uint8_t id[16])
+{
+	_cleanup_close_ int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || hull_read_full(fd, id, 16) != 16)
+		return false;
+	id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
+	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
+	return true;
+}
+
 void hull_machine_id(bool anew)
 {
 	struct stat st;
@@ -70,11 +80,8 @@ void hull_machine_id(bool anew)
 	_cleanup_close_ int old = hull_own_open("/etc/machine-id", O_RDONLY | O_NONBLOCK, 0);
 	if (!anew && old >= 0 && fstat(old, &st) == 0 && st.st_size >= 32)
 		return;
-	_cleanup_close_ int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || hull_read_full(fd, id, sizeof(id)) != (ssize_t)sizeof(id))
+	if (!hull_random_uuid(id)) /* as machine-id(5) asks */
 		return;
-	id[6] = (uint8_t)((id[6] & 0x0f) | 0x40); /* a version 4 UUID, as machine-id(5) asks */
-	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
 	for (int i = 0; i < 16; i++)
 		snprintf(text + 2 * i, 3, "%02x", id[i]);
 	text[32] = '\n';

@@ -43,11 +43,8 @@ static void new_docker_id(void)
 	uint8_t r[16];
 	char text[40];
 	struct stat st;
-	_cleanup_close_ int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-	if (access(path, F_OK) < 0 || fd < 0 || hull_read_full(fd, r, sizeof(r)) != (ssize_t)sizeof(r))
+	if (access(path, F_OK) < 0 || !hull_random_uuid(r))
 		return;
-	r[6] = (uint8_t)((r[6] & 0x0f) | 0x40);
-	r[8] = (uint8_t)((r[8] & 0x3f) | 0x80);
 	snprintf(text, sizeof(text), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", r[0], r[1],
 		 r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14], r[15]);
 	/* In place: dockerd writes one of this very length. */
@@ -123,7 +120,6 @@ void hull_renew(void (*then)(void))
 	if (child.pid > 0) { /* restored amid a restore */
 		kill(-child.pid, SIGKILL);
 		hull_child_forget(&child);
-		child.pid = 0;
 	}
 	when_done = then;
 	if (!has_entry("/etc/ssh", "ssh_host_") && !has_entry("/etc/hull/on-restore.d", "")) {
