@@ -73,14 +73,12 @@ struct session {
 	struct hull_spawn_failure failure;
 	char id[HULL_SESSION_ID + 1]; /* "": it ends with its stream */
 	bool suspended;               /* its stream ended with the epoch; it waits for an ATTACH */
-	struct session *prev, *next;  /* of those with an ID */
 	struct hull_buf argv;         /* for SESSION: ARGV fields, ARGV_MAX bytes at most */
 	char *program;                /* for messages */
 	char *cwd;
-	struct session *all_next, *all_prev; /* of all */
+	struct session *next, *prev;
 };
 
-static struct session *named;
 static struct session *all;
 static unsigned sessions;
 static unsigned running; /* processes of sessions that have not been reaped */
@@ -110,18 +108,12 @@ static void session_free(struct session *s)
 	hull_out_close(&s->out[1]);
 	hull_timer_stop(&s->grace);
 	hull_cgroup_drop(s->cgroup);
-	if (s->next)
-		s->next->prev = s->prev;
-	if (s->prev)
-		s->prev->next = s->next;
-	else if (named == s)
-		named = s->next;
 	hull_buf_free(&s->argv);
 	free(s->program);
 	free(s->cwd);
-	if (s->all_next)
-		s->all_next->all_prev = s->all_prev;
-	*(s->all_prev ? &s->all_prev->all_next : &all) = s->all_next;
+	if (s->next)
+		s->next->prev = s->prev;
+	*(s->prev ? &s->prev->next : &all) = s->next;
 	free(s);
 	sessions--;
 }
@@ -263,7 +255,7 @@ void hull_exec_tell(pid_t pid, unsigned session, const char *text)
 	char line[320];
 	struct session *s = all;
 	while (s && s->pid != pid && (session == 0 || s->cgroup != session))
-		s = s->all_next;
+		s = s->next;
 	if (!s || s->stream.id == 0 || !s->started || s->reported)
 		return;
 	int n = snprintf(line, sizeof(line), "hull: %s%s", text, s->tty ? "\r\n" : "\n");
@@ -584,7 +576,7 @@ void hull_exec_authorities(bool there)
 
 void hull_exec_announce(void)
 {
-	for (struct session *s = named; s; s = s->next) {
+	for (struct session *s = all; s; s = s->next) {
 		_cleanup_(hull_buf_free) struct hull_buf b = {0};
 		if (!s->suspended)
 			continue;
@@ -598,7 +590,7 @@ void hull_exec_announce(void)
 /* Go on with a suspended session on this stream. */
 static void exec_attach(uint32_t stream, const char *id)
 {
-	struct session *s = named;
+	struct session *s = all;
 	while (s && (!s->suspended || strcmp(s->id, id) != 0))
 		s = s->next;
 	if (!s) {
@@ -622,10 +614,6 @@ static void exec_remember(struct session *s, const struct hull_request *r)
 	memcpy(s->id, r->id, sizeof(s->id));
 	for (size_t i = 0; i < r->argc && s->argv.len + strlen(r->argv[i]) < ARGV_MAX; i++)
 		hull_args_put_str(&s->argv, HULL_TAG_ARGV, r->argv[i]);
-	s->next = named;
-	if (named)
-		named->prev = s;
-	named = s;
 }
 
 void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
@@ -652,9 +640,9 @@ void hull_exec_open(uint32_t stream, const uint8_t *args, size_t len)
 	}
 	hull_reclaim_touch();
 	sessions++;
-	s->all_next = all;
+	s->next = all;
 	if (all)
-		all->all_prev = s;
+		all->prev = s;
 	all = s;
 	s->stream = (struct hull_stream){.ops = &exec_ops, .id = stream};
 	s->status_fd = -1;
