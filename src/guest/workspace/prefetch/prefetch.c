@@ -68,19 +68,6 @@ struct in_flight_set {
 	bool blind; /* out of memory once: what was concurrent is not known any more (invariant 12) */
 };
 
-static struct in_flight_set *in_flight_new(void)
-{
-	return calloc(1, sizeof(struct in_flight_set));
-}
-
-static void in_flight_free(struct in_flight_set *f)
-{
-	if (!f)
-		return;
-	free(f->all);
-	free(f);
-}
-
 static void in_flight_reset(struct in_flight_set *f)
 {
 	f->count = 0;
@@ -173,7 +160,7 @@ static bool no_concurrent_read(const struct in_flight *f, uint64_t node)
 
 struct hull_prefetch {
 	struct hull_records *records;
-	struct in_flight_set *in_flight;
+	struct in_flight_set in_flight;
 	struct hull_handles *handles;
 	bool blind; /* out of memory once, so an open file may be missing: store nothing in the page cache (invariant 9) */
 	struct hull_negative negative;
@@ -184,7 +171,7 @@ void hull_prefetch_free(struct hull_prefetch *a)
 	if (!a)
 		return;
 	hull_records_free(a->records);
-	in_flight_free(a->in_flight);
+	free(a->in_flight.all);
 	hull_handles_free(a->handles);
 	free(a);
 }
@@ -195,9 +182,8 @@ struct hull_prefetch *hull_prefetch_new(void)
 	if (!a)
 		return NULL;
 	a->records = hull_records_new();
-	a->in_flight = in_flight_new();
 	a->handles = hull_handles_new();
-	if (a->records && a->in_flight && a->handles)
+	if (a->records && a->handles)
 		return a;
 	hull_prefetch_free(a);
 	return NULL;
@@ -206,7 +192,7 @@ struct hull_prefetch *hull_prefetch_new(void)
 void hull_prefetch_reset(struct hull_prefetch *a)
 {
 	hull_records_reset(a->records);
-	in_flight_reset(a->in_flight);
+	in_flight_reset(&a->in_flight);
 	hull_handles_reset(a->handles);
 	hull_negative_reset(&a->negative);
 	a->blind = false;
@@ -569,7 +555,7 @@ void hull_prefetch_request(struct hull_prefetch *a, uint8_t *p, size_t n, struct
 	}
 	if (change || h.opcode == FUSE_LOOKUP || h.opcode == FUSE_READDIR || h.opcode == FUSE_READDIRPLUS ||
 	    h.opcode == FUSE_READ || h.opcode == FUSE_OPEN)
-		in_flight_begin(a->in_flight, h.unique, h.nodeid, h.opcode, &what);
+		in_flight_begin(&a->in_flight, h.unique, h.nodeid, h.opcode, &what);
 }
 
 /* --- messages --- */
@@ -651,7 +637,7 @@ static void take_records(struct hull_prefetch *a, const uint8_t *p, size_t n, st
 	memcpy(&unique, p, sizeof(unique));
 	p += sizeof(unique);
 	n -= sizeof(unique);
-	const struct in_flight *f = in_flight_find(a->in_flight, unique);
+	const struct in_flight *f = in_flight_find(&a->in_flight, unique);
 	while (n >= sizeof(from)) {
 		memcpy(&from, p, sizeof(from));
 		size_t size = (sizeof(from) + (size_t)from.name_len + 7) & ~(size_t)7;
@@ -704,10 +690,10 @@ bool hull_prefetch_message(struct hull_prefetch *a, const uint8_t *p, size_t n, 
 	memcpy(&h, p, sizeof(h));
 	store->len = 0;
 	if (h.unique != 0) {
-		const struct in_flight *f = in_flight_find(a->in_flight, h.unique);
+		const struct in_flight *f = in_flight_find(&a->in_flight, h.unique);
 		if (f)
 			prefetch_opened(a, f, h.error, p + sizeof(h), n - sizeof(h));
-		in_flight_end(a->in_flight, h.unique);
+		in_flight_end(&a->in_flight, h.unique);
 		return false;
 	}
 	if (h.error == HULL_SHARE_PREFETCH) {
