@@ -102,7 +102,8 @@ int hull_children_init(void (*on_power_off)(void), struct hull_error *err)
 	return r < 0 ? hull_fail(err, r, "cannot watch for signals: %s", strerror(-r)) : 0;
 }
 
-void hull_child_signals(void)
+/* Signals as a program expects to find them: nothing blocked, nothing ignored. In the child only. */
+static void default_signals(void)
 {
 	sigset_t none;
 	for (int s = 1; s < NSIG; s++)
@@ -170,7 +171,7 @@ int hull_spawn(struct hull_child *c, int cgroup, void (*run)(void *ctx, int stat
 		cpu_set_t all; /* we ourselves stay on one (port.c) */
 		memset(&all, 0xff, sizeof(all));
 		sched_setaffinity(0, sizeof(all), &all);
-		hull_child_signals();
+		default_signals();
 		if (!moved) {
 			_cleanup_close_ int procs = openat(cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
 			ssize_t n = procs < 0 ? 0 : write(procs, "0", 1);

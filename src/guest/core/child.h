@@ -20,8 +20,6 @@ struct hull_child {
 
 /* SIGCHLD and the signals that mean "power off", upon which the function is called, through a signalfd. */
 int hull_children_init(void (*on_power_off)(void), struct hull_error *err);
-/* Signals as a program expects to find them: nothing blocked, nothing ignored. In the child only. */
-void hull_child_signals(void);
 
 /* Close everything but these two descriptors (a may be -1). For a child that does not execute another program, and may
  * be held up: it must not keep the ends of other sessions' pipes open. */
