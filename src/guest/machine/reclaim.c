@@ -29,7 +29,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { QUIET_MS = 20 * 1000, LOOK_MS = 5 * 1000, BUSY_PERCENT = 5, KEEP = 64 << 20, WORTH = 32 << 20, STEP = 64 << 20 };
@@ -60,13 +59,6 @@ static uint64_t figure(const char *path, const char *key)
 static uint64_t cached(void)
 {
 	return figure(WORK "/memory.stat", "inactive_file") + figure(WORK "/memory.stat", "active_file");
-}
-
-static uint64_t reclaim_now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 static void reclaim_run(void *ctx, int status_fd)
@@ -105,7 +97,7 @@ static void rest(void)
 
 static void fired(struct hull_timer *t)
 {
-	uint64_t used = figure(WORK "/cpu.stat", "usage_usec"), now = reclaim_now_ms();
+	uint64_t used = figure(WORK "/cpu.stat", "usage_usec"), now = hull_uptime_ms();
 	if (!looking) {
 		looking = true;
 		used_us = used;
