@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* May dockerd be frozen, and how is it to listen? See idle.c. */
-#ifndef HULL_GUEST_DOCKER_REST_H
-#define HULL_GUEST_DOCKER_REST_H
+#ifndef HULL_GUEST_DOCKER_IDLE_H
+#define HULL_GUEST_DOCKER_IDLE_H
 
 #include <stdbool.h>
 

@@ -44,8 +44,8 @@ struct hull_dns_query {
 	char name[HULL_DNS_NAME_MAX + 1];        /* without the final dot; "" is the root */
 };
 
-/* What to do with the message: 0 = ask for q->name and q->qtype (A or AAAA), > 0 = answer now with this rcode and no
- * records (hull_dns_answer_code() tells which), < 0 = no answer at all: this is no question. */
+/* What to do with the message: 0 = ask for q->name and q->qtype (A or AAAA), > 0 = answer now with *rcode and no
+ * records, < 0 = no answer at all: this is no question. */
 enum { HULL_DNS_ASK = 0, HULL_DNS_ANSWER = 1, HULL_DNS_DROP = -1 };
 int hull_dns_parse(const void *p, size_t n, struct hull_dns_query *q, enum hull_dns_rcode *rcode);
 
