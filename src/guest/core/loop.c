@@ -72,7 +72,7 @@ void hull_loop_once(int timeout_ms)
 
 static void timer_ready(struct hull_watch *w, uint32_t events)
 {
-	struct hull_timer *t = hull_container_of(w, struct hull_timer, watch);
+	struct hull_timer *t = container_of(w, struct hull_timer, watch);
 	uint64_t count;
 	if (read(t->fd, &count, sizeof(count)) == (ssize_t)sizeof(count))
 		t->fired(t);

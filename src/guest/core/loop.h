@@ -8,6 +8,7 @@
 #define HULL_GUEST_LOOP_H
 
 #include "base/error.h"
+#include "base/list.h" /* container_of, for what a watch is part of */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,8 +19,6 @@ struct hull_watch {
 	uint32_t events; /* what it is registered for */
 	void (*ready)(struct hull_watch *w, uint32_t events);
 };
-
-#define hull_container_of(p, type, member) ((type *)((char *)(p) - __builtin_offsetof(type, member)))
 
 int hull_loop_init(struct hull_error *err);
 /* Watch fd for `events`; 0 registers it for errors and hang-up only. -errno when the kernel refuses. */

@@ -46,7 +46,7 @@ static int out_step(struct hull_out *o, size_t max)
 
 static void out_ready(struct hull_watch *w, uint32_t events)
 {
-	struct hull_out *o = hull_container_of(w, struct hull_out, watch);
+	struct hull_out *o = container_of(w, struct hull_out, watch);
 	/* A hang-up cannot be masked, so to wait for credit is not to watch. */
 	if (out_step(o, SIZE_MAX) == -2)
 		hull_watch_del(w);
@@ -145,7 +145,7 @@ static void in_finish(struct hull_in *in)
 
 static void in_ready(struct hull_watch *w, uint32_t events)
 {
-	struct hull_in *in = hull_container_of(w, struct hull_in, watch);
+	struct hull_in *in = container_of(w, struct hull_in, watch);
 	size_t n = in_write(in, hull_buf_bytes(&in->pending), in->pending.len);
 	hull_buf_drain(&in->pending, n);
 	pump_grant(in, n);

@@ -68,7 +68,7 @@ static void dial_free(struct dial *d)
 
 static void dial_out_ended(struct hull_out *o, int error)
 {
-	struct dial *d = hull_container_of(o, struct dial, out);
+	struct dial *d = container_of(o, struct dial, out);
 	if (!d->stream.id)
 		return;
 	if (error)
@@ -129,7 +129,7 @@ static void dial_failed(struct dial *d, int error)
 
 static void connect_ready(struct hull_watch *w, uint32_t events)
 {
-	struct dial *d = hull_container_of(w, struct dial, connecting);
+	struct dial *d = container_of(w, struct dial, connecting);
 	int error = 0;
 	socklen_t n = sizeof(error);
 	if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
@@ -181,7 +181,7 @@ static void dial_run(void *ctx, int status_fd)
 /* It said why not, or it is gone: then the socket tells. */
 static void child_told(struct hull_watch *w, uint32_t events)
 {
-	struct dial *d = hull_container_of(w, struct dial, told);
+	struct dial *d = container_of(w, struct dial, told);
 	struct hull_spawn_failure f = {0};
 	struct sockaddr_un peer;
 	socklen_t len = sizeof(peer);

@@ -96,7 +96,7 @@ static bool dial_udp_put(struct call *c, const uint8_t *p, size_t n)
 static void dial_udp_ready(struct hull_watch *w, uint32_t events)
 {
 	static uint8_t p[2 + 65536];
-	struct call *c = hull_container_of(w, struct call, watch);
+	struct call *c = container_of(w, struct call, watch);
 	for (int i = 0; i < PACKETS_MAX; i++) {
 		ssize_t n = recv(c->fd, p + 2, sizeof(p) - 2, MSG_DONTWAIT);
 		if (n < 0 && errno == ECONNREFUSED) {
@@ -160,7 +160,7 @@ static const struct hull_stream_ops call_ops = {
 
 static void idle_fired(struct hull_timer *t)
 {
-	struct call *c = hull_container_of(t, struct call, idle);
+	struct call *c = container_of(t, struct call, idle);
 	uint64_t idle = hull_uptime_ms() - c->used_ms;
 	if (idle >= IDLE_MS)
 		hull_wire_reset(hull_wire, c->stream.id, ETIMEDOUT, "idle"); /* frees c */

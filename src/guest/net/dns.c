@@ -308,7 +308,7 @@ static void client_step(struct client *c)
 
 static void client_ready(struct hull_watch *w, uint32_t events)
 {
-	struct client *c = hull_container_of(w, struct client, watch);
+	struct client *c = container_of(w, struct client, watch);
 	if (events & EPOLLERR) {
 		client_free(c);
 		return;

@@ -182,7 +182,7 @@ static bool relay_finish(struct relay *r)
 
 static void relay_ready(struct hull_watch *w, uint32_t events)
 {
-	struct relay *r = hull_container_of(w, struct relay, watch);
+	struct relay *r = container_of(w, struct relay, watch);
 	if (events & EPOLLERR) {
 		int error = 0;
 		socklen_t n = sizeof(error);

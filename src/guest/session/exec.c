@@ -195,7 +195,7 @@ static void session_finish(struct session *s)
 
 static void exec_grace_over(struct hull_timer *t)
 {
-	struct session *s = hull_container_of(t, struct session, grace);
+	struct session *s = container_of(t, struct session, grace);
 	/* What is there now is passed on; what is still being written is not waited for. */
 	for (int i = 0; i < 2; i++) {
 		int there = 0;
@@ -219,12 +219,12 @@ static void exec_out_ended(struct session *s)
 
 static void out0_ended(struct hull_out *o, int error)
 {
-	exec_out_ended(hull_container_of(o, struct session, out[0]));
+	exec_out_ended(container_of(o, struct session, out[0]));
 }
 
 static void out1_ended(struct hull_out *o, int error)
 {
-	exec_out_ended(hull_container_of(o, struct session, out[1]));
+	exec_out_ended(container_of(o, struct session, out[1]));
 }
 
 static void take_status(struct session *s);
@@ -278,7 +278,7 @@ static void tell_end(void)
 
 static void exec_child_ended(struct hull_child *c, int status)
 {
-	struct session *s = hull_container_of(c, struct session, child);
+	struct session *s = container_of(c, struct session, child);
 	running--;
 	if ((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) ||
 	    (WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGKILL))
@@ -357,7 +357,7 @@ static void exec_answer(struct session *s)
 
 static void status_ready(struct hull_watch *w, uint32_t events)
 {
-	take_status(hull_container_of(w, struct session, status));
+	take_status(container_of(w, struct session, status));
 }
 
 /* Everything the child needs, made before the fork. */

@@ -76,7 +76,7 @@ static void tar_finish(struct job *j)
 
 static void err_ready(struct hull_watch *w, uint32_t events)
 {
-	struct job *j = hull_container_of(w, struct job, err_watch);
+	struct job *j = container_of(w, struct job, err_watch);
 	char text[WORDS_MAX];
 	ssize_t n = read(j->err_fd, text, sizeof(text));
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -98,12 +98,12 @@ static void err_ready(struct hull_watch *w, uint32_t events)
 
 static void tar_out_ended(struct hull_out *o, int error)
 {
-	tar_finish(hull_container_of(o, struct job, out));
+	tar_finish(container_of(o, struct job, out));
 }
 
 static void tar_child_ended(struct hull_child *c, int status)
 {
-	struct job *j = hull_container_of(c, struct job, child);
+	struct job *j = container_of(c, struct job, child);
 	j->ended = true;
 	j->status = status;
 	tar_finish(j);

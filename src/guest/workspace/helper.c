@@ -239,7 +239,7 @@ static void replayer_gone(struct hull_replayer *a)
 
 static void replayer_left(struct hull_child *c, int status)
 {
-	replayer_gone(hull_container_of(c, struct hull_replayer, leaving));
+	replayer_gone(container_of(c, struct hull_replayer, leaving));
 }
 
 bool hull_replayer_is(uint32_t pid)
@@ -252,7 +252,7 @@ bool hull_replayer_is(uint32_t pid)
 
 static void helper_ended(struct hull_child *c, int status)
 {
-	struct hull_helper *h = hull_container_of(c, struct hull_helper, child);
+	struct hull_helper *h = container_of(c, struct hull_helper, child);
 	replayer_gone(hull_steal_ptr(h->replayer));
 	hull_helper_stop(h);
 	if (h->drained)
@@ -326,7 +326,7 @@ void hull_helper_hear(struct hull_helper *h, void (*heard)(struct hull_helper *h
 
 static void helper_ready(struct hull_watch *w, uint32_t events)
 {
-	struct hull_helper *h = hull_container_of(w, struct hull_helper, watch);
+	struct hull_helper *h = container_of(w, struct hull_helper, watch);
 	uint8_t message[64];
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
 		ssize_t n = recv(h->fd, message, sizeof(message), MSG_DONTWAIT);

@@ -255,7 +255,7 @@ static void notifier_heard(struct hull_helper *h, const uint8_t *p, size_t n)
 	struct hull_cur cur = hull_cur_make(p, n);
 	hull_cur_take(&cur, sizeof(struct fuse_out_header));
 	uint32_t number = hull_cur_le32(&cur);
-	struct share *s = hull_container_of(h, struct share, notifier);
+	struct share *s = container_of(h, struct share, notifier);
 	if (number == s->sync)
 		s->sync = 0;
 	if (!cur.bad)
@@ -279,7 +279,7 @@ static bool sync_notifier(struct share *s, uint32_t number)
 /* The kernel missed notifications: have the server send all of them again. */
 static void notifier_drained(struct hull_helper *h, bool lost)
 {
-	struct share *s = hull_container_of(h, struct share, notifier);
+	struct share *s = container_of(h, struct share, notifier);
 	bool more = s->more;
 	s->more = false;
 	if (lost ? !mount_send_own(s, HULL_SHARE_RELAY_LOST, 0) : more && !mount_send_own(s, HULL_SHARE_RELAY_GO, 0))
@@ -290,7 +290,7 @@ static void notifier_drained(struct hull_helper *h, bool lost)
 
 static void replayer_drained(struct hull_helper *h, bool lost)
 {
-	struct share *s = hull_container_of(h, struct share, replayer);
+	struct share *s = container_of(h, struct share, replayer);
 	if (h->fd < 0)
 		mount_send_own(s, HULL_SHARE_RELAY_REPLAYER, 0);
 }
@@ -359,7 +359,7 @@ static bool mount_pass_on(struct share *s, size_t n)
 
 static void device_ready(struct hull_watch *w, uint32_t events)
 {
-	struct share *s = hull_container_of(w, struct share, watch);
+	struct share *s = container_of(w, struct share, watch);
 	for (int i = 0; i < READS_MAX && s->request.len == 0 && s->stream.id; i++) {
 		ssize_t n = read(s->device, scratch, sizeof(scratch));
 		if (n > 0) {
