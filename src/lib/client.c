@@ -180,15 +180,6 @@ int client_trace(struct hull_buf *args)
 	return hull_args_put_u32(args, HULL_TAG_TRACE, id);
 }
 
-pid_t client_peer(const struct client *c)
-{
-	struct ucred cred;
-	socklen_t n = sizeof cred;
-	if (c->fd < 0 || getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) < 0 || cred.pid <= 0)
-		return -1;
-	return cred.pid;
-}
-
 /* --- one request --- */
 
 static void finish(struct ask *a, int code)

@@ -35,8 +35,6 @@ int client_io(struct client *c, short revents, struct hull_error *err);
 /* If wire frames are traced (HULL_LOG=wire=trace), adds a trace id to the arguments of the request's OPEN, by which its
  * frames are found in the logs of all processes. 0 or -errno. */
 int client_trace(struct hull_buf *args);
-/* A pidfd of the keeper's process, or -1. */
-pid_t client_peer(const struct client *c);
 
 /* One request under way. */
 struct ask {

@@ -14,7 +14,7 @@ struct reach {
 /* Resolves `path`. Fails if the directories that sandboxes may write to cannot be determined. `whole`: also follow a
  * symlink at its end. Inside those directories no symlink is followed: -ELOOP. */
 int reach_path(const struct hull_paths *p, const char *path, bool whole, struct reach *out, struct hull_error *err);
-/* Like reach_path() with `whole`. The directories of `more` (a list as in sandbox.json; NULL = none), which a sandbox
+/* Like reach_path() with `whole`. The directories of `given` (a list as in sandbox.json; NULL = none), which a sandbox
  * is about to get, count as writable, read-only ones too: their content may be a stranger's. */
 int reach_given(const struct hull_paths *p, char *const *given, const char *path, struct reach *out,
 		struct hull_error *err);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "lib/handle.h"
+#include "lib/saved/aside.h"
 #include "lib/saved/saved.h"
 #include "engine/engine.h"
 #include "image/image.h"
@@ -136,7 +137,7 @@ void prunable_sweep(const struct hull_paths *p)
 	struct search none = {0};
 	each_parent(p, sweep, &none);
 	hull_template_build_sweep(p);
-	template_sweep(p);
+	aside_sweep(p);
 }
 
 static int find_templates(struct search *s, bool all, struct hull_error *err)

@@ -25,7 +25,5 @@ int saved_forget(const struct hull *h, const char *name, struct hull_error *err)
 int template_for(const struct hull *h, const struct hull_sandbox *s, char **name, struct hull_error *err);
 /* File name of the initramfs that a machine would boot with now; owned by the caller. */
 int template_initramfs(char **name, struct hull_error *err);
-/* Remove the runtime directories of builds that were killed. */
-void template_sweep(const struct hull_paths *p);
 
 #endif

@@ -124,11 +124,6 @@ static int build_in(const struct hull *h, const char *runtime_parent, const stru
 	return r;
 }
 
-void template_sweep(const struct hull_paths *p)
-{
-	aside_sweep(p);
-}
-
 static int build(const struct hull *h, const struct hull_sandbox *s, const struct hull_image *image, const char *key,
 		 struct hull_error *err)
 {
