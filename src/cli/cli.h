@@ -19,11 +19,8 @@
 #include <stdint.h>
 
 enum {
-	/* an operation failed for some of several sandboxes (as in docker); the others succeeded */
-	CLI_EXIT_FAIL = 1,
-	CLI_EXIT_HULL = 125,   /* hull's own failure, usage errors included */
-	CLI_EXIT_CANNOT = 126, /* the command was found and cannot be executed */
-	CLI_EXIT_ABSENT = 127, /* the command was not found */
+	CLI_EXIT_FAIL = 1,   /* it was done, and the answer is no, or not complete */
+	CLI_EXIT_HULL = 125, /* hull's own failure, usage errors included */
 };
 
 /* The kind of values that completion offers for a word. */
@@ -44,7 +41,7 @@ enum cli_complete {
 	CLI_WAIT_FOR, /* what wait --for takes */
 };
 
-/* A flag. Exactly one of flag, text, list, size says where the value goes. Tables end with an empty member. */
+/* A flag. Exactly one of flag, text, list says where the value goes. Tables end with an empty member. */
 struct cli_opt {
 	char letter;         /* 0 = none */
 	const char *name;    /* without the dashes */
