@@ -96,20 +96,19 @@ static int change_stopped(const struct hull *h, const char *name, const struct h
 	return r;
 }
 
-static int change_running(const struct hull *h, const char *name, const struct hull_set_spec *spec,
+static int change_running(const struct hull *h, const struct hull_sandbox *sb, const struct hull_set_spec *spec,
 			  struct hull_error *err)
 {
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0}, want = {0};
-	int r = hull_sandbox_load(&h->paths, name, &sb, err);
-	if (r >= 0)
-		r = wanted(&sb, spec, &want, err);
+	const char *name = sb->name;
+	struct hull_sandbox want = {0};
+	int r = wanted(sb, spec, &want, err);
 	if (r < 0)
 		return r;
-	if (want.cpus != sb.cpus || want.memory != sb.memory || want.swap != sb.swap)
+	if (want.cpus != sb->cpus || want.memory != sb->memory || want.swap != sb->swap)
 		return hull_fail(err, -EBUSY,
 				 "%s is running, and a machine keeps its cpus, memory and swap: `hull stop %s` first",
 				 name, name);
-	if (want.disk == sb.disk)
+	if (want.disk == sb->disk)
 		return 0;
 	lib_stage(h, name, "growing its disk");
 	return client_ask(h, name, json_pack("{s:s, s:I}", "do", "grow", "bytes", (json_int_t)want.disk), -1, NULL,
@@ -126,6 +125,6 @@ int hull_set(struct hull *h, const char *name, const struct hull_set_spec *given
 		r = life_load(h, name, &sb, err);
 	if (r < 0)
 		return r;
-	return hull_sandbox_running(&h->paths, name) ? change_running(h, name, &spec, err)
+	return hull_sandbox_running(&h->paths, name) ? change_running(h, &sb, &spec, err)
 						     : change_stopped(h, name, &spec, err);
 }
