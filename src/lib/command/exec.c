@@ -6,6 +6,7 @@
 #include "lib/sandbox/life.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/text.h"
 
 #include <string.h>
@@ -34,16 +35,7 @@ int hull_exec(struct hull *h, const char *name, const struct hull_exec_spec *giv
 static int input_file(const void *input, size_t n, struct hull_error *err)
 {
 	_cleanup_close_ int fd = memfd_create("input", MFD_CLOEXEC);
-	for (const char *p = input; fd >= 0 && n > 0;) {
-		ssize_t w = write(fd, p, n);
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w < 0)
-			return hull_fail_errno(err, "keeping the input");
-		p += w;
-		n -= (size_t)w;
-	}
-	if (fd < 0 || lseek(fd, 0, SEEK_SET) < 0)
+	if (fd < 0 || hull_write_full(fd, input, n) < 0 || lseek(fd, 0, SEEK_SET) < 0)
 		return hull_fail_errno(err, "keeping the input");
 	return hull_steal_fd(&fd);
 }
