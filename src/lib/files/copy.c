@@ -233,13 +233,9 @@ static int copy_out(const struct hull *h, const char *name, const char *path, co
 
 /* --- the calls --- */
 
-/* Checks that the sandbox exists and runs. Makes `path` absolute; owned. */
+/* A connection to the sandbox, which is started if necessary. Makes `path` absolute; owned. */
 static int begin(const struct hull *h, const char *name, const char *path, char **whole, struct hull_error *err)
 {
-	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
-	int r = life_load(h, name, &sb, err);
-	if (r < 0)
-		return r;
 	*whole = path[0] == '/' ? strdup(path) : hull_fmt("/%s", path);
 	if (!*whole)
 		return hull_fail(err, -ENOMEM, "out of memory");
