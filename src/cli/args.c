@@ -101,11 +101,6 @@ static int set_value(const struct cli_opt *o, const char *value, struct hull_err
 		*o->text = value;
 		return 0;
 	}
-	if (!*o->list) {
-		*o->list = calloc(1, sizeof(char *));
-		if (!*o->list)
-			return hull_fail(err, -ENOMEM, "out of memory");
-	}
 	if (hull_strv_add(o->list, value) < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	return 0;

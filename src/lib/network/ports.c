@@ -23,7 +23,7 @@ static int change_file(const struct hull *h, struct hull_sandbox *sb, const char
 	_cleanup_free_ char *text = hull_port_text(&want);
 	if (!text)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	size_t keep = 0, n = sb->ports ? hull_strv_count(sb->ports) : 0;
+	size_t keep = 0, n = hull_strv_count(sb->ports);
 	for (size_t i = 0; i < n; i++) {
 		struct hull_port p;
 		bool same = hull_port_parse(sb->ports[i], &p, NULL) == 0 && p.guest == want.guest &&
@@ -41,7 +41,7 @@ static int change_file(const struct hull *h, struct hull_sandbox *sb, const char
 	if (!add && keep == n)
 		return hull_fail(err, -ENOENT, "no such port is published; `hull ports %s` shows those that are",
 				 sb->name);
-	if (add && ((!sb->ports && !(sb->ports = hull_strv_copy(NULL))) || hull_strv_add(&sb->ports, text) < 0))
+	if (add && hull_strv_add(&sb->ports, text) < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	return hull_sandbox_save(&h->paths, sb, err);
 }

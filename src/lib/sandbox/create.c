@@ -36,10 +36,9 @@ static int add_path(const struct hull *h, char ***paths, char ***links, const ch
 		return r;
 	_cleanup_free_ char *entry = hull_entry_make(real, ro ? HULL_PATH_READONLY : HULL_PATH_WRITABLE);
 	_cleanup_free_ char *link = place_link(word, real);
-	if (link && ((!*links && !(*links = calloc(1, sizeof **links))) || hull_strv_add(links, link) < 0 ||
-		     hull_strv_add(links, real) < 0))
+	if (link && (hull_strv_add(links, link) < 0 || hull_strv_add(links, real) < 0))
 		return hull_fail(err, -ENOMEM, "out of memory");
-	if (!entry || (!*paths && !(*paths = calloc(1, sizeof **paths))) || hull_strv_add(paths, entry) < 0)
+	if (!entry || hull_strv_add(paths, entry) < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
 	return 0;
 }
