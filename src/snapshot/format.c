@@ -225,6 +225,15 @@ int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_e
 	return 0;
 }
 
+uint64_t hull_snapshot_stored(const struct hull_snapshot *s)
+{
+	uint64_t sum = 0;
+	const char *name;
+	json_t *f;
+	json_object_foreach(s->files, name, f) sum += (uint64_t)json_integer_value(json_object_get(f, "stored"));
+	return sum;
+}
+
 int hull_snapshot_fits(const struct hull_snapshot *s, const char *identity, const char *accel, struct hull_error *err)
 {
 	if (strcmp(s->identity, identity) != 0)

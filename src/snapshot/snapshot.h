@@ -69,6 +69,8 @@ int hull_snapshot_finish(const char *dir, struct hull_snapshot *s, struct hull_e
 /* Read and check snapshot.json, and check that every file exists with its size. -ENOENT: there is none; -EBADMSG:
  * damaged; -ENOTSUP: written by another version of Hull. */
 int hull_snapshot_load(const char *dir, struct hull_snapshot *out, struct hull_error *err);
+/* What its files take on disk by its own account, in bytes; 0 when it was not loaded. */
+uint64_t hull_snapshot_stored(const struct hull_snapshot *s);
 /* Open one of its files for reading and verify it; returns the descriptor. -EBADMSG: the file is damaged. `slow`, if
  * not NULL, is called before a file has to be read in full. */
 int hull_snapshot_open(const char *dir, const struct hull_snapshot *s, const char *file, void (*slow)(const char *text),

@@ -166,13 +166,8 @@ static int find_templates(struct search *s, bool all, struct hull_error *err)
 			continue;
 		int loaded = hull_snapshot_load(dir, &snap, NULL);
 		const char *words = reason(s->paths, *n, &snap, loaded, &host, all);
-		if (!words)
-			continue;
-		int64_t stored = 0;
-		const char *file;
-		json_t *f;
-		json_object_foreach(snap.files, file, f) stored += json_integer_value(json_object_get(f, "stored"));
-		add(s, root, *n, words, stored);
+		if (words)
+			add(s, root, *n, words, (int64_t)hull_snapshot_stored(&snap));
 	}
 	hull_strv_free(names);
 	return 0;

@@ -98,8 +98,6 @@ static struct hull_saved_info *describe(const char *sandbox, const char *tag, co
 {
 	struct saved *s = calloc(1, sizeof(*s));
 	struct hull_error why = {0};
-	const char *file;
-	json_t *f;
 	if (!s)
 		return NULL;
 	bool ok = hull_snapshot_load(dir, &s->snap, &why) == 0;
@@ -114,9 +112,8 @@ static struct hull_saved_info *describe(const char *sandbox, const char *tag, co
 					  .tag = s->tag,
 					  .engine = s->snap.engine ? s->snap.engine : "",
 					  .error = s->error,
-					  .created = s->snap.created};
-	json_object_foreach(s->snap.files, file, f)
-		s->pub.stored += (uint64_t)json_integer_value(json_object_get(f, "stored"));
+					  .created = s->snap.created,
+					  .stored = hull_snapshot_stored(&s->snap)};
 	return &s->pub;
 }
 

@@ -11,23 +11,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static uint64_t stored(const struct hull_snapshot *s)
-{
-	uint64_t sum = 0;
-	const char *name;
-	json_t *f;
-	json_object_foreach(s->files, name, f) sum += (uint64_t)json_integer_value(json_object_get(f, "stored"));
-	return sum;
-}
-
 static json_t *describe(const struct hull_paths *p, const char *name, const struct hull_snapshot *s, const char *error)
 {
 	return json_pack("{s:s, s:b, s:s*, s:s*, s:s*, s:s*, s:i, s:I, s:I, s:b, s:I, s:I, s:I, s:s*, s:s*, s:O*}",
 			 "name", name, "own", !hull_template_is_key(name), "image", s->image, "engine", s->engine,
 			 "accel", s->accel, "hull", s->hull, "cpus", (int)s->cpus, "memory", (json_int_t)s->memory,
 			 "disk", (json_int_t)s->disk, "no_docker", s->no_docker, "created", (json_int_t)s->created,
-			 "used", (json_int_t)hull_template_used(p, name), "stored", (json_int_t)stored(s), "source",
-			 hull_template_is_key(name) ? NULL : s->source, "error", error, "files", s->files);
+			 "used", (json_int_t)hull_template_used(p, name), "stored", (json_int_t)hull_snapshot_stored(s),
+			 "source", hull_template_is_key(name) ? NULL : s->source, "error", error, "files", s->files);
 }
 
 /* The strings of the public struct are those of the JSON. */
