@@ -270,6 +270,26 @@ void ask_end(struct ask *a)
 	a->result = NULL;
 }
 
+void ask_all(struct ask *const *asks, size_t n, uint64_t until)
+{
+	for (;;) {
+		struct pollfd fds[ASKS_MAX];
+		bool open = false;
+		for (size_t i = 0; i < n; i++) {
+			bool waits = !asks[i]->done;
+			fds[i] = (struct pollfd){.fd = waits ? asks[i]->client.fd : -1,
+						 .events = waits ? client_events(&asks[i]->client) : 0};
+			open = open || waits;
+		}
+		uint64_t now = lib_now_ms();
+		if (!open || now >= until || (poll(fds, n, (int)(until - now)) < 0 && errno != EINTR))
+			return;
+		for (size_t i = 0; i < n; i++)
+			if (fds[i].fd >= 0 && fds[i].revents)
+				ask_io(asks[i], fds[i].revents);
+	}
+}
+
 int client_ask(const struct hull *h, const char *name, json_t *request, int timeout_ms, json_t **answer,
 	       struct hull_error *err)
 {

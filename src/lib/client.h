@@ -2,8 +2,8 @@
 /* A client's end of control.sock: the host side of the wire over a unix socket. Requests are described in keeper/api.h.
  *
  * The caller's poll(2) loop drives a client: client_events() returns the events to wait for, client_io() transfers data
- * and calls the ops. client_ask() is a complete loop for one request. The ask_* functions are its parts, for several
- * requests at once. */
+ * and calls the ops. client_ask() is a complete loop for one request, ask_all() one for several requests at once. The
+ * other ask_* functions are their parts. */
 #ifndef HULL_LIB_CLIENT_H
 #define HULL_LIB_CLIENT_H
 
@@ -51,6 +51,9 @@ int ask_begin(struct ask *a, const struct hull_paths *p, const char *name, int w
 	      struct hull_error *err);
 void ask_io(struct ask *a, short revents); /* sets done when it is over */
 void ask_end(struct ask *a);
+/* Until all that were begun are done, or it is `until` (lib_now_ms()). At most ASKS_MAX. */
+enum { ASKS_MAX = 64 };
+void ask_all(struct ask *const *asks, size_t n, uint64_t until);
 
 /* Sends a request and waits for the answer (an object, owned by the caller). timeout_ms < 0: no limit. -ETIMEDOUT,
  * -EINTR (the caller cancelled), or the keeper's error code. */

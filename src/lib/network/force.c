@@ -11,7 +11,6 @@
 #include "policy/digest.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,8 +27,7 @@ static void stopped_or(struct policy_force *f, const struct hull_paths *p, int c
 
 static void ask_some(const struct hull_paths *p, struct policy_force *f, size_t n, const char *changed, bool texts)
 {
-	struct ask *asks = calloc(n, sizeof(*asks));
-	struct pollfd fds[AT_ONCE];
+	struct ask *asks = calloc(n, sizeof(*asks)), *all[AT_ONCE];
 	uint64_t until = lib_now_ms() + PATIENCE_MS;
 	struct hull_error err;
 	for (size_t i = 0; asks && i < n; i++) {
@@ -41,22 +39,9 @@ static void ask_some(const struct hull_paths *p, struct policy_force *f, size_t 
 			asks[i].done = true;
 			asks[i].client.fd = -1;
 		}
+		all[i] = &asks[i];
 	}
-	for (;;) {
-		bool open = false;
-		for (size_t i = 0; asks && i < n; i++) {
-			bool here = !asks[i].done;
-			fds[i] = (struct pollfd){.fd = here ? asks[i].client.fd : -1,
-						 .events = here ? client_events(&asks[i].client) : 0};
-			open = open || here;
-		}
-		uint64_t now = lib_now_ms();
-		if (!open || now >= until || (poll(fds, n, (int)(until - now)) < 0 && errno != EINTR))
-			break;
-		for (size_t i = 0; i < n; i++)
-			if (fds[i].fd >= 0 && fds[i].revents)
-				ask_io(&asks[i], fds[i].revents);
-	}
+	ask_all(all, asks ? n : 0, until);
 	for (size_t i = 0; asks && i < n; i++) {
 		if (!asks[i].done)
 			snprintf(f[i].why, sizeof(f[i].why),

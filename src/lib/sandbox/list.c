@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 /* The keeper itself waits up to a second for a guest that is busy. */
-enum { DEADLINE_MS = 1500, AT_ONCE = 64 };
+enum { DEADLINE_MS = 1500 };
 
 struct row {
 	const char *name; /* borrowed from the list */
@@ -31,33 +31,19 @@ static void look(const struct hull_paths *p, struct row *row)
 }
 
 /* Query the running ones of rows[0..n) in parallel until the deadline. */
-static void ask_all(const struct hull_paths *p, struct row *rows, size_t n)
+static void ask_rows(const struct hull_paths *p, struct row *rows, size_t n)
 {
+	struct ask *asked[ASKS_MAX];
 	uint64_t until = lib_now_ms() + DEADLINE_MS;
-	for (size_t i = 0; i < n; i++)
+	size_t count = 0;
+	for (size_t i = 0; i < n; i++) {
 		if (rows[i].running)
 			rows[i].asked = ask_begin(&rows[i].ask, p, rows[i].name, 0, json_pack("{s:s}", "do", "status"),
 						  &rows[i].why) >= 0;
-	for (;;) {
-		struct pollfd fds[AT_ONCE];
-		size_t open = 0;
-		for (size_t i = 0; i < n; i++) {
-			bool wait = rows[i].asked && !rows[i].ask.done;
-			fds[i] = (struct pollfd){.fd = wait ? rows[i].ask.client.fd : -1};
-			if (wait) {
-				fds[i].events = client_events(&rows[i].ask.client);
-				open++;
-			}
-		}
-		uint64_t now = lib_now_ms();
-		if (!open || now >= until)
-			break;
-		if (poll(fds, n, (int)(until - now)) < 0 && errno != EINTR)
-			break;
-		for (size_t i = 0; i < n; i++)
-			if (fds[i].fd >= 0 && fds[i].revents)
-				ask_io(&rows[i].ask, fds[i].revents);
+		if (rows[i].asked)
+			asked[count++] = &rows[i].ask;
 	}
+	ask_all(asked, count, until);
 	for (size_t i = 0; i < n; i++) {
 		if (!rows[i].asked)
 			continue;
@@ -233,8 +219,8 @@ static int describe(const struct hull *h, char *const *names, struct hull_info *
 		rows[i].name = names[i];
 		look(&h->paths, &rows[i]);
 	}
-	for (size_t i = 0; r == 0 && i < n; i += AT_ONCE)
-		ask_all(&h->paths, rows + i, n - i < AT_ONCE ? n - i : AT_ONCE);
+	for (size_t i = 0; r == 0 && i < n; i += ASKS_MAX)
+		ask_rows(&h->paths, rows + i, n - i < ASKS_MAX ? n - i : ASKS_MAX);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		if (!(all[i] = make_info(to_json(&h->paths, &rows[i]))))
 			r = hull_fail(err, -ENOMEM, "out of memory");
