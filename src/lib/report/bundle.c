@@ -207,32 +207,42 @@ static int add_logs(struct bundle *b, const struct hull_paths *p, const char *na
 	return r;
 }
 
-/* Two passes over the sandboxes: the log of one may name another. */
+/* All private words, before any text is redacted: the log of one sandbox may name another. */
+static int learn_all(struct bundle *b, const struct hull_paths *p, char *const *names)
+{
+	int r = learn_person(b, p);
+	for (unsigned i = 0; r == 0 && names[i]; i++) {
+		_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
+		bool whole = hull_sandbox_load(p, names[i], &s, NULL) == 0;
+		r = learn_sandbox(b, names[i], whole ? &s : NULL, i + 1);
+	}
+	return r;
+}
+
+static int add_sandbox(struct bundle *b, const struct hull_paths *p, const char *name, unsigned number)
+{
+	_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
+	struct hull_error why = {0};
+	int r = 0;
+	if (hull_sandbox_load(p, name, &s, &why) == 0)
+		r = add_state(b, &s, number);
+	else
+		line(&b->readme, "sandbox %u: its state cannot be read: %s\n", number, why.msg);
+	return r == 0 ? add_logs(b, p, name, number) : r;
+}
+
 static int add_all(struct bundle *b, const struct hull_paths *p, const char *findings)
 {
 	char **names = NULL;
 	int r = hull_sandbox_list(p, &names, b->err);
 	if (r == 0)
-		r = learn_person(b, p);
-	for (unsigned pass = 0; pass < 2 && r == 0; pass++) {
-		if (pass == 1 && (r = add_redacted(b, "doctor.json", findings, strlen(findings))) == 0)
-			r = add_system(b);
-		for (unsigned i = 0; r == 0 && names[i]; i++) {
-			_cleanup_(hull_sandbox_free) struct hull_sandbox s = {0};
-			struct hull_error why = {0};
-			bool whole = hull_sandbox_load(p, names[i], &s, &why) == 0;
-			if (pass == 0) {
-				r = learn_sandbox(b, names[i], whole ? &s : NULL, i + 1);
-				continue;
-			}
-			if (whole)
-				r = add_state(b, &s, i + 1);
-			else
-				line(&b->readme, "sandbox %u: its state cannot be read: %s\n", i + 1, why.msg);
-			if (r == 0)
-				r = add_logs(b, p, names[i], i + 1);
-		}
-	}
+		r = learn_all(b, p, names);
+	if (r == 0)
+		r = add_redacted(b, "doctor.json", findings, strlen(findings));
+	if (r == 0)
+		r = add_system(b);
+	for (unsigned i = 0; r == 0 && names[i]; i++)
+		r = add_sandbox(b, p, names[i], i + 1);
 	hull_strv_free(names);
 	return r == 0 ? add_redacted(b, "README", (const char *)hull_buf_bytes(&b->readme), b->readme.len) : r;
 }
