@@ -84,16 +84,24 @@ const char *hull_version(void)
 	return HULL_VERSION;
 }
 
+enum { STAGE_MAX = 256, NOTE_MAX = 2048 };
+
+/* What a callback is given, at most `size` - 1 bytes of it: owned, NULL when out of memory. */
+__attribute__((format(printf, 2, 0))) static char *spoken(size_t size, const char *fmt, va_list ap)
+{
+	char text[NOTE_MAX];
+	vsnprintf(text, size, fmt, ap);
+	return hull_printable(text, strlen(text));
+}
+
 void lib_stage(const struct hull *h, const char *subject, const char *fmt, ...)
 {
-	char text[256];
 	va_list ap;
 	if (!h->callbacks.stage)
 		return;
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	_cleanup_free_ char *shown = spoken(STAGE_MAX, fmt, ap);
 	va_end(ap);
-	_cleanup_free_ char *shown = hull_printable(text, strlen(text));
 	if (shown)
 		h->callbacks.stage(h->callbacks.ctx, subject, shown);
 }
@@ -106,14 +114,12 @@ void lib_stage_end(const struct hull *h, const char *subject)
 
 void lib_note(const struct hull *h, enum hull_note kind, const char *fmt, ...)
 {
-	char text[2048];
 	va_list ap;
 	if (!h->callbacks.note)
 		return;
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	_cleanup_free_ char *shown = spoken(NOTE_MAX, fmt, ap);
 	va_end(ap);
-	_cleanup_free_ char *shown = hull_printable(text, strlen(text));
 	if (shown)
 		h->callbacks.note(h->callbacks.ctx, kind, shown);
 }
