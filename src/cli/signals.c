@@ -60,6 +60,11 @@ int cli_signals_ended(void)
 	return ended;
 }
 
+int cli_signals_code(int r)
+{
+	return r == -EINTR && ended ? 128 + ended : r;
+}
+
 void cli_signals_child(void)
 {
 	if (signals < 0)

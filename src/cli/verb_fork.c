@@ -45,7 +45,7 @@ static int run(struct cli *cli, struct hull_error *err)
 	cli_progress_end(&progress);
 	if (r >= 0 && !quiet && isatty(STDERR_FILENO))
 		cli_note("%s stood still for %.0f ms", name, paused);
-	return r == -EINTR && cli_signals_ended() ? 128 + cli_signals_ended() : r;
+	return cli_signals_code(r);
 }
 
 const struct cli_verb verb_fork = {

@@ -85,9 +85,7 @@ static int run(struct cli *cli, struct hull_error *err)
 	if (r >= 0)
 		r = in_it(cli, name, &env, err);
 	hull_strv_free(env);
-	if (r == -EINTR && cli_signals_ended())
-		r = 128 + cli_signals_ended();
-	return r;
+	return cli_signals_code(r);
 }
 
 const struct cli_verb verb_run = {

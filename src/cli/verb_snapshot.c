@@ -48,7 +48,7 @@ static int create(struct cli *cli, struct hull_error *err)
 	r = hull_snapshot_create(cli->hull, name, tag, replace_it ? HULL_SAVE_REPLACE : 0, &paused, err);
 	cli_progress_end(&progress);
 	if (r < 0)
-		return r == -EINTR && cli_signals_ended() ? 128 + cli_signals_ended() : r;
+		return cli_signals_code(r);
 	if (!quiet && isatty(STDERR_FILENO))
 		cli_note("%s stood still for %.0f ms", name, paused);
 	printf("%s@%s\n", name, tag);
@@ -138,7 +138,7 @@ static int restore(struct cli *cli, struct hull_error *err)
 	cli_progress_end(&progress);
 	if (r >= 0)
 		printf("%s\n", name);
-	return r == -EINTR && cli_signals_ended() ? 128 + cli_signals_ended() : r < 0 ? r : 0;
+	return cli_signals_code(r);
 }
 
 /* --- the table --- */

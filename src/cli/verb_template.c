@@ -127,7 +127,7 @@ static int save(struct cli *cli, struct hull_error *err)
 	cli_progress_end(&progress);
 	if (r >= 0)
 		printf("%s\n", cli->words[1]);
-	return r == -EINTR && cli_signals_ended() ? 128 + cli_signals_ended() : r;
+	return cli_signals_code(r);
 }
 
 /* --- export, import --- */
