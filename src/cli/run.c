@@ -4,7 +4,6 @@
 
 #include "base/cleanup.h"
 #include "base/debug.h"
-#include "base/text.h"
 #include "cli/out.h"
 
 #include <stdio.h>

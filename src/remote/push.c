@@ -10,7 +10,6 @@
 #include "base/io.h"
 #include "base/text.h"
 
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,6 @@
  * UTF-8 are refused with an explanation. */
 #include "lib/command/job.h"
 
-#include "base/text.h"
-
 #include <string.h>
 
 static int strings(json_t *request, const char *key, const char *const *v, struct hull_error *err)

@@ -14,12 +14,9 @@
 #include "lib/command/session.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
-#include "base/text.h"
 #include "wire/args.h"
 #include "wire/service.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>

@@ -6,7 +6,6 @@
 #include "lib/network/policy.h"
 
 #include "base/cleanup.h"
-#include "base/text.h"
 #include "lib/client.h"
 #include "policy/digest.h"
 

@@ -10,7 +10,6 @@
 #include "base/beside.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/text.h"
 #include "lib/client.h"
 #include "git/git.h"

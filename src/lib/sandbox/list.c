@@ -5,7 +5,6 @@
 #include "lib/sandbox/life.h"
 
 #include "base/cleanup.h"
-#include "base/text.h"
 
 #include <string.h>
 #include <sys/stat.h>
