@@ -30,7 +30,7 @@ static int add_haves(struct hull_buf *out, const struct hull_git_own *own, const
 	static const char *const walk[] = {"rev-list", "--all", "--max-count=65536", NULL};
 	_cleanup_(hull_buf_free) struct hull_buf here = {0};
 	_cleanup_free_ const char **sorted = NULL;
-	size_t id = adv->sha256 ? 64 : 40, n, count = 0;
+	size_t id = remote_id_len(adv), n, count = 0;
 	/* If the repository cannot be walked, no object counts as complete. */
 	if (hull_git_own_run(own, walk, -1, &here, -1, NULL) != 0 || here.len % (id + 1) != 0)
 		return 0;
@@ -130,7 +130,7 @@ int remote_fetch(struct remote_far *f, const struct hull_git_own *own, char *con
 	if (!adv.sideband)
 		return hull_fail(err, -EPROTO, "its git is too old: it has no side-band-64k");
 	for (char *const *i = ids; *i; i++)
-		if (!remote_id_ok(*i, strlen(*i)) || strlen(*i) != (adv.sha256 ? 64u : 40u))
+		if (!remote_id_ok(*i, strlen(*i)) || strlen(*i) != remote_id_len(&adv))
 			return hull_fail(err, -EINVAL, "no object has the id %.100s", *i);
 	r = ask(f, own, &adv, ids, err);
 	if (r == 0)

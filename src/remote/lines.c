@@ -12,6 +12,11 @@
 
 enum { IDS_SHA1 = 40, IDS_SHA256 = 64 };
 
+size_t remote_id_len(const struct remote_adv *a)
+{
+	return a->sha256 ? IDS_SHA256 : IDS_SHA1;
+}
+
 bool remote_id_ok(const char *id, size_t n)
 {
 	return (n == IDS_SHA1 || n == IDS_SHA256) && strspn(id, "0123456789abcdef") >= n;
@@ -123,8 +128,7 @@ int remote_adv_line(struct remote_adv *a, const char *line, size_t n, struct hul
 	a->told = true;
 	const char *space = memchr(line, ' ', len);
 	size_t id = space ? (size_t)(space - line) : 0, name = space ? len - id - 1 : 0;
-	if (!space || id != (a->sha256 ? IDS_SHA256 : IDS_SHA1) || !remote_id_ok(line, id) ||
-	    !remote_ref_ok(space + 1, name))
+	if (!space || id != remote_id_len(a) || !remote_id_ok(line, id) || !remote_ref_ok(space + 1, name))
 		return 0;
 	if (a->refs.len + len + 1 > REMOTE_REFS_MAX)
 		return hull_fail(err, -EFBIG, "its list of references exceeds the limit of %d MiB",
@@ -141,7 +145,7 @@ int remote_list(const struct remote_adv *a, struct hull_buf *out)
 {
 	const char *text = (const char *)hull_buf_bytes(&a->refs), *end = a->refs.len ? text + a->refs.len : text,
 		   *line;
-	size_t len, id = a->sha256 ? IDS_SHA256 : IDS_SHA1;
+	size_t len, id = remote_id_len(a);
 	int r = a->sha256 ? hull_buf_addstr(out, ":object-format sha256\n") : 0;
 	if (r == 0 && *a->head)
 		r = hull_buf_addf(out, "@%s HEAD\n", a->head);

@@ -69,7 +69,7 @@ static int resolve(const struct hull_git_own *own, const struct remote_push *pus
 		   struct change *changes, struct hull_buf *answer, struct hull_error *err)
 {
 	_cleanup_(hull_buf_free) struct hull_buf names = {0}, ids = {0};
-	size_t len = adv->sha256 ? 64 : 40;
+	size_t len = remote_id_len(adv);
 	int r = 0;
 	for (size_t i = 0; r == 0 && push->specs[i]; i++) {
 		const char *s = push->specs[i] + (push->specs[i][0] == '+'), *colon = strrchr(s, ':');
@@ -123,7 +123,7 @@ static int send_pack(struct remote_far *f, const struct hull_git_own *own, const
 {
 	const char *args[10] = {"pack-objects", "--revs", "--stdout", "-q", "--thin"};
 	_cleanup_(hull_buf_free) struct hull_buf theirs = {0}, have = {0}, revs = {0};
-	size_t id = adv->sha256 ? 64 : 40, n = 5;
+	size_t id = remote_id_len(adv), n = 5;
 	int r = 0;
 	if (adv->ofs_delta)
 		args[n++] = "--delta-base-offset";

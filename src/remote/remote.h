@@ -54,6 +54,7 @@ struct remote_adv {
  * REMOTE_REFS_MAX. */
 int remote_adv_line(struct remote_adv *a, const char *line, size_t n, struct hull_error *err);
 void remote_adv_free(struct remote_adv *a);
+size_t remote_id_len(const struct remote_adv *a); /* digits of an object's id there */
 /* Its answer to git's "list". */
 int remote_list(const struct remote_adv *a, struct hull_buf *out);
 /* Find the id of a reference in lines "ID NAME"; NULL if it is missing. *n = its length. */
