@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Publishes ports of a sandbox on this host. In a running sandbox the keeper publishes the port and updates
- * sandbox.json. */
+ * sandbox.json; for a stopped one the file is changed under the sandbox's lock. */
 #include "lib/client.h"
 #include "lib/sandbox/life.h"
 
@@ -11,38 +11,41 @@
 
 enum { ANSWER_MS = 30 * 1000 };
 
-/* The ports of a stopped sandbox, from sandbox.json. */
-static int change_file(const struct hull *h, struct hull_sandbox *sb, const char *spec, bool add,
-		       struct hull_error *err)
+/* Changes the list of a stopped sandbox. -EBUSY when it runs. */
+static int change_file(const struct hull *h, const char *name, const char *spec, bool add, struct hull_error *err)
 {
+	_cleanup_(hull_sandbox_free) struct hull_sandbox sb = {0};
 	struct hull_port want;
 	int r = hull_port_parse(spec, &want, err);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int lock = hull_sandbox_lock(&h->paths, name, err);
+	r = lock < 0 ? lock : hull_sandbox_load(&h->paths, name, &sb, err);
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *text = hull_port_text(&want);
 	if (!text)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	size_t keep = 0, n = hull_strv_count(sb->ports);
+	size_t keep = 0, n = hull_strv_count(sb.ports);
 	for (size_t i = 0; i < n; i++) {
 		struct hull_port p;
-		bool same = hull_port_parse(sb->ports[i], &p, NULL) == 0 && p.guest == want.guest &&
-			    p.udp == want.udp && (!want.host || want.host == p.host) &&
-			    (!want.ip[0] || !strcmp(want.ip, p.ip));
+		bool same = hull_port_parse(sb.ports[i], &p, NULL) == 0 && p.guest == want.guest && p.udp == want.udp &&
+			    (!want.host || want.host == p.host) && (!want.ip[0] || !strcmp(want.ip, p.ip));
 		if (same && add)
 			return hull_fail(err, -EEXIST, "%s is published already", spec);
 		if (same)
-			free(sb->ports[i]);
+			free(sb.ports[i]);
 		else
-			sb->ports[keep++] = sb->ports[i];
+			sb.ports[keep++] = sb.ports[i];
 	}
-	if (sb->ports)
-		sb->ports[keep] = NULL;
+	if (sb.ports)
+		sb.ports[keep] = NULL;
 	if (!add && keep == n)
 		return hull_fail(err, -ENOENT, "no such port is published; `hull ports %s` shows those that are",
-				 sb->name);
-	if (add && hull_strv_add(&sb->ports, text) < 0)
+				 sb.name);
+	if (add && hull_strv_add(&sb.ports, text) < 0)
 		return hull_fail(err, -ENOMEM, "out of memory");
-	return hull_sandbox_save(&h->paths, sb, err);
+	return hull_sandbox_save(&h->paths, &sb, err);
 }
 
 static int change(const struct hull *h, const char *name, const char *spec, bool add, struct hull_error *err)
@@ -52,7 +55,7 @@ static int change(const struct hull *h, const char *name, const char *spec, bool
 	if (r < 0)
 		return r;
 	if (!hull_sandbox_running(&h->paths, name))
-		return change_file(h, &sb, spec, add, err);
+		return change_file(h, name, spec, add, err);
 	return client_ask(h, name, json_pack("{s:s,s:s}", "do", add ? "publish" : "unpublish", "port", spec), ANSWER_MS,
 			  NULL, err);
 }
