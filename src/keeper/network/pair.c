@@ -30,7 +30,7 @@ static void pair_free(struct pair *p)
 	free(p);
 }
 
-static void pass(struct loop_stream *to, struct loop_stream *from, unsigned channel, const uint8_t *p, size_t n)
+static void pass(struct loop_stream *to, unsigned channel, const uint8_t *p, size_t n)
 {
 	if (to->id && hull_wire_relay(to->wire, to->id, channel, p, n) < 0)
 		loop_stream_reset(to, ENOMEM, "the keeper cannot pass the stream on");
@@ -40,7 +40,7 @@ static void pass(struct loop_stream *to, struct loop_stream *from, unsigned chan
 
 static void a_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
-	pass(&container_of(s, struct pair, a)->b, s, channel, p, n);
+	pass(&container_of(s, struct pair, a)->b, channel, p, n);
 }
 
 static void a_credit(struct loop_stream *s, uint32_t bytes)
@@ -76,7 +76,7 @@ static void b_accepted(struct loop_stream *s, const uint8_t *args, size_t len)
 
 static void b_data(struct loop_stream *s, unsigned channel, const uint8_t *p, size_t n)
 {
-	pass(&container_of(s, struct pair, b)->a, s, channel, p, n);
+	pass(&container_of(s, struct pair, b)->a, channel, p, n);
 }
 
 static void b_credit(struct loop_stream *s, uint32_t bytes)

@@ -37,7 +37,6 @@ struct relay {
 	uint8_t service;
 	bool pending;
 	bool accepted;
-	bool bulk;            /* carried enough that freed memory is worth giving back */
 	struct hull_buf args; /* while pending */
 	char id[JOB_ID + 1];  /* of an exec */
 	struct hull_buf early;
