@@ -11,7 +11,8 @@
  *   guest/guest.c ── SHARE, for each path ── workspace/share.c ── hull-share
  *   machine/   the engine and the image, saving and restoring
  *   life/      the start, the stages and the end of the sandbox
- *   record.c   sandbox.json;   logs.c   capped files;   events.c   reports to rooms above
+ *   record.c   sandbox.json;   logs.c   capped files;   path_watch.c   files that change;   events.c   reports to rooms
+ *   above
  *
  * A part is a structure that one file owns, with a header of its own; a room is the folder of related parts. Rooms
  * depend on each other one way (events.h). A file reads parts of its own room and of rooms below, by their headers, and

@@ -8,7 +8,7 @@
 /* Fit for network.start (gateway.h). */
 int gateway_child_start(struct keeper *k, int fd, pid_t *pid, int *pidfd, struct hull_error *err);
 
-/* --- gateway.c, for starting and saving --- */
+/* --- gateway.c and gateway_ports.c, for starting and saving --- */
 
 /* Run the loop until it is known how every port of sandbox.json went; an error when one cannot be had. */
 int gateway_await_ports(struct keeper *k, struct hull_error *err);
