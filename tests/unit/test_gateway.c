@@ -56,7 +56,7 @@ static void child_says(const char *line)
 /* Is this why a file does not count (NULL = it counts)? */
 static bool said_error(const char *which, const char *error)
 {
-	json_t *j = gateway_policy(world->k, NULL, false);
+	json_t *j = gateway_policy(world->k, false);
 	const char *s = json_string_value(json_object_get(json_object_get(j, which), "error"));
 	bool is = error ? s && strstr(s, error) : !s;
 	json_decref(j);
@@ -242,7 +242,7 @@ static void test_policy_failures(void **state)
 	assert_int_equal(chmod(global, 0620), 0);
 	settle(w);
 	assert_true(said_error("global", NULL));
-	json_decref(gateway_policy(w->k, "global", false));
+	gateway_policy_read(w->k, "global");
 	assert_true(said_error("global", "others may write"));
 	assert_int_equal(unlink(global), 0);
 }
@@ -305,7 +305,7 @@ static void test_policy_empty_at_start(void **state)
 	put(global, "# nothing\n");
 	open_gateway();
 	assert_true(told("\"closed\":\"policy.yaml says nothing"));
-	json_t *j = gateway_policy(w->k, NULL, false);
+	json_t *j = gateway_policy(w->k, false);
 	assert_true(json_is_true(json_object_get(j, "closed")));
 	json_decref(j);
 	forget();
@@ -352,7 +352,8 @@ static void test_policy_acknowledged(void **state)
 	acknowledge("\"ok\":true,\"cut\":0");
 	assert_true(gateway_policy_settled(w->k));
 	put(global, "preset: open\n");
-	json_t *j = gateway_policy(w->k, "global", false);
+	gateway_policy_read(w->k, "global");
+	json_t *j = gateway_policy(w->k, false);
 	assert_false(json_is_true(json_object_get(j, "taken")));
 	json_decref(j);
 	assert_false(gateway_policy_settled(w->k));
@@ -362,7 +363,7 @@ static void test_policy_acknowledged(void **state)
 	settle(w);
 	assert_false(gateway_policy_settled(w->k));
 	acknowledge("\"ok\":true,\"cut\":0");
-	j = gateway_policy(w->k, NULL, true);
+	j = gateway_policy(w->k, true);
 	assert_true(json_is_true(json_object_get(j, "taken")));
 	assert_int_equal(hull_policy_digest("preset: open\n", hex), 0);
 	json_t *file = json_object_get(j, "global");
@@ -371,10 +372,10 @@ static void test_policy_acknowledged(void **state)
 	assert_null(json_object_get(json_object_get(j, "sandbox"), "digest"));
 	json_decref(j);
 	put(global, "preset: locked\n");
-	json_decref(gateway_policy(w->k, "global", false));
+	gateway_policy_read(w->k, "global");
 	acknowledge("\"error\":\"no room\"");
 	assert_true(gateway_policy_settled(w->k));
-	j = gateway_policy(w->k, NULL, false);
+	j = gateway_policy(w->k, false);
 	assert_string_equal(json_string_value(json_object_get(j, "why")), "no room");
 	json_decref(j);
 }

@@ -264,18 +264,19 @@ static void check_policy(struct request *q)
 	if (q->k->life.phase >= PHASE_STOPPING)
 		request_fail(q, ESHUTDOWN, "the sandbox has stopped");
 	else if (gateway_policy_settled(q->k))
-		request_answer(q, gateway_policy(q->k, NULL, false));
+		request_answer(q, gateway_policy(q->k, false));
 }
 
 /* Until hull-egress has taken it, or says why not. */
 static void do_policy(struct request *q, const json_t *j)
 {
 	const char *changed = json_string_value(json_object_get(j, "changed"));
-	bool texts = json_is_true(json_object_get(j, "texts"));
-	_cleanup_(json_decrefp) json_t *now = gateway_policy(q->k, changed, texts);
-	if (!changed)
-		request_answer(q, json_incref(now));
-	else if (request_wait(q, FOR_POLICY))
+	if (!changed) {
+		request_answer(q, gateway_policy(q->k, json_is_true(json_object_get(j, "texts"))));
+		return;
+	}
+	gateway_policy_read(q->k, changed);
+	if (request_wait(q, FOR_POLICY))
 		check_policy(q);
 }
 

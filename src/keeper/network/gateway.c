@@ -185,16 +185,19 @@ void gateway_close(struct keeper *k)
 
 /* --- the policy --- */
 
-json_t *gateway_policy(struct keeper *k, const char *changed, bool texts)
+json_t *gateway_policy(struct keeper *k, bool texts)
+{
+	const struct gateway *g = k->network->gateway;
+	return g ? policy_state_json(&g->policy, texts) : json_pack("{s:b}", "network", !k->sb.no_network);
+}
+
+void gateway_policy_read(struct keeper *k, const char *changed)
 {
 	struct gateway *g = k->network->gateway;
-	if (!g)
-		return json_pack("{s:b}", "network", !k->sb.no_network);
-	if (hull_streq(changed, "global"))
+	if (g && hull_streq(changed, "global"))
 		policy_state_read(&g->policy, POLICY_GLOBAL);
-	else if (hull_streq(changed, "sandbox"))
+	else if (g && hull_streq(changed, "sandbox"))
 		policy_state_read(&g->policy, POLICY_SANDBOX);
-	return policy_state_json(&g->policy, texts);
 }
 
 bool gateway_policy_settled(struct keeper *k)

@@ -35,8 +35,10 @@ void pair_open(struct keeper *k, struct loop_link *from, uint32_t stream, struct
 
 /* --- the policy --- */
 
-/* What is in force (api.h, "policy"). changed: "global" or "sandbox", to read this file again first; or NULL. */
-json_t *gateway_policy(struct keeper *k, const char *changed, bool texts);
+/* What is in force (api.h, "policy"). */
+json_t *gateway_policy(struct keeper *k, bool texts);
+/* Read one file again: "global" or "sandbox". */
+void gateway_policy_read(struct keeper *k, const char *changed);
 /* Has hull-egress answered to the last policy it was sent? service_policy() is called when it does. */
 bool gateway_policy_settled(struct keeper *k);
 
