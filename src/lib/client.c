@@ -302,8 +302,8 @@ int client_ask(const struct hull *h, const char *name, json_t *request, int time
 	while (!a.done) {
 		uint64_t now = lib_now_ms();
 		if (now >= until)
-			return hull_fail(err, -ETIMEDOUT, "%s did not answer within %d s", name,
-					 (timeout_ms + 999) / 1000);
+			return hull_fail(err, -ETIMEDOUT, "%s did not answer within %d s: `hull logs %s` may say why",
+					 name, (timeout_ms + 999) / 1000, name);
 		struct pollfd fd = {.fd = a.client.fd, .events = client_events(&a.client)};
 		r = lib_poll(h, &fd, 1, until == UINT64_MAX ? -1 : (int)(until - now), err);
 		if (r < 0)

@@ -141,7 +141,7 @@ int capture(const struct hull_paths *p, const char *name, const char *const *arg
 		if (n < 0 && errno != EINTR)
 			r = hull_fail_errno(err, "waiting");
 		else if (n == 0)
-			r = hull_fail(err, -ETIMEDOUT, "%s does not answer", name);
+			r = hull_fail(err, -ETIMEDOUT, "%s does not answer: `hull logs %s` may say why", name, name);
 		else if (n > 0)
 			r = client_io(&c.client, fd.revents, err);
 		if (r < 0 && c.over)
