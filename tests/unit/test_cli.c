@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The CLI's parts that need no sandbox: option parsing, suggestions, sizes, environment, the terminal filter, tables,
+/* The CLI's parts that need no sandbox: option parsing, suggestions, sizes, the terminal filter, tables,
  * and that help and completion cover the whole table of verbs. */
 #include <setjmp.h>
 #include <stdarg.h>
