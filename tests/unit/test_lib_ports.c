@@ -1,59 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The published ports of a sandbox that does not run: written down for its next start. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/cleanup.h"
-#include "base/io.h"
-#include "base/text.h"
+#include "home_rig.h"
 #include "lib/handle.h"
 
-#include <fcntl.h>
-#include <time.h>
-
-static char home[64];
 static struct hull *h;
 static struct hull_error err;
 
 static int setup(void **state)
 {
 	char *none[] = {NULL};
-	snprintf(home, sizeof(home), "/tmp/hull-test-ports-XXXXXX");
-	if (!mkdtemp(home))
+	if (home_make("true") != 0 || home_save(none, &err) < 0)
 		return -1;
-	_cleanup_free_ char *config = hull_fmt("%s/config", home);
-	_cleanup_free_ char *seed_img = hull_fmt("%s/seed", home);
-	setenv("HULL_HOME", home, 1);
-	setenv("XDG_RUNTIME_DIR", home, 1);
-	setenv("XDG_CONFIG_HOME", config, 1);
-	if (hull_open(&h, NULL, &err) < 0 || hull_write_file_atomic(AT_FDCWD, seed_img, "disk", 4, 0600, &err) < 0)
-		return -1;
-	_cleanup_close_ int seed = open(seed_img, O_RDONLY | O_CLOEXEC);
-	struct hull_sandbox s = {.name = (char *)"web",
-				 .agent = (char *)"shell",
-				 .engine = (char *)"auto",
-				 .image = (char *)"none",
-				 .cpus = 1,
-				 .memory = 1 << 30,
-				 .disk = 1 << 30,
-				 .env = none,
-				 .paths = none,
-				 .state = (char *)"stopped",
-				 .created = (uint64_t)time(NULL)};
-	return hull_sandbox_create(&h->paths, &s, seed, true, &err);
+	setenv("HULL_HOME", paths.home, 1);
+	setenv("XDG_RUNTIME_DIR", paths.runtime, 1);
+	setenv("XDG_CONFIG_HOME", paths.config, 1);
+	return hull_open(&h, NULL, &err);
 }
 
 static int teardown(void **state)
 {
 	hull_close(h);
-	_cleanup_close_ int fd = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return hull_remove_tree(fd, home + 5, NULL);
+	return home_drop(state);
 }
 
 static void assert_ports(const char *const *specs)
