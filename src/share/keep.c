@@ -206,22 +206,14 @@ int hull_share_adopt(struct hull_share *sh, const void *p, size_t n, struct hull
 
 static int prove_one(struct hull_share *sh, struct share_inode *ino)
 {
-	struct share_at at;
 	struct share_stat st;
-	struct share_key key;
-	int e = share_aim_exact(sh, ino, &at);
+	int e = share_stat_inode(sh, ino, &st); /* -ESTALE when another file has the name */
 	if (e < 0)
 		return e;
-	e = share_identify(sh, at.fd, "", &st);
-	share_at_put(sh, &at);
-	if (e < 0)
-		return e;
-	share_key_of(&st, &key);
-	/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): share_identify() filled it */
-	if (!share_same(&key, &ino->key) || (st.x.stx_mode & S_IFMT) != ino->type)
+	if ((st.x.stx_mode & S_IFMT) != ino->type)
 		return -ESTALE;
 	pthread_mutex_lock(&sh->lock);
-	if (share_guard_enter(sh, ino->parent, ino->name, &key) || atomic_load(&ino->parent->ro))
+	if (share_guard_enter(sh, ino->parent, ino->name, &ino->key) || atomic_load(&ino->parent->ro))
 		atomic_store(&ino->ro, true);
 	atomic_store(&ino->adopted, false);
 	pthread_mutex_unlock(&sh->lock);
