@@ -22,8 +22,7 @@ bool share_is_ro(const struct hull_share *sh, const struct share_inode *ino);
 uint64_t share_guest_ino(const struct hull_share *sh, uint64_t dev, uint64_t ino);
 
 /* --- names.c --- */
-/* Enter (parent, name) and answer with its entry. Shared by all that make or find names. */
-void share_reply_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct share_stat *st);
+/* Enter (parent, name): its entry. Shared by all that make or find names. */
 int share_fill_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct share_stat *st,
 		     struct fuse_entry_out *out);
 

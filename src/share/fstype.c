@@ -18,7 +18,8 @@
 #endif
 enum { ZFS_MAGIC = 0x2FC12FC1, BCACHEFS_MAGIC = (int)0xCA451A4E };
 
-bool share_fs_local(uint32_t magic)
+/* By its magic number (statfs). */
+static bool fs_local(uint32_t magic)
 {
 	switch (magic) {
 	case EXT4_SUPER_MAGIC: /* ext2 and ext3 too */
@@ -39,6 +40,6 @@ bool share_fs_reports(const struct hull_share *sh, int fd)
 {
 	struct statfs fs;
 	if (sh->config.fs_magic)
-		return share_fs_local(sh->config.fs_magic);
-	return fstatfs(fd, &fs) == 0 && share_fs_local((uint32_t)fs.f_type);
+		return fs_local(sh->config.fs_magic);
+	return fstatfs(fd, &fs) == 0 && fs_local((uint32_t)fs.f_type);
 }

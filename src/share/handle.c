@@ -48,13 +48,6 @@ struct share_handle *share_handle_get(struct hull_share *sh, uint64_t id)
 	return h;
 }
 
-void share_handle_ref(struct hull_share *sh, struct share_handle *h)
-{
-	pthread_mutex_lock(&sh->lock);
-	h->refs++;
-	pthread_mutex_unlock(&sh->lock);
-}
-
 static void handle_free(struct share_handle *h)
 {
 	close(h->fd);

@@ -28,7 +28,6 @@ struct share_handle {
 struct share_handle *share_handle_new(struct hull_share *sh, struct share_inode *ino, int fd, bool writable,
 				      bool directory); /* takes fd over; NULL when full (fd closed) */
 struct share_handle *share_handle_get(struct hull_share *sh, uint64_t id);
-void share_handle_ref(struct hull_share *sh, struct share_handle *h);
 void share_handle_put(struct hull_share *sh, struct share_handle *h);
 void share_handle_drop(struct hull_share *sh, uint64_t id); /* the guest's own reference */
 /* A directory that is being read, kept until its next part is asked for; the one that nobody asked for longest is

@@ -604,6 +604,7 @@ void share_unpin(struct hull_share *sh, struct share_inode *ino)
 	pthread_mutex_unlock(&sh->lock);
 }
 
+/* Not `exact`: may give (parent, name), where what is found is to be verified. */
 static int aim(struct hull_share *sh, struct share_inode *ino, struct share_at *at, bool exact)
 {
 	*at = (struct share_at){.fd = -1, .own = -1};
@@ -655,11 +656,6 @@ static int aim(struct hull_share *sh, struct share_inode *ino, struct share_at *
 	return 0;
 }
 
-int share_aim(struct hull_share *sh, struct share_inode *ino, struct share_at *at)
-{
-	return aim(sh, ino, at, false);
-}
-
 int share_aim_exact(struct hull_share *sh, struct share_inode *ino, struct share_at *at)
 {
 	return aim(sh, ino, at, true);
@@ -689,7 +685,7 @@ static int verify(const struct share_inode *ino, const struct share_stat *st)
 int share_stat_inode(struct hull_share *sh, struct share_inode *ino, struct share_stat *st)
 {
 	struct share_at at;
-	int e = share_aim(sh, ino, &at);
+	int e = aim(sh, ino, &at, false);
 	if (e == 0)
 		e = at.name[0] ? share_identify(sh, at.fd, at.name, st) : share_statx(at.fd, "", st);
 	if (e == 0 && at.name[0])
@@ -700,7 +696,7 @@ int share_stat_inode(struct hull_share *sh, struct share_inode *ino, struct shar
 	return e;
 }
 
-int share_reopen(struct hull_share *sh, int fd, int flags)
+static int inode_reopen(struct hull_share *sh, int fd, int flags)
 {
 	char name[16];
 	snprintf(name, sizeof name, "%d", fd);
@@ -715,7 +711,7 @@ int share_open_inode(struct hull_share *sh, struct share_inode *ino, int flags, 
 	int fd;
 	if (ino->type != S_IFREG && ino->type != S_IFDIR)
 		return -EPERM; /* the guest's kernel serves fifos, sockets and devices itself */
-	int e = share_aim(sh, ino, &at);
+	int e = aim(sh, ino, &at, false);
 	if (e < 0)
 		return e;
 	if (at.name[0])
@@ -723,7 +719,7 @@ int share_open_inode(struct hull_share *sh, struct share_inode *ino, int flags, 
 	else if (ino->type == S_IFDIR)
 		fd = openat(at.fd, ".", flags | O_DIRECTORY | O_CLOEXEC);
 	else
-		fd = share_reopen(sh, at.fd, flags);
+		fd = inode_reopen(sh, at.fd, flags);
 	if (fd == -1)
 		fd = -errno;
 	if (at.name[0] && (fd == -ENOENT || fd == -ELOOP || fd == -ENXIO))

@@ -126,17 +126,12 @@ void share_inode_moved(struct hull_share *sh, struct share_inode *ino, struct sh
 /* A descriptor of the inode that stays open until unpinned; -errno. */
 int share_pin(struct hull_share *sh, struct share_inode *ino);
 void share_unpin(struct hull_share *sh, struct share_inode *ino);
-/* Aim at an inode. share_aim may give (parent, name): verify what you find there against ino->key. share_aim_exact
- * gives a descriptor of the very inode. 0 or -errno; release with share_at_put. */
-int share_aim(struct hull_share *sh, struct share_inode *ino, struct share_at *at);
+/* Aim at an inode: a descriptor of that very one. 0 or -errno; release with share_at_put. */
 int share_aim_exact(struct hull_share *sh, struct share_inode *ino, struct share_at *at);
 void share_at_put(struct hull_share *sh, struct share_at *at);
 int share_stat_inode(struct hull_share *sh, struct share_inode *ino, struct share_stat *st);
 /* Open the inode itself with real flags (no creation, no truncation); fd or -errno, st filled when not NULL. */
 int share_open_inode(struct hull_share *sh, struct share_inode *ino, int flags, struct share_stat *st);
-int share_reopen(struct hull_share *sh, int fd, int flags);
-/* Path of (dir, name) below the root into out; false when it cannot be told. */
-bool share_path(struct hull_share *sh, struct share_inode *dir, const char *name, char *out, size_t cap);
 /* At most `max` inodes from `at` (0 = the first) on; where to go on, 0 when that was all. */
 uint32_t share_each_inode(struct hull_share *sh, uint32_t at, uint32_t max,
 			  void (*fn)(void *ctx, struct share_inode *ino), void *ctx);
@@ -153,5 +148,7 @@ void share_byname_remove(struct hull_share *sh, struct share_inode *ino); /* bef
 /* The inodes last known by this name, ref'd, at most `max`; how many. */
 size_t share_byname(struct hull_share *sh, const struct share_inode *dir, const char *name, struct share_inode **out,
 		    size_t max);
+/* Path of (dir, name) below the root into out; false when it cannot be told. */
+bool share_path(struct hull_share *sh, struct share_inode *dir, const char *name, char *out, size_t cap);
 
 #endif

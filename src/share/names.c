@@ -60,7 +60,7 @@ static void reply_filled(struct share_req *r, struct fuse_entry_out *out)
 		share_inode_forget(r->sh, out->nodeid, 1);
 }
 
-void share_reply_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct share_stat *st)
+static void reply_entry(struct share_req *r, struct share_inode *parent, const char *name, const struct share_stat *st)
 {
 	struct fuse_entry_out out;
 	int e = share_fill_entry(r, parent, name, st, &out);
@@ -155,7 +155,7 @@ void share_op_lookup(struct share_req *r, struct share_inode *dir)
 	share_unpin(r->sh, dir);
 	if (e == 0) {
 		share_prefetch_known(r, dir, name, &st);
-		return share_reply_entry(r, dir, name, &st);
+		return reply_entry(r, dir, name, &st);
 	}
 	if (e == -ENOENT) {
 		struct fuse_entry_out none = {0};

@@ -36,8 +36,7 @@ void share_sync_heard(struct hull_share *sh, uint32_t number); /* from the relay
 void share_advertised_unwatched(struct hull_share *sh, uint32_t ms);
 
 /* --- fstype.c --- */
-/* Is a file system of this magic number (statfs) one that tells of every change? Is the one that fd is on? */
-bool share_fs_local(uint32_t magic);
+/* Does the file system that fd is on tell of every change? */
 bool share_fs_reports(const struct hull_share *sh, int fd);
 
 /* --- pending.c --- */
