@@ -75,6 +75,22 @@ ssize_t hull_pread_full(int fd, void *p, size_t n, off_t at)
 	return (ssize_t)have;
 }
 
+int hull_pwrite_full(int fd, const void *p, size_t n, off_t at)
+{
+	const char *from = p;
+	while (n > 0) {
+		ssize_t put = pwrite(fd, from, n, at);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return put < 0 ? -errno : -EIO;
+		from += put;
+		at += put;
+		n -= (size_t)put;
+	}
+	return 0;
+}
+
 bool hull_all_zero(const void *p, size_t n)
 {
 	const uint8_t *bytes = p;
@@ -331,14 +347,9 @@ static int copy_plain(int from, int to, off_t at, off_t end, struct hull_error *
 			return hull_fail_errno(err, "cannot read the file to copy");
 		if (got == 0)
 			return 0; /* truncated meanwhile: the rest is a hole */
-		for (ssize_t done = 0; done < got;) {
-			ssize_t put = pwrite(to, chunk + done, (size_t)(got - done), at + done);
-			if (put < 0 && errno == EINTR)
-				continue;
-			if (put < 0)
-				return hull_fail_errno(err, "cannot write the copy");
-			done += put;
-		}
+		int r = hull_pwrite_full(to, chunk, (size_t)got, at);
+		if (r < 0)
+			return hull_fail(err, r, "cannot write the copy: %s", strerror(-r));
 		at += got;
 	}
 	return 0;

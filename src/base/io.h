@@ -17,6 +17,8 @@ int hull_write_full(int fd, const void *p, size_t n);
 ssize_t hull_read_full(int fd, void *p, size_t n);
 /* The same from an offset, without moving the file position. */
 ssize_t hull_pread_full(int fd, void *p, size_t n, off_t at);
+/* hull_write_full at an offset, without moving the file position. */
+int hull_pwrite_full(int fd, const void *p, size_t n, off_t at);
 /* Are the n bytes all zero, as a hole reads? */
 bool hull_all_zero(const void *p, size_t n);
 int hull_set_nonblock(int fd, bool on);

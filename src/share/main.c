@@ -2,7 +2,7 @@
 /* hull-share: one mount of a sandbox, served. Started by hull-keeper in a jail that holds nothing but what it serves.
  *
  *     hull-share --root PATH [--ro] [--guard PATH]... [--control FD] [--nodes FD] [--uid N] [--gid N]
- *                [--keep-free BYTES]
+ *                [--keep-free BYTES] [--log LEVELS]
  *
  * Its standard input is a socket that carries the FUSE messages both ways (share.h, the stream transport); it ends
  * when the socket does. In front of them come four bytes, little-endian: the process id of the guest's replayer.
@@ -132,15 +132,9 @@ static void changed(void *ctx, const struct hull_share_change *change)
 static int greet(struct hull_share *share, struct hull_error *err)
 {
 	uint8_t b[4];
-	size_t got = 0;
-	while (got < sizeof b) {
-		ssize_t n = read(0, b + got, sizeof b - got);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? hull_fail_errno(err, "reading") : 1;
-		got += (size_t)n;
-	}
+	ssize_t n = hull_read_full(0, b, sizeof b);
+	if (n != (ssize_t)sizeof b)
+		return n < 0 ? hull_fail(err, (int)n, "reading: %s", strerror((int)-n)) : 1;
 	struct hull_cur cur = hull_cur_make(b, sizeof b);
 	hull_share_set_replayer(share, hull_cur_le32(&cur));
 	return 0;
@@ -148,25 +142,10 @@ static int greet(struct hull_share *share, struct hull_error *err)
 
 /* --- what the guest knows --- */
 
-static int pwrite_all(int fd, const uint8_t *p, size_t n, off_t at)
-{
-	while (n > 0) {
-		ssize_t w = pwrite(fd, p, n, at);
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w <= 0)
-			return w < 0 ? -errno : -EIO;
-		p += w;
-		at += w;
-		n -= (size_t)w;
-	}
-	return 0;
-}
-
 static int write_length(int fd, size_t n)
 {
 	const uint8_t raw[4] = {(uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16), (uint8_t)(n >> 24)};
-	return pwrite_all(fd, raw, sizeof raw, 0);
+	return hull_pwrite_full(fd, raw, sizeof raw, 0);
 }
 
 static int keep(struct hull_share *share, int fd)
@@ -174,7 +153,7 @@ static int keep(struct hull_share *share, int fd)
 	_cleanup_(hull_buf_free) struct hull_buf all = {0};
 	int r = fd > 0 ? hull_share_keep(share, &all) : -EBADF;
 	if (r == 0)
-		r = pwrite_all(fd, hull_buf_bytes(&all), all.len, 4);
+		r = hull_pwrite_full(fd, hull_buf_bytes(&all), all.len, 4);
 	return r < 0 ? r : write_length(fd, all.len);
 }
 

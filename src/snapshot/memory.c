@@ -72,17 +72,8 @@ static int find(pid_t pid, uint64_t size, const struct stat *base, uint64_t *sta
 
 static int write_at(struct copy *c, const uint8_t *p, size_t n, uint64_t at)
 {
-	while (n > 0) {
-		ssize_t w = pwrite(c->to, p, n, (off_t)at);
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w <= 0)
-			return hull_fail_errno(c->err, "cannot write the memory file");
-		p += w;
-		n -= (size_t)w;
-		at += (size_t)w;
-	}
-	return 0;
+	int r = hull_pwrite_full(c->to, p, n, (off_t)at);
+	return r < 0 ? hull_fail(c->err, r, "cannot write the memory file: %s", strerror(-r)) : 0;
 }
 
 /* A page of zeros: nothing to do in an empty file; otherwise punch a hole. */

@@ -252,12 +252,9 @@ static int write_at(struct unpack *x, int fd, const uint8_t *p, size_t n, off_t 
 		int r = spend(x, step);
 		if (r < 0)
 			return r;
-		for (size_t done = 0; done < step;) {
-			ssize_t w = pwrite(fd, p + done, step - done, at + (off_t)done);
-			if (w < 0 && errno != EINTR)
-				return hull_fail_errno(x->err, "cannot write");
-			done += w > 0 ? (size_t)w : 0;
-		}
+		r = hull_pwrite_full(fd, p, step, at);
+		if (r < 0)
+			return hull_fail(x->err, r, "cannot write: %s", strerror(-r));
 		p += step;
 		n -= step;
 		at += (off_t)step;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The base: where Hull's own programs lie; directories that appear whole; the hash that names follow from; paths;
- * processes. */
+/* The base: where Hull's own programs lie; writing at an offset; directories that appear whole; the hash that names
+ * follow from; paths; processes. */
 #include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
@@ -62,6 +62,22 @@ static void test_beside_installed(void **state)
 	assert_int_equal(err.code, -EACCES);
 	assert_non_null(found);
 	assert_string_equal(found, want);
+}
+
+static void test_pwrite_full(void **state)
+{
+	char name[] = "/tmp/hull-pwrite-XXXXXX", got[9];
+	_cleanup_close_ int fd = mkostemp(name, O_CLOEXEC);
+	_cleanup_close_ int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0 && full >= 0);
+	unlink(name);
+	assert_int_equal(hull_pwrite_full(fd, "content", 7, 2), 0);
+	assert_int_equal(hull_pwrite_full(fd, NULL, 0, 100), 0);
+	assert_int_equal(lseek(fd, 0, SEEK_CUR), 0);
+	assert_int_equal(hull_pread_full(fd, got, sizeof(got), 0), 9);
+	assert_memory_equal(got, "\0\0content", 9);
+	assert_int_equal(hull_pwrite_full(full, "x", 1, 0), -ENOSPC);
+	assert_int_equal(hull_pwrite_full(-1, "x", 1, 0), -EBADF);
 }
 
 /* --- scratch directories --- */
@@ -238,6 +254,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_beside),
 		cmocka_unit_test(test_beside_installed),
+		cmocka_unit_test(test_pwrite_full),
 		cmocka_unit_test(test_hash),
 		cmocka_unit_test(test_path_in),
 		cmocka_unit_test(test_proc),

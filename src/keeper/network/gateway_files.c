@@ -66,12 +66,9 @@ static int put(int fd, const struct hull_buf *now)
 {
 	if (same(fd, now))
 		return 0;
-	for (size_t at = 0; at < now->len;) {
-		ssize_t n = pwrite(fd, hull_buf_bytes(now) + at, now->len - at, (off_t)at);
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		at += (size_t)n;
-	}
+	int r = hull_pwrite_full(fd, hull_buf_bytes(now), now->len, 0);
+	if (r < 0)
+		return r;
 	return ftruncate(fd, (off_t)now->len) < 0 ? -errno : 1;
 }
 
