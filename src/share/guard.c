@@ -115,7 +115,7 @@ static bool found_in_other_case(int dir, const char *name)
 	struct share_key a, b;
 	share_key_of(&st, &a);
 	share_key_of(&other_st, &b);
-	return a.dev == b.dev && a.ino == b.ino;
+	return share_same(&a, &b); /* share_statx() tells no generation */
 }
 
 int hull_share_guard(struct hull_share *sh, const char *path, struct hull_error *err)

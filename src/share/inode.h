@@ -101,8 +101,8 @@ void share_key_of(const struct share_stat *st, struct share_key *key);
 bool share_same(const struct share_key *a, const struct share_key *b);
 int share_inodes_init(struct hull_share *sh, struct hull_error *err);
 void share_inodes_free(struct hull_share *sh);
-struct share_inode *share_inode_get(struct hull_share *sh,
-				    uint64_t id); /* ref'd, or NULL; may wait, see share_prove() */
+/* Ref'd, or NULL; may wait, see share_prove(). */
+struct share_inode *share_inode_get(struct hull_share *sh, uint64_t id);
 void share_inode_put(struct hull_share *sh, struct share_inode *ino);
 /* The guest learns that (parent, name) is what st describes: one more lookup; ref'd for the caller. NULL when full. */
 struct share_inode *share_inode_enter(struct hull_share *sh, struct share_inode *parent, const char *name,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The protocol between the share server and the relay in the guest, beside the kernel's own FUSE messages.
  *
- * It shares the stream with the FUSE messages (docs/internals/workspace.md). The server sends messages with `unique` 0 and one of
- * the values below as `error`. The relay sends requests with opcodes of its own, which get no reply. hull-init includes
- * this and no other header of src/share. */
+ * It shares the stream with the FUSE messages (docs/internals/workspace.md). The server sends messages with `unique` 0
+ * and one of the values below as `error`. The relay sends requests with opcodes of its own, which get no reply.
+ * hull-init includes this and no other header of src/share. */
 #ifndef HULL_SHARE_RELAY_H
 #define HULL_SHARE_RELAY_H
 
@@ -98,9 +98,9 @@ struct hull_share_nlookup {
 /* A request with unique 0 gets no reply: that is how the relay forwards a RELEASE that it has answered itself.
  *
  * The relay marks the requests of the inotify replayer in the last two bytes of the header, which the guest's kernel
- * leaves
- * 0. The relay owns that process, and knows its id until no request of it can come any more. The server must not decide
- * by the process id: one server follows another, and ids are reused. A marked request changes nothing on the host. */
+ * leaves 0. The relay owns that process, and knows its id until no request of it can come any more. The server must not
+ * decide by the process id: one server follows another, and ids are reused. A marked request changes nothing on the
+ * host. */
 enum { HULL_SHARE_MARK_AT = 38 };
 static inline void hull_share_mark(void *request)
 {

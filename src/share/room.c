@@ -83,7 +83,7 @@ int share_room(struct hull_share *sh, const struct share_inode *ino, int fd, uin
 			return -ENOSPC;
 		left = left > bytes && left - bytes > names ? bytes + names : left;
 	}
-	if (left < bytes || left == 0)
+	if (left < bytes)
 		return -ENOSPC;
 	left = (left - bytes) / 4;
 	pthread_mutex_lock(&room->lock);
