@@ -3,11 +3,13 @@
  *
  * Input: records of {u16 length, opcode, node, bytes}. Opcode and node go into the header as they are (node ids: small
  * numbers name inodes looked up before), the bytes are the arguments. */
-#include "base/bytes.h"
 #include "../share/raw.h"
 
+#include "base/bytes.h"
+#include "base/io.h"
+
 #include <fcntl.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 static uint64_t nodes[8], handles[8];
@@ -28,10 +30,7 @@ static char dir[] = "/tmp/hull-fuzz-fuse-XXXXXX";
 
 static void remove_dir(void)
 {
-	char command[64];
-	snprintf(command, sizeof command, "rm -rf %s", dir);
-	if (system(command) != 0)
-		fprintf(stderr, "%s is left\n", dir);
+	hull_remove_tree(AT_FDCWD, dir, NULL);
 }
 
 static int set_up(void)

@@ -5,9 +5,9 @@
 #include "../share/raw.h"
 
 #include "base/buf.h"
+#include "base/io.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -18,10 +18,7 @@ static int root = -1;
 
 static void remove_dir(void)
 {
-	char command[64];
-	snprintf(command, sizeof command, "rm -rf %s", dir);
-	if (system(command) != 0)
-		fprintf(stderr, "%s is left\n", dir);
+	hull_remove_tree(AT_FDCWD, dir, NULL);
 }
 
 static int set_up(void)

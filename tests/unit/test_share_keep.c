@@ -101,17 +101,13 @@ static int getattr(struct fixture *f, uint64_t node)
 
 static int lookup(struct fixture *f, uint64_t node, const char *name)
 {
-	raw_begin(&f->c, FUSE_LOOKUP, node);
-	raw_name(&f->c, name);
-	return raw_go(&f->c);
+	return raw_named(&f->c, FUSE_LOOKUP, node, NULL, 0, name, NULL);
 }
 
 static int open_node(struct fixture *f, uint64_t node)
 {
-	const struct fuse_open_in in = {.flags = O_RDONLY};
-	raw_begin(&f->c, FUSE_OPEN, node);
-	raw_add(&f->c, &in, sizeof in);
-	return raw_go(&f->c);
+	uint64_t fh;
+	return raw_open(&f->c, node, FUSE_OPEN, O_RDONLY, &fh);
 }
 
 static void forget(struct fixture *f, uint64_t node)
