@@ -72,7 +72,7 @@ static void add_entropy(const uint8_t *p, size_t n)
 /* What waits for CONFIGURED may count on a network. */
 static void now_configured(void)
 {
-	if (!hull_report_is_open())
+	if (!control.id)
 		return;
 	hull_report_configured();
 	hull_exec_announce();

@@ -65,7 +65,6 @@ int hull_port_ask(uint8_t service, struct hull_buf *args, void *user, uint32_t *
 /* Control is open from now on, and closed. What is reported while it is closed is dropped. */
 void hull_report_open(uint32_t stream);
 void hull_report_closed(void);
-bool hull_report_is_open(void);
 /* The host has configured the guest: SERVICE and LOG are sent from now on, and dropped before. */
 void hull_report_configured(void);
 

@@ -30,11 +30,6 @@ void hull_report_closed(void)
 	configured = false;
 }
 
-bool hull_report_is_open(void)
-{
-	return control != 0;
-}
-
 void hull_report_configured(void)
 {
 	configured = true;
