@@ -5,6 +5,7 @@
 #define HULL_TESTS_PREFETCH_H
 
 #include "../share/raw.h"
+#include "scratch.h"
 
 #include "guest/workspace/prefetch/prefetch.h"
 
@@ -69,8 +70,7 @@ static inline void begin(struct fixture *f)
 	static const char *const names[] = {"a", "b", "c", "d"};
 	struct hull_error err = {0};
 	*f = (struct fixture){0};
-	snprintf(f->dir, sizeof f->dir, "/tmp/hull-prefetch-test-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	assert_true(scratch_make(f->dir));
 	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		close(openat(f->fd, names[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0644));

@@ -4,6 +4,7 @@
 #define HULL_TESTS_SHARE_RIG_H
 
 #include "../share/raw.h"
+#include "scratch.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -32,8 +33,7 @@ static inline void put(int dir, const char *name, const char *text)
 static inline void begin(struct fixture *f, struct hull_share_config config)
 {
 	struct hull_error err = {0};
-	snprintf(f->dir, sizeof f->dir, "/tmp/hull-share-test-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	assert_true(scratch_make(f->dir));
 	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	put(f->fd, "file", "content");
 	assert_int_equal(mkdirat(f->fd, "dir", 0755), 0);

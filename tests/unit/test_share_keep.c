@@ -2,6 +2,7 @@
 /* The share server taking over what the guest knew of the server before it: nodes are found again, and what a damaged
  * or hostile table says leads nowhere. */
 #include "../share/raw.h"
+#include "scratch.h"
 
 #include "base/buf.h"
 #include "base/bytes.h"
@@ -52,8 +53,7 @@ static void stop(struct fixture *f)
 static void begin(struct fixture *f, struct hull_share_config config)
 {
 	*f = (struct fixture){0};
-	snprintf(f->dir, sizeof f->dir, "/tmp/hull-share-test-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	assert_true(scratch_make(f->dir));
 	f->top = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(mkdirat(f->top, "root", 0755), 0);
 	assert_int_equal(mkdirat(f->top, "outside", 0755), 0);
